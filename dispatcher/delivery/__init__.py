@@ -1,0 +1,1 @@
+"""How deliveries go out: lanes per destination, retries from the store, outcomes in batches."""

@@ -1,0 +1,1 @@
+"""What the words mean: events, jobs, subscriptions, deliveries and the rules that bind them. Pure."""

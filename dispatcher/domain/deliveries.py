@@ -1,0 +1,105 @@
+"""Deliveries and attempts: one event for one subscription, and each try to bring it there."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import StrEnum
+
+from msgspec import Struct
+
+from dispatcher.domain.events import Event
+from dispatcher.domain.subscriptions import Subscription
+
+
+class State(StrEnum):
+    """Where a delivery stands."""
+
+    PENDING = "pending"
+    """Waits in the store for its time, for room or for a subscription to be resumed."""
+    DELIVERING = "delivering"
+    """Claimed by a process that is trying it."""
+    DELIVERED = "delivered"
+    EXHAUSTED = "exhausted"
+    """Given up: no retries left, too old, or refused for good. It can be sent again."""
+    CANCELLED = "cancelled"
+    """Stopped by a person, or with its subscription. It can be sent again."""
+    SUPERSEDED = "superseded"
+    """Not needed any more: another delivery ended a subscription that wanted one only."""
+
+    @property
+    def final(self) -> bool:
+        """Whether nothing more happens by itself."""
+        return self not in (State.PENDING, State.DELIVERING)
+
+
+class NewDelivery(Struct, frozen=True):
+    """A delivery that an event causes, before it is stored.
+
+    Claimed ones are stored as `delivering` by the process that accepts the event; the others as `pending`, due at
+    `due_at`, or held until somebody resumes the subscription when that is None.
+    """
+
+    id: str
+    event: Event
+    subscription: Subscription
+    claimed: bool
+    due_at: datetime | None = None
+
+
+class Delivery(Struct, frozen=True, kw_only=True):
+    """A delivery as it stands in the store."""
+
+    id: str
+    event_key: str
+    event: str
+    job_id: str
+    subscription_id: str
+    destination: str
+    state: State
+    attempts: int
+    created_at: datetime
+    due_at: datetime | None
+    ended_at: datetime | None
+    reason: str | None
+
+
+class Attempt(Struct, frozen=True, kw_only=True):
+    """One try of one delivery: when, how long (seconds), what was asked, what was answered or went wrong."""
+
+    number: int
+    started_at: datetime
+    duration: float
+    request: str
+    status: int | None
+    error: str | None
+    answer: str | None
+
+
+class ClaimedDelivery(Struct, frozen=True, kw_only=True):
+    """A delivery that this process may try now, with all that is needed for it.
+
+    When somebody sends a delivery again its retry policy starts anew: it counts the attempts after `restarted_after`,
+    and the age from `since` on (else 0 and the acceptance of the event).
+    """
+
+    id: str
+    event: Event
+    subscription: Subscription
+    attempts: int
+    restarted_after: int
+    since: datetime
+
+
+class Outcome(Struct, frozen=True, kw_only=True):
+    """What became of a claimed delivery: its new state, and the attempt that led there if one was made.
+
+    A `pending` outcome is due again at `due_at`; None holds it until its subscription is resumed.
+    """
+
+    delivery_id: str
+    state: State
+    attempts: int
+    due_at: datetime | None
+    ended_at: datetime | None
+    reason: str | None
+    attempt: Attempt | None

@@ -1,0 +1,45 @@
+"""The error tree: what can go wrong between an event and its delivery.
+
+DispatcherError
+├── InvalidInput       something that came in is wrong: names the field and what would be right
+├── Forbidden          the key may not do this
+├── NotFound           no such thing, or not for this key
+├── Conflict           the thing is in a state that does not allow this
+├── SettingsError      the settings stop the start: names the setting, its source and what was expected
+└── StoreUnavailable   the database cannot be reached now; nothing was changed, the same call may be made again
+"""
+
+from __future__ import annotations
+
+
+class DispatcherError(Exception):
+    """The base of all errors that Dispatcher raises on purpose."""
+
+
+class InvalidInput(DispatcherError):
+    """Something that came in is wrong. `field` is a dotted path into it, empty for the whole."""
+
+    def __init__(self, field: str, problem: str) -> None:
+        super().__init__(f"{field}: {problem}" if field else problem)
+        self.field = field
+        self.problem = problem
+
+
+class Forbidden(DispatcherError):
+    """The key may not do this; the message says which scope or owner would be needed."""
+
+
+class NotFound(DispatcherError):
+    """No such thing, or not one that this key may see."""
+
+
+class Conflict(DispatcherError):
+    """The thing is in a state that does not allow this; the message names the state."""
+
+
+class SettingsError(DispatcherError):
+    """The settings stop the start; the message names the setting, its source and what was expected."""
+
+
+class StoreUnavailable(DispatcherError):
+    """The database cannot be reached now. Nothing was changed; the same call may be made again."""

@@ -1,0 +1,120 @@
+"""Events: one thing that happened to one job, and the CloudEvents document that goes out for it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from functools import cached_property
+
+import msgspec
+from msgspec import Struct
+
+from dispatcher.domain.errors import InvalidInput
+
+DEFAULT_SOURCE = "/jobs"
+DEFAULT_TENANT = "default"
+
+_LIMITS = {"id": 255, "source": 1024, "type": 255, "subject": 255, "owner": 255, "tenant": 64, "event": 64}
+
+_decode_document = msgspec.json.Decoder(dict[str, object]).decode
+
+
+class Event(Struct, frozen=True, kw_only=True, dict=True):
+    """An event as it was accepted.
+
+    `key` is our id of it (`evt_…`); `id`, `source` and `type` are the publisher's, as CloudEvents 1.0 means them.
+    `document` is the event as structured CloudEvents JSON: what is stored, and the body of a webhook by default.
+    """
+
+    key: str
+    id: str
+    source: str
+    type: str
+    event: str
+    job_id: str
+    owner: str | None
+    tenant: str
+    time: datetime
+    accepted_at: datetime
+    document: bytes
+
+    @property
+    def identity(self) -> tuple[str, str, str]:
+        """What makes two events the same one: tenant, source and id."""
+        return (self.tenant, self.source, self.id)
+
+    @cached_property
+    def decoded(self) -> Mapping[str, object]:
+        """The document as a mapping; decoded on first use, because most deliveries never need it."""
+        return _decode_document(self.document)
+
+    @cached_property
+    def attributes(self) -> dict[str, str]:
+        """The CloudEvents attributes as text, with `event`, `job_id`, `owner` and `tenant`: what filters look at."""
+        found = {name: str(value) for name, value in self.decoded.items() if _is_attribute(name, value)}
+        found |= {"event": self.event, "job_id": self.job_id, "tenant": self.tenant}
+        if self.owner is not None:
+            found["owner"] = self.owner
+        return found
+
+    @property
+    def data(self) -> object:
+        """The `data` of the document, or None when it has none that is JSON."""
+        return self.decoded.get("data")
+
+    @cached_property
+    def job(self) -> Mapping[str, object]:
+        """The job document in the event's data: `data.job`, or a CloudEvent's whole data; empty without one."""
+        data = self.data
+        if not isinstance(data, dict):
+            return {}
+        job = data.get("job", data)
+        return job if isinstance(job, dict) else {}
+
+    @cached_property
+    def message(self) -> str | None:
+        """What the publisher says about it, if anything."""
+        data = self.data
+        return text_in(data, "message", "description") if isinstance(data, dict) else None
+
+
+def _is_attribute(name: str, value: object) -> bool:
+    return name not in ("data", "data_base64") and isinstance(value, (str, int, bool))
+
+
+def text_in(document: Mapping[str, object], *names: str) -> str | None:
+    """The first of these fields that holds a text which is not empty."""
+    for name in names:
+        value = document.get(name)
+        if isinstance(value, str) and value:
+            return value
+    return None
+
+
+def check_text(field: str, value: str) -> str:
+    """`value` itself, or InvalidInput when it is empty, too long for `field` or has control characters."""
+    limit = _LIMITS.get(field.rpartition(".")[2], 1024)
+    if not value:
+        raise InvalidInput(field, "expected a text that is not empty")
+    if len(value) > limit:
+        raise InvalidInput(field, f"expected at most {limit} characters, got {len(value)}")
+    if not value.isprintable():
+        raise InvalidInput(field, "expected no control characters")
+    return value
+
+
+def utc_now() -> datetime:
+    """The time now, in UTC."""
+    return datetime.now(UTC)
+
+
+def parse_time(field: str, value: object) -> datetime:
+    """An RFC 3339 time in UTC; a time without an offset is taken as UTC. InvalidInput names `field`."""
+    try:
+        moment = msgspec.convert(value, datetime)
+    except msgspec.ValidationError:
+        raise InvalidInput(field, f"expected a time such as 2014-10-24T04:48:08-05:00, got {value!r}") from None
+    try:
+        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    except OverflowError:
+        raise InvalidInput(field, f"expected a time between the years 1 and 9999 in UTC, got {value!r}") from None

@@ -1,0 +1,71 @@
+"""What a target kind provides, and how its answer to an attempt is told."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from msgspec import Struct
+
+from dispatcher.domain.events import Event
+from dispatcher.domain.subscriptions import Subscription
+
+
+class Answer(Struct, frozen=True, kw_only=True):
+    """How one attempt ended.
+
+    `request` is one line that says what was asked (`POST https://…`); `status` and `body` (text, cut) are what came
+    back. `error` is None exactly when it was delivered. `retry_after` (seconds) is what the receiver asked for.
+    """
+
+    request: str
+    status: int | None = None
+    body: str | None = None
+    error: str | None = None
+    retry_after: float | None = None
+    early: bool = False
+    """The connection was gone before an answer: worth one early retry."""
+    final: bool = False
+    """No retry can help."""
+    disable: bool = False
+    """The receiver wants nothing more from this subscription."""
+
+
+class Sender(Protocol):
+    """One subscription's target, made ready: all that can be prepared once is prepared."""
+
+    async def send(self, event: Event, delivery_id: str, number: int) -> Answer:
+        """Make attempt `number` (from 1). Never raises for what a receiver or the network does."""
+        ...
+
+
+class TargetKind(Protocol):
+    """One way of delivering; each kind is one module in `dispatcher.targets`."""
+
+    @property
+    def name(self) -> str:
+        """What stands in `target.kind`."""
+        ...
+
+    @property
+    def spec(self) -> type[Struct]:
+        """The msgspec model of `target`, tagged with the kind's name: its schema is part of the API's."""
+        ...
+
+    def check(self, target: Struct) -> str:
+        """The destination of a new or changed target (such as `https://example.org:443`).
+
+        Raises InvalidInput, its field below `target`, when the target cannot work.
+        """
+        ...
+
+    def redact(self, target: Struct) -> dict[str, object]:
+        """The target as the API shows it: credentials replaced."""
+        ...
+
+    def sender(self, subscription: Subscription) -> Sender:
+        """The sender for this revision of a subscription."""
+        ...
+
+    async def close(self) -> None:
+        """Let go of connections."""
+        ...

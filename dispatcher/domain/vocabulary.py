@@ -1,0 +1,90 @@
+"""The job event names, what they mean, which of them end a job, and how patterns select them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+
+from dispatcher.domain.errors import InvalidInput
+
+# The table of the Tapis job monitoring guide. CREATED says "updated" there; that is a slip.
+EVENTS: dict[str, str] = {
+    "CREATED": "The job was created",
+    "UPDATED": "The job was updated",
+    "DELETED": "The job was deleted",
+    "PERMISSION_GRANT": "User permission was granted",
+    "PERMISSION_REVOKE": "Permission was removed for a user on this job",
+    "PENDING": "Job accepted and queued for submission.",
+    "STAGING_INPUTS": "Transferring job input data to execution system",
+    "CLEANING_UP": "Job completed execution",
+    "ARCHIVING": "Transferring job output to archive system",
+    "STAGING_JOB": "Job inputs staged to execution system",
+    "FINISHED": "Job complete",
+    "KILLED": "Job execution killed at user request",
+    "FAILED": "Job failed",
+    "STOPPED": "Job execution intentionally stopped",
+    "RUNNING": "Job started running",
+    "PAUSED": "Job execution paused by user",
+    "QUEUED": "Job successfully placed into queue",
+    "SUBMITTING": "Preparing job for execution and staging binaries to execution system",
+    "STAGED": "Job inputs staged to execution system",
+    "PROCESSING_INPUTS": "Identifying input files for staging",
+    "ARCHIVING_FINISHED": "Job archiving complete",
+    "ARCHIVING_FAILED": "Job archiving failed",
+    "HEARTBEAT": "Job heartbeat received",
+}
+
+TERMINAL = frozenset({"FINISHED", "FAILED", "KILLED", "STOPPED"})
+
+# These say that something happened to a job without saying in which status it is now.
+WITHOUT_STATUS = frozenset({"CREATED", "UPDATED", "DELETED", "PERMISSION_GRANT", "PERMISSION_REVOKE", "HEARTBEAT"})
+
+# The statuses of a Tethys job as events of ours.
+TETHYS_STATUSES: dict[str, str] = {
+    "Pending": "PENDING",
+    "Submitted": "QUEUED",
+    "Running": "RUNNING",
+    "Various": "RUNNING",
+    "Complete": "FINISHED",
+    "Various-Complete": "FINISHED",
+    "Error": "FAILED",
+    "Aborted": "KILLED",
+}
+
+EVENT_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.:-]{0,63}")
+_EVENT_PATTERN = re.compile(r"\*|@terminal|[A-Za-z][A-Za-z0-9_.:-]{0,63}\*?")
+
+
+def is_terminal(event: str) -> bool:
+    """Whether a job that has this status will not change any more."""
+    return event in TERMINAL
+
+
+def status_of(event: str) -> str | None:
+    """The status that an event of this name puts its job into, or None when it says nothing about it."""
+    return None if event in WITHOUT_STATUS else event
+
+
+def check_patterns(patterns: Sequence[str], field: str = "events") -> None:
+    """Raise InvalidInput when one of a subscription's event patterns is none."""
+    if not patterns:
+        raise InvalidInput(field, 'expected at least one event name, "*", "ARCHIVING*" or "@terminal"')
+    for index, pattern in enumerate(patterns):
+        if not _EVENT_PATTERN.fullmatch(pattern):
+            raise InvalidInput(
+                f"{field}[{index}]",
+                f'expected an event name, a name with "*" at its end, "*" or "@terminal", got {pattern!r}',
+            )
+
+
+def event_matcher(patterns: Sequence[str]) -> Callable[[str], bool]:
+    """A test of event names: does any of the patterns select it?"""
+    if "*" in patterns:
+        return lambda event: True
+    names = frozenset(p for p in patterns if not p.endswith("*") and p != "@terminal")
+    if "@terminal" in patterns:
+        names |= TERMINAL
+    prefixes = tuple(p[:-1] for p in patterns if p.endswith("*"))
+    if not prefixes:
+        return names.__contains__
+    return lambda event: event in names or event.startswith(prefixes)

@@ -1,0 +1,1 @@
+"""How events come in: decoding, batches, the RabbitMQ consumer."""

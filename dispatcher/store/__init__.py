@@ -1,0 +1,1 @@
+"""Where events, deliveries, jobs, subscriptions and keys are kept: SQLite or PostgreSQL."""

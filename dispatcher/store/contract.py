@@ -1,0 +1,255 @@
+"""What every store can do. SQLite and PostgreSQL fulfil it alike; one suite of tests runs on both.
+
+All methods raise StoreUnavailable when the database cannot be reached; then nothing was changed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Generic, Protocol, TypeVar
+
+from msgspec import Struct
+
+from dispatcher.domain.deliveries import Attempt, ClaimedDelivery, Delivery, NewDelivery, Outcome, State
+from dispatcher.domain.events import Event
+from dispatcher.domain.jobs import Job
+from dispatcher.domain.keys import ApiKey
+from dispatcher.domain.subscriptions import Subscription, SubscriptionStatus
+
+T = TypeVar("T")
+
+
+class Page(Struct, Generic[T], frozen=True):
+    """Some items, newest first, and the cursor that goes on after them; None at the end."""
+
+    items: list[T]
+    next: str | None
+
+
+class Window(Struct, frozen=True):
+    """Which part of a list is wanted: `limit` items after `cursor`, which is the id of the last one seen."""
+
+    limit: int = 100
+    cursor: str | None = None
+
+
+class EventFilter(Struct, frozen=True, kw_only=True):
+    """Events of a tenant; with `visible_to` only those of jobs that this owner owns or was granted."""
+
+    tenant: str
+    visible_to: str | None = None
+    job_id: str | None = None
+    event: str | None = None
+    since: datetime | None = None
+
+
+class JobFilter(Struct, frozen=True, kw_only=True):
+    """Jobs of a tenant; with `visible_to` only those that this owner owns or was granted."""
+
+    tenant: str
+    visible_to: str | None = None
+    owner: str | None = None
+    status: str | None = None
+
+
+class SubscriptionFilter(Struct, frozen=True, kw_only=True):
+    """Subscriptions of a tenant; with `subscriber` only those that this owner's keys made."""
+
+    tenant: str
+    subscriber: str | None = None
+    job_id: str | None = None
+    status: SubscriptionStatus | None = None
+
+
+class DeliveryFilter(Struct, frozen=True, kw_only=True):
+    """Deliveries of a tenant; with `subscriber` only those of subscriptions that this owner's keys made."""
+
+    tenant: str
+    subscriber: str | None = None
+    state: State | None = None
+    job_id: str | None = None
+    event_key: str | None = None
+    subscription_id: str | None = None
+    destination: str | None = None
+    since: datetime | None = None
+
+
+class Store(Protocol):
+    """Events, deliveries, jobs, subscriptions, keys and processes."""
+
+    async def open(self) -> None:
+        """Connect and bring the schema up to date."""
+        ...
+
+    async def close(self) -> None:
+        """Let go of every connection. A claim that is left stands until its lease ends."""
+        ...
+
+    async def ping(self) -> None:
+        """Return when the database answers."""
+        ...
+
+    # Processes: each holds one lease for all that it has claimed.
+
+    async def register(self, host: str, pid: int, lease: float) -> int:
+        """Enter a process, with a lease of so many seconds; its number goes into every claim."""
+        ...
+
+    async def heartbeat(self, process: int, lease: float, oldest_claim: str) -> bool:
+        """Renew the lease. `oldest_claim` is at most the lowest delivery id that it claimed on acceptance and still has.
+
+        False when the lease was lost: others have taken its claims over.
+        """
+        ...
+
+    async def leave(self, process: int) -> int:
+        """End a process: whatever it still has claimed is pending again, due now. How many."""
+        ...
+
+    async def take_over(self) -> int:
+        """The same for every process whose lease has ended. How many deliveries were freed."""
+        ...
+
+    # Intake and matching
+
+    async def candidates(self, match_keys: Iterable[str]) -> list[Subscription]:
+        """The active and paused subscriptions that have one of these match keys and have not expired."""
+        ...
+
+    async def granted(self, wanted: Iterable[tuple[str, str, str]]) -> set[tuple[str, str, str]]:
+        """Which of these (tenant, job, user) may see the job by a permission."""
+        ...
+
+    async def accept(
+        self, process: int, events: Sequence[Event], deliveries: Sequence[NewDelivery]
+    ) -> Mapping[str, str]:
+        """Store events, their deliveries, their jobs and permissions in one transaction.
+
+        An event that is there already (same tenant, source and id; or twice in the batch) changes nothing, and
+        neither do its deliveries. Returns, for each of these, its key and the key of the one that was there.
+        """
+        ...
+
+    async def add_deliveries(self, process: int, deliveries: Sequence[NewDelivery]) -> None:
+        """Store further deliveries of events that are stored (a replay)."""
+        ...
+
+    # Delivery
+
+    async def claim(self, process: int, limit: int) -> list[ClaimedDelivery]:
+        """Claim pending deliveries that are due, the longest due first; none that another process has."""
+        ...
+
+    async def next_due(self) -> datetime | None:
+        """When the next pending delivery is due, None when none waits for a time."""
+        ...
+
+    async def finish(self, process: int, outcomes: Sequence[Outcome]) -> None:
+        """Write outcomes and attempts of deliveries that this process has claimed.
+
+        An outcome whose claim was lost changes no state (its attempt is kept): whoever has the claim decides.
+        """
+        ...
+
+    async def end_subscription(self, subscription_id: str, status: SubscriptionStatus, reason: str) -> None:
+        """Set `disabled` or `completed`; what waits of it becomes cancelled or superseded, with the reason."""
+        ...
+
+    async def backlog(self) -> Mapping[State, int]:
+        """How many deliveries are pending, delivering and exhausted."""
+        ...
+
+    # What people ask
+
+    async def event(self, tenant: str, key: str) -> Event | None:
+        """One event by its key (`evt_…`)."""
+        ...
+
+    async def events(self, which: EventFilter, window: Window) -> Page[Event]:
+        """Events in the order of acceptance, newest first."""
+        ...
+
+    async def delivery_counts(self, event_keys: Sequence[str]) -> Mapping[str, int]:
+        """How many deliveries each of these events has."""
+        ...
+
+    async def job(self, tenant: str, job_id: str) -> Job | None:
+        """One job."""
+        ...
+
+    async def jobs(self, which: JobFilter, window: Window) -> Page[Job]:
+        """Jobs by their first event, newest first; the cursor is that event's key."""
+        ...
+
+    async def add_subscription(self, subscription: Subscription) -> None:
+        """Store a new one; it works from the moment that this returns."""
+        ...
+
+    async def subscription(self, tenant: str, subscription_id: str) -> Subscription | None:
+        """One subscription by its id."""
+        ...
+
+    async def subscriptions(self, which: SubscriptionFilter, window: Window) -> Page[Subscription]:
+        """Subscriptions, newest first."""
+        ...
+
+    async def save_subscription(self, subscription: Subscription) -> None:
+        """Store a changed one whose `revision` is one more than the stored one's; Conflict when it is not.
+
+        When it becomes `active` again, the deliveries that were held for it are due now.
+        """
+        ...
+
+    async def remove_subscription(self, tenant: str, subscription_id: str) -> bool:
+        """Remove one: it is not seen again, its secrets are gone, what waits of it is cancelled."""
+        ...
+
+    async def delivery(self, tenant: str, delivery_id: str) -> Delivery | None:
+        """One delivery by its id."""
+        ...
+
+    async def attempts(self, delivery_id: str) -> list[Attempt]:
+        """The attempts of one delivery, the first one first; the latest hundred at most."""
+        ...
+
+    async def deliveries(self, which: DeliveryFilter, window: Window) -> Page[Delivery]:
+        """Deliveries, newest first."""
+        ...
+
+    async def count_deliveries(self, which: DeliveryFilter) -> int:
+        """How many there are."""
+        ...
+
+    async def retry_deliveries(self, which: DeliveryFilter, limit: int) -> int:
+        """Make exhausted and cancelled ones pending and due now, their retry policy anew; the oldest `limit`. How many."""
+        ...
+
+    async def retry_delivery(self, tenant: str, delivery_id: str) -> bool:
+        """Make one that has ended, or that waits, pending and due now, its retry policy anew.
+
+        False when it is being delivered.
+        """
+        ...
+
+    async def cancel_delivery(self, tenant: str, delivery_id: str, reason: str) -> bool:
+        """Cancel one that is pending. False when it is not."""
+        ...
+
+    # Keys
+
+    async def add_key(self, key: ApiKey, digest: str) -> None:
+        """Store a key with the hash of its text."""
+        ...
+
+    async def key_by_digest(self, digest: str) -> ApiKey | None:
+        """The key whose text has this hash."""
+        ...
+
+    async def keys(self, tenant: str | None, window: Window) -> Page[ApiKey]:
+        """Keys, newest first; of every tenant when that is None."""
+        ...
+
+    async def remove_key(self, tenant: str | None, key_id: str) -> bool:
+        """Remove a key; it works no longer from the moment that this returns."""
+        ...
