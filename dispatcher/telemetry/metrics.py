@@ -1,0 +1,108 @@
+"""Metrics: what an operator watches and is paged for, in the text format of Prometheus.
+
+Labels have few values: never a URL, a job or an owner. A child that is asked for once per delivery should be kept by
+its user (`ATTEMPT_SECONDS.labels(kind)` costs more than the observation itself).
+"""
+
+from __future__ import annotations
+
+import platform
+
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    Info,
+    ProcessCollector,
+    disable_created_metrics,
+)
+from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+
+import dispatcher
+
+CONTENT_TYPE = CONTENT_TYPE_LATEST
+"""The media type of what `render` returns."""
+
+REGISTRY = CollectorRegistry()
+
+# A time of creation beside each number doubles the page and tells nothing that the start of the process does not.
+disable_created_metrics()
+
+EVENTS = Counter(
+    "dispatcher_events",
+    "Events that came in. source: amqp or http; result: accepted, duplicate or refused.",
+    ["source", "result"],
+    registry=REGISTRY,
+)
+DELIVERIES = Counter(
+    "dispatcher_deliveries",
+    "Attempts by how they left their delivery. kind: of the target; outcome: delivered, failed (will be tried "
+    "again), exhausted, cancelled or superseded.",
+    ["kind", "outcome"],
+    registry=REGISTRY,
+)
+# Few buckets: an observation goes through them one by one.
+ATTEMPT_SECONDS = Histogram(
+    "dispatcher_attempt_seconds",
+    "How long one attempt took. kind: of the target.",
+    ["kind"],
+    buckets=(0.005, 0.025, 0.1, 0.5, 1, 5, 15),
+    registry=REGISTRY,
+)
+DELIVERY_DELAY = Histogram(
+    "dispatcher_delivery_delay_seconds",
+    "From the acceptance of an event to its successful delivery.",
+    buckets=(0.01, 0.05, 0.25, 1, 5, 30, 300, 3600, 86400),
+    registry=REGISTRY,
+)
+BACKLOG = Gauge(
+    "dispatcher_backlog",
+    "Deliveries in the store that are not delivered. state: pending, delivering or exhausted.",
+    ["state"],
+    registry=REGISTRY,
+)
+BREAKERS_OPEN = Gauge(
+    "dispatcher_breakers_open", "Destinations whose circuit breaker is open.", registry=REGISTRY
+)
+DEAD_LETTERS = Counter(
+    "dispatcher_dead_letters",
+    "Messages that went to the dead-letter queue. reason: what could not be understood, in one word.",
+    ["reason"],
+    registry=REGISTRY,
+)
+STORE_UP = Gauge(
+    "dispatcher_store_up", "1 while the database answers, 0 while it does not.", registry=REGISTRY
+)
+AMQP_CONNECTED = Gauge(
+    "dispatcher_amqp_connected",
+    "1 while events are consumed from the broker, 0 while not.",
+    registry=REGISTRY,
+)
+INFLIGHT = Gauge("dispatcher_inflight", "Deliveries that this process holds in memory.", registry=REGISTRY)
+BATCH_SECONDS = Histogram(
+    "dispatcher_batch_seconds",
+    "How long one batch of events took from matching to commit.",
+    buckets=(0.002, 0.005, 0.02, 0.1, 0.5, 2, 10),
+    registry=REGISTRY,
+)
+BATCH_EVENTS = Histogram(
+    "dispatcher_batch_events",
+    "How many events one batch had.",
+    buckets=(1, 5, 25, 100, 500),
+    registry=REGISTRY,
+)
+LEASES_LOST = Counter(
+    "dispatcher_leases_lost",
+    "How often this process found its lease ended and its claims taken over by others.",
+    registry=REGISTRY,
+)
+BUILD = Info("dispatcher_build", "Which version runs.", registry=REGISTRY)
+
+BUILD.info({"version": dispatcher.__version__, "python": platform.python_version()})
+ProcessCollector(registry=REGISTRY)
+
+
+def render() -> bytes:
+    """All metrics of this process as `/metrics` answers them, of the media type CONTENT_TYPE."""
+    return generate_latest(REGISTRY)
