@@ -51,12 +51,12 @@ class Subscription(Struct, frozen=True, kw_only=True, dict=True):
     created_at: datetime
     updated_at: datetime
 
-    @property
+    @cached_property
     def kind(self) -> str:
         """The target's kind."""
         return str(self.target["kind"])
 
-    @property
+    @cached_property
     def match_key(self) -> str:
         """The most selective thing that it names, as one text that an event's match keys are compared with."""
         if self.job_id is not None:

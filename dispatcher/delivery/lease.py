@@ -1,0 +1,100 @@
+"""The lease: what makes this process known to the others, and lets them take over when it dies."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import time
+from collections.abc import Callable
+from typing import Protocol
+
+import structlog
+
+from dispatcher.domain.errors import StoreUnavailable
+from dispatcher.domain.ids import lowest_id
+from dispatcher.telemetry.metrics import LEASES_LOST
+
+log = structlog.get_logger("dispatcher.delivery")
+
+CLOCK_MARGIN = 60.0
+"""Seconds that the clock may have been set back between the making of an id and a heartbeat."""
+
+
+class LeaseStore(Protocol):
+    """What a lease needs of the store; see `dispatcher.store.contract.Store`."""
+
+    async def register(self, host: str, pid: int, lease: float) -> int: ...
+
+    async def heartbeat(self, process: int, lease: float, oldest_claim: str) -> bool: ...
+
+    async def leave(self, process: int) -> int: ...
+
+    async def take_over(self) -> int: ...
+
+
+class Lease:
+    """One process's lease of `seconds`, renewed four times in that time.
+
+    It also watches the others: the claims of one whose lease has ended are freed.
+    """
+
+    def __init__(self, store: LeaseStore, seconds: float) -> None:
+        self._store = store
+        self._seconds = seconds
+        self._good_until = 0.0
+        self._fresh: dict[str, None] = {}
+        self.process = 0
+
+    async def begin(self) -> None:
+        """Enter this process. Raises StoreUnavailable."""
+        asked = time.monotonic()
+        self.process = await self._store.register(socket.gethostname(), os.getpid(), self._seconds)
+        self._good_until = asked + self._seconds
+
+    async def end(self) -> int:
+        """Leave, and give back what is still claimed; how many deliveries that was. Raises StoreUnavailable."""
+        return await self._store.leave(self.process)
+
+    def lasts(self, seconds: float) -> bool:
+        """Whether the lease is sure to last so much longer."""
+        return time.monotonic() + seconds < self._good_until
+
+    def hold(self, delivery_id: str) -> None:
+        """Note a delivery that is being stored as claimed. Ids come in increasing order, so the first is the lowest."""
+        self._fresh[delivery_id] = None
+
+    def drop(self, delivery_id: str) -> None:
+        """Note that its outcome is stored, or that it was not stored at all."""
+        self._fresh.pop(delivery_id, None)
+
+    async def run(self, lost: Callable[[], None], freed: Callable[[], None]) -> None:
+        """Renew the lease until cancelled.
+
+        `lost` is called when others have taken this process's claims over: it has a new number then, and what it had
+        claimed is no longer its own. `freed` is called when there are claims of others to take.
+        """
+        while True:
+            await asyncio.sleep(self._seconds / 4)
+            try:
+                if not await self._renew():
+                    LEASES_LOST.inc()
+                    log.error("lease lost", process=self.process, lease=self._seconds)
+                    self._fresh.clear()
+                    lost()
+                    await self.begin()
+                count = await self._store.take_over()
+            except StoreUnavailable as error:
+                log.warning("heartbeat failed", process=self.process, error=str(error))
+                continue
+            if count:
+                log.warning("took over the deliveries of a process whose lease ended", deliveries=count)
+                freed()
+
+    async def _renew(self) -> bool:
+        asked = time.monotonic()
+        oldest = next(iter(self._fresh), None) or lowest_id("dlv", time.time() - CLOCK_MARGIN)
+        kept = await self._store.heartbeat(self.process, self._seconds, oldest)
+        if kept:
+            self._good_until = asked + self._seconds
+        return kept

@@ -1,0 +1,165 @@
+"""Outcomes: what follows from an attempt's answer, and how outcomes are written in batches."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import datetime, timedelta
+from functools import partial
+from itertools import chain, repeat
+from typing import Protocol
+
+import structlog
+
+from dispatcher.domain.deliveries import Attempt, ClaimedDelivery, Outcome, State
+from dispatcher.domain.errors import StoreUnavailable
+from dispatcher.domain.retry import EARLY_RETRY, MAX_RETRY_AFTER
+from dispatcher.domain.subscriptions import SubscriptionStatus
+from dispatcher.domain.targets import Answer
+
+log = structlog.get_logger("dispatcher.delivery")
+
+LINGER = 0.02
+"""Seconds that the first outcome of a batch waits for others: what is lost in a crash is sent again, so keep it short."""
+
+MAX_BATCH = 1000
+RETRY_DELAYS = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
+
+
+def decide(claimed: ClaimedDelivery, attempt: Attempt, answer: Answer, now: datetime, chance: float) -> Outcome:
+    """The outcome of one attempt: delivered, due again after the retry policy, or exhausted with the reason.
+
+    `chance` in [0, 1) places the next delay within its jitter.
+    """
+    if answer.error is None:
+        return _ended(claimed, State.DELIVERED, now, None, attempt)
+    if answer.disable or answer.final:
+        return _ended(claimed, State.EXHAUSTED, now, answer.error, attempt)
+    policy = claimed.subscription.retry
+    tried = attempt.number - claimed.restarted_after
+    delay = policy.delay_after(tried, chance)
+    if delay is None:
+        return _ended(claimed, State.EXHAUSTED, now, f"no retries left after {tried} attempts: {answer.error}", attempt)
+    if answer.retry_after is not None:
+        delay = min(answer.retry_after, MAX_RETRY_AFTER)
+    elif answer.early and tried == 1:
+        delay = min(delay, EARLY_RETRY)
+    due = now + timedelta(seconds=delay)
+    if due > claimed.since + timedelta(seconds=policy.max_age):
+        reason = f"the next attempt would be later than max_age ({policy.max_age:g} s): {answer.error}"
+        return _ended(claimed, State.EXHAUSTED, now, reason, attempt)
+    return Outcome(
+        delivery_id=claimed.id,
+        state=State.PENDING,
+        attempts=attempt.number,
+        due_at=due,
+        ended_at=None,
+        reason=answer.error,
+        attempt=attempt,
+    )
+
+
+def without_attempt(claimed: ClaimedDelivery, state: State, now: datetime, reason: str) -> Outcome:
+    """The outcome of a delivery that ends without being tried again."""
+    return _ended(claimed, state, now, reason, None)
+
+
+def put_back(claimed: ClaimedDelivery, due_at: datetime) -> Outcome:
+    """The outcome of a delivery that was claimed but found no place: pending again, no attempt made."""
+    return Outcome(
+        delivery_id=claimed.id,
+        state=State.PENDING,
+        attempts=claimed.attempts,
+        due_at=due_at,
+        ended_at=None,
+        reason=None,
+        attempt=None,
+    )
+
+
+def _ended(
+    claimed: ClaimedDelivery, state: State, now: datetime, reason: str | None, attempt: Attempt | None
+) -> Outcome:
+    return Outcome(
+        delivery_id=claimed.id,
+        state=state,
+        attempts=claimed.attempts if attempt is None else attempt.number,
+        due_at=None,
+        ended_at=now,
+        reason=reason,
+        attempt=attempt,
+    )
+
+
+class OutcomeStore(Protocol):
+    """What writing outcomes needs of the store; see `dispatcher.store.contract.Store`."""
+
+    async def finish(self, process: int, outcomes: Sequence[Outcome]) -> None: ...
+
+    async def end_subscription(self, subscription_id: str, status: SubscriptionStatus, reason: str) -> None: ...
+
+
+class OutcomeWriter:
+    """Gathers outcomes and writes them in batches; keeps them while the store is away.
+
+    Its memory is bounded by the lanes: while the store is away nothing new is accepted or claimed.
+    `written` is told the delivery ids after each write.
+    """
+
+    def __init__(self, store: OutcomeStore, written: Callable[[Sequence[str]], None]) -> None:
+        self._store = store
+        self._written = written
+        self._waiting: list[tuple[int, Outcome]] = []
+        self._endings: dict[str, tuple[SubscriptionStatus, str]] = {}
+        self._some = asyncio.Event()
+        self._stopping = asyncio.Event()
+
+    def put(self, process: int, outcome: Outcome) -> None:
+        """Take an outcome of a delivery that `process` has claimed."""
+        self._waiting.append((process, outcome))
+        self._some.set()
+
+    def end_subscription(self, subscription_id: str, status: SubscriptionStatus, reason: str) -> None:
+        """End a subscription right after the outcome that is the reason for it."""
+        self._endings[subscription_id] = (status, reason)
+        self._some.set()
+
+    def stop(self) -> None:
+        """Let `run` return as soon as everything is written."""
+        self._stopping.set()
+        self._some.set()
+
+    async def run(self) -> None:
+        """Write until stopped, and then what is left."""
+        while True:
+            await self._some.wait()
+            if not self._stopping.is_set() and len(self._waiting) < MAX_BATCH:
+                await asyncio.sleep(LINGER)
+            self._some.clear()
+            while self._waiting or self._endings:
+                await self._write_some()
+            if self._stopping.is_set():
+                return
+
+    async def _write_some(self) -> None:
+        batch, self._waiting = self._waiting[:MAX_BATCH], self._waiting[MAX_BATCH:]
+        endings, self._endings = self._endings, {}
+        by_process: defaultdict[int, list[Outcome]] = defaultdict(list)
+        for process, outcome in batch:
+            by_process[process].append(outcome)
+        for process, outcomes in by_process.items():
+            await _until_stored(partial(self._store.finish, process, outcomes))
+            self._written([outcome.delivery_id for outcome in outcomes])
+        for subscription_id, (status, reason) in endings.items():
+            await _until_stored(partial(self._store.end_subscription, subscription_id, status, reason))
+
+
+async def _until_stored(write: Callable[[], Awaitable[None]]) -> None:
+    """Write again until the store is there. Other errors rise: they end the process, and its lease with it."""
+    for delay in chain(RETRY_DELAYS, repeat(RETRY_DELAYS[-1])):
+        try:
+            return await write()
+        except StoreUnavailable as error:
+            log.warning("outcomes wait for the store", error=str(error), retry_in=delay)
+            await asyncio.sleep(delay)

@@ -1,0 +1,84 @@
+"""Finds the subscriptions that want the events of a batch, with one question to the store."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from typing import Protocol
+
+from dispatcher.domain.events import Event, utc_now
+from dispatcher.domain.subscriptions import EVERY_OWNER, Subscription, event_match_keys
+
+Match = tuple[Event, Subscription]
+Permit = tuple[str, str, str]
+
+
+class SubscriptionStore(Protocol):
+    """What matching needs of the store; see `dispatcher.store.contract.Store`."""
+
+    async def candidates(self, match_keys: Iterable[str]) -> list[Subscription]: ...
+
+    async def granted(self, wanted: Iterable[Permit]) -> set[Permit]: ...
+
+
+class Matcher:
+    """Matches batches of events. Keeps nothing: a subscription works from the moment that it is stored."""
+
+    def __init__(self, store: SubscriptionStore) -> None:
+        self._store = store
+
+    async def match(self, events: Sequence[Event]) -> list[Match]:
+        """Who wants what, in the order of the events. Raises StoreUnavailable."""
+        keys = [event_match_keys(event) for event in events]
+        by_key: defaultdict[str, list[Subscription]] = defaultdict(list)
+        for subscription in await self._store.candidates({key for group in keys for key in group}):
+            by_key[subscription.match_key].append(subscription)
+        if not by_key:
+            return []
+        wanted = [
+            (event, subscription)
+            for event, group in zip(events, keys, strict=True)
+            for key in group
+            for subscription in by_key.get(key, ())
+            if subscription.wants(event)
+        ]
+        return await self._allowed(wanted)
+
+    async def _allowed(self, matches: list[Match]) -> list[Match]:
+        """Without those whose job belongs to somebody else who has not granted it."""
+        doubtful = {permit(e, s) for e, s in matches if not owner_fits(e, s)}
+        if not doubtful:
+            return matches
+        granted = await self._store.granted(doubtful)
+        return [(e, s) for e, s in matches if owner_fits(e, s) or permit(e, s) in granted]
+
+
+def owner_fits(event: Event, subscription: Subscription) -> bool:
+    """Whether the event is of a job of the owner that the subscription means."""
+    return subscription.owner in (EVERY_OWNER, event.owner)
+
+
+def permit(event: Event, subscription: Subscription) -> Permit:
+    """The permission without which the subscription's owner may not see this event."""
+    return (event.tenant, event.job_id, subscription.owner)
+
+
+def reasons(event: Event, subscription: Subscription) -> list[str]:
+    """Why a subscription wants an event, in words; empty when it does not (any more)."""
+    keys = event_match_keys(event)
+    if subscription.match_key not in keys or not subscription.wants(event):
+        return []
+    found = [_key_reason(event, subscription), f"event {event.event} is in {', '.join(subscription.events)}"]
+    if subscription.filters:
+        found.append("all filters pass")
+    if not owner_fits(event, subscription):
+        found.append(f"{subscription.owner} was granted the job")
+    if subscription.expires_at is not None and subscription.expires_at <= utc_now():
+        found.append("it has expired since")
+    return found
+
+
+def _key_reason(event: Event, subscription: Subscription) -> str:
+    if subscription.job_id is not None:
+        return f"job is {event.job_id}"
+    return "any job" if subscription.owner == EVERY_OWNER else f"owner is {event.owner}"
