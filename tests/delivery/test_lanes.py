@@ -1,0 +1,50 @@
+"""Lanes and their bounds."""
+
+from __future__ import annotations
+
+from dispatcher.delivery.lanes import Lanes, Work
+from tests.factories import make_claimed
+
+A, B = "https://a:443", "https://b:443"
+
+
+def test_a_full_lane_takes_nothing_from_another() -> None:
+    lanes = Lanes(limit=2, capacity=8, total=100)
+    taken = [lanes.reserve(A, fresh=True) for _ in range(10)]
+    assert sum(lane is not None for lane in taken) == 6
+    assert lanes.reserve(B, fresh=True) is not None
+
+
+def test_a_quarter_of_a_lane_is_kept_for_what_comes_back_from_the_store() -> None:
+    lanes = Lanes(limit=2, capacity=8, total=100)
+    while lanes.reserve(A, fresh=True):
+        pass
+    came_back = [lanes.reserve(A, fresh=False) for _ in range(5)]
+    assert sum(lane is not None for lane in came_back) == 2
+
+
+def test_all_lanes_together_are_bounded() -> None:
+    lanes = Lanes(limit=2, capacity=8, total=9)
+    taken = [lanes.reserve(f"https://{n}:443", fresh=True) for n in range(20)]
+    assert sum(lane is not None for lane in taken) == 9
+    assert lanes.room == 0
+
+
+def test_places_come_back_and_an_empty_lane_is_forgotten() -> None:
+    lanes = Lanes(limit=2, capacity=8, total=10)
+    lane = lanes.reserve(A, fresh=True)
+    assert lane is not None
+    lanes.release(lane)
+    assert lanes.room == 10
+    assert lanes[A] is not lane
+
+
+def test_what_is_dropped_takes_no_room() -> None:
+    lanes = Lanes(limit=2, capacity=8, total=10)
+    for _ in range(3):
+        lane = lanes.reserve(A, fresh=True)
+        assert lane is not None
+        lanes.enter(lane, Work(1, make_claimed()))
+    assert lanes.load == 3
+    lanes.drop_queued()
+    assert (lanes.load, lanes.room) == (0, 10)
