@@ -26,7 +26,7 @@ def _seconds(kind: str) -> Histogram:
 def report(claimed: ClaimedDelivery, outcome: Outcome) -> None:
     """Log and count what became of a delivery."""
     subscription, event, attempt = claimed.subscription, claimed.event, outcome.attempt
-    state = "retry" if outcome.state is State.PENDING else outcome.state.value
+    state = "failed" if outcome.state is State.PENDING else outcome.state.value
     _counter(subscription.kind, state).inc()
     if attempt is not None:
         _seconds(subscription.kind).observe(attempt.duration)
