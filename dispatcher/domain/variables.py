@@ -1,7 +1,7 @@
-"""Variables: the names that stand in a subscriber's URL, header, body or e-mail, and how they are found in a text.
+"""Variables: the names that stand in a subscriber's URL, header, body or e-mail, and what they stand for.
 
-`$<NAME>` and `${NAME}` are the same thing. A NAME is one of VARIABLES, or `data.path.to.field` into the event's
-data. `$` in any other place is plain text; there is no escape, so `${` and `$<` always open a variable.
+`$<NAME>` and `${NAME}` are the same thing. A NAME is one of VARIABLES, or `data.path.to.field` into the
+event's data. `$` in any other place is plain text. There is no escape: `${` and `$<` always open a variable.
 """
 
 from __future__ import annotations
@@ -68,7 +68,8 @@ def parse(text: str) -> list[Variable]:
     Raises TemplateError for an unknown name, a variable that is not closed, and a text that is not Unicode.
     """
     if found := _SURROGATE.search(text):
-        raise TemplateError(f"lone surrogate {found[0]!a} at character {found.start() + 1}: expected Unicode text")
+        position = found.start() + 1
+        raise TemplateError(f"lone surrogate {found[0]!a} at character {position}: expected Unicode text")
     return list(_variables(text))
 
 
@@ -89,13 +90,15 @@ def _variables(text: str) -> Iterator[Variable]:
 def _unknown(name: str, position: int) -> str:
     if name == "data" or name.startswith("data."):
         return (
-            f"{_shown(name)} at character {position} is no path into the event's data: expected keys of letters, "
-            'digits, "_" and "-" with dots between them, as in data.path.to.field'
+            f"{_shown(name)} at character {position} is no path into the event's data: "
+            'expected keys of letters, digits, "_" and "-" with dots between them, as in data.path.to.field'
         )
     return f"unknown variable {_shown(name)} at character {position}; {_advice(name.strip()[:_SHOWN_LENGTH])}"
 
 
 def _advice(name: str) -> str:
+    if name in VARIABLES:
+        return f"did you mean {name}?"
     if name.upper() in VARIABLES:
         return f"did you mean {name.upper()}? Names are case-sensitive"
     if name.lower().startswith("data."):
@@ -114,8 +117,8 @@ def _shown(name: str) -> str:
 def lookup(data: object, path: Sequence[str]) -> str:
     """The text of what stands at a path in decoded JSON; empty when nothing, or null, stands there.
 
-    Each step is an object's key or a list's index, counted from 0. A string comes as it is, everything else as JSON:
-    `true`, `1.5`, `{"a":[1]}`.
+    Each step is an object's key or a list's index, counted from 0. A string comes as it is, everything else
+    as JSON: `true`, `1.5`, `{"a":[1]}`.
     """
     for step in path:
         data = _child(data, step)
@@ -129,6 +132,6 @@ def _child(node: object, step: str) -> object:
     if isinstance(node, dict):
         return node.get(step)
     # Nine digits are more than any list has, and keep int() cheap.
-    if isinstance(node, list) and len(step) <= 9 and step.isascii() and step.isdigit() and int(step) < len(node):
-        return node[int(step)]
+    if isinstance(node, list) and len(step) <= 9 and step.isascii() and step.isdigit():
+        return node[int(step)] if int(step) < len(node) else None
     return None
