@@ -1,0 +1,240 @@
+"""The kinds of values that settings have: how each is read, what is expected, and how secrets stay hidden.
+
+Each reader takes what stands in the file or the environment and returns the value, or raises ValueError that
+says what was expected. What it got is repeated only where it cannot be a secret.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from email.utils import parseaddr
+from ipaddress import IPv4Network, IPv6Network, ip_interface, ip_network
+from typing import NoReturn
+from urllib.parse import SplitResult, urlsplit
+
+MIN_SECRET = 32
+"""Characters: the least that a key has."""
+
+Network = IPv4Network | IPv6Network
+
+_DOMAIN = re.compile(
+    r"(?=.{1,253}$)[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*"
+)
+
+
+class Secret:
+    """A text that `str` and `repr` do not show; `reveal` does."""
+
+    __slots__ = ("_text",)
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def reveal(self) -> str:
+        """The text itself: for its use only, never for a message."""
+        return self._text
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}('{self}')"
+
+    def __str__(self) -> str:
+        return "***"
+
+    def __eq__(self, other: object) -> bool:
+        return type(other) is type(self) and other._text == self._text
+
+    def __hash__(self) -> int:
+        return hash(self._text)
+
+
+class Url(Secret):
+    """A URL that may hold a password: `str` shows it without, and without its query."""
+
+    __slots__ = ()
+
+    @property
+    def parts(self) -> SplitResult:
+        """The URL taken apart; user and password are still percent-encoded."""
+        return urlsplit(self._text)
+
+    def __str__(self) -> str:
+        parts = self.parts
+        user, at, host = parts.netloc.rpartition("@")
+        user = f"{user.partition(':')[0]}:***" if ":" in user else user
+        return f"{parts.scheme}://{user}{at}{host}{parts.path}"
+
+
+def text(expected: str) -> Callable[[object], str]:
+    """A reader of one line of text that is not empty."""
+
+    def read(raw: object) -> str:
+        if not isinstance(raw, str) or not raw.strip().isprintable() or not raw.strip():
+            _refuse(expected, raw)
+        return raw.strip()
+
+    return read
+
+
+def integer(low: int, high: int) -> Callable[[object], int]:
+    """A reader of a whole number between two bounds, both of which are allowed."""
+    expected = f"a whole number from {low} to {high}"
+
+    def read(raw: object) -> int:
+        if isinstance(raw, bool) or not isinstance(raw, (int, str)):
+            _refuse(expected, raw)
+        try:
+            value = int(raw)
+        except ValueError:
+            _refuse(expected, raw)
+        return value if low <= value <= high else _refuse(expected, raw)
+
+    return read
+
+
+def seconds(low: float, high: float) -> Callable[[object], float]:
+    """A reader of a number of seconds between two bounds, both of which are allowed."""
+    expected = f"seconds, a number from {low:g} to {high:g}"
+
+    def read(raw: object) -> float:
+        if isinstance(raw, bool) or not isinstance(raw, (int, float, str)):
+            _refuse(expected, raw)
+        try:
+            value = float(raw)
+        except ValueError:
+            _refuse(expected, raw)
+        return value if low <= value <= high else _refuse(expected, raw)
+
+    return read
+
+
+def choice(*names: str) -> Callable[[object], str]:
+    """A reader of one of these names, in small letters or capitals."""
+
+    def read(raw: object) -> str:
+        value = raw.strip().lower() if isinstance(raw, str) else None
+        return value if value in names else _refuse(f"one of {', '.join(names)}", raw)
+
+    return read
+
+
+def database_url(raw: object) -> Url:
+    """The URL of an SQLite file or a PostgreSQL database."""
+    expected = "sqlite:///path/to/file.db or postgresql://user:password@host:port/database"
+    url = _url(raw, expected)
+    scheme, path = url.parts.scheme, url.parts.path
+    if scheme == "sqlite":
+        if url.parts.netloc or len(path) < 2 or path.endswith("/") or ":memory:" in path:
+            raise ValueError(f"expected {expected}; after sqlite:/// comes the path of a file")
+    elif scheme != "postgresql":
+        raise ValueError(f"expected {expected}, got a URL that starts with {scheme}:")
+    return url
+
+
+def optional_url(*schemes: str) -> Callable[[object], Url | None]:
+    """A reader of a URL with a host and one of these schemes, or of nothing."""
+    starts = " or ".join(f"{scheme}://" for scheme in schemes)
+    expected = f"{starts} and then user:password@host:port, or nothing"
+
+    def read(raw: object) -> Url | None:
+        if raw == "":
+            return None
+        url = _url(raw, expected)
+        if url.parts.scheme not in schemes:
+            raise ValueError(f"expected {expected}, got a URL that starts with {url.parts.scheme}:")
+        if not url.parts.hostname:
+            raise ValueError(f"expected {expected}, got a URL without a host")
+        return url
+
+    return read
+
+
+def one_secret(raw: object) -> Secret | None:
+    """A key, or nothing."""
+    keys = [raw.strip()] if isinstance(raw, str) else [raw]
+    return None if keys == [""] else _secret(keys[0], "")
+
+
+def secret_list(raw: object) -> tuple[Secret, ...]:
+    """Several keys, or none."""
+    keys = _list(raw, f"keys of {MIN_SECRET} characters or more, with commas between them")
+    return tuple(_secret(key, f"key {number}: ") for number, key in enumerate(keys, 1))
+
+
+def networks(raw: object) -> tuple[Network, ...]:
+    """Networks in CIDR notation, or none."""
+    return tuple(_network(item) for item in _list(raw, "networks such as 10.0.0.0/8, fd00::/8"))
+
+
+def domains(raw: object) -> tuple[str, ...]:
+    """Domain names, or none."""
+    items = [item.lower() for item in _list(raw, "domains such as example.org, example.com")]
+    for item in items:
+        if not _DOMAIN.fullmatch(item):
+            _refuse("domains such as example.org, example.com", item)
+    return tuple(items)
+
+
+def amqp_name(raw: object) -> str:
+    """The name of an exchange or a queue. The limit is AMQP's 255 bytes less what `<queue>.dead` needs."""
+    expected = "a name of 1 to 250 bytes that does not start with amq."
+    name = text(expected)(raw)
+    return name if len(name.encode()) <= 250 and not name.startswith("amq.") else _refuse(expected, raw)
+
+
+def sender_address(raw: object) -> str:
+    """What stands in From: an address, perhaps with a name before it."""
+    expected = "an address such as Dispatcher <noreply@example.org>"
+    value = text(expected)(raw)
+    local, at, domain = parseaddr(value)[1].rpartition("@")
+    return value if local and at and _DOMAIN.fullmatch(domain.lower()) else _refuse(expected, raw)
+
+
+def _refuse(expected: str, raw: object) -> NoReturn:
+    raise ValueError(f"expected {expected}, got {raw!r}")
+
+
+def _list(raw: object, expected: str) -> Sequence[str]:
+    items = raw.split(",") if isinstance(raw, str) else raw
+    if not isinstance(items, list) or not all(isinstance(item, str) for item in items):
+        raise ValueError(f"expected {expected}")
+    items = [item.strip() for item in items]
+    if "" in items and items != [""]:
+        raise ValueError(f"expected {expected}; there is nothing between two commas")
+    return [item for item in items if item]
+
+
+def _secret(raw: object, which: str) -> Secret:
+    if not isinstance(raw, str):
+        raise ValueError(f"{which}expected a text of {MIN_SECRET} characters or more")
+    if len(raw) < MIN_SECRET:
+        raise ValueError(f"{which}expected {MIN_SECRET} characters or more, got {len(raw)}")
+    return Secret(raw)
+
+
+def _network(item: str) -> Network:
+    try:
+        return ip_network(item)
+    except ValueError as error:
+        if "host bits set" not in str(error):
+            raise ValueError(f"expected networks such as 10.0.0.0/8, fd00::/8, got {item!r}") from None
+    whole = ip_interface(item)
+    raise ValueError(
+        f"{item} is an address within a network: expected {whole.network} for the network, "
+        f"or {whole.ip}/{whole.max_prefixlen} for this address alone"
+    )
+
+
+def _url(raw: object, expected: str) -> Url:
+    if not isinstance(raw, str) or "://" not in raw:
+        raise ValueError(f"expected {expected}")
+    url = Url(raw.strip())
+    try:
+        parts, port = url.parts, url.parts.port
+    except ValueError:
+        raise ValueError(
+            f"expected {expected}; its host or port is none (a password is percent-encoded)"
+        ) from None
+    if parts.fragment or not url.reveal().isprintable() or port == 0:
+        raise ValueError(f"expected {expected}; a password is percent-encoded, so # is %23")
+    return url
