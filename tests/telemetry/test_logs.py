@@ -1,0 +1,194 @@
+from __future__ import annotations
+
+import io
+import json
+import logging
+import threading
+import warnings
+from collections.abc import Iterator
+from select import PIPE_BUF
+
+import pytest
+import structlog
+
+from dispatcher.config_values import Secret
+from dispatcher.telemetry import logs
+
+
+class Stream(io.BytesIO):
+    """Takes what is written; `written` is set as soon as something was."""
+
+    def __init__(self, *, terminal: bool = False) -> None:
+        super().__init__()
+        self.written = threading.Event()
+        self._terminal = terminal
+
+    def isatty(self) -> bool:
+        return self._terminal
+
+    def flush(self) -> None:
+        self.written.set()
+
+    def lines(self) -> list[dict[str, object]]:
+        return [json.loads(line) for line in self.getvalue().splitlines()]
+
+
+@pytest.fixture(autouse=True)
+def _as_before() -> Iterator[None]:
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield
+    structlog.reset_defaults()
+    logging.captureWarnings(False)
+    root.handlers[:] = handlers
+    root.setLevel(level)
+
+
+@pytest.fixture
+def stream() -> Stream:
+    stream = Stream()
+    logs.configure("info", "json", stream)
+    return stream
+
+
+def test_a_line_is_json_with_time_in_utc_level_logger_message_and_fields(stream: Stream) -> None:
+    structlog.get_logger("dispatcher.delivery").warning("attempt", status=503, error=None)
+    (line,) = stream.lines()
+    assert str(line.pop("time")).endswith("Z")
+    assert line == {
+        "level": "warning",
+        "logger": "dispatcher.delivery",
+        "message": "attempt",
+        "status": 503,
+        "error": None,
+    }
+
+
+def test_lines_below_the_level_are_not_written(stream: Stream) -> None:
+    log = structlog.get_logger("x")
+    log.debug("not this")
+    log.error("this")
+    assert [line["message"] for line in stream.lines()] == ["this"]
+
+
+def test_a_line_below_warning_is_written_without_another_one_after_it(stream: Stream) -> None:
+    structlog.get_logger("x").info("by itself")
+    assert stream.written.wait(10)
+    assert [line["message"] for line in stream.lines()] == ["by itself"]
+
+
+def test_lines_keep_their_order_when_a_later_one_is_written_at_once(stream: Stream) -> None:
+    log = structlog.get_logger("x")
+    for number in range(50):
+        log.info("info", number=number)
+    log.error("error", number=50)
+    assert [line["number"] for line in stream.lines()] == list(range(51))
+
+
+def test_one_write_has_whole_lines_only_and_stays_together_in_a_pipe(monkeypatch: pytest.MonkeyPatch) -> None:
+    writes: list[bytes] = []
+    stream = Stream()
+    monkeypatch.setattr(stream, "write", writes.append)
+    logs.configure("info", "json", stream)
+    log = structlog.get_logger("x")
+    for number in range(100):
+        log.info("x" * 200, number=number)
+    log.error("last")
+    assert all(write.endswith(b"\n") and len(write) <= PIPE_BUF for write in writes)
+    assert len(b"".join(writes).splitlines()) == 101
+    assert len(writes) < 20
+
+
+def test_a_reader_that_went_away_stops_nobody() -> None:
+    class Broken(Stream):
+        def write(self, line: object, /) -> int:
+            raise BrokenPipeError
+
+    logs.configure("info", "json", Broken())
+    log = structlog.get_logger("x")
+    log.error("nobody reads this")
+    log.error("nor this")
+
+
+def test_whoever_adds_too_many_lines_writes_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(logs, "MAX_WAITING", 3)
+    monkeypatch.setattr(logs, "FLUSH_INTERVAL", 3600)
+    stream = Stream()
+    logs.configure("info", "json", stream)
+    log = structlog.get_logger("x")
+    for number in range(4):
+        log.info("info", number=number)
+    assert [line["number"] for line in stream.lines()] == [0, 1, 2, 3]
+
+
+def test_an_exception_is_told_with_its_traceback_and_without_local_variables(stream: Stream) -> None:
+    def fail() -> None:
+        token = "do-not-show" + "-this"
+        raise ValueError(f"a token of {len(token)}")
+
+    try:
+        fail()
+    except ValueError:
+        structlog.get_logger("x").exception("failed")
+    (line,) = stream.lines()
+    assert "ValueError: a token of 16" in str(line["exception"])
+    assert "in fail" in str(line["exception"])
+    assert b"do-not-show-this" not in stream.getvalue()
+
+
+@pytest.mark.parametrize("url", ["amqp://guest:hunter22@broker:5672/", "postgresql://u:hunter22@db/x"])
+def test_a_password_in_a_url_is_not_shown(stream: Stream, url: str) -> None:
+    logging.getLogger("aio_pika").warning("connection to %s failed", url)
+    try:
+        raise OSError(f"cannot reach {url}")
+    except OSError:
+        structlog.get_logger("x").exception("failed")
+    assert b"hunter22" not in stream.getvalue()
+    assert stream.getvalue().count(b"***@") >= 2
+
+
+def test_a_secret_is_not_shown(stream: Stream) -> None:
+    structlog.get_logger("x").warning("made", key=Secret("hunter22" * 4))
+    assert stream.lines()[0]["key"] == "***"
+
+
+@pytest.mark.parametrize("value", ["\ud800", {("a", "b"): 1}, object, {1, 2}, 2**70])
+def test_what_json_has_no_form_for_is_logged_all_the_same(stream: Stream, value: object) -> None:
+    structlog.get_logger("x").warning("odd", value=value)
+    assert stream.lines()[0]["message"] == "odd"
+
+
+def test_what_libraries_log_comes_out_the_same_way_from_warning_on(stream: Stream) -> None:
+    library = logging.getLogger("aiohttp.server")
+    library.info("not this")
+    library.error("that %s", "one")
+    (line,) = stream.lines()
+    assert (line["level"], line["logger"], line["message"]) == ("error", "aiohttp.server", "that one")
+
+
+def test_a_librarys_exception_keeps_its_traceback(stream: Stream) -> None:
+    try:
+        raise RuntimeError("inside")
+    except RuntimeError:
+        logging.getLogger("asyncio").exception("Task exception was never retrieved")
+    assert "RuntimeError: inside" in str(stream.lines()[0]["exception"])
+
+
+def test_warnings_are_logged(stream: Stream) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        logging.captureWarnings(True)
+        warnings.warn("old-fashioned", stacklevel=1)
+    assert "old-fashioned" in str(stream.lines()[0]["message"])
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_the_console_has_colours_on_a_terminal_only(terminal: bool) -> None:
+    stream = Stream(terminal=terminal)
+    logs.configure("info", "console", stream)
+    structlog.get_logger("dispatcher.delivery").warning("attempt", status=503, text="\ud800")
+    text = stream.getvalue().decode()
+    assert "attempt" in text
+    assert "503" in text
+    assert "dispatcher.delivery" in text
+    assert ("\x1b[" in text) is terminal
