@@ -37,8 +37,8 @@ EVENTS = Counter(
 )
 DELIVERIES = Counter(
     "dispatcher_deliveries",
-    "What became of deliveries, each time one was tried or ended. kind: of the target; outcome: delivered, retry, "
-    "exhausted, cancelled or superseded.",
+    "What became of deliveries, each time one was tried or ended. kind: of the target; outcome: delivered, failed "
+    "(will be tried again), exhausted, cancelled or superseded.",
     ["kind", "outcome"],
     registry=REGISTRY,
 )
