@@ -35,7 +35,7 @@ def report(claimed: ClaimedDelivery, outcome: Outcome) -> None:
     log.info(
         "attempt" if attempt is not None else "no attempt",
         delivery=claimed.id,
-        event=event.event,
+        name=event.event,
         job=event.job_id,
         subscription=subscription.id,
         destination=subscription.destination,
