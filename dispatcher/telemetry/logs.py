@@ -124,7 +124,7 @@ def _json(logger: _Logger, level: str, fields: _Fields) -> bytes:
     if "exc_info" in fields:
         fields = _with_exception(logger, level, fields)
     text = fields.pop("event")
-    line = {"time": datetime.now(UTC), "level": level, "logger": logger.name, "message": text, **fields}
+    line = {"time": datetime.now(UTC), "level": level, "logger": logger.name, "event": text, **fields}
     try:
         return _encode(line)
     except (TypeError, ValueError):

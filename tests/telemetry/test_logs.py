@@ -51,14 +51,14 @@ def stream() -> Stream:
     return stream
 
 
-def test_a_line_is_json_with_time_in_utc_level_logger_message_and_fields(stream: Stream) -> None:
+def test_a_line_is_json_with_time_in_utc_level_logger_event_and_fields(stream: Stream) -> None:
     structlog.get_logger("dispatcher.delivery").warning("attempt", status=503, error=None)
     (line,) = stream.lines()
     assert str(line.pop("time")).endswith("Z")
     assert line == {
         "level": "warning",
         "logger": "dispatcher.delivery",
-        "message": "attempt",
+        "event": "attempt",
         "status": 503,
         "error": None,
     }
@@ -68,13 +68,13 @@ def test_lines_below_the_level_are_not_written(stream: Stream) -> None:
     log = structlog.get_logger("x")
     log.debug("not this")
     log.error("this")
-    assert [line["message"] for line in stream.lines()] == ["this"]
+    assert [line["event"] for line in stream.lines()] == ["this"]
 
 
 def test_a_line_below_warning_is_written_without_another_one_after_it(stream: Stream) -> None:
     structlog.get_logger("x").info("by itself")
     assert stream.written.wait(10)
-    assert [line["message"] for line in stream.lines()] == ["by itself"]
+    assert [line["event"] for line in stream.lines()] == ["by itself"]
 
 
 def test_lines_keep_their_order_when_a_later_one_is_written_at_once(stream: Stream) -> None:
@@ -155,7 +155,7 @@ def test_a_secret_is_not_shown(stream: Stream) -> None:
 @pytest.mark.parametrize("value", ["\ud800", {("a", "b"): 1}, object, {1, 2}, 2**70])
 def test_what_json_has_no_form_for_is_logged_all_the_same(stream: Stream, value: object) -> None:
     structlog.get_logger("x").warning("odd", value=value)
-    assert stream.lines()[0]["message"] == "odd"
+    assert stream.lines()[0]["event"] == "odd"
 
 
 def test_what_libraries_log_comes_out_the_same_way_from_warning_on(stream: Stream) -> None:
@@ -163,7 +163,7 @@ def test_what_libraries_log_comes_out_the_same_way_from_warning_on(stream: Strea
     library.info("not this")
     library.error("that %s", "one")
     (line,) = stream.lines()
-    assert (line["level"], line["logger"], line["message"]) == ("error", "aiohttp.server", "that one")
+    assert (line["level"], line["logger"], line["event"]) == ("error", "aiohttp.server", "that one")
 
 
 def test_a_librarys_exception_keeps_its_traceback(stream: Stream) -> None:
@@ -179,7 +179,7 @@ def test_warnings_are_logged(stream: Stream) -> None:
         warnings.simplefilter("always")
         logging.captureWarnings(True)
         warnings.warn("old-fashioned", stacklevel=1)
-    assert "old-fashioned" in str(stream.lines()[0]["message"])
+    assert "old-fashioned" in str(stream.lines()[0]["event"])
 
 
 @pytest.mark.parametrize("terminal", [True, False])
