@@ -1,0 +1,1 @@
+"""Measurements of the whole service against a floor that is measured in the same run."""
