@@ -1,0 +1,91 @@
+"""What the variables of subscribers stand for in one event."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
+
+from dispatcher.domain.events import Event, text_in
+from dispatcher.domain.variables import lookup
+from dispatcher.domain.vocabulary import TERMINAL, status_of
+
+# The data of a plain event has these fields; the publisher's own stands in the last of them.
+_PLAIN_FIELDS = frozenset({"event", "status", "message", "job", "data"})
+_FAILURES = TERMINAL - {"FINISHED"} | {"ARCHIVING_FAILED"}
+
+
+class EventValues:
+    """The values of VARIABLES, and of `data.…` paths, in one event.
+
+    `data.x` is looked for in the data of the CloudEvent. When it came in plain form, so that its data has the
+    fields `event`, `status`, `message`, `job` and `data`, it is looked for in the publisher's own data too.
+
+    The document is decoded when a value needs it, which EVENT, JOB_ID, UUID, JOB_OWNER and TENANT do not.
+    """
+
+    __slots__ = ("_event",)
+
+    def __init__(self, event: Event) -> None:
+        self._event = event
+
+    def get(self, name: str, /) -> str:
+        """The value of a variable, empty when the event does not have it. KeyError: no such variable."""
+        if name.startswith("data."):
+            return _data_value(self._event.data, name.split(".")[1:])
+        return _READERS[name](self._event) or ""
+
+
+def _data_value(data: object, path: Sequence[str]) -> str:
+    found = lookup(data, path)
+    if not found and isinstance(data, dict) and _is_plain(data):
+        return lookup(data.get("data"), path)
+    return found
+
+
+def _is_plain(data: Mapping[str, object]) -> bool:
+    return "event" in data and data.keys() <= _PLAIN_FIELDS
+
+
+def _job_field(*names: str) -> Callable[[Event], str | None]:
+    return lambda event: text_in(event.job, *names)
+
+
+def _job_link(name: str) -> Callable[[Event], str | None]:
+    return lambda event: lookup(event.job, ("_links", name, "href"))
+
+
+def _status(event: Event) -> str | None:
+    data = event.data
+    if isinstance(data, dict) and _is_plain(data) and (status := text_in(data, "status")):
+        return status
+    # An event that names a status is right about it; the document beside it may be from a moment before.
+    return status_of(event.event) or text_in(event.job, "status")
+
+
+def _error(event: Event) -> str | None:
+    if event.event not in _FAILURES:
+        return None
+    return text_in(event.job, "errorMessage") or event.message or text_in(event.job, "lastStatusMessage")
+
+
+_READERS: Mapping[str, Callable[[Event], str | None]] = MappingProxyType(
+    {
+        "UUID": lambda event: event.job_id,
+        "EVENT": lambda event: event.event,
+        "JOB_STATUS": _status,
+        "JOB_URL": _job_link("self"),
+        "JOB_ID": lambda event: event.job_id,
+        "JOB_SYSTEM": _job_field("executionSystem", "system"),
+        "JOB_NAME": _job_field("name", "jobName"),
+        "JOB_START_TIME": _job_field("startTime"),
+        "JOB_END_TIME": _job_field("endTime"),
+        "JOB_SUBMIT_TIME": _job_field("submitTime"),
+        "JOB_ARCHIVE_PATH": _job_field("archivePath", "outputPath"),
+        "JOB_ARCHIVE_URL": _job_link("archiveData"),
+        "JOB_ERROR": _error,
+        "JOB_OWNER": lambda event: event.owner,
+        "JOB_APP_ID": _job_field("appId", "app_id"),
+        "JOB_MESSAGE": lambda event: event.message,
+        "TENANT": lambda event: event.tenant,
+    }
+)

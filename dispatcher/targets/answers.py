@@ -1,0 +1,144 @@
+"""How a receiver's HTTP reply is judged: delivered or not, why not, and what it asks for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from http import HTTPStatus
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta, Struct
+
+from dispatcher.domain.retry import MAX_RETRY_AFTER
+from dispatcher.domain.targets import Answer
+from dispatcher.targets.credentials import HIDDEN
+from dispatcher.targets.http import Reply
+
+MAX_KEPT = 4 * 1024
+"""Bytes of an answer's body that are kept."""
+
+_MAX_LOCATION = 200
+_ASKS_TO_WAIT = (429, 503)
+
+_Status = Annotated[int, Meta(ge=200, le=599)]
+
+_decode = msgspec.json.Decoder().decode
+
+
+class Success(Struct, frozen=True, forbid_unknown_fields=True):
+    """What a receiver must answer.
+
+    `status`: one of these, else 2xx. `json`: the body must be JSON that contains this. An object contains
+    another when it has all of its fields, with values that contain the other's; all else must be equal.
+    """
+
+    status: Annotated[tuple[_Status, ...], Meta(min_length=1, max_length=50)] | None = None
+    json: dict[str, object] | None = None
+
+
+def judge(reply: Reply, request: str, success: Success | None, secrets: Sequence[str]) -> Answer:
+    """How an attempt ended.
+
+    `request` says what was asked; `secrets` are taken out of what is kept of the reply.
+    """
+    text = _text(reply, secrets)
+    problem = _problem(reply, success)
+    if problem is None:
+        return Answer(request=request, status=reply.status, body=text)
+    return Answer(
+        request=request,
+        status=reply.status,
+        body=text,
+        error=_scrubbed(problem, secrets),
+        retry_after=_retry_after(reply) if reply.status in _ASKS_TO_WAIT else None,
+        disable=reply.status == HTTPStatus.GONE,
+    )
+
+
+def _problem(reply: Reply, success: Success | None) -> str | None:
+    if not _wanted_status(reply.status, success):
+        return _status_problem(reply)
+    if success is None or success.json is None:
+        return None
+    return _json_problem(reply, success.json)
+
+
+def _wanted_status(status: int, success: Success | None) -> bool:
+    if success is None or success.status is None:
+        return 200 <= status < 300
+    return status in success.status
+
+
+def _status_problem(reply: Reply) -> str:
+    answered = f"answered {reply.status} {_phrase(reply.status)}".rstrip()
+    if reply.status == HTTPStatus.GONE:
+        return f"{answered}: the receiver wants nothing more from this subscription"
+    location = reply.headers.get("Location")
+    if 300 <= reply.status < 400 and location is not None:
+        shown = location if len(location) <= _MAX_LOCATION else location[:_MAX_LOCATION] + "…"
+        return f"{answered} and points to {shown!a}: redirects are not followed"
+    return answered
+
+
+def _phrase(status: int) -> str:
+    try:
+        return HTTPStatus(status).phrase
+    except ValueError:
+        return ""
+
+
+def _json_problem(reply: Reply, wanted: dict[str, object]) -> str | None:
+    if not reply.complete:
+        return "the answer's body was too long, too slow or broken off, so it cannot be looked at"
+    try:
+        missing = _difference(wanted, _decode(reply.body), "")
+    except (msgspec.DecodeError, RecursionError):
+        return "the answer's body is not JSON"
+    return None if missing is None else f"the answer's body does not have the wanted value in {missing}"
+
+
+def _difference(wanted: object, found: object, path: str) -> str | None:
+    """The path to the first thing that is wanted and not found."""
+    if isinstance(wanted, dict) and isinstance(found, dict):
+        for name, value in wanted.items():
+            below = _difference(value, found.get(name, msgspec.UNSET), f"{path}.{name}")
+            if below is not None:
+                return below
+        return None
+    # In Python True equals 1.
+    same = wanted == found and isinstance(wanted, bool) == isinstance(found, bool)
+    return None if same else path.removeprefix(".") or "the whole"
+
+
+def _text(reply: Reply, secrets: Sequence[str]) -> str | None:
+    """What is kept of the body: its beginning, without what a database's text cannot hold."""
+    if not reply.body:
+        return None
+    encoding = reply.headers.get("Content-Encoding", "identity")
+    if encoding != "identity":
+        return f"<{len(reply.body)} bytes, {encoding[:20]!a}>"
+    # Scrubbed before it is cut, so that no half of a secret is left at the end.
+    beginning = reply.body if secrets else reply.body[:MAX_KEPT]
+    text = _scrubbed(beginning.decode("utf-8", "replace"), secrets)
+    return text[:MAX_KEPT].replace("\0", "\ufffd")
+
+
+def _scrubbed(text: str, secrets: Sequence[str]) -> str:
+    for secret in secrets:
+        text = text.replace(secret, HIDDEN)
+    return text
+
+
+def _retry_after(reply: Reply) -> float | None:
+    """Seconds to wait, from a number of seconds or a date (RFC 9110, section 10.2.3)."""
+    value = reply.headers.get("Retry-After", "").strip()
+    if value.isascii() and value.isdigit():
+        return min(float(value[:20]), MAX_RETRY_AFTER)
+    try:
+        moment = parsedate_to_datetime(value)
+    except (ValueError, OverflowError):
+        return None
+    wait = (moment.replace(tzinfo=moment.tzinfo or UTC) - datetime.now(UTC)).total_seconds()
+    return min(max(wait, 0.0), MAX_RETRY_AFTER)

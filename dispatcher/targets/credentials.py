@@ -1,0 +1,137 @@
+"""Credentials of HTTP targets: how they go into a request, and how everything else leaves them out."""
+
+from __future__ import annotations
+
+import base64
+import re
+from collections.abc import Mapping
+from typing import Annotated, TypeAlias
+
+from msgspec import Meta, Struct
+
+from dispatcher.domain.errors import InvalidInput
+
+HIDDEN = "***"
+"""What is shown in the place of a credential."""
+
+_SECRET_NAME = re.compile(r"auth|cookie|credential|key|pass|pwd|secret|sig(nature)?$|token", re.IGNORECASE)
+_PARAMETER = re.compile(r"(?<=[?&])([^=&#]*)=([^&#]+)")
+_VISIBLE = re.compile(r"[\x21-\x7e]+")
+_PRINTABLE = re.compile(r"[\x20-\x7e]+")
+_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+# Shorter ones would tear holes into texts that have nothing to do with them.
+_MIN_SCRUBBED = 4
+
+_Text = Annotated[str, Meta(min_length=1, max_length=8192)]
+
+
+class _Credential(Struct, frozen=True, forbid_unknown_fields=True, tag_field="type"):
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({HIDDEN})"
+
+
+class BearerAuth(_Credential, frozen=True, tag="bearer"):
+    """`Authorization: Bearer <token>` (RFC 6750)."""
+
+    token: _Text
+
+
+class BasicAuth(_Credential, frozen=True, tag="basic"):
+    """`Authorization: Basic …` (RFC 7617), in UTF-8."""
+
+    user: _Text
+    password: Annotated[str, Meta(max_length=8192)]
+
+
+class HeaderAuth(_Credential, frozen=True, tag="header"):
+    """A header of any name."""
+
+    name: Annotated[str, Meta(min_length=1, max_length=128)]
+    value: _Text
+
+
+Auth: TypeAlias = BearerAuth | BasicAuth | HeaderAuth
+
+
+def auth_header(auth: Auth) -> tuple[str, str]:
+    """The name and value of the header that carries it."""
+    if isinstance(auth, BearerAuth):
+        return "Authorization", f"Bearer {auth.token}"
+    if isinstance(auth, BasicAuth):
+        return "Authorization", f"Basic {base64.b64encode(f'{auth.user}:{auth.password}'.encode()).decode()}"
+    return auth.name, auth.value
+
+
+def check_auth(auth: Auth, field: str) -> None:
+    """Raise InvalidInput, naming the part of `field` that cannot stand in a header, but not its value."""
+    if isinstance(auth, BearerAuth):
+        refuse_hidden(auth.token, f"{field}.token")
+        _check(_VISIBLE, auth.token, f"{field}.token", "visible ASCII characters without spaces")
+    elif isinstance(auth, BasicAuth):
+        refuse_hidden(auth.password, f"{field}.password")
+        if ":" in auth.user:
+            raise InvalidInput(f"{field}.user", 'expected no ":", which ends the user (RFC 7617)')
+    else:
+        check_header_name(auth.name, f"{field}.name")
+        refuse_hidden(auth.value, f"{field}.value")
+        _check(_PRINTABLE, auth.value, f"{field}.value", "printable ASCII characters")
+
+
+def refuse_hidden(value: str, field: str) -> None:
+    """Raise InvalidInput when somebody sends back what was shown instead of a credential."""
+    if value == HIDDEN:
+        raise InvalidInput(field, f"{HIDDEN} only stands for a credential where it is shown: expected itself")
+
+
+def check_url(url: str, field: str) -> None:
+    """Raise InvalidInput when a parameter that looks secret has the value that is shown instead of it."""
+    for name, value in _PARAMETER.findall(url):
+        if looks_secret(name):
+            refuse_hidden(value, field)
+
+
+def check_header_name(name: str, field: str) -> None:
+    """Raise InvalidInput when no header can have this name (RFC 9110, section 5.6.2)."""
+    if not _HEADER_NAME.fullmatch(name):
+        raise InvalidInput(field, f"{name!a} is no header name: expected letters, digits and !#$%&'*+-.^_`|~")
+
+
+def looks_secret(name: str) -> bool:
+    """Whether a header or parameter of this name is likely to hold a credential."""
+    return _SECRET_NAME.search(name) is not None
+
+
+def hide_in_url(url: str) -> str:
+    """The URL with the values of parameters that look secret hidden."""
+    return _PARAMETER.sub(lambda p: f"{p[1]}={HIDDEN if looks_secret(p[1]) else p[2]}", url)
+
+
+def hide_in_headers(headers: Mapping[str, str]) -> dict[str, str]:
+    """The headers with the values of those that look secret hidden."""
+    return {name: HIDDEN if looks_secret(name) else value for name, value in headers.items()}
+
+
+def hide_in_auth(auth: Auth) -> dict[str, str]:
+    """What may be shown of it."""
+    if isinstance(auth, BearerAuth):
+        return {"type": "bearer", "token": HIDDEN}
+    if isinstance(auth, BasicAuth):
+        return {"type": "basic", "user": auth.user, "password": HIDDEN}
+    return {"type": "header", "name": auth.name, "value": HIDDEN}
+
+
+def secrets_in(url: str, headers: Mapping[str, str], auth: Auth | None) -> tuple[str, ...]:
+    """The credentials that a receiver may repeat in its answer, the longest first."""
+    found = {value for name, value in _PARAMETER.findall(url) if looks_secret(name)}
+    found |= {value for name, value in headers.items() if looks_secret(name)}
+    if auth is not None:
+        _, value = auth_header(auth)
+        found |= {value, value.rpartition(" ")[2]}
+    if isinstance(auth, BasicAuth):
+        found.add(auth.password)
+    return tuple(sorted((text for text in found if len(text) >= _MIN_SCRUBBED), key=len, reverse=True))
+
+
+def _check(pattern: re.Pattern[str], value: str, field: str, expected: str) -> None:
+    if not pattern.fullmatch(value):
+        raise InvalidInput(field, f"expected {expected}")

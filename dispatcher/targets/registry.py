@@ -1,0 +1,29 @@
+"""The target kinds: each module in this package with a function `make_kind` is one."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+
+from msgspec import Struct
+
+from dispatcher import targets
+from dispatcher.domain.targets import TargetKind
+from dispatcher.targets.http import HttpClient
+
+
+class Resources(Struct, frozen=True):
+    """What kinds are made from."""
+
+    http: HttpClient
+
+
+def load_kinds(resources: Resources) -> dict[str, TargetKind]:
+    """The kinds by name: `make_kind(resources)` of every module that has one."""
+    kinds: dict[str, TargetKind] = {}
+    for found in pkgutil.iter_modules(targets.__path__, f"{targets.__name__}."):
+        module = importlib.import_module(found.name)
+        if hasattr(module, "make_kind"):
+            kind: TargetKind = module.make_kind(resources)
+            kinds[kind.name] = kind
+    return kinds
