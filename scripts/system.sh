@@ -1,4 +1,4 @@
-# Sourced by the other scripts: installs Debian packages where that is possible, else says what is missing.
+# Sourced by the other scripts: installs Debian packages where that is possible.
 
 fail() {
     printf '%s\n' "$@" >&2
@@ -13,11 +13,12 @@ can_install() {
     command -v apt-get >/dev/null && { [ "$(id -u)" -eq 0 ] || sudo -n true 2>/dev/null; }
 }
 
-# apt_install <package>...: no questions, no recommended extras.
+# apt_install <package>...: asks nothing, and installs nothing that is only recommended.
 apt_install() {
     echo "Installing $*"
     if [ -z "$(find /var/lib/apt/lists -name '*_Packages*' -print -quit 2>/dev/null)" ]; then
         as_root apt-get -qq update
     fi
-    as_root env DEBIAN_FRONTEND=noninteractive apt-get -qq install --no-install-recommends -y "$@" >/dev/null
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get -qq -o DPkg::Lock::Timeout=300 \
+        install --no-install-recommends -y "$@" >/dev/null
 }

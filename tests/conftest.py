@@ -1,0 +1,82 @@
+"""The servers that tests use. A server that is missing fails the test that wants it.
+
+`amqp_url` and `database_url` are for nearly all: a virtual host and a database that are new for each test, on
+servers that are started once. `own_rabbitmq` and `own_postgresql` are for tests that stop or kill the server.
+"""
+
+import os
+from collections.abc import AsyncIterator, Iterator
+from urllib.parse import urlsplit
+
+import pytest
+
+from tests.servers import Broker, Databases, PostgreSQL, RabbitMQ
+
+
+@pytest.fixture(scope="session")
+def rabbitmq(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
+    """Yield the broker that the tests share: DISPATCHER_TEST_AMQP_URL, or a private one.
+
+    The former needs the management plug-in, on port 15672 or at DISPATCHER_TEST_AMQP_API_URL.
+    """
+    if url := os.environ.get("DISPATCHER_TEST_AMQP_URL"):
+        default = f"http://{urlsplit(url).hostname}:15672"
+        yield Broker(url, os.environ.get("DISPATCHER_TEST_AMQP_API_URL", default))
+    else:
+        with RabbitMQ(log=tmp_path_factory.mktemp("rabbitmq") / "server.log") as server:
+            yield server
+
+
+@pytest.fixture(scope="session")
+def postgresql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Databases]:
+    """Yield the PostgreSQL that the tests share: DISPATCHER_TEST_DATABASE_URL, or a private one."""
+    if url := os.environ.get("DISPATCHER_TEST_DATABASE_URL"):
+        yield Databases(url)
+    else:
+        log = tmp_path_factory.mktemp("postgresql") / "server.log"
+        with PostgreSQL(durable=False, log=log) as server:
+            yield server
+
+
+@pytest.fixture
+async def amqp_url(rabbitmq: Broker) -> AsyncIterator[str]:
+    """Yield the address of a virtual host that is new and empty."""
+    url = await rabbitmq.create_vhost()
+    yield url
+    await rabbitmq.delete_vhost(url)
+
+
+@pytest.fixture
+async def database_url(postgresql: Databases) -> AsyncIterator[str]:
+    """Yield the address of a database that is new and empty."""
+    url = await postgresql.create_database()
+    yield url
+    await postgresql.drop_database(url)
+
+
+@pytest.fixture(scope="session")
+def _mortal_rabbitmq(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RabbitMQ]:
+    with RabbitMQ(log=tmp_path_factory.mktemp("own-rabbitmq") / "server.log") as server:
+        yield server
+
+
+@pytest.fixture
+def own_rabbitmq(_mortal_rabbitmq: RabbitMQ) -> RabbitMQ:
+    """Return a private broker that the test may kill. Use a virtual host of your own (`create_vhost`)."""
+    if not _mortal_rabbitmq.running:
+        _mortal_rabbitmq.start()
+    return _mortal_rabbitmq
+
+
+@pytest.fixture(scope="session")
+def _mortal_postgresql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgreSQL]:
+    with PostgreSQL(log=tmp_path_factory.mktemp("own-postgresql") / "server.log") as server:
+        yield server
+
+
+@pytest.fixture
+def own_postgresql(_mortal_postgresql: PostgreSQL) -> PostgreSQL:
+    """Return a private PostgreSQL that the test may kill. Use a database of your own (`create_database`)."""
+    if not _mortal_postgresql.running:
+        _mortal_postgresql.start()
+    return _mortal_postgresql

@@ -1,0 +1,17 @@
+"""Private servers that tests and benchmarks start for themselves, and may kill."""
+
+from tests.servers.nginx import Nginx
+from tests.servers.postgresql import Databases, PostgreSQL
+from tests.servers.process import ServerError, ServerProcess, free_port
+from tests.servers.rabbitmq import Broker, RabbitMQ
+
+__all__ = [
+    "Broker",
+    "Databases",
+    "Nginx",
+    "PostgreSQL",
+    "RabbitMQ",
+    "ServerError",
+    "ServerProcess",
+    "free_port",
+]

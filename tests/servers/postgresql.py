@@ -1,0 +1,83 @@
+"""PostgreSQL for tests: a private server, and databases that no other test sees."""
+
+import signal
+import subprocess
+import uuid
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import asyncpg
+
+from tests.servers.process import ServerProcess, accepts, find_program, free_port
+
+
+class Databases:
+    """A running PostgreSQL, reached as a user who may create databases."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+
+    async def create_database(self, template: str = "template0") -> str:
+        """Create a database, empty or as a copy of `template` (its address), and return its address.
+
+        Nobody may be connected to the template. A copy takes some milliseconds.
+        """
+        name = f"test_{uuid.uuid4().hex}"
+        source = urlsplit(template).path.lstrip("/")
+        await self._execute(f'CREATE DATABASE "{name}" TEMPLATE "{source}"')
+        return urlsplit(self.url)._replace(path=f"/{name}").geturl()
+
+    async def drop_database(self, url: str) -> None:
+        """Drop a database of `create_database`, whoever is still connected to it."""
+        await self._execute(f'DROP DATABASE "{urlsplit(url).path.lstrip("/")}" WITH (FORCE)')
+
+    async def _execute(self, statement: str) -> None:
+        connection = await asyncpg.connect(self.url)
+        try:
+            await connection.execute(statement)
+        finally:
+            await connection.close()
+
+
+class PostgreSQL(ServerProcess, Databases):
+    """A private PostgreSQL.
+
+    `durable` is for those who kill it and expect their data to be there; without it commits do not wait for
+    the disk. `settings` are those of postgresql.conf.
+    """
+
+    stop_signal = signal.SIGINT  # "fast": SIGTERM would wait until the last client has gone
+    unprivileged_user = "postgres"
+
+    def __init__(
+        self, *, durable: bool = True, settings: Mapping[str, str] | None = None, log: Path | None = None
+    ) -> None:
+        self._programs = find_program("postgres", "/usr/lib/postgresql/*/bin/postgres").parent
+        ServerProcess.__init__(self, "postgresql", log)
+        self.port = free_port()
+        Databases.__init__(self, f"postgresql://postgres@127.0.0.1:{self.port}/postgres")
+        self._data = self.directory / "data"
+        self._settings = {
+            "listen_addresses": "127.0.0.1",
+            "port": str(self.port),
+            "unix_socket_directories": "",
+            **({} if durable else {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}),
+            **(settings or {}),
+        }
+
+    def command(self) -> Sequence[str | Path]:
+        """Return the server with its settings."""
+        settings = [f"--{name}={value}" for name, value in self._settings.items()]
+        return [self._programs / "postgres", "-D", self._data, *settings]
+
+    def prepare(self) -> None:
+        """Create the data directory before the first start."""
+        if not (self._data / "PG_VERSION").exists():
+            options = ["--username=postgres", "--auth=trust", "--encoding=UTF8", "--locale=C.UTF-8", "--no-sync"]
+            self.run([self._programs / "initdb", "-D", self._data, *options])
+
+    def answers(self) -> bool:
+        """Tell whether the server takes connections: while it recovers it listens but refuses."""
+        ready = [self._programs / "pg_isready", "-q", "-h", "127.0.0.1", "-p", str(self.port)]
+        return accepts(self.port) and subprocess.run(ready, check=False).returncode == 0

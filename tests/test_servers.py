@@ -1,0 +1,163 @@
+"""The servers that the other tests stand on do what these tests take for granted."""
+
+import os
+import select
+import shutil
+import subprocess
+import sys
+import urllib.request
+from pathlib import Path
+
+import aio_pika
+import asyncpg
+import pytest
+
+from tests.servers import Broker, Databases, Nginx, PostgreSQL, RabbitMQ, ServerError
+
+
+async def execute(url: str, statement: str) -> None:
+    connection = await asyncpg.connect(url)
+    try:
+        await connection.execute(statement)
+    finally:
+        await connection.close()
+
+
+async def fetch_value(url: str, query: str) -> object:
+    connection = await asyncpg.connect(url)
+    try:
+        return await connection.fetchval(query)
+    finally:
+        await connection.close()
+
+
+async def publish(url: str, queue: str, body: bytes) -> None:
+    async with await aio_pika.connect(url) as connection, connection.channel() as channel:
+        await channel.declare_queue(queue, durable=True, arguments={"x-queue-type": "quorum"})
+        message = aio_pika.Message(body, delivery_mode=aio_pika.DeliveryMode.PERSISTENT)
+        await channel.default_exchange.publish(message, queue)
+
+
+async def receive(url: str, queue: str) -> bytes:
+    async with await aio_pika.connect(url) as connection, connection.channel() as channel:
+        found = await channel.declare_queue(queue, durable=True, arguments={"x-queue-type": "quorum"})
+        async with found.iterator() as messages:
+            async for message in messages:
+                await message.ack()
+                return message.body
+    raise AssertionError("the queue ended")
+
+
+async def test_each_database_is_empty_and_seen_by_one_test(postgresql: Databases, database_url: str) -> None:
+    other = await postgresql.create_database()
+    await execute(other, "CREATE TABLE only_there ()")
+    assert await fetch_value(database_url, "SELECT to_regclass('only_there')") is None
+    await postgresql.drop_database(other)
+
+
+async def test_a_database_can_be_a_copy_of_a_prepared_one(postgresql: Databases, database_url: str) -> None:
+    await execute(database_url, "CREATE TABLE prepared AS SELECT 42 AS answer")
+    copy = await postgresql.create_database(template=database_url)
+    await execute(copy, "UPDATE prepared SET answer = 43")
+    assert await fetch_value(database_url, "SELECT answer FROM prepared") == 42
+    await postgresql.drop_database(copy)
+
+
+async def test_a_dropped_database_is_gone(postgresql: Databases) -> None:
+    url = await postgresql.create_database()
+    await postgresql.drop_database(url)
+    with pytest.raises(asyncpg.InvalidCatalogNameError):
+        await asyncpg.connect(url)
+
+
+async def test_a_virtual_host_does_not_see_the_queues_of_another(rabbitmq: Broker, amqp_url: str) -> None:
+    other = await rabbitmq.create_vhost()
+    await publish(other, "jobs", b"not for you")
+    async with await aio_pika.connect(amqp_url) as connection, connection.channel() as channel:
+        with pytest.raises(aio_pika.exceptions.ChannelNotFoundEntity):
+            await channel.declare_queue("jobs", passive=True)
+    await rabbitmq.delete_vhost(other)
+
+
+async def test_the_management_interface_says_what_it_refused(rabbitmq: Broker) -> None:
+    with pytest.raises(ServerError, match="GET /vhosts/absent: 404"):
+        await rabbitmq.api("GET", "/vhosts/absent")
+
+
+async def test_a_killed_rabbitmq_keeps_its_messages(own_rabbitmq: RabbitMQ) -> None:
+    url = await own_rabbitmq.create_vhost()
+    await publish(url, "jobs", b"still here")
+    own_rabbitmq.kill()
+    with pytest.raises(OSError):
+        await aio_pika.connect(url)
+    await own_rabbitmq.start_async()
+    assert await receive(url, "jobs") == b"still here"
+
+
+async def test_a_killed_postgresql_keeps_what_was_committed(own_postgresql: PostgreSQL) -> None:
+    url = await own_postgresql.create_database()
+    await execute(url, "CREATE TABLE kept AS SELECT 42 AS answer")
+    own_postgresql.kill()
+    with pytest.raises(OSError):
+        await asyncpg.connect(url)
+    await own_postgresql.start_async()
+    assert await fetch_value(url, "SELECT answer FROM kept") == 42
+
+
+async def test_a_restart_closes_the_connections(own_postgresql: PostgreSQL) -> None:
+    connection = await asyncpg.connect(own_postgresql.url)
+    own_postgresql.restart()
+    with pytest.raises((asyncpg.PostgresConnectionError, asyncpg.AdminShutdownError)):
+        await connection.fetchval("SELECT 1")
+    assert await fetch_value(own_postgresql.url, "SELECT 1") == 1
+
+
+async def test_a_private_server_has_the_settings_that_it_was_given() -> None:
+    with PostgreSQL(settings={"max_connections": "17"}) as server:
+        assert await fetch_value(server.url, "SHOW max_connections") == "17"
+        assert await fetch_value(server.url, "SHOW fsync") == "on"
+
+
+def test_a_server_that_cannot_start_says_why() -> None:
+    with pytest.raises(ServerError, match="max_connections"):
+        PostgreSQL(settings={"max_connections": "many"}).__enter__()
+
+
+def test_nothing_is_left_of_a_closed_server() -> None:
+    with Nginx() as server:
+        pid, directory = server.pid, server.directory
+    assert not directory.exists()
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
+
+
+SESSION = """
+import signal, sys
+from tests import servers
+
+server = getattr(servers, sys.argv[1])()
+server.start()
+print(server.pid, server.directory, flush=True)
+signal.pause()
+"""
+
+
+@pytest.mark.parametrize("server", ["Nginx", "PostgreSQL"])
+def test_the_servers_of_a_killed_session_die_with_it(server: str) -> None:
+    command = [sys.executable, "-c", SESSION, server]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as session:
+        assert session.stdout
+        pid, directory = session.stdout.readline().split()
+        running = os.pidfd_open(int(pid))
+        session.kill()
+    ended, _, _ = select.select([running], [], [], 30)
+    os.close(running)
+    shutil.rmtree(directory)
+    assert ended
+
+
+def test_nginx_takes_any_request(tmp_path: Path) -> None:
+    with Nginx(log=tmp_path / "nginx.log") as server:
+        request = urllib.request.Request(f"{server.url}any/path?a=b", data=b"x" * 100_000, method="POST")
+        with urllib.request.urlopen(request) as answer:
+            assert answer.status == 204
