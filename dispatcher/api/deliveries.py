@@ -1,0 +1,107 @@
+"""Deliveries over HTTP: where each one stands, its attempts, sending it again, cancelling it."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from msgspec import convert
+from msgspec.structs import asdict
+
+from dispatcher.api.access import delivery_for, only_owner
+from dispatcher.api.answers import AttemptView, Counted, DeliveryDetail, DeliveryList, DeliveryView
+from dispatcher.api.requests import DeliveriesQuery, RetryMany
+from dispatcher.api.routing import Call, NoQuery
+from dispatcher.domain.deliveries import Delivery, State
+from dispatcher.domain.errors import Conflict
+from dispatcher.domain.events import parse_time
+from dispatcher.domain.keys import ApiKey
+from dispatcher.store.contract import DeliveryFilter
+
+
+async def list_deliveries(call: Call[DeliveriesQuery, None]) -> DeliveryList:
+    """Deliveries, newest first."""
+    page = await call.services.store.deliveries(
+        _filter(call.caller, call.query, call.query.state), call.query.window
+    )
+    return DeliveryList([_view(delivery) for delivery in page.items], page.next)
+
+
+async def get_delivery(call: Call[NoQuery, None]) -> DeliveryDetail:
+    """One delivery with its attempts."""
+    return await _detail(call, await delivery_for(call.caller, call.path["id"], call.services))
+
+
+async def retry_delivery(call: Call[NoQuery, None]) -> DeliveryDetail:
+    """Send a delivery again.
+
+    It is due now and its retry policy starts anew; its id stays the same. One that waits is sent at once.
+    """
+    delivery = await delivery_for(call.caller, call.path["id"], call.services)
+    if await call.services.store.subscription(call.caller.tenant, delivery.subscription_id) is None:
+        raise Conflict(f"{delivery.id} cannot be sent again: its subscription was removed")
+    if not await call.services.store.retry_delivery(call.caller.tenant, delivery.id):
+        raise Conflict(f"{delivery.id} is being delivered at this moment")
+    return await get_delivery(call)
+
+
+async def cancel_delivery(call: Call[NoQuery, None]) -> DeliveryDetail:
+    """Cancel a delivery that waits. It can be sent again later."""
+    delivery = await delivery_for(call.caller, call.path["id"], call.services)
+    if not await call.services.store.cancel_delivery(call.caller.tenant, delivery.id, "cancelled by request"):
+        now = await delivery_for(call.caller, delivery.id, call.services)
+        raise Conflict(f"{delivery.id} is {now.state}: only one that is pending can be cancelled")
+    return await get_delivery(call)
+
+
+async def retry_deliveries(call: Call[NoQuery, RetryMany]) -> Counted:
+    """Send many deliveries again.
+
+    Exhausted (or cancelled) ones that fit what is given, the oldest first and at most `limit` of them: repeat it until
+    the count is 0. With `dry_run` they are only counted.
+    """
+    which = _filter(call.caller, call.body, State(call.body.state))
+    if call.body.dry_run:
+        return Counted(await call.services.store.count_deliveries(which))
+    return Counted(await call.services.store.retry_deliveries(which, call.body.limit))
+
+
+def _filter(caller: ApiKey, wanted: DeliveriesQuery | RetryMany, state: State | None) -> DeliveryFilter:
+    return DeliveryFilter(
+        tenant=caller.tenant,
+        subscriber=only_owner(caller),
+        state=state,
+        job_id=wanted.job_id,
+        event_key=wanted.event_id,
+        subscription_id=wanted.subscription_id,
+        destination=wanted.destination,
+        since=_utc(wanted.since),
+    )
+
+
+def _utc(since: datetime | None) -> datetime | None:
+    return None if since is None else parse_time("since", since)
+
+
+async def _detail(call: Call[NoQuery, None], delivery: Delivery) -> DeliveryDetail:
+    attempts = await call.services.store.attempts(delivery.id)
+    return DeliveryDetail(
+        **asdict(_view(delivery)),
+        latest_attempts=convert(attempts, list[AttemptView], from_attributes=True),
+    )
+
+
+def _view(delivery: Delivery) -> DeliveryView:
+    return DeliveryView(
+        id=delivery.id,
+        event_id=delivery.event_key,
+        event=delivery.event,
+        job_id=delivery.job_id,
+        subscription_id=delivery.subscription_id,
+        destination=delivery.destination,
+        state=delivery.state,
+        attempts=delivery.attempts,
+        created_at=delivery.created_at,
+        due_at=delivery.due_at,
+        ended_at=delivery.ended_at,
+        reason=delivery.reason,
+    )

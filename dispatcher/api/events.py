@@ -1,0 +1,179 @@
+"""Events over HTTP: publishing them, what came, why it matched whom, and sending one again."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from http import HTTPStatus
+
+from msgspec import Raw
+from msgspec.structs import asdict
+
+from dispatcher.api.access import event_for, only_owner, subscription_for
+from dispatcher.api.answers import (
+    Accepted,
+    EventDetail,
+    EventList,
+    EventMatch,
+    EventView,
+    Replayed,
+)
+from dispatcher.api.problems import Refusal
+from dispatcher.api.requests import EventsQuery, Replay
+from dispatcher.api.routing import Call, NoQuery
+from dispatcher.api.services import Services
+from dispatcher.domain.deliveries import Delivery, NewDelivery
+from dispatcher.domain.errors import Conflict, InvalidInput
+from dispatcher.domain.events import Event, parse_time, utc_now
+from dispatcher.domain.keys import ApiKey
+from dispatcher.domain.subscriptions import Subscription
+from dispatcher.intake.decode import Message, decode
+from dispatcher.matching.matcher import Match, Matcher, reasons
+from dispatcher.store.contract import DeliveryFilter, EventFilter, Window
+
+MAX_SHOWN_DELIVERIES = 100
+
+
+async def publish_events(call: Call[NoQuery, bytes]) -> Accepted:
+    """Take events in.
+
+    Plain events or CloudEvents 1.0, one or an array. They are stored with all the deliveries that they cause before
+    the answer; when one of them is refused, none is stored. An event that was there already (same tenant, source and
+    id) is a duplicate: it changes nothing, and `ids` has the one that was there.
+    """
+    events = _decoded(call)
+    duplicates = await call.services.intake.submit(events)
+    ids = [duplicates.get(event.key, event.key) for event in events]
+    return Accepted(accepted=len(events) - len(duplicates), duplicates=len(duplicates), ids=ids)
+
+
+async def list_events(call: Call[EventsQuery, None]) -> EventList:
+    """Events, newest first."""
+    which = EventFilter(
+        tenant=call.caller.tenant,
+        visible_to=only_owner(call.caller),
+        job_id=call.query.job_id,
+        event=call.query.event,
+        since=None if call.query.since is None else parse_time("since", call.query.since),
+    )
+    page = await call.services.store.events(which, call.query.window)
+    counts = await call.services.store.delivery_counts([event.key for event in page.items])
+    return EventList([_view(event, counts.get(event.key, 0)) for event in page.items], page.next)
+
+
+async def get_event(call: Call[NoQuery, None]) -> EventDetail:
+    """One event: its CloudEvent, the deliveries that it caused, and why.
+
+    Others than admins see their own subscriptions' deliveries only. The reasons are worked out from the subscriptions
+    as they are now.
+    """
+    event = await event_for(call.caller, call.path["id"], call.services)
+    which = DeliveryFilter(tenant=event.tenant, subscriber=only_owner(call.caller), event_key=event.key)
+    page = await call.services.store.deliveries(which, Window(MAX_SHOWN_DELIVERIES))
+    counts = await call.services.store.delivery_counts([event.key])
+    return EventDetail(
+        **asdict(_view(event, counts.get(event.key, 0))),
+        document=Raw(event.document),
+        outcome=_outcome(event, len(page.items), page.next is not None, call.caller),
+        matches=[await _explained(event, delivery, call.services) for delivery in page.items],
+    )
+
+
+async def replay_event(call: Call[NoQuery, Replay]) -> Replayed:
+    """Send an event again.
+
+    New deliveries for every subscription that wants it now, or for the one that is named. Others than admins send to
+    their own subscriptions only.
+    """
+    event = await event_for(call.caller, call.path["id"], call.services)
+    matches = await Matcher(call.services.store).match([event])
+    if call.body.subscription_id is not None:
+        subscription = await subscription_for(call.caller, call.body.subscription_id, call.services)
+        matches = [match for match in matches if match[1].id == subscription.id]
+        if not matches:
+            raise Conflict(_unwanted(event, subscription))
+    own = only_owner(call.caller)
+    matches = [match for match in matches if own in (None, match[1].subscriber)]
+    deliveries = await _deliver(matches, call.services)
+    return Replayed([delivery.id for delivery in deliveries])
+
+
+def _decoded(call: Call[NoQuery, bytes]) -> list[Event]:
+    message = Message(
+        origin="http",
+        body=call.body,
+        content_type=call.headers.get("Content-Type"),
+        headers=call.headers,
+    )
+    try:
+        return decode(message, default_tenant=call.caller.tenant, tenant_fixed=True, now=utc_now())
+    except InvalidInput as error:
+        if error.field == "content-type":
+            raise Refusal(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, f"Content-Type: {error.problem}") from None
+        raise
+
+
+async def _deliver(matches: Sequence[Match], services: Services) -> list[NewDelivery]:
+    engine = services.engine
+    deliveries = engine.reserve(matches)
+    try:
+        await services.store.add_deliveries(engine.process, deliveries)
+    except BaseException:
+        engine.release(deliveries)
+        raise
+    engine.start(deliveries)
+    return deliveries
+
+
+def _view(event: Event, deliveries: int) -> EventView:
+    return EventView(
+        id=event.key,
+        event=event.event,
+        job_id=event.job_id,
+        owner=event.owner,
+        tenant=event.tenant,
+        source=event.source,
+        source_id=event.id,
+        type=event.type,
+        time=event.time,
+        accepted_at=event.accepted_at,
+        deliveries=deliveries,
+    )
+
+
+async def _explained(event: Event, delivery: Delivery, services: Services) -> EventMatch:
+    subscription = await services.store.subscription(event.tenant, delivery.subscription_id)
+    return EventMatch(
+        delivery_id=delivery.id,
+        state=delivery.state,
+        subscription_id=delivery.subscription_id,
+        subscription_name=None if subscription is None else subscription.name,
+        why=_why(event, subscription),
+    )
+
+
+def _why(event: Event, subscription: Subscription | None) -> list[str]:
+    if subscription is None:
+        return ["it was removed since"]
+    return reasons(event, subscription) or ["it was changed since, and does not want this event any more"]
+
+
+def _outcome(event: Event, count: int, more: bool, caller: ApiKey) -> str:
+    whose = "" if caller.admin else f" of {caller.owner}"
+    if count == 0:
+        return f"no subscription{whose} wanted it: none for {_selectors(event)} has such an event name and filters"
+    return f"{'more than ' if more else ''}{count} deliveries to subscriptions{whose}"
+
+
+def _selectors(event: Event) -> str:
+    owner = f", for jobs of {event.owner}" if event.owner else ""
+    return f"job {event.job_id}{owner} or for every job"
+
+
+def _unwanted(event: Event, subscription: Subscription) -> str:
+    if subscription.status in ("disabled", "completed"):
+        return f"subscription {subscription.id} is {subscription.status}: resume it first"
+    return (
+        f"subscription {subscription.id} does not want this event: its events are {', '.join(subscription.events)}, "
+        f"its job is {subscription.job_id or 'any'}, its owner {subscription.owner}, and it has "
+        f"{len(subscription.filters)} filters; the event is {event.event} of job {event.job_id} of {event.owner}"
+    )

@@ -1,0 +1,133 @@
+"""Errors as RFC 9457 problem documents: what was wrong, where, and what would be right."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from http import HTTPStatus
+
+import msgspec
+import structlog
+from aiohttp import web
+from msgspec import Struct
+
+from dispatcher.domain.errors import (
+    Conflict,
+    DispatcherError,
+    Forbidden,
+    InvalidInput,
+    NotFound,
+    StoreUnavailable,
+)
+
+log = structlog.get_logger("dispatcher.api")
+
+MEDIA_TYPE = "application/problem+json"
+
+MAX_BODY = 1024 * 1024
+"""Bytes: the longest body that a request may have."""
+
+RETRY_AFTER = 2
+"""Seconds after which to ask again when the answer is 503."""
+
+
+class Fault(Struct, frozen=True):
+    """One thing that is wrong in a request: `field` is a dotted path into it, empty for the whole."""
+
+    field: str
+    problem: str
+
+
+class Problem(Struct, frozen=True, kw_only=True):
+    """Why a request was refused (RFC 9457). `detail` is for people; `errors` names the fields that are wrong."""
+
+    type: str = "about:blank"
+    title: str
+    status: int
+    detail: str
+    instance: str
+    errors: tuple[Fault, ...]
+
+
+class Refusal(DispatcherError):
+    """A request that is answered with a problem of this status."""
+
+    def __init__(
+        self,
+        status: HTTPStatus,
+        detail: str,
+        *,
+        errors: Sequence[Fault] = (),
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.errors = tuple(errors)
+        self.headers = headers or {}
+
+
+def unauthorized(detail: str) -> Refusal:
+    """401 with the challenge that RFC 6750 asks for."""
+    return Refusal(HTTPStatus.UNAUTHORIZED, detail, headers={"WWW-Authenticate": 'Bearer realm="dispatcher"'})
+
+
+def unavailable(detail: str, errors: Sequence[Fault] = ()) -> Refusal:
+    """503 with the time after which to ask again."""
+    return Refusal(
+        HTTPStatus.SERVICE_UNAVAILABLE, detail, errors=errors, headers={"Retry-After": str(RETRY_AFTER)}
+    )
+
+
+def refusal_of(error: Exception, request: web.BaseRequest) -> Refusal:
+    """What an error that rose from a handler, or from aiohttp itself, means for the caller."""
+    if isinstance(error, Refusal):
+        return error
+    if isinstance(error, InvalidInput):
+        return Refusal(HTTPStatus.BAD_REQUEST, str(error), errors=[Fault(error.field, error.problem)])
+    for kind, status in _STATUSES.items():
+        if isinstance(error, kind):
+            return Refusal(status, str(error))
+    if isinstance(error, StoreUnavailable):
+        log.warning("the database cannot be reached", path=request.path, error=str(error))
+        return unavailable("the database cannot be reached now; nothing was changed, ask again")
+    if isinstance(error, web.HTTPException):
+        return _from_aiohttp(error, request)
+    if isinstance(error, web.RequestPayloadError):
+        return Refusal(
+            HTTPStatus.BAD_REQUEST, "the body broke off or is not encoded as Content-Encoding says"
+        )
+    log.error("request failed", method=request.method, path=request.path, exc_info=error)
+    return Refusal(HTTPStatus.INTERNAL_SERVER_ERROR, "an error of the server's own; its log says more")
+
+
+def problem_response(error: Exception, request: web.BaseRequest) -> web.Response:
+    """The answer to a request that failed with this error."""
+    refusal = refusal_of(error, request)
+    problem = Problem(
+        title=refusal.status.phrase,
+        status=refusal.status,
+        detail=str(refusal),
+        instance=request.path,
+        errors=refusal.errors,
+    )
+    body = msgspec.json.encode(problem)
+    return web.Response(status=refusal.status, body=body, content_type=MEDIA_TYPE, headers=refusal.headers)
+
+
+_STATUSES: Mapping[type[DispatcherError], HTTPStatus] = {
+    Forbidden: HTTPStatus.FORBIDDEN,
+    NotFound: HTTPStatus.NOT_FOUND,
+    Conflict: HTTPStatus.CONFLICT,
+}
+
+
+def _from_aiohttp(error: web.HTTPException, request: web.BaseRequest) -> Refusal:
+    status = HTTPStatus(error.status)
+    if isinstance(error, web.HTTPMethodNotAllowed):
+        allowed = ", ".join(sorted(error.allowed_methods))
+        detail = f"{request.method} is not possible here; possible are {allowed}"
+        return Refusal(status, detail, headers={"Allow": allowed})
+    if status == HTTPStatus.NOT_FOUND:
+        return Refusal(status, f"there is nothing at {request.path}; /docs lists what there is")
+    if status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
+        return Refusal(status, f"the body is too long: expected at most {MAX_BODY} bytes")
+    return Refusal(status, error.reason or status.phrase)

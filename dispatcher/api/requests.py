@@ -1,0 +1,252 @@
+"""What the API takes: the types that requests are checked with and the OpenAPI document is made from."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Literal
+
+from msgspec import UNSET, Meta, Struct, UnsetType
+
+from dispatcher.domain.deliveries import State
+from dispatcher.domain.keys import Scope
+from dispatcher.domain.retry import RetryPolicy
+from dispatcher.domain.subscriptions import SubscriptionStatus
+from dispatcher.store.contract import Window
+
+Text = Annotated[
+    str,
+    Meta(
+        min_length=1,
+        max_length=255,
+        pattern=r"^[^\x00-\x1f\x7f]*$",
+        extra={"expected": "expected a text of 1 to 255 characters, none of them a control character"},
+    ),
+]
+Name = Annotated[
+    str,
+    Meta(
+        max_length=255,
+        pattern=r"^[^\x00-\x1f\x7f]*$",
+        description="For people; it need not be unique.",
+        extra={"expected": "expected a text of at most 255 characters, none of them a control character"},
+    ),
+]
+JobId = Annotated[Text, Meta(description="The id of a job.", examples=["0001463171110-242ac11b-0001-007"])]
+EventName = Annotated[Text, Meta(description="An event name.", examples=["FINISHED"])]
+Patterns = Annotated[
+    tuple[str, ...],
+    Meta(
+        min_length=1,
+        max_length=64,
+        description="Event names, `*`, names with `*` at their end, or `@terminal`.",
+        examples=[["FINISHED", "FAILED"], ["ARCHIVING*"], ["@terminal"]],
+    ),
+]
+Filters = Annotated[
+    tuple[dict[str, object], ...],
+    Meta(
+        max_length=64,
+        description="Filters of the CloudEvents Subscriptions API, all of which must pass: each an object with one of "
+        "`exact`, `prefix`, `suffix`, `all`, `any`, `not`. They see the attributes of the CloudEvent and `event`, "
+        "`job_id`, `owner`, `tenant`.",
+        examples=[[{"prefix": {"job_id": "nightly-"}}], [{"not": {"exact": {"source": "/tests"}}}]],
+    ),
+]
+Owner = Annotated[
+    Text,
+    Meta(
+        description="Whose jobs are meant. Without one the key's owner; for an admin `*`, which is every job. Only an "
+        "admin may name another.",
+        examples=["alice"],
+    ),
+]
+Ordered = Annotated[
+    bool, Meta(description="Whether the events of one job go out one after the other, as they were accepted.")
+]
+Persistent = Annotated[bool, Meta(description="Whether it goes on after its first successful delivery.")]
+Moment = Annotated[
+    datetime,
+    Meta(tz=True, description="A time with its offset (RFC 3339).", examples=["2026-05-04T12:00:00Z"]),
+]
+ExpiresAt = Annotated[Moment, Meta(description="When it ends by itself; in the future.")]
+Metadata = Annotated[
+    dict[str, object], Meta(description="Your own JSON, at most 16 KiB; it is kept and shown as it is.")
+]
+
+
+class NewSubscription(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Who wants what, where to."""
+
+    events: Patterns
+    target: Struct
+    name: Name = ""
+    job_id: JobId | None = None
+    owner: Owner | None = None
+    filters: Filters = ()
+    retry: RetryPolicy = RetryPolicy()
+    ordered: Ordered = False
+    persistent: Persistent = True
+    expires_at: ExpiresAt | None = None
+    metadata: Metadata = {}
+
+
+class SubscriptionChange(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What is to be different; a field that is not given stays as it is, one that is given is replaced as a whole.
+
+    Credentials in a target that come back as they were shown (`***`) stay as they are stored.
+    """
+
+    events: Patterns | UnsetType = UNSET
+    target: Struct | UnsetType = UNSET
+    name: Name | UnsetType = UNSET
+    job_id: JobId | UnsetType | None = UNSET
+    owner: Owner | UnsetType | None = UNSET
+    filters: Filters | UnsetType = UNSET
+    retry: RetryPolicy | UnsetType = UNSET
+    ordered: Ordered | UnsetType = UNSET
+    persistent: Persistent | UnsetType = UNSET
+    expires_at: ExpiresAt | UnsetType | None = UNSET
+    metadata: Metadata | UnsetType = UNSET
+
+
+class Replay(Struct, frozen=True, forbid_unknown_fields=True):
+    """To whom an event is to go again: one subscription, or all that want it now."""
+
+    subscription_id: Annotated[Text, Meta(examples=["sub_0192f0c1a2b37c4d8e5f60718293a4b5"])] | None = None
+
+
+class RetryMany(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which deliveries are to be sent again: those that fit all that is given."""
+
+    state: Annotated[
+        Literal["exhausted", "cancelled"],
+        Meta(description="Cancelled ones are sent again only when they are named."),
+    ] = "exhausted"
+    job_id: JobId | None = None
+    subscription_id: Text | None = None
+    event_id: Text | None = None
+    destination: Annotated[Text, Meta(examples=["https://example.org:443"])] | None = None
+    since: (
+        Annotated[Moment, Meta(description="Those of events that were accepted at this time or later.")]
+        | None
+    ) = None
+    limit: Annotated[int, Meta(ge=1, le=10_000, description="How many at most; the oldest first.")] = 10_000
+    dry_run: Annotated[bool, Meta(description="Only count: how many fit, whatever the limit.")] = False
+
+
+class NewKey(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A key for somebody."""
+
+    name: Annotated[Text, Meta(description="For people: what uses it.", examples=["workflow engine"])]
+    owner: Annotated[Text, Meta(description="Whose jobs and subscriptions it is for.", examples=["alice"])]
+    scopes: Annotated[
+        tuple[Scope, ...],
+        Meta(
+            min_length=1,
+            max_length=3,
+            description="`publish`: send events. `subscribe`: subscriptions, and what came of them. `admin`: all.",
+        ),
+    ]
+    tenant: (
+        Annotated[
+            Text,
+            Meta(
+                max_length=64,
+                description="Without one yours. Only admins of the tenant `default` may name another.",
+            ),
+        ]
+        | None
+    ) = None
+
+
+# Query parameters
+
+Cursor = Annotated[
+    str,
+    Meta(
+        pattern=r"^(evt|sub|dlv|key)_[0-9a-f]{32}$",
+        description="`next` of the page before.",
+        extra={"expected": "expected a cursor as `next` of the page before gave it"},
+    ),
+]
+
+
+class ListQuery(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which part of a list is wanted."""
+
+    limit: Annotated[int, Meta(ge=1, le=500, description="How many at most.")] = 100
+    cursor: Cursor | None = None
+
+    @property
+    def window(self) -> Window:
+        """The same in the store's words."""
+        return Window(self.limit, self.cursor)
+
+
+class EventsQuery(ListQuery, frozen=True, kw_only=True):
+    """Which events are wanted."""
+
+    job_id: JobId | None = None
+    event: EventName | None = None
+    since: Moment | None = None
+
+
+class SubscriptionsQuery(ListQuery, frozen=True, kw_only=True):
+    """Which subscriptions are wanted."""
+
+    job_id: JobId | None = None
+    status: SubscriptionStatus | None = None
+
+
+class DeliveriesQuery(ListQuery, frozen=True, kw_only=True):
+    """Which deliveries are wanted."""
+
+    state: State | None = None
+    job_id: JobId | None = None
+    subscription_id: Text | None = None
+    event_id: Text | None = None
+    destination: Text | None = None
+    since: Moment | None = None
+
+
+class JobsQuery(ListQuery, frozen=True, kw_only=True):
+    """Which jobs are wanted."""
+
+    owner: Text | None = None
+    status: Annotated[Text, Meta(examples=["RUNNING"])] | None = None
+
+
+# Events in: these say what `dispatcher.intake.decode` understands, which reads the bytes itself.
+
+
+class PlainEvent(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What happened to a job, in the plain form. What is missing is taken from `job`, or made."""
+
+    event: Annotated[EventName | None, Meta(description="What happened; `job.status` when absent.")] = None
+    job_id: Annotated[Text | None, Meta(description="The job; `job.id` when absent.")] = None
+    id: Annotated[Text | None, Meta(description="The same id from the same source is the same event.")] = None
+    source: Annotated[str, Meta(min_length=1, max_length=1024, description="Who says so.")] | None = None
+    time: Annotated[Moment | None, Meta(description="When it happened; now when absent.")] = None
+    owner: Annotated[Text | None, Meta(description="Whose job it is; `job.owner` when absent.")] = None
+    tenant: Annotated[Text | None, Meta(description="The key's tenant, or absent.")] = None
+    message: Annotated[str | None, Meta(description="For people.")] = None
+    job: Annotated[dict[str, object] | None, Meta(description="The job document, such as Tapis has it.")] = (
+        None
+    )
+    data: Annotated[dict[str, object] | None, Meta(description="Your own JSON.")] = None
+
+
+class CloudEvent(Struct, frozen=True, kw_only=True):
+    """A CloudEvent 1.0 in structured form; further attributes and the data are kept as they come."""
+
+    specversion: Literal["1.0"]
+    id: Text
+    source: Annotated[str, Meta(min_length=1, max_length=1024)]
+    type: Annotated[
+        Text, Meta(description="Its last dotted part is the event.", examples=["org.example.job.FINISHED"])
+    ]
+    subject: Annotated[Text, Meta(description="The id of the job.")]
+    time: Moment | UnsetType = UNSET
+    owner: Annotated[Text, Meta(description="Whose job it is.")] | UnsetType = UNSET
+    tenant: Annotated[Text, Meta(description="The key's tenant, or absent.")] | UnsetType = UNSET
+    data: Annotated[object, Meta(description="Any JSON.")] | UnsetType = UNSET

@@ -1,0 +1,182 @@
+"""The typed route table: from one `Route` come the handler that aiohttp calls and the operation in the OpenAPI document."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from http import HTTPStatus
+from typing import Any, Generic, Literal, TypeVar
+
+import msgspec
+from aiohttp import hdrs, web
+from msgspec import Struct
+from msgspec.structs import asdict
+
+from dispatcher.api.auth import NOBODY, authorize
+from dispatcher.api.explain import explain
+from dispatcher.api.problems import MAX_BODY, Refusal
+from dispatcher.api.services import Services
+from dispatcher.domain.errors import InvalidInput
+from dispatcher.domain.keys import ApiKey, Scope
+
+JSON = "application/json"
+
+Q = TypeVar("Q")
+B = TypeVar("B")
+A = TypeVar("A")
+
+_encode = msgspec.json.Encoder().encode
+
+
+class NoQuery(Struct, frozen=True, forbid_unknown_fields=True):
+    """For what takes no query parameters."""
+
+
+class Form(Struct, frozen=True):
+    """One form of a body that its handler decodes: its media type, its schema, and examples by name."""
+
+    media_type: str
+    schema: object
+    examples: Mapping[str, object] = {}
+
+
+class Call(Struct, Generic[Q, B], frozen=True):
+    """A request as its handler sees it: who calls, with what."""
+
+    caller: ApiKey
+    services: Services
+    path: Mapping[str, str]
+    query: Q
+    body: B
+    headers: Mapping[str, str]
+
+
+class Route(Struct, Generic[Q, B, A], frozen=True, kw_only=True):
+    """One operation.
+
+    The summary and description are the handler's docstring. `scope` is what the key needs, None for no key. `body` is
+    a type, or the forms that the handler decodes itself. `location` is the path of what was made, from its fields.
+    """
+
+    method: Literal["GET", "POST", "PATCH", "DELETE"]
+    path: str
+    handler: Callable[[Call[Q, B]], Awaitable[A]]
+    scope: Scope | None
+    answer: type[A] | None = None
+    query: type[Q] | None = None
+    body: type[B] | tuple[Form, ...] | None = None
+    status: HTTPStatus = HTTPStatus.OK
+    media_type: str = JSON
+    location: str | None = None
+
+
+# Any: a table holds routes of all types; each was checked when it was made.
+AnyRoute = Route[Any, Any, Any]
+
+_Handler = Callable[[web.Request], Awaitable[web.Response]]
+
+
+def attach(app: web.Application, routes: Iterable[AnyRoute], services: Services) -> None:
+    """Let aiohttp answer these routes."""
+    for route in routes:
+        handler = _bound(route, services)
+        if route.method == hdrs.METH_GET:
+            app.router.add_get(route.path, handler)
+        else:
+            app.router.add_route(route.method, route.path, handler)
+
+
+def _bound(route: AnyRoute, services: Services) -> _Handler:
+    read_query, read_body = _query_reader(route.query or NoQuery), _body_reader(route.body)
+
+    async def handle(request: web.Request) -> web.Response:
+        caller = NOBODY
+        if route.scope is not None:
+            caller = await authorize(request.headers.get(hdrs.AUTHORIZATION), route.scope, services)
+        query, body = read_query(request), await read_body(request)
+        call = Call(caller, services, request.match_info, query, body, request.headers)
+        return _response(route, await route.handler(call))
+
+    return handle
+
+
+def _response(route: AnyRoute, answer: object) -> web.Response:
+    if route.answer is None:
+        return web.Response(status=HTTPStatus.NO_CONTENT)
+    headers = {hdrs.CONTENT_TYPE: route.media_type}
+    if route.location is not None and isinstance(answer, Struct):
+        headers[hdrs.LOCATION] = route.location.format_map(asdict(answer))
+    body = answer if isinstance(answer, bytes) else _encode(answer)
+    return web.Response(status=route.status, body=body, headers=headers)
+
+
+def _query_reader(expected: type[Q]) -> Callable[[web.Request], Q]:
+    empty = expected()
+
+    def read(request: web.Request) -> Q:
+        if not request.query_string:
+            return empty
+        parameters = dict(request.query)
+        if len(parameters) != len(request.query):
+            name = next(name for name in parameters if len(request.query.getall(name)) > 1)
+            raise InvalidInput(name, "is given more than once")
+        try:
+            return msgspec.convert(parameters, expected, strict=False)
+        except msgspec.ValidationError as error:
+            raise explain(error, expected, parameters) from None
+
+    return read
+
+
+def _body_reader(
+    expected: type[B] | tuple[Form, ...] | None,
+) -> Callable[[web.Request], Awaitable[B | bytes | None]]:
+    if expected is None:
+        return _no_body
+    if isinstance(expected, tuple):
+        return raw_body
+    decode = msgspec.json.Decoder(expected).decode
+
+    async def read(request: web.Request) -> B:
+        body = await raw_body(request)
+        if body:
+            _check_media_type(request)
+        try:
+            return decode(body or b"{}")
+        except msgspec.ValidationError as error:
+            raise explain(error, expected, _untyped(body)) from None
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise InvalidInput("", f"expected valid JSON in UTF-8: {error}") from None
+        except RecursionError:
+            raise InvalidInput("", "the JSON is nested too deeply") from None
+
+    return read
+
+
+async def _no_body(request: web.Request) -> None:
+    return None
+
+
+async def raw_body(request: web.Request) -> bytes:
+    """The body as it came. Raises Refusal when it is too long or compressed."""
+    encoding = request.headers.get(hdrs.CONTENT_ENCODING, "identity")
+    if encoding.lower() != "identity":
+        raise Refusal(
+            HTTPStatus.UNSUPPORTED_MEDIA_TYPE, f"Content-Encoding: expected none, got {encoding[:80]}"
+        )
+    if request.content_length is not None and request.content_length > MAX_BODY:
+        raise web.HTTPRequestEntityTooLarge(MAX_BODY, request.content_length)
+    return await request.read()
+
+
+def _check_media_type(request: web.Request) -> None:
+    if request.content_type != JSON:
+        got = request.headers.get(hdrs.CONTENT_TYPE, "none")[:80]
+        raise Refusal(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, f"Content-Type: expected {JSON}, got {got}")
+
+
+def _untyped(body: bytes) -> object:
+    """The body without a type, for an error to look at; None when something else in it is wrong too."""
+    try:
+        return msgspec.json.decode(body or b"{}")
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None

@@ -1,0 +1,64 @@
+"""The native API as an aiohttp application."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable
+
+import structlog
+from aiohttp import web
+
+from dispatcher.api import docs, routing
+from dispatcher.api.openapi import openapi
+from dispatcher.api.problems import MAX_BODY, problem_response
+from dispatcher.api.routes import routes
+from dispatcher.api.services import Services
+
+__all__ = ["Services", "build"]
+
+log = structlog.get_logger("dispatcher.api")
+
+_HEADERS = {
+    "Server": "Dispatcher",
+    "Cache-Control": "no-store",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+}
+"""What every answer carries unless it says otherwise: nothing is kept, framed, guessed or passed on."""
+
+_READING = frozenset({"GET", "HEAD", "OPTIONS"})
+
+
+def build(services: Services) -> web.Application:
+    """The application with all routes; it holds nothing that must be closed."""
+    app = web.Application(middlewares=[_answer], client_max_size=MAX_BODY)
+    table = routes(services.kinds)
+    routing.attach(app, table, services)
+    docs.attach(app, openapi(table))
+    return app
+
+
+@web.middleware
+async def _answer(
+    request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+) -> web.StreamResponse:
+    """Every answer with its headers and one line in the log, and every error as a problem document."""
+    began = time.perf_counter()
+    try:
+        response = await handler(request)
+    except Exception as error:  # noqa: BLE001 - the last place that can tell the caller; what is unknown is logged
+        response = problem_response(error, request)
+    for name, value in _HEADERS.items():
+        response.headers.setdefault(name, value)
+    # Events come in by the thousand; what else is written is worth a line.
+    write = log.debug if request.method in _READING or request.path == "/v1/events" else log.info
+    write(
+        "request",
+        method=request.method,
+        path=request.path,
+        status=response.status,
+        milliseconds=round(1000 * (time.perf_counter() - began), 1),
+    )
+    return response

@@ -1,0 +1,157 @@
+"""What a subscription must fulfil before it is stored, and what of its target is shown."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+
+import msgspec
+from msgspec import Struct
+
+from dispatcher.api.access import may_see_job
+from dispatcher.domain.errors import Forbidden, InvalidInput
+from dispatcher.domain.events import parse_time, utc_now
+from dispatcher.domain.filters import compile_filters
+from dispatcher.domain.keys import ApiKey
+from dispatcher.domain.subscriptions import EVERY_OWNER, Subscription
+from dispatcher.domain.targets import TargetKind
+from dispatcher.domain.vocabulary import check_patterns
+from dispatcher.store.contract import Store
+
+Kinds = Mapping[str, TargetKind]
+
+MAX_DOCUMENT = 16 * 1024
+"""Bytes of JSON that metadata and filters may have."""
+
+MAX_TARGET = 128 * 1024
+"""Bytes of JSON that a target may have."""
+
+MAX_DEPTH = 32
+"""How deep they may be nested, so that nothing that reads them later can run out of stack."""
+
+
+def check_ordered(ordered: bool) -> bool:
+    """`ordered` itself. Raises InvalidInput as long as deliveries are not made in order."""
+    if ordered:
+        raise InvalidInput("ordered", "ordered delivery is not available yet: expected false")
+    return ordered
+
+
+def checked_events(patterns: Sequence[str]) -> tuple[str, ...]:
+    """The patterns, each once. Raises InvalidInput."""
+    check_patterns(patterns)
+    return tuple(dict.fromkeys(patterns))
+
+
+def checked_filters(filters: Sequence[Mapping[str, object]]) -> tuple[Mapping[str, object], ...]:
+    """The filters. Raises InvalidInput."""
+    compile_filters(filters)
+    check_document("filters", filters, MAX_DOCUMENT)
+    return tuple(filters)
+
+
+def checked_metadata(metadata: Mapping[str, object]) -> Mapping[str, object]:
+    """The metadata. Raises InvalidInput."""
+    check_document("metadata", metadata, MAX_DOCUMENT)
+    return metadata
+
+
+def checked_end(expires_at: datetime | None) -> datetime | None:
+    """When it ends, in UTC. Raises InvalidInput unless that is to come."""
+    if expires_at is None:
+        return None
+    end = parse_time("expires_at", expires_at)
+    if end <= utc_now():
+        raise InvalidInput("expires_at", f"expected a time in the future, got {expires_at.isoformat()}")
+    return end
+
+
+def checked_owner(caller: ApiKey, named: str | None) -> str:
+    """Whose jobs are meant. Raises Forbidden when a key that is no admin's names another than its own."""
+    if caller.admin:
+        return named or EVERY_OWNER
+    if named not in (None, caller.owner):
+        raise Forbidden(
+            f"owner: expected {caller.owner!r}, the owner of the key; only an admin may name another"
+        )
+    return caller.owner
+
+
+async def check_job(caller: ApiKey, job_id: str | None, store: Store) -> None:
+    """Raise Forbidden when the job is known as somebody else's who has not granted it."""
+    if job_id is None or caller.admin:
+        return
+    job = await store.job(caller.tenant, job_id)
+    if job is None or job.owner is None:
+        return
+    if not await may_see_job(caller, job_id, job.owner, store):
+        raise Forbidden(
+            f"job_id: job {job_id!r} belongs to somebody else, who has not granted it to {caller.owner!r} "
+            "(a PERMISSION_GRANT event does)"
+        )
+
+
+def checked_target(target: Struct, kinds: Kinds) -> tuple[dict[str, object], str]:
+    """The target as it is stored, and its destination. Raises InvalidInput."""
+    kind = kinds[str(target.__struct_config__.tag)]
+    document: dict[str, object] = msgspec.to_builtins(target)
+    check_document("target", document, MAX_TARGET)
+    return document, kind.check(target)
+
+
+def changed_target(target: Struct, stored: Subscription, kinds: Kinds) -> tuple[dict[str, object], str]:
+    """The same for a target that replaces a stored one: what comes back as it was shown keeps its credentials.
+
+    They are bound to their destination: nobody who may change a subscription can have them sent elsewhere.
+    """
+    new: dict[str, object] = msgspec.to_builtins(target)
+    if new.get("kind") != stored.kind or stored.kind not in kinds:
+        return checked_target(target, kinds)
+    kept = _with_hidden(new, shown_target(stored.target, kinds), stored.target)
+    document, destination = checked_target(msgspec.convert(kept, kinds[stored.kind].spec), kinds)
+    if kept != new and destination != stored.destination:
+        raise InvalidInput(
+            "target",
+            f"its destination is {destination} and no longer {stored.destination}: "
+            "expected the credentials themselves instead of what is shown for them",
+        )
+    return document, destination
+
+
+def shown_target(target: Mapping[str, object], kinds: Kinds) -> Mapping[str, object]:
+    """A stored target without its credentials; nothing but its kind when this process does not know that."""
+    kind = kinds.get(str(target["kind"]))
+    if kind is None:
+        return {"kind": target["kind"]}
+    return kind.redact(msgspec.convert(target, kind.spec))
+
+
+def _with_hidden(new: object, shown: object, stored: object) -> object:
+    """`new` with the stored value wherever it says the same as what was shown in its place."""
+    if isinstance(new, dict) and isinstance(shown, Mapping) and isinstance(stored, Mapping):
+        return {name: _with_hidden(value, shown.get(name), stored.get(name)) for name, value in new.items()}
+    lists = (list, tuple)
+    if isinstance(new, lists) and isinstance(shown, lists) and isinstance(stored, lists):
+        same = len(new) == len(shown) == len(stored)
+        return [_with_hidden(*values) for values in zip(new, shown, stored, strict=True)] if same else new
+    return stored if isinstance(new, str) and isinstance(stored, str) and new == shown else new
+
+
+def check_document(field: str, document: object, limit: int) -> None:
+    """Raise InvalidInput when its JSON is nested too deeply or longer than `limit` bytes."""
+    level = [document]
+    for _ in range(MAX_DEPTH):
+        level = [child for node in level for child in _children(node)]
+        if not level:
+            break
+    else:
+        raise InvalidInput(field, f"expected JSON that is nested at most {MAX_DEPTH} deep")
+    size = len(msgspec.json.encode(document))
+    if size > limit:
+        raise InvalidInput(field, f"expected at most {limit} bytes of JSON, got {size}")
+
+
+def _children(node: object) -> Sequence[object]:
+    if isinstance(node, Mapping):
+        return list(node.values())
+    return node if isinstance(node, (list, tuple)) else ()

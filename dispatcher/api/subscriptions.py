@@ -1,0 +1,246 @@
+"""Subscriptions over HTTP: making, changing, pausing and trying them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from datetime import timedelta
+from typing import Any
+
+import msgspec
+from msgspec import UNSET
+from msgspec.structs import asdict, replace
+
+from dispatcher.api import subscription_rules as rules
+from dispatcher.api.access import only_owner, subscription_for
+from dispatcher.api.answers import SubscriptionList, SubscriptionView, SubscriptionWithSecret, Trial
+from dispatcher.api.requests import NewSubscription, SubscriptionChange, SubscriptionsQuery
+from dispatcher.api.routing import Call, NoQuery
+from dispatcher.domain.errors import Conflict, NotFound
+from dispatcher.domain.events import Event, utc_now
+from dispatcher.domain.ids import new_id
+from dispatcher.domain.subscriptions import EVERY_OWNER, Subscription
+from dispatcher.intake.decode import Message, decode
+from dispatcher.store.contract import SubscriptionFilter
+from dispatcher.targets.signing import new_secret
+
+ROTATION = timedelta(hours=24)
+"""How long requests are signed with the previous secret too."""
+
+
+async def create_subscription(call: Call[NoQuery, NewSubscription]) -> SubscriptionWithSecret:
+    """Subscribe a target to events.
+
+    It works from the moment of the answer. `secret` signs its requests (Standard Webhooks); it is shown only here and
+    when it is rotated.
+    """
+    subscription = await _new(call)
+    await call.services.store.add_subscription(subscription)
+    return _with_secret(subscription, call)
+
+
+async def list_subscriptions(call: Call[SubscriptionsQuery, None]) -> SubscriptionList:
+    """Subscriptions, newest first."""
+    which = SubscriptionFilter(
+        tenant=call.caller.tenant,
+        subscriber=only_owner(call.caller),
+        job_id=call.query.job_id,
+        status=call.query.status,
+    )
+    page = await call.services.store.subscriptions(which, call.query.window)
+    return SubscriptionList([_view(subscription, call) for subscription in page.items], page.next)
+
+
+async def get_subscription(call: Call[NoQuery, None]) -> SubscriptionView:
+    """One subscription."""
+    return _view(await _named(call), call)
+
+
+async def change_subscription(call: Call[NoQuery, SubscriptionChange]) -> SubscriptionView:
+    """Change a subscription.
+
+    What is not given stays as it is. Deliveries that wait go out as it is then.
+    """
+    change, caller = call.body, call.caller
+    if change.job_id is not UNSET:
+        await rules.check_job(caller, change.job_id, call.services.store)
+    changed = await _save(call, lambda current: _changed(current, change, call))
+    return _view(changed, call)
+
+
+async def delete_subscription(call: Call[NoQuery, None]) -> None:
+    """Remove a subscription; what waits of it is cancelled."""
+    subscription = await _named(call)
+    if not await call.services.store.remove_subscription(subscription.tenant, subscription.id):
+        raise NotFound(f"there is no subscription {subscription.id}")
+
+
+async def pause_subscription(call: Call[NoQuery, None]) -> SubscriptionView:
+    """Hold a subscription's deliveries back until it is resumed; events are still matched."""
+    return _view(await _save(call, _paused), call)
+
+
+async def resume_subscription(call: Call[NoQuery, None]) -> SubscriptionView:
+    """Let a subscription work again, also one that was disabled or is completed; held deliveries are due now."""
+    return _view(await _save(call, _resumed), call)
+
+
+async def rotate_secret(call: Call[NoQuery, None]) -> SubscriptionWithSecret:
+    """Make a new signing secret, which is shown only here.
+
+    For 24 hours requests are signed with the previous one too.
+    """
+    return _with_secret(await _save(call, _rotated), call)
+
+
+async def test_subscription(call: Call[NoQuery, None]) -> Trial:
+    """Send a sample FINISHED event to a subscription's target, once and now, and say what came of it.
+
+    Nothing of it is stored.
+    """
+    subscription = await _named(call)
+    kind = call.services.kinds.get(subscription.kind)
+    if kind is None:
+        raise Conflict(
+            f"{subscription.id} has a target of kind {subscription.kind}, which is not available here"
+        )
+    began = time.perf_counter()
+    answer = await kind.sender(subscription).send(_sample(subscription), new_id("dlv"), 1)
+    return Trial(
+        delivered=answer.error is None,
+        request=answer.request,
+        status=answer.status,
+        duration=time.perf_counter() - began,
+        error=answer.error,
+        body=answer.body,
+    )
+
+
+async def _new(call: Call[NoQuery, NewSubscription]) -> Subscription:
+    new, caller = call.body, call.caller
+    await rules.check_job(caller, new.job_id, call.services.store)
+    target, destination = rules.checked_target(new.target, call.services.kinds)
+    now = utc_now()
+    return Subscription(
+        id=new_id("sub"),
+        revision=1,
+        tenant=caller.tenant,
+        subscriber=caller.owner,
+        name=new.name,
+        events=rules.checked_events(new.events),
+        job_id=new.job_id,
+        owner=rules.checked_owner(caller, new.owner),
+        filters=rules.checked_filters(new.filters),
+        target=target,
+        destination=destination,
+        retry=new.retry,
+        ordered=rules.check_ordered(new.ordered),
+        persistent=new.persistent,
+        expires_at=rules.checked_end(new.expires_at),
+        metadata=rules.checked_metadata(new.metadata),
+        status="active",
+        status_reason=None,
+        secrets=(new_secret(),),
+        previous_secret_until=None,
+        created_at=now,
+        updated_at=now,
+    )
+
+
+_CHECKS: Mapping[str, Callable[[Any], object]] = {
+    "events": rules.checked_events,
+    "filters": rules.checked_filters,
+    "ordered": rules.check_ordered,
+    "expires_at": rules.checked_end,
+    "metadata": rules.checked_metadata,
+}
+
+
+def _changed(
+    current: Subscription, change: SubscriptionChange, call: Call[NoQuery, SubscriptionChange]
+) -> Subscription:
+    given = {name: value for name, value in asdict(change).items() if value is not UNSET}
+    fields = {name: _CHECKS[name](value) if name in _CHECKS else value for name, value in given.items()}
+    if "owner" in given:
+        fields["owner"] = rules.checked_owner(call.caller, given["owner"])
+    if "target" in given:
+        fields["target"], fields["destination"] = rules.changed_target(
+            given["target"], current, call.services.kinds
+        )
+    return replace(current, **fields) if fields else current
+
+
+def _paused(current: Subscription) -> Subscription:
+    if current.status == "paused":
+        return current
+    if current.status != "active":
+        raise Conflict(f"{current.id} is {current.status}: only an active one can be paused")
+    return replace(current, status="paused", status_reason="paused by request")
+
+
+def _resumed(current: Subscription) -> Subscription:
+    if current.expires_at is not None and current.expires_at <= utc_now():
+        raise Conflict(
+            f"{current.id} expired at {current.expires_at.isoformat()}: give it a later expires_at first"
+        )
+    if current.status == "active":
+        return current
+    return replace(current, status="active", status_reason=None)
+
+
+def _rotated(current: Subscription) -> Subscription:
+    return replace(
+        current, secrets=(new_secret(), current.secrets[0]), previous_secret_until=utc_now() + ROTATION
+    )
+
+
+async def _named(call: Call[NoQuery, Any]) -> Subscription:
+    return await subscription_for(call.caller, call.path["id"], call.services)
+
+
+async def _save(call: Call[NoQuery, Any], change: Callable[[Subscription], Subscription]) -> Subscription:
+    """Store what `change` makes of the subscription; once more when somebody else was faster."""
+    try:
+        return await _save_once(call, change)
+    except _Outrun:
+        return await _save_once(call, change)
+
+
+class _Outrun(Conflict):
+    """Somebody else changed it between reading and writing."""
+
+
+async def _save_once(
+    call: Call[NoQuery, Any], change: Callable[[Subscription], Subscription]
+) -> Subscription:
+    current = await _named(call)
+    changed = change(current)
+    if changed is current:
+        return current
+    changed = replace(changed, revision=current.revision + 1, updated_at=utc_now())
+    try:
+        await call.services.store.save_subscription(changed)
+    except Conflict:
+        raise _Outrun(f"{current.id} was changed by somebody else at the same moment: ask again") from None
+    return changed
+
+
+def _view(subscription: Subscription, call: Call[Any, Any]) -> SubscriptionView:
+    shown = {
+        name: getattr(subscription, name) for name in SubscriptionView.__struct_fields__ if name != "target"
+    }
+    return SubscriptionView(**shown, target=rules.shown_target(subscription.target, call.services.kinds))
+
+
+def _with_secret(subscription: Subscription, call: Call[Any, Any]) -> SubscriptionWithSecret:
+    return SubscriptionWithSecret(**asdict(_view(subscription, call)), secret=subscription.secrets[0])
+
+
+def _sample(subscription: Subscription) -> Event:
+    """An event such as the subscription may get, through the same decoding as all others."""
+    owner = subscription.owner if subscription.owner != EVERY_OWNER else subscription.subscriber
+    job = {"id": subscription.job_id or "sample-job", "name": "sample", "owner": owner, "status": "FINISHED"}
+    plain = {"event": "FINISHED", "message": f"A test of {subscription.id}", "job": job}
+    message = Message(origin="http", body=msgspec.json.encode(plain))
+    [event] = decode(message, default_tenant=subscription.tenant, tenant_fixed=True, now=utc_now())
+    return event
