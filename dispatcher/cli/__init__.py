@@ -1,0 +1,52 @@
+"""The command line: `dispatcher <command>`. `--help` teaches each with an example.
+
+Exit codes: 0 done; 1 refused or failed; 2 called in a wrong way, or wrong settings. What is slow to import is
+imported by the functions that need it, so that `--help` is quick.
+"""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from dispatcher.cli import deliveries, events, jobs, keys, signature, subscriptions
+from dispatcher.cli.listen import listen
+from dispatcher.cli.output import say
+from dispatcher.cli.publish import publish
+from dispatcher.cli.service import migrate, serve
+from dispatcher.cli.sink import sink
+from dispatcher.domain.errors import DispatcherError, SettingsError
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Dispatcher takes job status events and delivers them to the subscriptions that want them.",
+)
+for command in (serve, migrate, publish, listen, sink):
+    app.command()(command)
+for group, name in (
+    (subscriptions.app, "subscriptions"),
+    (deliveries.app, "deliveries"),
+    (events.app, "events"),
+    (jobs.app, "jobs"),
+    (keys.app, "keys"),
+    (signature.app, "signature"),
+):
+    app.add_typer(group, name=name)
+
+
+def main() -> None:
+    """Run the command that the process was started with."""
+    try:
+        app(prog_name="dispatcher")
+    except SettingsError as error:
+        _end(error, 2)
+    except DispatcherError as error:
+        _end(error, 1)
+
+
+def _end(error: DispatcherError, code: int) -> None:
+    say(f"dispatcher: {error}")
+    sys.exit(code)

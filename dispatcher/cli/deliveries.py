@@ -1,0 +1,135 @@
+"""`dispatcher deliveries`: what became of them, and sending or stopping them."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+from dispatcher.cli.client import access, ask, items, segment
+from dispatcher.cli.options import AsJson, Key, Limit, Server
+from dispatcher.cli.output import print_fields, print_items, print_json, print_table, say
+from dispatcher.cli.times import Since
+from dispatcher.domain.deliveries import State
+
+app = typer.Typer(no_args_is_help=True, help="What became of deliveries, and sending or stopping them.")
+
+Id = Annotated[str, typer.Argument(metavar="ID", help="The delivery's id, dlv_….")]
+JobId = Annotated[str | None, typer.Option("--job-id", metavar="ID", help="Of this job.")]
+EventId = Annotated[str | None, typer.Option("--event-id", metavar="ID", help="Of this event.")]
+Subscription = Annotated[
+    str | None, typer.Option("--subscription", metavar="ID", help="Of this subscription.")
+]
+Destination = Annotated[
+    str | None,
+    typer.Option("--destination", metavar="NAME", help="To this one, such as https://example.org:443."),
+]
+
+
+class Ended(StrEnum):
+    """The states from which a delivery can be sent again."""
+
+    EXHAUSTED = "exhausted"
+    CANCELLED = "cancelled"
+
+
+@app.command("list")
+def list_deliveries(
+    state: Annotated[State | None, typer.Option("--state", help="In this state.")] = None,
+    job_id: JobId = None,
+    event_id: EventId = None,
+    subscription: Subscription = None,
+    destination: Destination = None,
+    since: Since = None,
+    limit: Limit = 50,
+    as_json: AsJson = False,
+    server: Server = None,
+    key: Key = None,
+) -> None:
+    """List deliveries, the newest first.
+
+    \b
+    Example:
+      dispatcher deliveries list --state exhausted --since 24h
+    """
+    query = {
+        "state": state,
+        "job_id": job_id,
+        "event_id": event_id,
+        "subscription_id": subscription,
+        "destination": destination,
+        "since": since,
+    }
+    found = items(access(server, key), "/v1/deliveries", query, limit)
+    columns = ["id", "created_at", "state", "attempts", "event", "job_id", "destination", "reason"]
+    print_items(found, columns, as_json, "No deliveries.")
+
+
+@app.command()
+def show(id: Id, as_json: AsJson = False, server: Server = None, key: Key = None) -> None:
+    """Show a delivery with its attempts: what was asked, what was answered.
+
+    \b
+    Example:
+      dispatcher deliveries show dlv_0192f0c1a2b37c4d8e5f60718293a4b5
+    """
+    delivery = ask(access(server, key), "GET", f"/v1/deliveries/{segment(id)}")
+    if as_json:
+        return print_json(delivery)
+    print_fields(delivery, skip=["latest_attempts"])
+    if attempts := delivery["latest_attempts"]:
+        columns = ["number", "started_at", "duration", "request", "status", "error", "answer"]
+        print_table(columns, ([attempt[name] for name in columns] for attempt in attempts))
+
+
+@app.command()
+def retry(
+    id: Annotated[str | None, typer.Argument(metavar="ID", help="One delivery, dlv_….")] = None,
+    state: Annotated[Ended | None, typer.Option("--state", help="All that are in this state, and …")] = None,
+    job_id: JobId = None,
+    event_id: EventId = None,
+    subscription: Subscription = None,
+    destination: Destination = None,
+    since: Since = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count how many.")] = False,
+    server: Server = None,
+    key: Key = None,
+) -> None:
+    """Send one delivery again, or all exhausted or cancelled ones that fit; their retry policy starts anew.
+
+    \b
+    Examples:
+      dispatcher deliveries retry dlv_0192f0c1a2b37c4d8e5f60718293a4b5
+      dispatcher deliveries retry --state exhausted --destination https://example.org:443 --dry-run
+    """
+    which = {
+        "job_id": job_id,
+        "event_id": event_id,
+        "subscription_id": subscription,
+        "destination": destination,
+        "since": since,
+    }
+    if (id is None) == (state is None):
+        raise typer.BadParameter("expected either the ID of one delivery or --state", param_hint="ID")
+    if id is not None:
+        if dry_run or any(which.values()):
+            raise typer.BadParameter("expected no filter beside an ID", param_hint="ID")
+        ask(access(server, key), "POST", f"/v1/deliveries/{segment(id)}/retry")
+        return say(f"{id} is sent again.")
+    count = ask(
+        access(server, key), "POST", "/v1/deliveries/retry", {"state": state, "dry_run": dry_run, **which}
+    )
+    say(f"{count['count']} deliveries {'would be' if dry_run else 'are'} sent again.")
+
+
+@app.command()
+def cancel(id: Id, server: Server = None, key: Key = None) -> None:
+    """Cancel a delivery that waits.
+
+    \b
+    Example:
+      dispatcher deliveries cancel dlv_0192f0c1a2b37c4d8e5f60718293a4b5
+    """
+    ask(access(server, key), "POST", f"/v1/deliveries/{segment(id)}/cancel")
+    say(f"{id} is cancelled.")

@@ -1,0 +1,89 @@
+"""`dispatcher events`: what came in, whom it reached, and sending it again."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from dispatcher.cli.client import access, ask, items, segment
+from dispatcher.cli.options import AsJson, Key, Limit, Server
+from dispatcher.cli.output import print_fields, print_items, print_json, print_table, say
+from dispatcher.cli.times import Since
+
+app = typer.Typer(no_args_is_help=True, help="What came in, whom it reached, and sending it again.")
+
+Id = Annotated[str, typer.Argument(metavar="ID", help="The event's id, evt_….")]
+
+
+@app.command("list")
+def list_events(
+    job_id: Annotated[str | None, typer.Option("--job-id", metavar="ID", help="Of this job.")] = None,
+    event: Annotated[str | None, typer.Option("--event", metavar="NAME", help="Of this name.")] = None,
+    since: Since = None,
+    limit: Limit = 50,
+    as_json: AsJson = False,
+    server: Server = None,
+    key: Key = None,
+) -> None:
+    """List events, the newest first.
+
+    \b
+    Example:
+      dispatcher events list --event FAILED --since 24h
+    """
+    query = {"job_id": job_id, "event": event, "since": since}
+    found = items(access(server, key), "/v1/events", query, limit)
+    print_items(found, ["id", "accepted_at", "event", "job_id", "owner", "deliveries"], as_json, "No events.")
+
+
+@app.command()
+def show(id: Id, as_json: AsJson = False, server: Server = None, key: Key = None) -> None:
+    """Show an event: its document, who wanted it, and why.
+
+    \b
+    Example:
+      dispatcher events show evt_0192f0c1a2b37c4d8e5f60718293a4b5
+    """
+    event = ask(access(server, key), "GET", f"/v1/events/{segment(id)}")
+    if as_json:
+        return print_json(event)
+    print_fields(event, skip=["document", "deliveries"])
+    print_json(event["document"])
+    if event["deliveries"]:
+        print_table(
+            ["id", "state", "subscription", "why"],
+            (
+                [
+                    delivery["id"],
+                    delivery["state"],
+                    delivery["subscription_name"] or delivery["subscription_id"],
+                    "; ".join(delivery["why"]),
+                ]
+                for delivery in event["deliveries"]
+            ),
+        )
+
+
+@app.command()
+def replay(
+    id: Id,
+    subscription: Annotated[
+        str | None,
+        typer.Option("--subscription", metavar="ID", help="To this one only, whether it wants it or not."),
+    ] = None,
+    server: Server = None,
+    key: Key = None,
+) -> None:
+    """Deliver an event again, to all subscriptions that want it now. Each gets a new delivery.
+
+    \b
+    Example:
+      dispatcher events replay evt_0192f0c1a2b37c4d8e5f60718293a4b5
+    """
+    answer = ask(
+        access(server, key), "POST", f"/v1/events/{segment(id)}/replay", {"subscription_id": subscription}
+    )
+    for delivery in answer["deliveries"]:
+        typer.echo(delivery)
+    say(f"{len(answer['deliveries'])} new deliveries.")

@@ -1,0 +1,60 @@
+"""`dispatcher jobs`: what is known of jobs from their events."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from dispatcher.cli.client import access, ask, items, segment
+from dispatcher.cli.options import AsJson, Key, Limit, Server
+from dispatcher.cli.output import print_fields, print_items, print_json
+
+app = typer.Typer(no_args_is_help=True, help="What is known of jobs from their events.")
+
+Id = Annotated[str, typer.Argument(metavar="ID", help="The job's id.")]
+
+
+@app.command("list")
+def list_jobs(
+    owner: Annotated[str | None, typer.Option("--owner", metavar="NAME", help="Of this owner.")] = None,
+    status: Annotated[str | None, typer.Option("--status", metavar="NAME", help="In this status.")] = None,
+    limit: Limit = 50,
+    as_json: AsJson = False,
+    server: Server = None,
+    key: Key = None,
+) -> None:
+    """List jobs, the newest first.
+
+    \b
+    Example:
+      dispatcher jobs list --status RUNNING
+    """
+    found = items(access(server, key), "/v1/jobs", {"owner": owner, "status": status}, limit)
+    print_items(found, ["id", "name", "owner", "status", "updated_at", "events"], as_json, "No jobs.")
+
+
+@app.command()
+def show(id: Id, as_json: AsJson = False, server: Server = None, key: Key = None) -> None:
+    """Show a job: its status, its times, its message.
+
+    \b
+    Example:
+      dispatcher jobs show 0001414144065563-5056a550b8-0001-007
+    """
+    job = ask(access(server, key), "GET", f"/v1/jobs/{segment(id)}")
+    print_json(job) if as_json else print_fields(job)
+
+
+@app.command()
+def history(
+    id: Id, limit: Limit = 500, as_json: AsJson = False, server: Server = None, key: Key = None
+) -> None:
+    """Show a job's events, the first one first.
+
+    \b
+    Example:
+      dispatcher jobs history 0001414144065563-5056a550b8-0001-007
+    """
+    found = items(access(server, key), f"/v1/jobs/{segment(id)}/history", {}, limit)[::-1]
+    print_items(found, ["time", "event", "description", "message", "id"], as_json, "No events.")

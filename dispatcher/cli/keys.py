@@ -1,0 +1,74 @@
+"""`dispatcher keys`: API keys, for admins."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from dispatcher.cli.client import access, ask, items, segment
+from dispatcher.cli.options import AsJson, Key, Limit, Server
+from dispatcher.cli.output import print_items, print_json, say
+
+app = typer.Typer(no_args_is_help=True, help="API keys, for admins.")
+
+
+@app.command()
+def create(
+    owner: Annotated[
+        str, typer.Option("--owner", metavar="NAME", help="Whose jobs and subscriptions it is for.")
+    ],
+    scopes: Annotated[
+        str,
+        typer.Option(
+            "--scopes", metavar="NAMES", help="publish, subscribe, admin; with commas between them."
+        ),
+    ],
+    name: Annotated[
+        str | None, typer.Option("--name", metavar="TEXT", help="What uses it. Default: the owner.")
+    ] = None,
+    tenant: Annotated[str | None, typer.Option("--tenant", metavar="NAME", help="Default: yours.")] = None,
+    as_json: AsJson = False,
+    server: Server = None,
+    key: Key = None,
+) -> None:
+    """Make a key. Its text is printed this once and kept nowhere.
+
+    \b
+    Example:
+      dispatcher keys create --owner alice --scopes publish,subscribe
+    """
+    document = {"name": name or owner, "owner": owner, "scopes": scopes.split(","), "tenant": tenant}
+    made = ask(access(server, key), "POST", "/v1/keys", document)
+    if as_json:
+        return print_json(made)
+    say(f"{made['id']} for {made['owner']} of {made['tenant']}: {', '.join(made['scopes'])}. Keep this:")
+    typer.echo(made["key"])
+
+
+@app.command("list")
+def list_keys(limit: Limit = 50, as_json: AsJson = False, server: Server = None, key: Key = None) -> None:
+    """List keys, the newest first.
+
+    \b
+    Example:
+      dispatcher keys list
+    """
+    found = items(access(server, key), "/v1/keys", {}, limit)
+    print_items(found, ["id", "name", "owner", "tenant", "scopes", "created_at"], as_json, "No keys.")
+
+
+@app.command()
+def remove(
+    id: Annotated[str, typer.Argument(metavar="ID", help="The key's id, key_….")],
+    server: Server = None,
+    key: Key = None,
+) -> None:
+    """Remove a key; it stops working at once.
+
+    \b
+    Example:
+      dispatcher keys remove key_0192f0c1a2b37c4d8e5f60718293a4b5
+    """
+    ask(access(server, key), "DELETE", f"/v1/keys/{segment(id)}")
+    say(f"{id} is removed.")

@@ -1,0 +1,98 @@
+"""What the command line prints: tables and fields for people, JSON for machines.
+
+Names and messages come from publishers and receivers: nothing in them may command the terminal.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+
+import msgspec
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+_WIDE = 10_000
+_STYLES = {
+    "delivered": "green",
+    "active": "green",
+    "exhausted": "red",
+    "disabled": "red",
+    "cancelled": "yellow",
+    "paused": "yellow",
+    "FINISHED": "green",
+    "FAILED": "red",
+}
+
+
+def console() -> Console:
+    """Stdout as rich sees it. What is no terminal gets long lines instead of folded ones, for grep."""
+    return Console(highlight=False, width=None if sys.stdout.isatty() else _WIDE)
+
+
+def plain(value: object) -> str:
+    """A value on one line, without anything that a terminal would obey."""
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    text = value if isinstance(value, str) else msgspec.json.encode(value, order=None).decode()
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
+
+
+def cell(value: object) -> Text:
+    """A value as a rich text, in its colour if it has one."""
+    text = plain(value)
+    return Text(text, style=_STYLES.get(text, ""))
+
+
+def print_json(value: object) -> None:
+    """A document as indented JSON."""
+    sys.stdout.write(msgspec.json.format(msgspec.json.encode(value), indent=2).decode() + "\n")
+
+
+def print_items(
+    items: Sequence[Mapping[str, object]], columns: Sequence[str], as_json: bool, nothing: str
+) -> None:
+    """A list: these fields of each item as a table, or the whole items as JSON. `nothing` is said of none."""
+    if as_json:
+        print_json(items)
+    elif not items:
+        sys.stderr.write(f"{nothing}\n")
+    else:
+        print_table(columns, ([item.get(name) for name in columns] for item in items))
+
+
+def print_table(columns: Sequence[str], rows: Iterable[Iterable[object]]) -> None:
+    """A table whose headings are `columns`."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    for name in columns:
+        # An id that is cut or folded cannot be copied.
+        table.add_column(name.replace("_", " "), no_wrap=name == "id", overflow="fold")
+    for row in rows:
+        table.add_row(*(cell(_short_time(value)) for value in row))
+    console().print(table)
+
+
+def print_fields(document: Mapping[str, object], skip: Iterable[str] = ()) -> None:
+    """A document, one field a line."""
+    left_out = set(skip)
+    shown = {name: value for name, value in document.items() if name not in left_out}
+    width = max(map(len, shown), default=0)
+    out = console()
+    for name, value in shown.items():
+        out.print(Text(f"{plain(name):<{width}}  ", style="dim") + cell(_short_time(value)), soft_wrap=True)
+
+
+def say(text: str) -> None:
+    """A line for people on stderr, so that stdout holds results only."""
+    sys.stderr.write("\n".join(plain(line) for line in text.split("\n")) + "\n")
+
+
+def _short_time(value: object) -> object:
+    """An RFC 3339 time in UTC to the second; anything else as it is."""
+    if isinstance(value, str) and len(value) >= 20 and value[10:11] == "T" and value.endswith("Z"):
+        return f"{value[:10]} {value[11:19]}Z"
+    return value

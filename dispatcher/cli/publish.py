@@ -1,0 +1,201 @@
+"""`dispatcher publish`: one event from options, or many from a file of JSON lines."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import AbstractAsyncContextManager, closing, contextmanager
+from pathlib import Path
+from typing import IO, Annotated
+
+import msgspec
+import typer
+
+from dispatcher.cli.client import access
+from dispatcher.cli.options import Key
+from dispatcher.cli.output import say
+from dispatcher.cli.publishing import Line, NotPublished, Way, to_broker, to_server
+from dispatcher.config import load
+from dispatcher.domain.errors import DispatcherError, InvalidInput
+from dispatcher.domain.events import DEFAULT_TENANT, utc_now
+
+BATCH = 500
+"""Events that are sent before the first of them is confirmed."""
+
+BATCH_BYTES = 512 * 1024
+"""Bytes after which a batch is full; the API takes twice as much, and one event may have as much as that."""
+
+
+class BadLine(DispatcherError):
+    """A line is no event; the message says which, and why."""
+
+
+def publish(
+    file: Annotated[
+        str | None,
+        typer.Argument(metavar="FILE", help="One event a line, as JSON; - is stdin.", show_default=False),
+    ] = None,
+    event: Annotated[
+        str | None, typer.Option("--event", metavar="NAME", help="What happened: FINISHED.")
+    ] = None,
+    job_id: Annotated[str | None, typer.Option("--job-id", metavar="ID", help="To which job.")] = None,
+    owner: Annotated[str | None, typer.Option("--owner", metavar="NAME", help="Whose job it is.")] = None,
+    tenant: Annotated[str | None, typer.Option("--tenant", metavar="NAME", help="Of which tenant.")] = None,
+    message: Annotated[
+        str | None, typer.Option("--message", metavar="TEXT", help="What is to be said of it.")
+    ] = None,
+    data: Annotated[str | None, typer.Option("--data", metavar="JSON", help="An object of your own.")] = None,
+    job: Annotated[
+        str | None,
+        typer.Option("--job", metavar="FILE", help="The job's document; what is missing is taken from it."),
+    ] = None,
+    http: Annotated[
+        str | None,
+        typer.Option(
+            "--http",
+            "--server",
+            envvar="DISPATCHER_SERVER",
+            metavar="URL",
+            help="To this server's API. Default: to the broker of DISPATCHER_AMQP_URL, else to the API here.",
+        ),
+    ] = None,
+    key: Key = None,
+) -> None:
+    """Publish one event, or those of a file; each is confirmed before the command ends.
+
+    A line that is no event stops it: what came before is published, and nothing after.
+
+    \b
+    Examples:
+      dispatcher publish --event FINISHED --job-id 0001-007 --owner alice
+      dispatcher publish --job job.json --http https://dispatcher.example.org
+      dispatcher publish events.jsonl
+    """
+    document = {
+        "event": event,
+        "job_id": job_id,
+        "owner": owner,
+        "tenant": tenant,
+        "message": message,
+        "data": None if data is None else _json(data, "--data"),
+        "job": None if job is None else _json(_read(job), "--job"),
+    }
+    given = {name: value for name, value in document.items() if value is not None}
+    if bool(given) == (file is not None):
+        raise typer.BadParameter("expected either a FILE or an event's options", param_hint="FILE")
+    if file is None:
+        line = _event(0, msgspec.json.encode(given))
+        asyncio.run(_publish(_way(http, key), iter([[line]]), lambda _: None))
+    else:
+        with closing(_open(file)) as stream, _progress(file) as advance:
+            asyncio.run(_publish(_way(http, key), _batches(stream), advance))
+
+
+def _way(http: str | None, key: str | None) -> AbstractAsyncContextManager[Way]:
+    settings = load()
+    if http is None and settings.amqp.url is not None:
+        return to_broker(settings.amqp.url, settings.amqp.exchange)
+    return to_server(access(http, key))
+
+
+async def _publish(
+    way: AbstractAsyncContextManager[Way], batches: Iterator[list[Line]], advance: Callable[[int], None]
+) -> None:
+    published = known = 0
+    async with way as send:
+        try:
+            # In a thread, because stdin may let us wait while the broker wants to hear of us.
+            while batch := await asyncio.to_thread(next, batches, None):
+                known += await _send(send, batch)
+                published += len(batch)
+                advance(sum(len(line.document) + 1 for line in batch))
+        except NotPublished as error:
+            published += error.confirmed
+            raise NotPublished(f"{error}; {published} events are published for certain") from None
+        except BadLine as error:
+            raise BadLine(f"{error}; the {published} events before it are published, nothing after") from None
+    say(f"{published} events published{f', {known} of them known already' if known else ''}.")
+
+
+async def _send(send: Way, batch: list[Line]) -> int:
+    try:
+        return await send(batch)
+    except NotPublished as error:
+        # The API counts within its array; the user counts lines.
+        message = re.sub(r"\[(\d+)\]\.?", lambda found: _at(batch[int(found[1])].number), str(error))
+        raise NotPublished(message, error.confirmed) from None
+
+
+def _batches(stream: IO[bytes]) -> Iterator[list[Line]]:
+    """The events of a file in batches; a bad line rises after the batch of those before it."""
+    batch: list[Line] = []
+    size = 0
+    for number, text in enumerate(stream, 1):
+        if not text.strip():
+            continue
+        try:
+            line = _event(number, text.strip())
+        except BadLine:
+            if batch:
+                yield batch
+            raise
+        if len(batch) == BATCH or (batch and size + len(text) > BATCH_BYTES):
+            yield batch
+            batch, size = [], 0
+        batch.append(line)
+        size += len(text)
+    if batch:
+        yield batch
+
+
+def _event(number: int, document: bytes) -> Line:
+    """An event, checked here as the service checks it: what it refuses would end in the dead-letter queue."""
+    from dispatcher.intake.decode import Message, decode
+
+    if document.startswith(b"["):
+        raise BadLine(f"{_at(number)}expected an object, got an array")
+    message = Message(origin="amqp", body=document)
+    try:
+        (event,) = decode(message, default_tenant=DEFAULT_TENANT, tenant_fixed=False, now=utc_now())
+    except InvalidInput as error:
+        raise BadLine(f"{_at(number)}{error}") from None
+    return Line(number, document, event.event)
+
+
+def _at(number: int) -> str:
+    return f"line {number}: " if number else ""
+
+
+@contextmanager
+def _progress(file: str) -> Iterator[Callable[[int], None]]:
+    """A bar on the terminal that grows with the bytes that are through."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    size = None if file == "-" else Path(file).stat().st_size
+    with Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as progress:
+        task = progress.add_task("publishing", total=size)
+        yield lambda bytes_: progress.advance(task, bytes_)
+
+
+def _open(file: str) -> IO[bytes]:
+    if file == "-":
+        return sys.stdin.buffer
+    try:
+        return Path(file).open("rb")
+    except OSError as error:
+        raise typer.BadParameter(f"{file} cannot be read ({error.strerror})", param_hint="FILE") from None
+
+
+def _read(file: str) -> str:
+    with closing(_open(file)) as stream:
+        return stream.read().decode(errors="replace")
+
+
+def _json(text: str, option: str) -> object:
+    try:
+        return msgspec.json.decode(text)
+    except msgspec.DecodeError as error:
+        raise typer.BadParameter(f"expected JSON: {error}", param_hint=option) from None

@@ -1,0 +1,42 @@
+"""`dispatcher serve` and `dispatcher migrate`."""
+
+from __future__ import annotations
+
+from dispatcher.cli.output import say
+
+
+def serve() -> None:
+    """Run the service until SIGTERM or SIGINT.
+
+    It takes events in, delivers them, and serves the API and the dashboard.
+
+    \b
+    Example:
+      DISPATCHER_AMQP_URL=amqp://guest:guest@localhost/ dispatcher serve
+    """
+    import uvloop
+
+    from dispatcher.app import serve as run
+    from dispatcher.config import load
+    from dispatcher.telemetry import logs
+
+    settings = load()
+    logs.configure(settings.log.level, settings.log.format)
+    uvloop.run(run(settings))
+
+
+def migrate() -> None:
+    """Bring the database's schema up to date.
+
+    `serve` does the same at its start.
+
+    \b
+    Example:
+      DISPATCHER_DATABASE_URL=postgresql://dispatcher:…@localhost/dispatcher dispatcher migrate
+    """
+    from dispatcher.config import load
+    from dispatcher.store.connect import migrate as run
+
+    url = load().database.url
+    run(url.reveal())
+    say(f"{url} is up to date.")

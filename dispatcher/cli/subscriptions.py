@@ -1,0 +1,205 @@
+"""`dispatcher subscriptions`: who wants what, where to."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+import typer
+
+from dispatcher.cli.client import Document, access, ask, items, segment
+from dispatcher.cli.options import AsJson, Key, Limit, Server
+from dispatcher.cli.output import print_fields, print_items, print_json, say
+
+app = typer.Typer(no_args_is_help=True, help="Who wants what, where to.")
+
+Id = Annotated[str, typer.Argument(metavar="ID", help="The subscription's id, sub_….")]
+
+
+@app.command()
+def add(
+    url: Annotated[
+        str | None,
+        typer.Option("--url", metavar="URL", help="Where to; may hold variables: $<JOB_ID>, ${EVENT}."),
+    ] = None,
+    events: Annotated[
+        str,
+        typer.Option(
+            "--events", metavar="NAMES", help="Event names, ARCHIVING*, @terminal or *, with commas."
+        ),
+    ] = "*",
+    name: Annotated[str | None, typer.Option("--name", metavar="TEXT", help="For people.")] = None,
+    job_id: Annotated[str | None, typer.Option("--job-id", metavar="ID", help="Of this job only.")] = None,
+    owner: Annotated[
+        str | None, typer.Option("--owner", metavar="NAME", help="Of whose jobs. Admins only.")
+    ] = None,
+    method: Annotated[str | None, typer.Option("--method", metavar="NAME", help="Default: POST.")] = None,
+    header: Annotated[
+        list[str] | None,
+        typer.Option("--header", metavar="'NAME: VALUE'", help="A header; may be given often."),
+    ] = None,
+    body: Annotated[
+        str | None,
+        typer.Option("--body", metavar="TEXT", help="JSON or text. Default: the event as a CloudEvent."),
+    ] = None,
+    ordered: Annotated[bool, typer.Option("--ordered", help="One job's events one after the other.")] = False,
+    once: Annotated[bool, typer.Option("--once", help="End it after its first successful delivery.")] = False,
+    file: Annotated[
+        str | None,
+        typer.Option("--file", metavar="FILE", help="All of it as the API takes it, in JSON; - is stdin."),
+    ] = None,
+    as_json: AsJson = False,
+    server: Server = None,
+    key: Key = None,
+) -> None:
+    """Add a subscription. The secret that its requests are signed with is printed this once.
+
+    \b
+    Examples:
+      dispatcher subscriptions add --events FINISHED,FAILED \\
+        --url 'https://example.org/jobs/$<JOB_ID>?status=${EVENT}'
+      dispatcher subscriptions add --file subscription.json
+    """
+    if (url is None) == (file is None):
+        raise typer.BadParameter("expected either --url or --file", param_hint="--url")
+    if file is not None:
+        document = _document(file)
+    else:
+        target = {
+            "kind": "webhook",
+            "url": url,
+            "method": method,
+            "headers": _headers(header or []),
+            "body": _body(body),
+        }
+        document = {
+            "name": name,
+            "events": events.split(","),
+            "job_id": job_id,
+            "owner": owner,
+            "target": _given(target),
+            "ordered": ordered,
+            "persistent": not once,
+        }
+    made = ask(access(server, key), "POST", "/v1/subscriptions", _given(document))
+    if as_json:
+        return print_json(made)
+    print_fields({name: made[name] for name in ("id", "events", "destination", "secret")})
+    say("Keep the secret: it is not shown again.")
+
+
+@app.command("list")
+def list_subscriptions(
+    job_id: Annotated[str | None, typer.Option("--job-id", metavar="ID", help="Of this job.")] = None,
+    status: Annotated[
+        str | None, typer.Option("--status", metavar="NAME", help="active, paused, disabled or completed.")
+    ] = None,
+    limit: Limit = 50,
+    as_json: AsJson = False,
+    server: Server = None,
+    key: Key = None,
+) -> None:
+    """List subscriptions, the newest first.
+
+    \b
+    Example:
+      dispatcher subscriptions list --status disabled
+    """
+    found = items(access(server, key), "/v1/subscriptions", {"job_id": job_id, "status": status}, limit)
+    columns = ["id", "name", "status", "events", "owner", "job_id", "destination"]
+    print_items(found, columns, as_json, "No subscriptions.")
+
+
+@app.command()
+def show(id: Id, as_json: AsJson = False, server: Server = None, key: Key = None) -> None:
+    """Show a subscription.
+
+    \b
+    Example:
+      dispatcher subscriptions show sub_0192f0c1a2b37c4d8e5f60718293a4b5
+    """
+    subscription = ask(access(server, key), "GET", f"/v1/subscriptions/{segment(id)}")
+    print_json(subscription) if as_json else print_fields(subscription)
+
+
+@app.command()
+def remove(id: Id, server: Server = None, key: Key = None) -> None:
+    """Remove a subscription; what waits of it is cancelled.
+
+    \b
+    Example:
+      dispatcher subscriptions remove sub_0192f0c1a2b37c4d8e5f60718293a4b5
+    """
+    ask(access(server, key), "DELETE", f"/v1/subscriptions/{segment(id)}")
+    say(f"{id} is removed.")
+
+
+@app.command()
+def pause(id: Id, server: Server = None, key: Key = None) -> None:
+    """Hold a subscription's deliveries until it is resumed.
+
+    \b
+    Example:
+      dispatcher subscriptions pause sub_0192f0c1a2b37c4d8e5f60718293a4b5
+    """
+    ask(access(server, key), "POST", f"/v1/subscriptions/{segment(id)}/pause")
+    say(f"{id} is paused: its deliveries wait.")
+
+
+@app.command()
+def resume(id: Id, server: Server = None, key: Key = None) -> None:
+    """Let a paused or disabled subscription go on; what was held goes out now.
+
+    \b
+    Example:
+      dispatcher subscriptions resume sub_0192f0c1a2b37c4d8e5f60718293a4b5
+    """
+    ask(access(server, key), "POST", f"/v1/subscriptions/{segment(id)}/resume")
+    say(f"{id} is active.")
+
+
+@app.command("test")
+def try_target(id: Id, as_json: AsJson = False, server: Server = None, key: Key = None) -> None:
+    """Try a subscription's target once with a sample event; 1 when it did not arrive.
+
+    \b
+    Example:
+      dispatcher subscriptions test sub_0192f0c1a2b37c4d8e5f60718293a4b5
+    """
+    result = ask(access(server, key), "POST", f"/v1/subscriptions/{segment(id)}/test")
+    print_json(result) if as_json else print_fields(result)
+    if not result["delivered"]:
+        raise typer.Exit(1)
+
+
+def _given(document: Document) -> Document:
+    return {name: value for name, value in document.items() if value is not None}
+
+
+def _headers(texts: list[str]) -> dict[str, str] | None:
+    for text in texts:
+        if ":" not in text:
+            raise typer.BadParameter(f"expected 'NAME: VALUE', got {text!r}", param_hint="--header")
+    pairs = (text.split(":", 1) for text in texts)
+    return {name.strip(): value.strip() for name, value in pairs} or None
+
+
+def _body(text: str | None) -> object:
+    """An object or array as JSON, so that its values are escaped as JSON; anything else as text."""
+    try:
+        document = msgspec.json.decode(text) if text is not None else None
+    except msgspec.DecodeError:
+        return text
+    return document if isinstance(document, (dict, list)) else text
+
+
+def _document(file: str) -> Document:
+    try:
+        text = sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
+        return msgspec.json.decode(text, type=Document)
+    except OSError as error:
+        raise typer.BadParameter(f"{file} cannot be read ({error.strerror})", param_hint="--file") from None
+    except (msgspec.DecodeError, msgspec.ValidationError) as error:
+        raise typer.BadParameter(f"expected a JSON object: {error}", param_hint="--file") from None

@@ -1,0 +1,32 @@
+"""Times as they are given on the command line."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime, timedelta
+from typing import Annotated
+
+import typer
+
+_AGE = re.compile(r"(\d{1,6})([smhd])")
+_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+
+
+def moment(text: str) -> str:
+    """`90m` ago, or a time, as RFC 3339. Raises typer.BadParameter."""
+    if age := _AGE.fullmatch(text):
+        return (datetime.now(UTC) - timedelta(**{_UNITS[age[2]]: int(age[1])})).isoformat()
+    try:
+        time = datetime.fromisoformat(text)
+    except ValueError:
+        expected = "expected an age such as 90m, 12h or 7d, or a time such as 2026-05-04T12:00:00Z"
+        raise typer.BadParameter(f"{expected}, got {text!r}") from None
+    return (time if time.tzinfo else time.replace(tzinfo=UTC)).isoformat()
+
+
+Since = Annotated[
+    str | None,
+    typer.Option(
+        "--since", parser=moment, metavar="AGE|TIME", help="From then on: 90m, 12h, 7d or 2026-05-04T12:00Z."
+    ),
+]
