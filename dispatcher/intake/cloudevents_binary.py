@@ -1,0 +1,112 @@
+"""CloudEvents 1.0 in binary form: the attributes stand in headers, the body is the data.
+
+Sources: CloudEvents 1.0.2, its HTTP binding and its AMQP binding; Knative's RabbitMQ broker for names without a prefix.
+"""
+
+from __future__ import annotations
+
+import base64
+import re
+from datetime import UTC, datetime
+from urllib.parse import unquote
+
+import msgspec
+from msgspec import Raw
+
+from dispatcher.domain.errors import InvalidInput
+from dispatcher.intake.message import UNREADABLE, Message
+
+_PREFIXES = ("ce-", "cloudevents_", "cloudevents:")
+_NAME = re.compile(r"[a-z0-9]+")
+
+_encode = msgspec.json.Encoder().encode
+
+
+def recognises(message: Message) -> bool:
+    """Whether the message's headers hold the attributes of a CloudEvent."""
+    if message.media_type.startswith("application/cloudevents"):
+        return False
+    names = [name.lower() for name in message.headers]
+    if any(name.startswith(_PREFIXES) for name in names):
+        return True
+    return message.origin == "amqp" and "specversion" in names
+
+
+def structured(message: Message) -> bytes:
+    """A binary message in structured form. Raises InvalidInput."""
+    document: dict[str, object] = _header_attributes(message)
+    if message.content_type:
+        document["datacontenttype"] = message.content_type
+    if message.body:
+        document |= _body_data(message)
+    try:
+        return _encode(document)
+    except UnicodeEncodeError:
+        raise InvalidInput("", "expected headers in UTF-8") from None
+
+
+def _header_attributes(message: Message) -> dict[str, object]:
+    named = [(name.lower(), value) for name, value in message.headers.items()]
+    found = [(n[len(prefix) :], v) for n, v in named for prefix in _PREFIXES if n.startswith(prefix)]
+    if not found:
+        # Knative's RabbitMQ broker writes the attributes as they are called, and empty ones too.
+        found = [(name, value) for name, value in named if _NAME.fullmatch(name)]
+    decoded = ((name, _from_header(name, value, message)) for name, value in found)
+    return {name: value for name, value in decoded if value not in (None, "")}
+
+
+def _from_header(name: str, value: object, message: Message) -> object:
+    """A header's value as JSON holds it; one that no attribute can have is left to the check of the attributes."""
+    if isinstance(value, str) and message.origin == "http":
+        return _unquoted(name, value)
+    if isinstance(value, datetime):
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value
+    if name == "time" and isinstance(value, int):
+        return _from_milliseconds(value)
+    if isinstance(value, (str, int, float, dict, list)) or value is None:
+        return value
+    if isinstance(value, (bytes, bytearray)):
+        return value.decode("utf-8", "surrogateescape")  # no text: the encoder says so
+    return str(value)
+
+
+def _unquoted(name: str, value: str) -> str:
+    """A header's value after one round of unquoting (RFC 7230, section 3.2.6) and percent-decoding."""
+    if len(value) > 1 and value[0] == value[-1] == '"':
+        value = re.sub(r"\\(.)", r"\1", value[1:-1])
+    try:
+        return unquote(value, errors="strict")
+    except UnicodeDecodeError:
+        raise InvalidInput(name, "expected percent-encoded UTF-8 in the header") from None
+
+
+def _from_milliseconds(value: int) -> datetime:
+    """A timestamp of AMQP 1.0, which a bridge may have turned into an integer."""
+    try:
+        return datetime.fromtimestamp(value / 1000, UTC)
+    except (OverflowError, ValueError, OSError):
+        raise InvalidInput("time", f"expected milliseconds since 1970, got {value}") from None
+
+
+def _body_data(message: Message) -> dict[str, object]:
+    body, media_type = message.body, message.media_type
+    if media_type in ("application/json", "text/json") or media_type.endswith("+json"):
+        if not _is_json(body):
+            raise InvalidInput("data", f"expected valid JSON in UTF-8, as the content type {media_type} says")
+        return {"data": Raw(body)}
+    if not media_type:
+        return {"data": Raw(body)} if _is_json(body) else {"data_base64": base64.b64encode(body).decode()}
+    if media_type.startswith("text/") or media_type.endswith(("/xml", "+xml")):
+        try:
+            return {"data": body.decode()}
+        except UnicodeDecodeError:
+            pass  # another charset: the bytes go on as they are
+    return {"data_base64": base64.b64encode(body).decode()}
+
+
+def _is_json(body: bytes) -> bool:
+    try:
+        msgspec.json.decode(body)
+    except UNREADABLE:
+        return False
+    return True

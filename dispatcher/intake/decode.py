@@ -1,0 +1,88 @@
+"""Decoding: from the bytes and headers of a message to events. The input shapes are entered here, in one place."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import msgspec
+from msgspec import Raw
+from msgspec.structs import replace
+
+from dispatcher.domain.errors import InvalidInput
+from dispatcher.domain.events import Event
+from dispatcher.intake import cloudevents, cloudevents_binary, plain
+from dispatcher.intake.message import UNREADABLE, Message, Scope, Shape, unreadable
+
+__all__ = ["MAX_BODY", "MAX_EVENTS", "Message", "decode"]
+
+MAX_BODY = 1 << 20
+"""Bytes that one message may have."""
+
+MAX_EVENTS = 1000
+"""Events that one message may have."""
+
+SHAPES: tuple[Shape, ...] = (cloudevents, plain)
+"""The forms of an event in JSON; the first that recognises it reads it."""
+
+_EXPECTED = ("application/json", cloudevents.STRUCTURED, cloudevents.BATCH)
+# Many clients leave the content type to chance.
+_JSON = ("", "text/json", "text/plain", "application/octet-stream", *_EXPECTED)
+# Some clients put the charset there, others the word for no encoding.
+_NOT_ENCODED = ("", "identity", "utf-8", "utf8", "binary")
+
+_decode_array = msgspec.json.Decoder(list[Raw]).decode
+
+
+def decode(message: Message, *, default_tenant: str, tenant_fixed: bool, now: datetime) -> list[Event]:
+    """The events of a message in their order, each accepted `now` (UTC): all of them, or InvalidInput.
+
+    An event without a tenant gets `default_tenant`; with `tenant_fixed` it may name no other one. Events that have no
+    id and come in a message that has none get a new id each time that they are decoded.
+    """
+    _check(message)
+    scope = Scope(message=message, default_tenant=default_tenant, tenant_fixed=tenant_fixed, now=now)
+    if cloudevents_binary.recognises(message):
+        return [cloudevents.read(cloudevents_binary.structured(message), scope)]
+    if message.body.lstrip(b" \t\r\n")[:1] != b"[":
+        _check_single(message)
+        return [_read(message.body, scope)]
+    return _read_array(scope)
+
+
+def _check(message: Message) -> None:
+    if len(message.body) > MAX_BODY:
+        raise InvalidInput("", f"expected at most {MAX_BODY} bytes, got {len(message.body)}")
+    if (message.content_encoding or "").strip().lower() not in _NOT_ENCODED:
+        raise InvalidInput("content-encoding", f"expected none, got {message.content_encoding!r:.80}")
+
+
+def _check_single(message: Message) -> None:
+    if message.media_type == cloudevents.BATCH:
+        raise InvalidInput("", f"expected a JSON array, as the content type {cloudevents.BATCH} says")
+    _check_json(message)
+
+
+def _check_json(message: Message) -> None:
+    media_type = message.media_type
+    other_format = media_type.startswith("application/cloudevents") or not media_type.endswith("+json")
+    if media_type not in _JSON and other_format:
+        raise InvalidInput("content-type", f"expected {', '.join(_EXPECTED)}, got {media_type!r:.80}")
+
+
+def _read_array(scope: Scope) -> list[Event]:
+    message = scope.message
+    _check_json(message)
+    if message.media_type == cloudevents.STRUCTURED:
+        raise InvalidInput("", f"expected one event; several go as {cloudevents.BATCH}")
+    try:
+        documents = _decode_array(message.body)
+    except UNREADABLE as error:
+        raise unreadable(error, scope) from None
+    if len(documents) > MAX_EVENTS:
+        raise InvalidInput("", f"expected at most {MAX_EVENTS} events, got {len(documents)}")
+    return [_read(document, replace(scope, index=index)) for index, document in enumerate(documents)]
+
+
+def _read(document: bytes | Raw, scope: Scope) -> Event:
+    shape = next(shape for shape in SHAPES if shape.recognises(scope.message, document))
+    return shape.read(document, scope)

@@ -1,0 +1,166 @@
+"""A message as it came in over HTTP or AMQP, and what every input shape needs to make events of it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from datetime import datetime
+from functools import cached_property
+from hashlib import blake2b
+from typing import Literal, Protocol
+
+import msgspec
+from msgspec import Raw, Struct
+
+from dispatcher.domain.errors import InvalidInput
+from dispatcher.domain.events import Event, check_text, parse_time
+from dispatcher.domain.vocabulary import EVENT_NAME
+
+MAX_DEPTH = 100
+"""How deep the JSON of one event may be nested. Nothing that reads it later can run out of stack."""
+
+_AT = re.compile(r"(?P<problem>.*) - at `\$(?P<path>.*)`", re.DOTALL)
+_MAX_MESSAGE_ID = 200
+
+
+class Message(Struct, frozen=True, kw_only=True, dict=True):
+    """What came in, not understood yet.
+
+    `headers` are those of HTTP, or the application headers of AMQP. `content_type`, `content_encoding`, `message_id`
+    and `timestamp` are the headers or properties of these names; the last two exist on AMQP only.
+    """
+
+    origin: Literal["amqp", "http"]
+    body: bytes
+    content_type: str | None = None
+    content_encoding: str | None = None
+    headers: Mapping[str, object] = {}
+    message_id: str | None = None
+    timestamp: datetime | None = None
+
+    @cached_property
+    def media_type(self) -> str:
+        """The content type without its parameters, in small letters; empty when there is none."""
+        return (self.content_type or "").partition(";")[0].strip().lower()
+
+
+class Scope(Struct, frozen=True, kw_only=True):
+    """What the events of one message share, and which of them is being read: `index` is None unless it came in an array.
+
+    With `tenant_fixed` no event may name another tenant than `default_tenant`.
+    """
+
+    message: Message
+    default_tenant: str
+    tenant_fixed: bool
+    now: datetime
+    index: int | None = None
+
+    @property
+    def sent_at(self) -> datetime:
+        """The time of an event that does not tell its own: when its AMQP message was sent, or now."""
+        return self.message.timestamp or self.now
+
+    def at(self, field: str) -> str:
+        """The path of a field as an error names it: `job_id`, or `[3].job_id` in an array."""
+        if self.index is None:
+            return field
+        return f"[{self.index}].{field}" if field else f"[{self.index}]"
+
+    def refusal(self, field: str, problem: str) -> InvalidInput:
+        """The error that names this field."""
+        return InvalidInput(self.at(field), problem)
+
+    def text(self, field: str, value: str) -> str:
+        """The value itself when it may stand in this field."""
+        return check_text(self.at(field), value)
+
+    def event_name(self, field: str, value: str) -> str:
+        """The value itself when an event may be called so."""
+        if not EVENT_NAME.fullmatch(value):
+            expected = "expected an event name: a letter, then at most 63 letters, digits, or any of _ . : -"
+            raise self.refusal(field, f"{expected}; got {value[:80]!r}")
+        return value
+
+    def time(self, field: str, value: str) -> datetime:
+        """The value as a time in UTC."""
+        return parse_time(self.at(field), value)
+
+    def tenant(self, named: str | None) -> str:
+        """The tenant of an event that names this one, or none."""
+        if named is None or named == self.default_tenant:
+            return self.default_tenant
+        if self.tenant_fixed:
+            expected = f"expected {self.default_tenant!r}, the tenant of the key, or no tenant"
+            raise self.refusal("tenant", f"{expected}; got {named[:80]!r}")
+        return self.text("tenant", named)
+
+    def stable_id(self) -> str | None:
+        """An id for an event that has none, the same one when the broker delivers its message again; None on HTTP.
+
+        The body is part of it, because some publishers give many messages the same id.
+        """
+        message = self.message
+        if not message.message_id or not message.message_id.isprintable():
+            return None
+        digest = blake2b(message.body, digest_size=8).hexdigest()
+        position = "" if self.index is None else f"-{self.index}"
+        return f"{message.message_id[:_MAX_MESSAGE_ID]}-{digest}{position}"
+
+
+class Shape(Protocol):
+    """A form that an event may have in JSON. Each is a module of its own, entered in `dispatcher.intake.decode`."""
+
+    def recognises(self, message: Message, document: bytes | Raw) -> bool:
+        """Whether this JSON document from the message is an event in this form."""
+        ...
+
+    def read(self, document: bytes | Raw, scope: Scope) -> Event:
+        """The event. Raises InvalidInput that names the field."""
+        ...
+
+
+def unreadable(error: Exception, scope: Scope) -> InvalidInput:
+    """The refusal for an error of the JSON decoder, with the path that it tells."""
+    if isinstance(error, msgspec.ValidationError):
+        found = _AT.fullmatch(str(error))
+        if found is None:
+            return scope.refusal("", str(error))
+        return scope.refusal(found["path"].removeprefix("."), found["problem"])
+    if isinstance(error, RecursionError):
+        return scope.refusal("", f"expected JSON that is nested at most {MAX_DEPTH} deep")
+    return scope.refusal("", f"expected valid JSON in UTF-8: {error}")
+
+
+UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+"""What the JSON decoder raises on wrong input."""
+
+
+def check_document(event: Event, scope: Scope) -> Event:
+    """The event itself when whoever decodes its document later will be able to.
+
+    What passes through as raw JSON was only skimmed before. The decoded form stays with the event for them.
+    """
+    try:
+        decoded = event.decoded
+    except UNREADABLE as error:
+        raise unreadable(error, scope) from None
+    document = event.document
+    if document.count(b"{") + document.count(b"[") > MAX_DEPTH and _deeper_than(MAX_DEPTH, decoded):
+        raise scope.refusal("", f"expected JSON that is nested at most {MAX_DEPTH} deep")
+    return event
+
+
+def _deeper_than(limit: int, document: object) -> bool:
+    level = [document]
+    for _ in range(limit):
+        level = [child for node in level for child in _children(node) if isinstance(child, (dict, list))]
+        if not level:
+            return False
+    return True
+
+
+def _children(node: object) -> list[object]:
+    if isinstance(node, dict):
+        return list(node.values())
+    return node if isinstance(node, list) else []

@@ -1,0 +1,1 @@
+"""Decoding, batching and consuming."""
