@@ -14,7 +14,16 @@ from dispatcher.domain.errors import InvalidInput
 DEFAULT_SOURCE = "/jobs"
 DEFAULT_TENANT = "default"
 
-_LIMITS = {"id": 255, "source": 1024, "type": 255, "subject": 255, "owner": 255, "tenant": 64, "event": 64}
+_LIMITS = {
+    "id": 255,
+    "source": 1024,
+    "type": 255,
+    "subject": 255,
+    "job_id": 255,
+    "owner": 255,
+    "tenant": 64,
+    "event": 64,
+}
 
 _decode_document = msgspec.json.Decoder(dict[str, object]).decode
 
