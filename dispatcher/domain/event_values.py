@@ -43,7 +43,7 @@ def _data_value(data: object, path: Sequence[str]) -> str:
 
 
 def _is_plain(data: Mapping[str, object]) -> bool:
-    return "event" in data and data.keys() <= _PLAIN_FIELDS
+    return data.keys() == _PLAIN_FIELDS
 
 
 def _job_field(*names: str) -> Callable[[Event], str | None]:

@@ -1,0 +1,37 @@
+"""A client that may reach this host, and servers that answer in every wrong way."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from ipaddress import ip_network
+
+import pytest
+
+from dispatcher.targets.http import HttpClient
+from dispatcher.targets.network import Guard
+from tests.receiver import Receiver
+
+LOOPBACK = [ip_network("127.0.0.0/8"), ip_network("::1/128")]
+
+
+@pytest.fixture
+async def client() -> AsyncIterator[HttpClient]:
+    """Yield a client that may reach loopback addresses."""
+    client = HttpClient(Guard(LOOPBACK))
+    yield client
+    await client.close()
+
+
+@pytest.fixture
+async def hasty() -> AsyncIterator[HttpClient]:
+    """Yield a client that gives up after 0.3 s."""
+    client = HttpClient(Guard(LOOPBACK), timeout=0.3)
+    yield client
+    await client.close()
+
+
+@pytest.fixture
+async def receiver() -> AsyncIterator[Receiver]:
+    """Yield a receiver that answers 204 unless told otherwise."""
+    async with Receiver() as receiver:
+        yield receiver

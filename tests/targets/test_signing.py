@@ -1,0 +1,127 @@
+from __future__ import annotations
+
+import base64
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from standardwebhooks import Webhook, WebhookVerificationError
+
+from dispatcher.targets.signing import BadSignature, Signer, new_secret, verify
+from tests.factories import SECRET
+
+OTHER = new_secret()
+NOW = 1614265330
+BODY = b'{"test": 2432232314}'
+
+
+def signed(
+    secrets: list[str], body: bytes = BODY, delivery_id: str = "dlv_1", at: int = NOW
+) -> dict[str, str]:
+    return Signer(secrets).headers(delivery_id, at, body)
+
+
+def test_the_published_vector_has_its_published_signature() -> None:
+    headers = signed([SECRET], delivery_id="msg_p5jXN8AQM9LWM0D4loKWxJek")
+
+    assert headers == {
+        "webhook-id": "msg_p5jXN8AQM9LWM0D4loKWxJek",
+        "webhook-timestamp": "1614265330",
+        "webhook-signature": "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=",
+    }
+
+
+@given(body=st.text(), key=st.binary(min_size=24, max_size=64), at=st.integers(0, 4_000_000_000))
+def test_signatures_equal_those_of_the_reference_library(body: str, key: bytes, at: int) -> None:
+    secret = "whsec_" + base64.b64encode(key).decode()
+    # The library replaces the time's zone by UTC, whatever it was.
+    expected = Webhook(secret).sign("dlv_1", datetime.fromtimestamp(at, UTC), body)
+
+    assert signed([secret], body.encode(), at=at)["webhook-signature"] == expected
+
+
+def test_the_reference_library_accepts_either_secret_during_a_rotation() -> None:
+    now = int(datetime.now(UTC).timestamp())
+    headers = signed([OTHER, SECRET], b'{"a": 1}', at=now)
+
+    assert Webhook(SECRET).verify(b'{"a": 1}', headers) == {"a": 1}
+    assert Webhook(OTHER).verify(b'{"a": 1}', headers) == {"a": 1}
+    with pytest.raises(WebhookVerificationError):
+        Webhook(new_secret()).verify(b'{"a": 1}', headers)
+
+
+def test_what_the_reference_library_signs_is_verified() -> None:
+    signature = Webhook(SECRET).sign("msg_1", datetime.fromtimestamp(NOW, UTC), BODY.decode())
+    headers = {"Webhook-Id": "msg_1", "Webhook-Timestamp": str(NOW), "Webhook-Signature": signature}
+
+    verify([SECRET], headers, BODY, NOW)
+
+
+@pytest.mark.parametrize("known", [[SECRET], [OTHER], [new_secret(), SECRET]])
+def test_any_known_secret_verifies_a_request_signed_with_both(known: list[str]) -> None:
+    verify(known, signed([OTHER, SECRET]), BODY, NOW)
+
+
+@pytest.mark.parametrize("late", [-300, 0, 300])
+def test_a_clock_may_be_five_minutes_off(late: int) -> None:
+    verify([SECRET], signed([SECRET]), BODY, NOW + late)
+
+
+@pytest.mark.parametrize(
+    ("changes", "body", "now", "problem"),
+    [
+        ({}, b"{}", NOW, "no signature in webhook-signature fits"),
+        ({"webhook-id": "dlv_2"}, BODY, NOW, "no signature in webhook-signature fits"),
+        ({"webhook-timestamp": str(NOW + 1)}, BODY, NOW, "no signature in webhook-signature fits"),
+        ({"webhook-signature": "v1,AAAA v1,é"}, BODY, NOW, "no signature in webhook-signature fits"),
+        ({"webhook-signature": "v1a,AAAA"}, BODY, NOW, "no signature of scheme v1"),
+        ({"webhook-signature": ""}, BODY, NOW, "the header webhook-signature is missing"),
+        ({"webhook-timestamp": ""}, BODY, NOW, "the header webhook-timestamp is missing"),
+        ({"webhook-id": ""}, BODY, NOW, "the header webhook-id is missing"),
+        ({"webhook-timestamp": "yesterday"}, BODY, NOW, "no number of seconds"),
+        ({"webhook-timestamp": "٣"}, BODY, NOW, "no number of seconds"),
+        ({"webhook-timestamp": "9" * 5000}, BODY, NOW, "no number of seconds"),
+        ({}, BODY, NOW + 301, "301 s in the past"),
+        ({}, BODY, NOW - 301, "301 s in the future"),
+    ],
+)
+def test_a_request_that_is_not_as_it_was_signed_is_refused(
+    changes: dict[str, str], body: bytes, now: int, problem: str
+) -> None:
+    with pytest.raises(BadSignature, match=problem):
+        verify([SECRET], signed([SECRET]) | changes, body, now)
+
+
+@pytest.mark.parametrize(
+    "secret",
+    [
+        "",
+        "whsec_",
+        "whsec_c2hvcnQ=",
+        "MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
+        "whsec_not/base64!" + "A" * 40,
+        "whsec_" + base64.b64encode(bytes(65)).decode(),
+    ],
+)
+def test_a_malformed_secret_is_refused_without_being_shown(secret: str) -> None:
+    with pytest.raises(ValueError, match="expected a secret") as caught:
+        Signer([secret])
+
+    assert str(caught.value) == "expected a secret of whsec_ and 24 to 64 bytes in base64"
+
+
+def test_without_a_secret_nothing_can_be_signed() -> None:
+    with pytest.raises(ValueError, match="at least one secret"):
+        Signer([])
+
+
+def test_a_new_secret_holds_32_bytes_and_is_never_the_same() -> None:
+    secret = new_secret()
+
+    assert len(base64.b64decode(secret.removeprefix("whsec_"), validate=True)) == 32
+    assert secret != new_secret()
+
+
+def test_a_signer_does_not_show_its_keys() -> None:
+    assert SECRET.removeprefix("whsec_") not in repr(vars(Signer([SECRET])))

@@ -1,0 +1,463 @@
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+
+import msgspec
+import pytest
+from aiohttp import web
+from standardwebhooks import Webhook
+
+from dispatcher.domain.errors import InvalidInput
+from dispatcher.domain.events import Event
+from dispatcher.domain.ids import new_id
+from dispatcher.domain.targets import Answer
+from dispatcher.targets.http import HttpClient
+from dispatcher.targets.network import Guard
+from dispatcher.targets.signing import new_secret
+from dispatcher.targets.webhook import WebhookKind, WebhookSender, WebhookTarget
+from tests.factories import SECRET, make_event, make_subscription
+from tests.receiver import Arrived, Receiver
+from tests.targets.servers import answering, hang, raw_server
+
+DELIVERY = new_id("dlv")
+
+
+def target(**fields: object) -> WebhookTarget:
+    document = {"kind": "webhook", "url": "https://example.org/hook"} | fields
+    return msgspec.convert(document, WebhookTarget)
+
+
+def sender(client: HttpClient, url: str, **fields: object) -> WebhookSender:
+    """The sender of a subscription to this target, which passed the check."""
+    kind = WebhookKind(client)
+    kind.check(target(url=url, **fields))
+    document = {"kind": "webhook", "url": url} | fields
+    return kind.sender(make_subscription(target=document))
+
+
+async def sent(client: HttpClient, receiver: Receiver, event: Event, /, **fields: object) -> Arrived:
+    """The request that a delivery of this event makes."""
+    path = fields.pop("path", "/")
+    answer = await sender(client, f"{receiver.url}{path}", **fields).send(event, DELIVERY, 1)
+    assert answer.error is None
+    return receiver.arrived[-1]
+
+
+def answer_with(receiver: Receiver, make: Callable[[], web.Response]) -> None:
+    async def answer(_: Arrived) -> web.Response:
+        return make()
+
+    receiver.answer = answer
+
+
+def problem_with(**fields: object) -> tuple[str, str]:
+    """The field and the problem of a target that must be refused."""
+    with pytest.raises(InvalidInput) as caught:
+        WebhookKind(HttpClient(Guard())).check(target(**fields))
+    return caught.value.field, caught.value.problem
+
+
+# The request
+
+
+async def test_by_default_the_event_is_posted_as_it_is_stored(client: HttpClient, receiver: Receiver) -> None:
+    event = make_event()
+    arrived = await sent(client, receiver, event, path="/hook")
+
+    assert (arrived.method, arrived.path, arrived.body) == ("POST", "/hook", event.document)
+    assert arrived.headers["content-type"] == "application/cloudevents+json"
+    assert arrived.headers["user-agent"] == "Dispatcher/0.1.0"
+
+
+async def test_a_request_is_signed_by_standard_webhooks(client: HttpClient, receiver: Receiver) -> None:
+    event = make_event()
+    arrived = await sent(client, receiver, event)
+
+    assert arrived.id == DELIVERY
+    assert Webhook(SECRET).verify(arrived.body, arrived.headers) == msgspec.json.decode(event.document)
+
+
+async def test_each_attempt_has_its_own_time_and_the_same_id(
+    client: HttpClient, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    send = sender(client, receiver.url).send
+    for moment in (1_700_000_000.9, 1_700_000_005.1):
+        monkeypatch.setattr("time.time", lambda moment=moment: moment)
+        await send(make_event(), DELIVERY, 1)
+
+    assert [arrived.id for arrived in receiver.arrived] == [DELIVERY, DELIVERY]
+    assert [arrived.headers["webhook-timestamp"] for arrived in receiver.arrived] == [
+        "1700000000",
+        "1700000005",
+    ]
+
+
+@pytest.mark.parametrize(("ends_in", "signatures"), [(60, 2), (-60, 1)])
+async def test_both_secrets_sign_until_the_rotation_ends(
+    client: HttpClient, receiver: Receiver, ends_in: int, signatures: int
+) -> None:
+    newest = new_secret()
+    subscription = make_subscription(
+        target={"kind": "webhook", "url": receiver.url},
+        secrets=(newest, SECRET),
+        previous_secret_until=datetime.now(UTC) + timedelta(seconds=ends_in),
+    )
+    await WebhookKind(client).sender(subscription).send(make_event(), DELIVERY, 1)
+
+    (arrived,) = receiver.arrived
+    assert len(arrived.headers["webhook-signature"].split(" ")) == signatures
+    Webhook(newest).verify(arrived.body, arrived.headers)
+
+
+async def test_variables_stand_in_url_headers_and_body(client: HttpClient, receiver: Receiver) -> None:
+    event = make_event(job_id="a/b", data={"name": 'say "hi" & go', "n": 3})
+    arrived = await sent(
+        client,
+        receiver,
+        event,
+        path="/jobs/$<JOB_ID>?status=${EVENT}&name=${JOB_NAME}",
+        method="PUT",
+        headers={"X-Job": "job ${JOB_ID}", "X-Same": "always"},
+        body={"text": "${JOB_NAME}", "list": [1, "${data.n}"]},
+    )
+
+    assert arrived.method == "PUT"
+    assert arrived.path == "/jobs/a%2Fb?status=FINISHED&name=say%20%22hi%22%20%26%20go"
+    assert arrived.headers["x-job"] == "job a/b"
+    assert arrived.headers["x-same"] == "always"
+    assert arrived.headers["content-type"] == "application/json"
+    assert arrived.event == {"text": 'say "hi" & go', "list": [1, "3"]}
+    assert Webhook(SECRET).verify(arrived.body, arrived.headers)
+
+
+@pytest.mark.parametrize(
+    ("fields", "body", "content_type"),
+    [
+        ({"body": "${JOB_ID} is ${EVENT}"}, b"job-1 is FINISHED", "text/plain; charset=utf-8"),
+        ({"body": "plain"}, b"plain", "text/plain; charset=utf-8"),
+        ({"body": ""}, b"", "text/plain; charset=utf-8"),
+        ({"body": ["${EVENT}"]}, b'["FINISHED"]', "application/json"),
+        ({"body": {}}, b"{}", "application/json"),
+        ({"body": "<a/>", "headers": {"content-type": "text/xml"}}, b"<a/>", "text/xml"),
+        ({"body": "x", "headers": {"Content-TYPE": "text/${EVENT}"}}, b"x", "text/FINISHED"),
+    ],
+)
+async def test_a_body_of_ones_own_is_json_or_text(
+    client: HttpClient, receiver: Receiver, fields: dict[str, object], body: bytes, content_type: str
+) -> None:
+    arrived = await sent(client, receiver, make_event(), **fields)
+
+    assert (arrived.body, arrived.headers["content-type"]) == (body, content_type)
+
+
+@pytest.mark.parametrize("method", ["GET", "DELETE"])
+async def test_get_and_delete_carry_no_body(client: HttpClient, receiver: Receiver, method: str) -> None:
+    arrived = await sent(client, receiver, make_event(), method=method)
+
+    assert (arrived.method, arrived.body) == (method, b"")
+    assert "content-type" not in arrived.headers
+    signature = Webhook(SECRET).sign(
+        DELIVERY, datetime.fromtimestamp(int(arrived.headers["webhook-timestamp"]), UTC), ""
+    )
+    assert arrived.headers["webhook-signature"] == signature
+
+
+@pytest.mark.parametrize(
+    ("auth", "name", "value"),
+    [
+        ({"type": "bearer", "token": "hunter22"}, "authorization", "Bearer hunter22"),
+        (
+            {"type": "basic", "user": "ann", "password": "p:ä"},
+            "authorization",
+            "Basic " + base64.b64encode("ann:p:ä".encode()).decode(),
+        ),
+        ({"type": "header", "name": "X-Api", "value": "hunter22"}, "x-api", "hunter22"),
+    ],
+)
+async def test_credentials_go_into_their_header(
+    client: HttpClient, receiver: Receiver, auth: dict[str, str], name: str, value: str
+) -> None:
+    assert (await sent(client, receiver, make_event(), auth=auth)).headers[name] == value
+
+
+# The answer
+
+
+async def test_a_delivered_event_says_what_was_asked_and_answered(
+    client: HttpClient, receiver: Receiver
+) -> None:
+    answer_with(receiver, lambda: web.Response(status=201, text="thanks"))
+    answer = await sender(client, receiver.url + "/jobs/${JOB_ID}").send(make_event(), DELIVERY, 1)
+
+    assert answer == Answer(request=f"POST {receiver.url}/jobs/job-1", status=201, body="thanks")
+
+
+async def test_a_receiver_is_judged_by_what_success_says(client: HttpClient, receiver: Receiver) -> None:
+    answer_with(receiver, lambda: web.json_response({"success": False}))
+    send = sender(client, receiver.url, success={"status": [200], "json": {"success": True}}).send
+
+    assert (await send(make_event(), DELIVERY, 1)).error == (
+        "the answer's body does not have the wanted value in success"
+    )
+    answer_with(receiver, lambda: web.json_response({"success": True}))
+    assert (await send(make_event(), DELIVERY, 1)).error is None
+
+
+async def test_a_full_receiver_says_when_to_come_again(client: HttpClient, receiver: Receiver) -> None:
+    answer_with(receiver, lambda: web.Response(status=429, headers={"Retry-After": "120"}))
+    answer = await sender(client, receiver.url).send(make_event(), DELIVERY, 1)
+
+    assert (answer.error, answer.retry_after) == ("answered 429 Too Many Requests", 120)
+
+
+async def test_a_receiver_that_is_gone_disables_the_subscription(
+    client: HttpClient, receiver: Receiver
+) -> None:
+    answer_with(receiver, lambda: web.Response(status=410))
+
+    assert (await sender(client, receiver.url).send(make_event(), DELIVERY, 1)).disable
+
+
+async def test_no_answer_is_a_failure_that_can_be_tried_again(hasty: HttpClient) -> None:
+    async with raw_server(answering(then=hang)) as url:
+        answer = await sender(hasty, url).send(make_event(), DELIVERY, 1)
+
+    assert answer == Answer(request=f"POST {url}", error="no answer within 0.3 s")
+
+
+async def test_a_connection_without_an_answer_is_worth_an_early_retry(client: HttpClient) -> None:
+    async with raw_server(answering()) as url:
+        answer = await sender(client, url).send(make_event(), DELIVERY, 1)
+
+    assert answer.early
+
+
+@pytest.mark.parametrize(
+    ("fields", "event", "problem"),
+    [
+        ({"url": "/jobs/${JOB_ID}"}, {"job_id": ".."}, "JOB_ID"),
+        ({"url": "/", "headers": {"X-A": "${JOB_NAME}"}}, {"data": {"name": "a\r\nX-B: c"}}, "JOB_NAME"),
+    ],
+)
+async def test_a_value_that_cannot_stand_where_it_should_ends_the_delivery(
+    client: HttpClient, receiver: Receiver, fields: dict[str, object], event: dict[str, object], problem: str
+) -> None:
+    url = receiver.url + str(fields.pop("url"))
+    answer = await sender(client, url, **fields).send(make_event(**event), DELIVERY, 1)
+
+    assert answer.final
+    assert answer.error is not None
+    assert problem in answer.error
+    assert answer.request == f"POST {url}"
+    assert receiver.arrived == []
+
+
+# Secrets
+
+
+async def test_credentials_stay_out_of_answers_although_the_receiver_repeats_them(
+    client: HttpClient, receiver: Receiver
+) -> None:
+    async def echo(arrived: Arrived) -> web.Response:
+        return web.Response(status=400, text=f"{arrived.path} {arrived.headers}")
+
+    receiver.answer = echo
+    send = sender(
+        client,
+        receiver.url + "/?job=${JOB_ID}&token=hunter22",
+        headers={"X-Api-Key": "hunter33"},
+        auth={"type": "basic", "user": "ann", "password": "hunter44"},
+    )
+    answer = await send.send(make_event(), DELIVERY, 1)
+
+    assert answer.request == f"POST {receiver.url}/?job=job-1&token=***"
+    assert answer.body is not None
+    assert "job=job-1" in answer.body
+    assert base64.b64encode(b"ann:hunter44").decode() not in answer.body
+    assert "hunter" not in repr(answer)
+
+
+async def test_credentials_stay_out_of_a_failure_to_render(client: HttpClient) -> None:
+    send = sender(client, "http://127.0.0.1/${JOB_ID}?token=hunter22").send
+
+    assert "hunter" not in repr(await send(make_event(job_id=".."), DELIVERY, 1))
+
+
+def test_a_redacted_target_shows_no_credentials() -> None:
+    secret = target(
+        url="https://example.org/?a=1&access_token=hunter22&sig=hunter22",
+        headers={"Cookie": "hunter22", "X-API-Key": "hunter22", "X-Other": "seen"},
+        auth={"type": "basic", "user": "ann", "password": "hunter22"},
+        body={"text": "${EVENT}"},
+        success={"status": [200], "json": {"ok": True}},
+    )
+
+    assert WebhookKind(HttpClient(Guard())).redact(secret) == {
+        "kind": "webhook",
+        "url": "https://example.org/?a=1&access_token=***&sig=***",
+        "method": "POST",
+        "headers": {"Cookie": "***", "X-API-Key": "***", "X-Other": "seen"},
+        "body": {"text": "${EVENT}"},
+        "auth": {"type": "basic", "user": "ann", "password": "***"},
+        "success": {"status": (200,), "json": {"ok": True}},
+    }
+    assert "hunter" not in repr(secret)
+    assert "hunter" not in repr(secret.auth)
+
+
+@pytest.mark.parametrize(
+    "auth", [{"type": "bearer", "token": "hunter22"}, {"type": "header", "name": "X-A", "value": "hunter22"}]
+)
+def test_each_kind_of_credential_is_redacted(auth: dict[str, str]) -> None:
+    shown = WebhookKind(HttpClient(Guard())).redact(target(auth=auth))
+
+    assert "hunter" not in repr(shown)
+    assert msgspec.convert(shown, WebhookTarget).url == "https://example.org/hook"
+
+
+# The check of a new target
+
+
+@pytest.mark.parametrize(
+    ("url", "destination"),
+    [
+        ("https://example.org/hook", "https://example.org:443"),
+        ("HTTP://Example.ORG:8080/${JOB_ID}?x=${EVENT}", "http://example.org:8080"),
+        ("http://8.8.8.8/", "http://8.8.8.8:80"),
+    ],
+)
+def test_a_good_target_has_a_destination(url: str, destination: str) -> None:
+    assert WebhookKind(HttpClient(Guard())).check(target(url=url)) == destination
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://127.0.0.1/",
+        "http://127.0.0.1:8080/",
+        "http://10.0.0.1/${JOB_ID}",
+        "http://[::1]/",
+        "http://[::ffff:127.0.0.1]/",
+        "http://[64:ff9b::7f00:1]/",
+        "http://169.254.169.254/latest/meta-data",
+        "http://localhost/",
+        "http://localhost./",
+        "http://a.localhost/",
+    ],
+)
+def test_a_blocked_url_is_refused_with_the_setting_that_would_allow_it(url: str) -> None:
+    field, problem = problem_with(url=url)
+
+    assert field == "target.url"
+    assert problem.startswith("blocked: ")
+    assert "network.allow" in problem
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://2130706433/",
+        "http://0x7f.1/",
+        "http://017700000001/",
+        "http://127.1/",
+        "http://user:password@example.org/",
+        "ftp://example.org/",
+        "https://${JOB_ID}.example.org/",
+        "https://example.org/${NOTHING}",
+        "https://example.org/a b",
+    ],
+)
+def test_a_url_that_is_none_is_refused(url: str) -> None:
+    assert problem_with(url=url)[0] == "target.url"
+
+
+@pytest.mark.parametrize(
+    ("fields", "field", "problem"),
+    [
+        ({"headers": {"X A": "b"}}, "target.headers.X A", "no header name"),
+        ({"headers": {"X:A": "b"}}, "target.headers.X:A", "no header name"),
+        ({"headers": {"Ä": "b"}}, "target.headers.Ä", "no header name"),
+        ({"headers": {"X-A": "a\r\nB: c"}}, "target.headers.X-A", "line break"),
+        ({"headers": {"X-A": "${NOTHING}"}}, "target.headers.X-A", "unknown variable NOTHING"),
+        ({"headers": {"X-A": "1", "x-a": "2"}}, "target.headers.x-a", "twice"),
+        ({"headers": {"X-Token": "***"}}, "target.headers.X-Token", "expected"),
+        ({"body": {"a": ["${NOTHING}"]}}, "target.body", "/a/0: unknown variable NOTHING"),
+        ({"body": "${EVENT"}, "target.body", "not closed"),
+        ({"body": "x", "method": "GET"}, "target.body", "GET carries no body"),
+        ({"body": {}, "method": "DELETE"}, "target.body", "DELETE carries no body"),
+        ({"url": "https://example.org/?token=***"}, "target.url", "expected"),
+        ({"auth": {"type": "bearer", "token": "a b"}}, "target.auth.token", "without spaces"),
+        ({"auth": {"type": "bearer", "token": "***"}}, "target.auth.token", "expected"),
+        ({"auth": {"type": "basic", "user": "a:b", "password": "c"}}, "target.auth.user", '":"'),
+        ({"auth": {"type": "basic", "user": "a", "password": "***"}}, "target.auth.password", "expected"),
+        ({"auth": {"type": "header", "name": "X A", "value": "c"}}, "target.auth.name", "no header name"),
+        (
+            {"auth": {"type": "header", "name": "Host", "value": "c"}},
+            "target.auth.name",
+            "set by the service",
+        ),
+        ({"auth": {"type": "header", "name": "X-A", "value": "a\nb"}}, "target.auth.value", "printable"),
+        ({"auth": {"type": "header", "name": "X-A", "value": "***"}}, "target.auth.value", "expected"),
+        (
+            {"auth": {"type": "bearer", "token": "t"}, "headers": {"authorization": "x"}},
+            "target.headers.authorization",
+            "twice",
+        ),
+    ],
+)
+def test_what_cannot_be_sent_is_refused_by_field(fields: dict[str, object], field: str, problem: str) -> None:
+    found_field, found_problem = problem_with(**fields)
+
+    assert found_field == field
+    assert problem in found_problem
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "Host",
+        "content-length",
+        "Transfer-Encoding",
+        "Connection",
+        "Keep-Alive",
+        "TE",
+        "Trailer",
+        "Upgrade",
+        "Expect",
+        "Proxy-Authorization",
+        "User-Agent",
+        "Accept-Encoding",
+        "webhook-id",
+        "webhook-timestamp",
+        "Webhook-Signature",
+    ],
+)
+def test_headers_that_frame_a_message_or_are_ours_are_refused(name: str) -> None:
+    field, problem = problem_with(headers={name: "x"})
+
+    assert field == f"target.headers.{name}"
+    assert "set by the service" in problem
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"method": "post"},
+        {"method": "CONNECT"},
+        {"url": ""},
+        {"url": "https://example.org/" + "x" * 4096},
+        {"headers": {f"X-{number}": "" for number in range(51)}},
+        {"headers": {"X": 1}},
+        {"body": 3},
+        {"auth": {"type": "oauth2"}},
+        {"auth": {"type": "bearer"}},
+        {"auth": {"type": "bearer", "token": ""}},
+        {"auth": {"type": "bearer", "token": "x", "more": "y"}},
+        {"timeout": 3},
+    ],
+)
+def test_a_target_of_another_shape_is_refused(fields: dict[str, object]) -> None:
+    with pytest.raises(msgspec.ValidationError):
+        target(**fields)
