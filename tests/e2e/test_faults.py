@@ -12,7 +12,7 @@ from aiohttp import web
 from dispatcher.client import Publisher
 from tests.e2e.service import Service
 from tests.receiver import Arrived, Receiver
-from tests.servers import PostgreSQL, RabbitMQ
+from tests.servers import PostgreSQL, RabbitMQ, free_port
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -75,12 +75,13 @@ async def all_delivered(service: Service, count: int) -> None:
 async def test_a_restarted_broker_is_found_again_by_itself(
     tmp_path: Path, own_rabbitmq: RabbitMQ, database_url: str
 ) -> None:
-    async with Receiver() as receiver, Service(tmp_path, amqp_url=own_rabbitmq.url, database_url=database_url) as s:
+    url = await own_rabbitmq.create_vhost()
+    async with Receiver() as receiver, Service(tmp_path, amqp_url=url, database_url=database_url) as s:
         await s.subscribe(f"{receiver.url}/hook")
-        await publish(own_rabbitmq.url, 0, 200)
+        await publish(url, 0, 200)
         await receiver.count(200)
         await asyncio.to_thread(own_rabbitmq.restart)
-        await publish(own_rabbitmq.url, 200, 200)
+        await publish(url, 200, 200)
         await receiver.count(400, seconds=60)
         assert await s.terminate() == 0
     assert {a.event["id"] for a in receiver.arrived} == {f"event-{n}" for n in range(400)}
@@ -89,7 +90,8 @@ async def test_a_restarted_broker_is_found_again_by_itself(
 async def test_a_restarted_database_loses_nothing_and_needs_no_hand(
     tmp_path: Path, amqp_url: str, own_postgresql: PostgreSQL
 ) -> None:
-    async with Receiver() as receiver, Service(tmp_path, amqp_url=amqp_url, database_url=own_postgresql.url) as s:
+    url = await own_postgresql.create_database()
+    async with Receiver() as receiver, Service(tmp_path, amqp_url=amqp_url, database_url=url) as s:
         await s.subscribe(f"{receiver.url}/hook")
         await publish(amqp_url, 0, 300)
         await receiver.count(300)
@@ -103,9 +105,9 @@ async def test_a_restarted_database_loses_nothing_and_needs_no_hand(
 
 
 async def test_a_receiver_that_comes_back_gets_what_it_missed(
-    tmp_path: Path, amqp_url: str, database_url: str, free_port: int
+    tmp_path: Path, amqp_url: str, database_url: str
 ) -> None:
-    receiver = Receiver(port=free_port)
+    receiver = Receiver(port=free_port())
     async with Service(tmp_path, amqp_url=amqp_url, database_url=database_url) as service:
         retry = {"strategy": "delayed", "delay": 1, "limit": 100}
         await service.subscribe(f"{receiver.url}/hook", retry=retry)

@@ -35,7 +35,7 @@ class Nginx(ServerProcess):
         self._nginx = find_program("nginx", "/usr/sbin/nginx")
         super().__init__("nginx", log)
         self.port = free_port()
-        self.url = f"http://127.0.0.1:{self.port}/"
+        self.url = f"http://127.0.0.1:{self.port}"
         self._configuration = self.directory / "nginx.conf"
         self._configuration.write_text(CONFIGURATION.format(directory=self.directory, port=self.port))
 
