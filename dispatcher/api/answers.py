@@ -38,13 +38,18 @@ class EventView(Struct, frozen=True, kw_only=True):
     type: str
     time: Time
     accepted_at: Time
-    deliveries: Annotated[int, Meta(description="How many it caused.")]
 
 
-class EventMatch(Struct, frozen=True, kw_only=True):
+class ListedEvent(EventView, frozen=True, kw_only=True):
+    """An event in a list, and how many deliveries it caused."""
+
+    deliveries: int
+
+
+class EventDelivery(Struct, frozen=True, kw_only=True):
     """A delivery that an event caused, and why its subscription wants the event, in words."""
 
-    delivery_id: str
+    id: str
     state: State
     subscription_id: str
     subscription_name: Annotated[
@@ -58,7 +63,7 @@ class EventDetail(EventView, frozen=True, kw_only=True):
 
     document: Raw
     outcome: Annotated[str, Meta(description="Whom it reached, in words; also when nobody wanted it.")]
-    matches: list[EventMatch]
+    deliveries: list[EventDelivery]
 
 
 class Replayed(Struct, frozen=True):
@@ -210,7 +215,7 @@ class Health(Struct, frozen=True):
     parts: list[str]
 
 
-class EventList(Page[EventView], frozen=True):
+class EventList(Page[ListedEvent], frozen=True):
     """Events in the order of acceptance, newest first; `next` is the cursor that goes on, null at the end."""
 
 

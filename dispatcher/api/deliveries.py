@@ -12,7 +12,7 @@ from dispatcher.api.answers import AttemptView, Counted, DeliveryDetail, Deliver
 from dispatcher.api.requests import DeliveriesQuery, RetryMany
 from dispatcher.api.routing import Call, NoQuery
 from dispatcher.domain.deliveries import Delivery, State
-from dispatcher.domain.errors import Conflict
+from dispatcher.domain.errors import Conflict, InvalidInput
 from dispatcher.domain.events import parse_time
 from dispatcher.domain.keys import ApiKey
 from dispatcher.store.contract import DeliveryFilter
@@ -57,11 +57,16 @@ async def retry_deliveries(call: Call[NoQuery, RetryMany]) -> Counted:
     """Send many deliveries again.
 
     Exhausted (or cancelled) ones that fit what is given, the oldest first and at most `limit` of them: repeat it until
-    the count is 0. With `dry_run` they are only counted.
+    the count is 0. With `dry_run` they are only counted, up to 100 000.
     """
-    which = _filter(call.caller, call.body, State(call.body.state))
+    state = call.body.state
+    which = _filter(call.caller, call.body, state)
     if call.body.dry_run:
         return Counted(await call.services.store.count_deliveries(which))
+    if state not in (State.EXHAUSTED, State.CANCELLED):
+        raise InvalidInput(
+            "state", f"expected exhausted or cancelled, got {state}; others can only be counted"
+        )
     return Counted(await call.services.store.retry_deliveries(which, call.body.limit))
 
 

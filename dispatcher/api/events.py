@@ -11,10 +11,11 @@ from msgspec.structs import asdict
 from dispatcher.api.access import event_for, only_owner, subscription_for
 from dispatcher.api.answers import (
     Accepted,
+    EventDelivery,
     EventDetail,
     EventList,
-    EventMatch,
     EventView,
+    ListedEvent,
     Replayed,
 )
 from dispatcher.api.problems import Refusal
@@ -57,7 +58,10 @@ async def list_events(call: Call[EventsQuery, None]) -> EventList:
     )
     page = await call.services.store.events(which, call.query.window)
     counts = await call.services.store.delivery_counts([event.key for event in page.items])
-    return EventList([_view(event, counts.get(event.key, 0)) for event in page.items], page.next)
+    listed = [
+        ListedEvent(**asdict(_view(event)), deliveries=counts.get(event.key, 0)) for event in page.items
+    ]
+    return EventList(listed, page.next)
 
 
 async def get_event(call: Call[NoQuery, None]) -> EventDetail:
@@ -69,12 +73,11 @@ async def get_event(call: Call[NoQuery, None]) -> EventDetail:
     event = await event_for(call.caller, call.path["id"], call.services)
     which = DeliveryFilter(tenant=event.tenant, subscriber=only_owner(call.caller), event_key=event.key)
     page = await call.services.store.deliveries(which, Window(MAX_SHOWN_DELIVERIES))
-    counts = await call.services.store.delivery_counts([event.key])
     return EventDetail(
-        **asdict(_view(event, counts.get(event.key, 0))),
+        **asdict(_view(event)),
         document=Raw(event.document),
         outcome=_outcome(event, len(page.items), page.next is not None, call.caller),
-        matches=[await _explained(event, delivery, call.services) for delivery in page.items],
+        deliveries=[await _explained(event, delivery, call.services) for delivery in page.items],
     )
 
 
@@ -124,7 +127,7 @@ async def _deliver(matches: Sequence[Match], services: Services) -> list[NewDeli
     return deliveries
 
 
-def _view(event: Event, deliveries: int) -> EventView:
+def _view(event: Event) -> EventView:
     return EventView(
         id=event.key,
         event=event.event,
@@ -136,14 +139,13 @@ def _view(event: Event, deliveries: int) -> EventView:
         type=event.type,
         time=event.time,
         accepted_at=event.accepted_at,
-        deliveries=deliveries,
     )
 
 
-async def _explained(event: Event, delivery: Delivery, services: Services) -> EventMatch:
+async def _explained(event: Event, delivery: Delivery, services: Services) -> EventDelivery:
     subscription = await services.store.subscription(event.tenant, delivery.subscription_id)
-    return EventMatch(
-        delivery_id=delivery.id,
+    return EventDelivery(
+        id=delivery.id,
         state=delivery.state,
         subscription_id=delivery.subscription_id,
         subscription_name=None if subscription is None else subscription.name,

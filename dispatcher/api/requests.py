@@ -31,7 +31,33 @@ Name = Annotated[
         extra={"expected": "expected a text of at most 255 characters, none of them a control character"},
     ),
 ]
+Tenant = Annotated[
+    str,
+    Meta(
+        min_length=1,
+        max_length=64,
+        pattern=r"^[^\x00-\x1f\x7f]*$",
+        description="Without one yours. Only admins of the tenant `default` may name another.",
+        extra={"expected": "expected a text of 1 to 64 characters, none of them a control character"},
+    ),
+]
 JobId = Annotated[Text, Meta(description="The id of a job.", examples=["0001463171110-242ac11b-0001-007"])]
+SubscriptionId = Annotated[
+    str,
+    Meta(
+        pattern=r"^sub_[0-9a-f]{32}$",
+        examples=["sub_0192f0c1a2b37c4d8e5f60718293a4b5"],
+        extra={"expected": "expected the id of a subscription: sub_ and 32 hexadecimal digits"},
+    ),
+]
+EventId = Annotated[
+    str,
+    Meta(
+        pattern=r"^evt_[0-9a-f]{32}$",
+        examples=["evt_0192f0c1a2b37c4d8e5f60718293a4b5"],
+        extra={"expected": "expected the id of an event: evt_ and 32 hexadecimal digits"},
+    ),
+]
 EventName = Annotated[Text, Meta(description="An event name.", examples=["FINISHED"])]
 Patterns = Annotated[
     tuple[str, ...],
@@ -112,26 +138,23 @@ class SubscriptionChange(Struct, frozen=True, kw_only=True, forbid_unknown_field
 class Replay(Struct, frozen=True, forbid_unknown_fields=True):
     """To whom an event is to go again: one subscription, or all that want it now."""
 
-    subscription_id: Annotated[Text, Meta(examples=["sub_0192f0c1a2b37c4d8e5f60718293a4b5"])] | None = None
+    subscription_id: SubscriptionId | None = None
 
 
 class RetryMany(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Which deliveries are to be sent again: those that fit all that is given."""
 
     state: Annotated[
-        Literal["exhausted", "cancelled"],
-        Meta(description="Cancelled ones are sent again only when they are named."),
-    ] = "exhausted"
+        State,
+        Meta(description="Only `exhausted` and `cancelled` ones can be sent again; all can be counted."),
+    ] = State.EXHAUSTED
     job_id: JobId | None = None
-    subscription_id: Text | None = None
-    event_id: Text | None = None
+    subscription_id: SubscriptionId | None = None
+    event_id: EventId | None = None
     destination: Annotated[Text, Meta(examples=["https://example.org:443"])] | None = None
-    since: (
-        Annotated[Moment, Meta(description="Those of events that were accepted at this time or later.")]
-        | None
-    ) = None
+    since: Annotated[Moment, Meta(description="Those that were made at this time or later.")] | None = None
     limit: Annotated[int, Meta(ge=1, le=10_000, description="How many at most; the oldest first.")] = 10_000
-    dry_run: Annotated[bool, Meta(description="Only count: how many fit, whatever the limit.")] = False
+    dry_run: Annotated[bool, Meta(description="Only count, whatever the limit.")] = False
 
 
 class NewKey(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -147,16 +170,7 @@ class NewKey(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             description="`publish`: send events. `subscribe`: subscriptions, and what came of them. `admin`: all.",
         ),
     ]
-    tenant: (
-        Annotated[
-            Text,
-            Meta(
-                max_length=64,
-                description="Without one yours. Only admins of the tenant `default` may name another.",
-            ),
-        ]
-        | None
-    ) = None
+    tenant: Tenant | None = None
 
 
 # Query parameters
@@ -203,8 +217,8 @@ class DeliveriesQuery(ListQuery, frozen=True, kw_only=True):
 
     state: State | None = None
     job_id: JobId | None = None
-    subscription_id: Text | None = None
-    event_id: Text | None = None
+    subscription_id: SubscriptionId | None = None
+    event_id: EventId | None = None
     destination: Text | None = None
     since: Moment | None = None
 

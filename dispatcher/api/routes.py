@@ -268,9 +268,11 @@ _S = TypeVar("_S", requests.NewSubscription, requests.SubscriptionChange)
 
 def _with_targets(base: type[_S], kinds: Mapping[str, TargetKind]) -> type[_S]:
     """The type with `target` as one of the kinds' own models, so that each is checked and has its schema."""
-    targets = Union[tuple(kind.spec for kind in kinds.values())]  # noqa: UP007 - the members are known only now
+    specs = [kind.spec for kind in kinds.values()]
     [target] = (field for field in fields(base) if field.name == "target")
-    declared = ("target", targets) if target.required else ("target", Union[targets, UnsetType], UNSET)  # noqa: UP007
+    declared = (
+        ("target", _union(specs)) if target.required else ("target", _union([*specs, UnsetType]), UNSET)
+    )
     made = defstruct(
         base.__name__,
         [declared],
@@ -281,3 +283,7 @@ def _with_targets(base: type[_S], kinds: Mapping[str, TargetKind]) -> type[_S]:
         forbid_unknown_fields=True,
     )
     return cast(type[_S], made)
+
+
+def _union(types: list[type]) -> object:
+    return Union[tuple(types)]  # noqa: UP007 - what is in it is known only now
