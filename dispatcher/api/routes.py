@@ -9,11 +9,67 @@ from typing import TypeVar, Union, cast
 from msgspec import UNSET, UnsetType, defstruct
 from msgspec.structs import fields
 
-from dispatcher.api import answers, deliveries, events, health, jobs, keys, requests, subscriptions
+from dispatcher.api.answers import (
+    Accepted,
+    Counted,
+    DeliveryDetail,
+    DeliveryList,
+    EventDetail,
+    EventList,
+    Health,
+    History,
+    JobList,
+    JobView,
+    KeyList,
+    KeyWithText,
+    Replayed,
+    SubscriptionList,
+    SubscriptionView,
+    SubscriptionWithSecret,
+    Trial,
+)
+from dispatcher.api.deliveries import (
+    cancel_delivery,
+    get_delivery,
+    list_deliveries,
+    retry_deliveries,
+    retry_delivery,
+)
+from dispatcher.api.events import get_event, list_events, publish_events, replay_event
+from dispatcher.api.health import live, metrics, ready
+from dispatcher.api.jobs import get_job, get_job_history, list_jobs
+from dispatcher.api.keys import create_key, delete_key, list_keys
+from dispatcher.api.requests import (
+    CloudEvent,
+    DeliveriesQuery,
+    EventsQuery,
+    JobsQuery,
+    ListQuery,
+    NewKey,
+    NewSubscription,
+    PlainEvent,
+    Replay,
+    RetryMany,
+    SubscriptionChange,
+    SubscriptionsQuery,
+)
 from dispatcher.api.routing import JSON, AnyRoute, Form, Route
+from dispatcher.api.subscriptions import (
+    change_subscription,
+    create_subscription,
+    delete_subscription,
+    get_subscription,
+    list_subscriptions,
+    pause_subscription,
+    resume_subscription,
+    rotate_secret,
+    test_subscription,
+)
 from dispatcher.domain.targets import TargetKind
 from dispatcher.intake.cloudevents import BATCH, STRUCTURED
 from dispatcher.telemetry.metrics import CONTENT_TYPE
+
+ACCEPTED, CREATED = HTTPStatus.ACCEPTED, HTTPStatus.CREATED
 
 _PLAIN = {
     "event": "FINISHED",
@@ -35,11 +91,11 @@ _CLOUD_EVENT = {
 EVENT_FORMS = (
     Form(
         JSON,
-        requests.PlainEvent | list[requests.PlainEvent],
+        PlainEvent | list[PlainEvent],
         {"one": _PLAIN, "several": [_PLAIN, {**_PLAIN, "event": "ARCHIVING_FINISHED"}]},
     ),
-    Form(STRUCTURED, requests.CloudEvent, {"one": _CLOUD_EVENT}),
-    Form(BATCH, list[requests.CloudEvent], {"batch": [_CLOUD_EVENT]}),
+    Form(STRUCTURED, CloudEvent, {"one": _CLOUD_EVENT}),
+    Form(BATCH, list[CloudEvent], {"batch": [_CLOUD_EVENT]}),
 )
 
 
@@ -56,38 +112,17 @@ def routes(kinds: Mapping[str, TargetKind]) -> list[AnyRoute]:
 
 def _event_routes() -> list[AnyRoute]:
     return [
+        Route("POST", "/v1/events", publish_events, "publish", Accepted, body=EVENT_FORMS, status=ACCEPTED),
+        Route("GET", "/v1/events", list_events, "subscribe", EventList, query=EventsQuery),
+        Route("GET", "/v1/events/{id}", get_event, "subscribe", EventDetail),
         Route(
-            method="POST",
-            path="/v1/events",
-            handler=events.publish_events,
-            scope="publish",
-            body=EVENT_FORMS,
-            answer=answers.Accepted,
-            status=HTTPStatus.ACCEPTED,
-        ),
-        Route(
-            method="GET",
-            path="/v1/events",
-            handler=events.list_events,
-            scope="subscribe",
-            query=requests.EventsQuery,
-            answer=answers.EventList,
-        ),
-        Route(
-            method="GET",
-            path="/v1/events/{id}",
-            handler=events.get_event,
-            scope="subscribe",
-            answer=answers.EventDetail,
-        ),
-        Route(
-            method="POST",
-            path="/v1/events/{id}/replay",
-            handler=events.replay_event,
-            scope="subscribe",
-            body=requests.Replay,
-            answer=answers.Replayed,
-            status=HTTPStatus.ACCEPTED,
+            "POST",
+            "/v1/events/{id}/replay",
+            replay_event,
+            "subscribe",
+            Replayed,
+            body=Replay,
+            status=ACCEPTED,
         ),
     ]
 
@@ -96,174 +131,63 @@ def _subscription_routes(kinds: Mapping[str, TargetKind]) -> list[AnyRoute]:
     collection, one = "/v1/subscriptions", "/v1/subscriptions/{id}"
     return [
         Route(
-            method="POST",
-            path=collection,
-            handler=subscriptions.create_subscription,
-            scope="subscribe",
-            body=_with_targets(requests.NewSubscription, kinds),
-            answer=answers.SubscriptionWithSecret,
-            status=HTTPStatus.CREATED,
+            "POST",
+            collection,
+            create_subscription,
+            "subscribe",
+            SubscriptionWithSecret,
+            body=_with_targets(NewSubscription, kinds),
+            status=CREATED,
             location=one,
         ),
+        Route("GET", collection, list_subscriptions, "subscribe", SubscriptionList, query=SubscriptionsQuery),
+        Route("GET", one, get_subscription, "subscribe", SubscriptionView),
         Route(
-            method="GET",
-            path=collection,
-            handler=subscriptions.list_subscriptions,
-            scope="subscribe",
-            query=requests.SubscriptionsQuery,
-            answer=answers.SubscriptionList,
+            "PATCH",
+            one,
+            change_subscription,
+            "subscribe",
+            SubscriptionView,
+            body=_with_targets(SubscriptionChange, kinds),
         ),
-        Route(
-            method="GET",
-            path=one,
-            handler=subscriptions.get_subscription,
-            scope="subscribe",
-            answer=answers.SubscriptionView,
-        ),
-        Route(
-            method="PATCH",
-            path=one,
-            handler=subscriptions.change_subscription,
-            scope="subscribe",
-            body=_with_targets(requests.SubscriptionChange, kinds),
-            answer=answers.SubscriptionView,
-        ),
-        Route(method="DELETE", path=one, handler=subscriptions.delete_subscription, scope="subscribe"),
-        Route(
-            method="POST",
-            path=f"{one}/test",
-            handler=subscriptions.test_subscription,
-            scope="subscribe",
-            answer=answers.Trial,
-        ),
-        Route(
-            method="POST",
-            path=f"{one}/pause",
-            handler=subscriptions.pause_subscription,
-            scope="subscribe",
-            answer=answers.SubscriptionView,
-        ),
-        Route(
-            method="POST",
-            path=f"{one}/resume",
-            handler=subscriptions.resume_subscription,
-            scope="subscribe",
-            answer=answers.SubscriptionView,
-        ),
-        Route(
-            method="POST",
-            path=f"{one}/rotate-secret",
-            handler=subscriptions.rotate_secret,
-            scope="subscribe",
-            answer=answers.SubscriptionWithSecret,
-        ),
+        Route("DELETE", one, delete_subscription, "subscribe"),
+        Route("POST", f"{one}/test", test_subscription, "subscribe", Trial),
+        Route("POST", f"{one}/pause", pause_subscription, "subscribe", SubscriptionView),
+        Route("POST", f"{one}/resume", resume_subscription, "subscribe", SubscriptionView),
+        Route("POST", f"{one}/rotate-secret", rotate_secret, "subscribe", SubscriptionWithSecret),
     ]
 
 
 def _delivery_routes() -> list[AnyRoute]:
     return [
-        Route(
-            method="GET",
-            path="/v1/deliveries",
-            handler=deliveries.list_deliveries,
-            scope="subscribe",
-            query=requests.DeliveriesQuery,
-            answer=answers.DeliveryList,
-        ),
-        Route(
-            method="POST",
-            path="/v1/deliveries/retry",
-            handler=deliveries.retry_deliveries,
-            scope="subscribe",
-            body=requests.RetryMany,
-            answer=answers.Counted,
-        ),
-        Route(
-            method="GET",
-            path="/v1/deliveries/{id}",
-            handler=deliveries.get_delivery,
-            scope="subscribe",
-            answer=answers.DeliveryDetail,
-        ),
-        Route(
-            method="POST",
-            path="/v1/deliveries/{id}/retry",
-            handler=deliveries.retry_delivery,
-            scope="subscribe",
-            answer=answers.DeliveryDetail,
-        ),
-        Route(
-            method="POST",
-            path="/v1/deliveries/{id}/cancel",
-            handler=deliveries.cancel_delivery,
-            scope="subscribe",
-            answer=answers.DeliveryDetail,
-        ),
+        Route("GET", "/v1/deliveries", list_deliveries, "subscribe", DeliveryList, query=DeliveriesQuery),
+        Route("POST", "/v1/deliveries/retry", retry_deliveries, "subscribe", Counted, body=RetryMany),
+        Route("GET", "/v1/deliveries/{id}", get_delivery, "subscribe", DeliveryDetail),
+        Route("POST", "/v1/deliveries/{id}/retry", retry_delivery, "subscribe", DeliveryDetail),
+        Route("POST", "/v1/deliveries/{id}/cancel", cancel_delivery, "subscribe", DeliveryDetail),
     ]
 
 
 def _job_routes() -> list[AnyRoute]:
     return [
-        Route(
-            method="GET",
-            path="/v1/jobs",
-            handler=jobs.list_jobs,
-            scope="subscribe",
-            query=requests.JobsQuery,
-            answer=answers.JobList,
-        ),
-        Route(
-            method="GET",
-            path="/v1/jobs/{id}",
-            handler=jobs.get_job,
-            scope="subscribe",
-            answer=answers.JobView,
-        ),
-        Route(
-            method="GET",
-            path="/v1/jobs/{id}/history",
-            handler=jobs.get_job_history,
-            scope="subscribe",
-            query=requests.ListQuery,
-            answer=answers.History,
-        ),
+        Route("GET", "/v1/jobs", list_jobs, "subscribe", JobList, query=JobsQuery),
+        Route("GET", "/v1/jobs/{id}", get_job, "subscribe", JobView),
+        Route("GET", "/v1/jobs/{id}/history", get_job_history, "subscribe", History, query=ListQuery),
     ]
 
 
 def _other_routes() -> list[AnyRoute]:
     return [
-        Route(
-            method="POST",
-            path="/v1/keys",
-            handler=keys.create_key,
-            scope="admin",
-            body=requests.NewKey,
-            answer=answers.KeyWithText,
-            status=HTTPStatus.CREATED,
-        ),
-        Route(
-            method="GET",
-            path="/v1/keys",
-            handler=keys.list_keys,
-            scope="admin",
-            query=requests.ListQuery,
-            answer=answers.KeyList,
-        ),
-        Route(method="DELETE", path="/v1/keys/{id}", handler=keys.delete_key, scope="admin"),
-        Route(method="GET", path="/health/live", handler=health.live, scope=None, answer=answers.Health),
-        Route(method="GET", path="/health/ready", handler=health.ready, scope=None, answer=answers.Health),
-        Route(
-            method="GET",
-            path="/metrics",
-            handler=health.metrics,
-            scope=None,
-            answer=bytes,
-            media_type=CONTENT_TYPE,
-        ),
+        Route("POST", "/v1/keys", create_key, "admin", KeyWithText, body=NewKey, status=CREATED),
+        Route("GET", "/v1/keys", list_keys, "admin", KeyList, query=ListQuery),
+        Route("DELETE", "/v1/keys/{id}", delete_key, "admin"),
+        Route("GET", "/health/live", live, None, Health),
+        Route("GET", "/health/ready", ready, None, Health),
+        Route("GET", "/metrics", metrics, None, bytes, media_type=CONTENT_TYPE),
     ]
 
 
-_S = TypeVar("_S", requests.NewSubscription, requests.SubscriptionChange)
+_S = TypeVar("_S", NewSubscription, SubscriptionChange)
 
 
 def _with_targets(base: type[_S], kinds: Mapping[str, TargetKind]) -> type[_S]:

@@ -50,7 +50,7 @@ class Call(Struct, Generic[Q, B], frozen=True):
     headers: Mapping[str, str]
 
 
-class Route(Struct, Generic[Q, B, A], frozen=True, kw_only=True):
+class Route(Struct, Generic[Q, B, A], frozen=True):
     """One operation.
 
     The summary and description are the handler's docstring. `scope` is what the key needs, None for no key. `body` is
