@@ -1,0 +1,116 @@
+"""The demo's subscriptions, each with the receiver that it goes to and the events that it should get."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from msgspec import Struct
+
+from dispatcher.demo.story import PlannedEvent
+from dispatcher.domain.vocabulary import is_terminal
+
+RETRY: Mapping[str, object] = {"strategy": "delayed", "delay": 1, "limit": 30, "jitter": 0.2, "max_age": 120}
+
+RETRY_AFTER = 2
+"""Seconds: what a busy receiver asks for."""
+
+OWNER = "demo"
+"""The one owner who has a key of their own; all other subscriptions are made with the admin key."""
+
+
+class Plan(Struct, frozen=True, kw_only=True):
+    """One subscription and its receiver.
+
+    `path` is its URL behind the receiver's host, `wants` says which events it should get: what the service delivers is
+    compared with that. The receiver's port opens after `opens_after` seconds of the story; its first `busy` requests are
+    answered with 503 and `Retry-After`.
+    """
+
+    name: str
+    path: str
+    events: tuple[str, ...]
+    wants: Callable[[PlannedEvent], bool]
+    filters: tuple[Mapping[str, object], ...] = ()
+    body: Mapping[str, object] | None = None
+    by_owner: bool = False
+    opens_after: float = 0.0
+    busy: int = 0
+
+    @property
+    def trouble(self) -> str:
+        """What its receiver does wrong, in words."""
+        if self.opens_after:
+            return f"nobody listens on its port for {self.opens_after:g} s"
+        return (
+            f"its first {self.busy} requests are answered with 503, Retry-After: {RETRY_AFTER}"
+            if self.busy
+            else ""
+        )
+
+    def request(self, receiver: str) -> dict[str, object]:
+        """What `POST /v1/subscriptions` is asked for; `receiver` is scheme, host and port of its URL."""
+        return {
+            "name": self.name,
+            "events": self.events,
+            "filters": self.filters,
+            "target": {"kind": "webhook", "url": receiver + self.path, "body": self.body},
+            "retry": RETRY,
+        }
+
+
+PLANS = (
+    # The three URLs of the Tapis job monitoring guide.
+    Plan(
+        name="portal",
+        path="/?job_id=${JOB_ID}&job_status=${EVENT}",
+        events=("*",),
+        wants=lambda event: True,
+    ),
+    Plan(
+        name="workflow",
+        path="/trigger/job/${JOB_NAME}/${EVENT}",
+        events=("*",),
+        wants=lambda event: event.owner == OWNER,
+        by_owner=True,
+    ),
+    Plan(
+        name="archive",
+        path="/webhooks/?nonce=sdfkajerouiwe234289fahlkqr&id=${JOB_ID}&status=${EVENT}"
+        "&start=${JOB_START_TIME}&end=${JOB_END_TIME}&url=${JOB_ARCHIVE_URL}",
+        events=("FINISHED", "ARCHIVING*"),
+        wants=lambda event: event.event in ("FINISHED", "ARCHIVING", "ARCHIVING_FINISHED"),
+    ),
+    Plan(
+        name="on call",
+        path="/alerts",
+        events=("@terminal",),
+        filters=(
+            {"not": {"exact": {"event": "FINISHED"}}},
+            {"any": [{"exact": {"owner": "demo"}}, {"prefix": {"owner": "rc"}}]},
+        ),
+        body={"text": "${JOB_NAME} of ${JOB_OWNER} is ${EVENT}: ${JOB_ERROR}"},
+        wants=lambda event: (
+            event.event in ("FAILED", "KILLED", "STOPPED") and event.owner in ("demo", "rcurie")
+        ),
+    ),
+    Plan(
+        name="opens late",
+        path="/started/${JOB_ID}",
+        events=("RUNNING",),
+        wants=lambda event: event.event == "RUNNING",
+        opens_after=5.0,
+    ),
+    Plan(
+        name="busy",
+        path="/done/${JOB_ID}",
+        events=("@terminal",),
+        wants=lambda event: is_terminal(event.event),
+        busy=3,
+    ),
+    Plan(
+        name="never",
+        path="/alarm/${JOB_ID}",
+        events=("ARCHIVING_FAILED",),
+        wants=lambda event: event.event == "ARCHIVING_FAILED",
+    ),
+)

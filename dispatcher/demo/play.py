@@ -1,0 +1,132 @@
+"""Plays the story to a running service: subscribes, publishes, watches what becomes of it, and sums up."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from datetime import UTC, datetime
+from functools import partial
+
+from rich.console import Console
+from rich.table import Table
+
+from dispatcher.demo.check import problems, wrongly_seen
+from dispatcher.demo.client import Accepted, Client, Job, Key, Made, Page
+from dispatcher.demo.picture import Picture, look
+from dispatcher.demo.plans import OWNER
+from dispatcher.demo.receivers import Receiver
+from dispatcher.demo.story import PlannedEvent, planned_events
+from dispatcher.demo.summary import read_counts, summary
+from dispatcher.demo.view import Show, deliveries_table, live_view, news_line, note_line, plain_view
+
+LOOK = 0.25
+"""Seconds between two looks at the service."""
+
+PATIENCE = 45.0
+"""Seconds after which what has not arrived is called missing."""
+
+TWICE = "FINISHED"
+"""The first event of this name is published twice."""
+
+
+class Play:
+    """One run of the story. `client` has the admin key."""
+
+    def __init__(self, console: Console, client: Client) -> None:
+        self._console = console
+        self._client = client
+        self._story = planned_events()
+        self._published: dict[str, PlannedEvent] = {}
+        self._receivers: dict[str, Receiver] = {}
+        self._picture = Picture()
+        self._start = datetime.now(UTC)
+
+    async def run(self, receivers: Sequence[Receiver], live: bool) -> list[str]:
+        """Play to these receivers, `live` on a terminal, and print the summary. Returns what is missing, in words.
+
+        Raises Refused when the service refuses something that the story needs.
+        """
+        owner = await self._owner()
+        for receiver in receivers:
+            await self._subscribe(receiver, owner if receiver.plan.by_owner else self._client)
+        with live_view(self._console, self._table) if live else plain_view(self._console) as show:
+            await self._perform(show)
+        return await self._sum_up(owner)
+
+    async def _owner(self) -> Client:
+        document = {"name": "the demo", "owner": OWNER, "scopes": ["subscribe"]}
+        return self._client.with_key((await self._client.post("/v1/keys", document, Key)).key)
+
+    async def _subscribe(self, receiver: Receiver, client: Client) -> None:
+        made = await client.post("/v1/subscriptions", receiver.plan.request(receiver.url), Made)
+        receiver.secret = made.secret
+        self._receivers[made.id] = receiver
+
+    async def _perform(self, show: Show) -> None:
+        self._start = datetime.now(UTC)
+        telling = asyncio.create_task(self._tell(show))
+        try:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(PATIENCE):
+                    await self._watch(telling, show)
+        finally:
+            telling.cancel()
+
+    async def _tell(self, show: Show) -> None:
+        """Publish every event and open every late receiver at its time."""
+        loop = asyncio.get_running_loop()
+        start = loop.time()
+        for at, happen in sorted(self._happenings(), key=lambda happening: happening[0]):
+            await asyncio.sleep(start + at - loop.time())
+            if note := await happen():
+                show([note_line(note, datetime.now(UTC), self._start)])
+
+    def _happenings(self) -> list[tuple[float, Callable[[], Awaitable[str]]]]:
+        """Times in seconds from the start, and what happens then, which may say something about it."""
+        publications = [(event.at, partial(self._publish, event)) for event in self._story]
+        twice = next(event for event in self._story if event.event == TWICE)
+        late = [
+            (r.plan.opens_after, partial(self._open, r))
+            for r in self._receivers.values()
+            if r.plan.opens_after
+        ]
+        return [*publications, (twice.at, partial(self._publish, twice)), *late]
+
+    async def _publish(self, event: PlannedEvent) -> str:
+        answer = await self._client.post("/v1/events", event.document, Accepted)
+        self._published[answer.ids[0]] = event
+        return f"{event.event} {event.job_id} was published again: a duplicate" if answer.duplicates else ""
+
+    async def _open(self, receiver: Receiver) -> str:
+        await receiver.open()
+        return f"{receiver.plan.name}: somebody listens on its port now"
+
+    async def _watch(self, telling: asyncio.Task[None], show: Show) -> None:
+        """Look until the story is told and everything that it caused has come to an end."""
+        names = {subscription_id: receiver.plan.name for subscription_id, receiver in self._receivers.items()}
+        told = False
+        while not (told and self._picture.settled):
+            await asyncio.sleep(LOOK)
+            # Before the look, so that the last look comes after the last event.
+            if told := telling.done():
+                await telling
+            show([news_line(news, names, self._start) for news in await look(self._client, self._picture)])
+
+    def _table(self) -> Table:
+        return deliveries_table(self._picture, self._receivers)
+
+    async def _sum_up(self, owner: Client) -> list[str]:
+        counts = read_counts(await self._client.text("/metrics"))
+        jobs = await owner.whole("/v1/jobs", Page[Job])
+        self._console.print(self._table())
+        plans = {subscription_id: receiver.plan for subscription_id, receiver in self._receivers.items()}
+        for line in summary(self._picture, counts, plans):
+            self._console.print(line, soft_wrap=True)
+        found = [
+            *problems(self._published, self._picture, counts, self._receivers),
+            *wrongly_seen(jobs, self._story),
+        ]
+        if len(self._published) < len(self._story):
+            found.append(f"only {len(self._published)} of {len(self._story)} events could be published")
+        return found

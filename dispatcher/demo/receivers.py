@@ -1,0 +1,78 @@
+"""The demo's receivers: small web servers on loopback that check signatures and remember what they got."""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import AsyncIterator, Iterable
+from contextlib import AsyncExitStack, asynccontextmanager
+
+from aiohttp import web
+
+from dispatcher.demo.plans import RETRY_AFTER, Plan
+from dispatcher.targets.signing import ID_HEADER, BadSignature, verify
+
+
+class Receiver:
+    """The receiver of one subscription. It has its port from the start, but nobody is there before `open`."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        self.secret = ""
+        self.received: set[str] = set()
+        self.repeats = 0
+        self.turned_away = 0
+        self.forged: list[str] = []
+        self.last = ""
+        # Bound but not listening: a connection is refused, and nobody else can take the port meanwhile.
+        self._socket = socket.socket()
+        self._socket.bind(("127.0.0.1", 0))
+        self._runner = web.ServerRunner(web.Server(self._answer), shutdown_timeout=1)
+
+    @property
+    def url(self) -> str:
+        """Scheme, host and port."""
+        return f"http://127.0.0.1:{self._socket.getsockname()[1]}"
+
+    @property
+    def is_open(self) -> bool:
+        return bool(self._runner.sites)
+
+    async def open(self) -> None:
+        """Answer from now on."""
+        await self._runner.setup()
+        await web.SockSite(self._runner, self._socket).start()
+
+    async def close(self) -> None:
+        await self._runner.cleanup()
+        self._socket.close()
+
+    async def _answer(self, request: web.BaseRequest) -> web.Response:
+        body = await request.read()
+        try:
+            verify([self.secret], request.headers, body, time.time())
+        except BadSignature as error:
+            self.forged.append(str(error))
+            return web.Response(status=401, text=str(error))
+        if self.turned_away < self.plan.busy:
+            self.turned_away += 1
+            return web.Response(
+                status=503, headers={"Retry-After": str(RETRY_AFTER)}, text="busy, come back later"
+            )
+        delivery_id = request.headers[ID_HEADER]
+        self.repeats += delivery_id in self.received
+        self.received.add(delivery_id)
+        self.last = request.raw_path
+        return web.Response(status=204)
+
+
+@asynccontextmanager
+async def open_receivers(plans: Iterable[Plan]) -> AsyncIterator[list[Receiver]]:
+    """A receiver for each plan, closed in the end; those that open late are left to the caller."""
+    async with AsyncExitStack() as stack:
+        receivers = [Receiver(plan) for plan in plans]
+        for receiver in receivers:
+            stack.push_async_callback(receiver.close)
+            if not receiver.plan.opens_after:
+                await receiver.open()
+        yield receivers

@@ -1,0 +1,109 @@
+"""Runs the demo: the service and the receivers in one process, until it is over or somebody ends it."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import shutil
+import signal
+import sys
+import tempfile
+from ipaddress import ip_network
+from pathlib import Path
+
+from aiohttp import ClientSession
+from rich.console import Console
+
+from dispatcher.app import running
+from dispatcher.config import Auth, Database, Delivery, Http, NetworkSettings, Settings
+from dispatcher.config_values import Secret, Url
+from dispatcher.demo.client import Client, Refused
+from dispatcher.demo.plans import PLANS
+from dispatcher.demo.play import Play
+from dispatcher.demo.receivers import open_receivers
+from dispatcher.telemetry import logs
+
+_WIDE = 10_000
+
+
+def run() -> int:
+    """Play the demo. The exit code: 0, also when somebody ends it with SIGINT or SIGTERM; 1 when something is missing.
+
+    On a terminal the service goes on after the summary until it is ended.
+    """
+    terminal = sys.stdout.isatty()
+    console = Console(highlight=False, width=None if terminal else _WIDE)
+    folder = Path(tempfile.mkdtemp(prefix="dispatcher-demo-"))
+    code = asyncio.run(_until_ended(console, folder, terminal))
+    if code == 0:
+        shutil.rmtree(folder)
+    return code
+
+
+async def _until_ended(console: Console, folder: Path, terminal: bool) -> int:
+    demo = asyncio.create_task(_demo(console, folder, terminal))
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, _end, demo)
+    try:
+        return await demo
+    except asyncio.CancelledError:
+        console.print("Ended.")
+        return 0
+
+
+def _end(demo: asyncio.Task[int]) -> None:
+    if not demo.cancelling():  # a second signal would break off the clean stop
+        demo.cancel()
+
+
+async def _demo(console: Console, folder: Path, terminal: bool) -> int:
+    log, admin_key = folder / "dispatcher.log", secrets.token_urlsafe(32)
+    # Never closed: lines may come as long as the process lives.
+    logs.configure("info", "console", log.open("wb"))
+    async with (
+        open_receivers(PLANS) as receivers,
+        running(_settings(folder, admin_key)) as app,
+        ClientSession() as session,
+    ):
+        _print(console, f"The service listens on {app.url}; its log is {log}")
+        try:
+            missing = await Play(console, Client(session, app.url, admin_key)).run(receivers, terminal)
+        except Refused as refused:
+            missing = [str(refused)]
+        if missing:
+            _print(
+                console, *(f"Missing: {problem}" for problem in missing), f"Log and database stay in {folder}"
+            )
+            return 1
+        _print(console, "", "Nothing is missing: every delivery arrived once, with a good signature.")
+        if terminal:
+            _print(console, "", *_where_to_look(app.url, admin_key, folder))
+            await asyncio.Event().wait()
+        return 0
+
+
+def _settings(folder: Path, admin_key: str) -> Settings:
+    return Settings(
+        database=Database(url=Url(f"sqlite:///{folder / 'dispatcher.db'}")),
+        http=Http(port=0),
+        auth=Auth(admin_key=Secret(admin_key)),
+        network=NetworkSettings(allow=(ip_network("127.0.0.0/8"),)),
+        delivery=Delivery(grace=2.0),
+    )
+
+
+def _where_to_look(url: str, admin_key: str, folder: Path) -> list[str]:
+    return [
+        "The service goes on. Look at it:",
+        f"  dashboard  {url}/",
+        f"  API        {url}/docs",
+        f"  key        {admin_key}",
+        f"  example    curl -H 'Authorization: Bearer {admin_key}' '{url}/v1/deliveries?limit=3'",
+        f"Ctrl-C ends it and removes {folder}",
+    ]
+
+
+def _print(console: Console, *lines: str) -> None:
+    for line in lines:
+        console.print(line, soft_wrap=True, markup=False)
