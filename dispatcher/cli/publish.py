@@ -32,35 +32,39 @@ class BadLine(DispatcherError):
     """A line is no event; the message says which, and why."""
 
 
+File = Annotated[
+    str | None,
+    typer.Argument(metavar="FILE", help="One event a line, as JSON; - is stdin.", show_default=False),
+]
+EventName = Annotated[str | None, typer.Option("--event", metavar="NAME", help="What happened: FINISHED.")]
+Text = Annotated[str | None, typer.Option("--message", metavar="TEXT", help="What is to be said of it.")]
+Data = Annotated[str | None, typer.Option("--data", metavar="JSON", help="An object of your own.")]
+JobFile = Annotated[
+    str | None,
+    typer.Option("--job", metavar="FILE", help="The job's document; what is missing is taken from it."),
+]
+Http = Annotated[
+    str | None,
+    typer.Option(
+        "--http",
+        "--server",
+        envvar="DISPATCHER_SERVER",
+        metavar="URL",
+        help="To this server's API. Default: to the broker of DISPATCHER_AMQP_URL, else to the API here.",
+    ),
+]
+
+
 def publish(
-    file: Annotated[
-        str | None,
-        typer.Argument(metavar="FILE", help="One event a line, as JSON; - is stdin.", show_default=False),
-    ] = None,
-    event: Annotated[
-        str | None, typer.Option("--event", metavar="NAME", help="What happened: FINISHED.")
-    ] = None,
+    file: File = None,
+    event: EventName = None,
     job_id: Annotated[str | None, typer.Option("--job-id", metavar="ID", help="To which job.")] = None,
     owner: Annotated[str | None, typer.Option("--owner", metavar="NAME", help="Whose job it is.")] = None,
     tenant: Annotated[str | None, typer.Option("--tenant", metavar="NAME", help="Of which tenant.")] = None,
-    message: Annotated[
-        str | None, typer.Option("--message", metavar="TEXT", help="What is to be said of it.")
-    ] = None,
-    data: Annotated[str | None, typer.Option("--data", metavar="JSON", help="An object of your own.")] = None,
-    job: Annotated[
-        str | None,
-        typer.Option("--job", metavar="FILE", help="The job's document; what is missing is taken from it."),
-    ] = None,
-    http: Annotated[
-        str | None,
-        typer.Option(
-            "--http",
-            "--server",
-            envvar="DISPATCHER_SERVER",
-            metavar="URL",
-            help="To this server's API. Default: to the broker of DISPATCHER_AMQP_URL, else to the API here.",
-        ),
-    ] = None,
+    message: Text = None,
+    data: Data = None,
+    job: JobFile = None,
+    http: Http = None,
     key: Key = None,
 ) -> None:
     """Publish one event, or those of a file; each is confirmed before the command ends.

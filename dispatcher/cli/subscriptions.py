@@ -17,39 +17,42 @@ app = typer.Typer(no_args_is_help=True, help="Who wants what, where to.")
 
 Id = Annotated[str, typer.Argument(metavar="ID", help="The subscription's id, sub_….")]
 
+Url = Annotated[
+    str | None,
+    typer.Option("--url", metavar="URL", help="Where to; may hold variables: $<JOB_ID>, ${EVENT}."),
+]
+Events = Annotated[
+    str | None,
+    typer.Option("--events", metavar="NAMES", help="FINISHED,ARCHIVING*,@terminal and the like. Default: *"),
+]
+Headers = Annotated[
+    list[str] | None, typer.Option("--header", metavar="'NAME: VALUE'", help="A header; may be given often.")
+]
+Body = Annotated[
+    str | None,
+    typer.Option("--body", metavar="TEXT", help="JSON or text. Default: the event as a CloudEvent."),
+]
+File = Annotated[
+    str | None,
+    typer.Option("--file", metavar="FILE", help="All of it as the API takes it, in JSON; - is stdin."),
+]
+
 
 @app.command()
 def add(
-    url: Annotated[
-        str | None,
-        typer.Option("--url", metavar="URL", help="Where to; may hold variables: $<JOB_ID>, ${EVENT}."),
-    ] = None,
-    events: Annotated[
-        str,
-        typer.Option(
-            "--events", metavar="NAMES", help="Event names, ARCHIVING*, @terminal or *, with commas."
-        ),
-    ] = "*",
+    url: Url = None,
+    events: Events = None,
     name: Annotated[str | None, typer.Option("--name", metavar="TEXT", help="For people.")] = None,
     job_id: Annotated[str | None, typer.Option("--job-id", metavar="ID", help="Of this job only.")] = None,
     owner: Annotated[
         str | None, typer.Option("--owner", metavar="NAME", help="Of whose jobs. Admins only.")
     ] = None,
     method: Annotated[str | None, typer.Option("--method", metavar="NAME", help="Default: POST.")] = None,
-    header: Annotated[
-        list[str] | None,
-        typer.Option("--header", metavar="'NAME: VALUE'", help="A header; may be given often."),
-    ] = None,
-    body: Annotated[
-        str | None,
-        typer.Option("--body", metavar="TEXT", help="JSON or text. Default: the event as a CloudEvent."),
-    ] = None,
+    header: Headers = None,
+    body: Body = None,
     ordered: Annotated[bool, typer.Option("--ordered", help="One job's events one after the other.")] = False,
     once: Annotated[bool, typer.Option("--once", help="End it after its first successful delivery.")] = False,
-    file: Annotated[
-        str | None,
-        typer.Option("--file", metavar="FILE", help="All of it as the API takes it, in JSON; - is stdin."),
-    ] = None,
+    file: File = None,
     as_json: AsJson = False,
     server: Server = None,
     key: Key = None,
@@ -62,27 +65,25 @@ def add(
         --url 'https://example.org/jobs/$<JOB_ID>?status=${EVENT}'
       dispatcher subscriptions add --file subscription.json
     """
+    target = {"url": url, "method": method, "headers": _headers(header or []), "body": _body(body)}
+    document: Document = {
+        "name": name,
+        "events": None if events is None else events.split(","),
+        "job_id": job_id,
+        "owner": owner,
+        "ordered": ordered or None,
+        "persistent": False if once else None,
+    }
     if (url is None) == (file is None):
         raise typer.BadParameter("expected either --url or --file", param_hint="--url")
-    if file is not None:
-        document = _document(file)
+    if file is None:
+        document |= {"events": (events or "*").split(","), "target": {"kind": "webhook", **_given(target)}}
+    elif _given(document) or _given(target):
+        raise typer.BadParameter(
+            "expected no other option beside it: the file says it all", param_hint="--file"
+        )
     else:
-        target = {
-            "kind": "webhook",
-            "url": url,
-            "method": method,
-            "headers": _headers(header or []),
-            "body": _body(body),
-        }
-        document = {
-            "name": name,
-            "events": events.split(","),
-            "job_id": job_id,
-            "owner": owner,
-            "target": _given(target),
-            "ordered": ordered,
-            "persistent": not once,
-        }
+        document = _document(file)
     made = ask(access(server, key), "POST", "/v1/subscriptions", _given(document))
     if as_json:
         return print_json(made)
