@@ -127,7 +127,9 @@ class Store(Protocol):
         """Store events, their deliveries, their jobs and permissions in one transaction.
 
         An event that is there already (same tenant, source and id; or twice in the batch) changes nothing, and
-        neither do its deliveries. Returns, for each of these, its key and the key of the one that was there.
+        neither do its deliveries. Returns, for each of these, its key and the key of the one that was there: its own
+        when an earlier call stored it whose answer was lost. So the same call may be made again after
+        StoreUnavailable. A delivery to be claimed by a process that has lost its lease is stored as due now.
         """
         ...
 
@@ -218,7 +220,7 @@ class Store(Protocol):
         ...
 
     async def count_deliveries(self, which: DeliveryFilter) -> int:
-        """How many there are."""
+        """How many there are, 100 000 at most."""
         ...
 
     async def retry_deliveries(self, which: DeliveryFilter, limit: int) -> int:

@@ -1,0 +1,253 @@
+"""What both stores do alike: all that is not hot, and what follows from what the hot statements found."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Concatenate, ParamSpec, TypeVar
+
+import msgspec
+from msgspec import Struct
+from sqlalchemy import Connection
+
+from dispatcher.domain.deliveries import Attempt, ClaimedDelivery, Delivery, Outcome, State
+from dispatcher.domain.events import Event, utc_now
+from dispatcher.domain.jobs import Job
+from dispatcher.domain.keys import ApiKey
+from dispatcher.domain.subscriptions import Subscription, SubscriptionStatus
+from dispatcher.store import changes, delivery_queries, queries
+from dispatcher.store.contract import DeliveryFilter, EventFilter, JobFilter, Page, SubscriptionFilter, Window
+from dispatcher.store.rows import api_key_row, safe
+from dispatcher.store.sealing import Sealer
+from dispatcher.store.subscriptions import SubscriptionRows
+
+P = ParamSpec("P")
+R = TypeVar("R")
+Filter = TypeVar("Filter", bound=Struct)
+Revision = tuple[str, int]
+
+
+class Claim(Struct, frozen=True):
+    """A delivery that was claimed, before it is known whether its subscription still wants it."""
+
+    id: str
+    event: Event
+    subscription_id: str
+    attempts: int
+    restarted_after: int
+    since: datetime | None
+
+
+class SqlStore(ABC):
+    """A store on a database that SQLAlchemy knows."""
+
+    def __init__(self, sealer: Sealer) -> None:
+        self._subscriptions = SubscriptionRows(sealer)
+
+    @abstractmethod
+    async def _read(
+        self, operation: Callable[Concatenate[Connection, P], R], *args: P.args, **kwargs: P.kwargs
+    ) -> R:
+        """What `operation` returns, called with a connection for reading."""
+
+    @abstractmethod
+    async def _write(
+        self, operation: Callable[Concatenate[Connection, P], R], *args: P.args, **kwargs: P.kwargs
+    ) -> R:
+        """The same in a transaction of its own, which is committed when it returns."""
+
+    @abstractmethod
+    async def _matching(self, match_keys: Sequence[str]) -> Sequence[Revision]:
+        """Ids and revisions of the subscriptions that `candidates` means."""
+
+    @abstractmethod
+    async def finish(self, process: int, outcomes: Sequence[Outcome]) -> None:
+        """See the contract."""
+
+    async def _check_seals(self) -> None:
+        """SettingsError when the keys do not open the secrets of the first and of the last subscription."""
+        for row in await self._read(queries.outermost_subscriptions):
+            self._subscriptions.restore(row)
+
+    # Processes
+
+    async def register(self, host: str, pid: int, lease: float) -> int:
+        return await self._write(changes.register, host, pid, lease)
+
+    async def leave(self, process: int) -> int:
+        return await self._write(changes.leave, process)
+
+    async def take_over(self) -> int:
+        return await self._write(changes.take_over)
+
+    # Intake and matching
+
+    async def candidates(self, match_keys: Iterable[str]) -> list[Subscription]:
+        found = await self._matching([safe(key) for key in match_keys])
+        return [one for one in await self._revisions(found) if one.status in ("active", "paused")]
+
+    async def _revisions(self, found: Sequence[Revision]) -> list[Subscription]:
+        """The subscriptions, from memory where the revision is there. Those that were removed since are left out."""
+        ready = [(key, self._subscriptions.ready(key, revision)) for key, revision in found]
+        missing = [key for key, subscription in ready if subscription is None]
+        loaded = [subscription for _, subscription in ready if subscription is not None]
+        for some in queries.chunks(missing):
+            loaded += map(self._subscriptions.restore, await self._read(queries.subscription_rows, some))
+        return loaded
+
+    async def granted(self, wanted: Iterable[tuple[str, str, str]]) -> set[tuple[str, str, str]]:
+        found: set[tuple[str, str, str]] = set()
+        for some in queries.chunks([(safe(tenant), safe(job), safe(user)) for tenant, job, user in wanted]):
+            found |= await self._read(queries.granted, some)
+        return found
+
+    # Delivery
+
+    async def _wanted(
+        self, process: int, claims: Sequence[Claim], found: Sequence[Revision]
+    ) -> list[ClaimedDelivery]:
+        """The claims whose subscription still wants them; the others are settled with the reason."""
+        subscriptions = {one.id: one for one in await self._revisions(found)}
+        wanted: list[ClaimedDelivery] = []
+        unwanted: list[Outcome] = []
+        for claim in claims:
+            subscription = subscriptions.get(claim.subscription_id)
+            if subscription is not None and subscription.status == "active":
+                wanted.append(_claimed(claim, subscription))
+            else:
+                unwanted.append(_without(claim, subscription))
+        if unwanted:
+            await self.finish(process, unwanted)
+        return wanted
+
+    async def end_subscription(self, subscription_id: str, status: SubscriptionStatus, reason: str) -> None:
+        state = State.SUPERSEDED if status == "completed" else State.CANCELLED
+        ended = await self._write(changes.end_subscription, subscription_id, status, state, reason)
+        await self._end_rest(ended, subscription_id, state, reason)
+
+    async def _end_rest(self, ended: int, subscription_id: str, state: State, reason: str) -> None:
+        while ended == delivery_queries.CHUNK:
+            ended = await self._write(delivery_queries.end_waiting, subscription_id, state, reason, utc_now())
+
+    async def backlog(self) -> Mapping[State, int]:
+        return await self._read(delivery_queries.backlog)
+
+    # What people ask
+
+    async def event(self, tenant: str, key: str) -> Event | None:
+        return await self._read(queries.event, safe(tenant), key)
+
+    async def events(self, which: EventFilter, window: Window) -> Page[Event]:
+        return await self._read(queries.event_page, _safe_filter(which), window)
+
+    async def delivery_counts(self, event_keys: Sequence[str]) -> Mapping[str, int]:
+        counts = dict.fromkeys(event_keys, 0)
+        for some in queries.chunks(list(counts)):
+            counts |= await self._read(queries.delivery_counts, some)
+        return counts
+
+    async def job(self, tenant: str, job_id: str) -> Job | None:
+        return await self._read(queries.job, safe(tenant), safe(job_id))
+
+    async def jobs(self, which: JobFilter, window: Window) -> Page[Job]:
+        return await self._read(queries.job_page, _safe_filter(which), window)
+
+    async def add_subscription(self, subscription: Subscription) -> None:
+        await self._write(changes.add_subscription, self._subscriptions.row(subscription))
+
+    async def subscription(self, tenant: str, subscription_id: str) -> Subscription | None:
+        row = await self._read(queries.subscription_row, safe(tenant), subscription_id)
+        return None if row is None else self._subscriptions.restore(row)
+
+    async def subscriptions(self, which: SubscriptionFilter, window: Window) -> Page[Subscription]:
+        rows = await self._read(queries.subscription_page, _safe_filter(which), window)
+        return Page([self._subscriptions.restore(row) for row in rows.items], rows.next)
+
+    async def save_subscription(self, subscription: Subscription) -> None:
+        row, key = self._subscriptions.row(subscription), subscription.id
+        released = await self._write(changes.save_subscription, row, key, subscription.revision)
+        while released == delivery_queries.CHUNK:
+            released = await self._write(delivery_queries.release_held, key, utc_now())
+
+    async def remove_subscription(self, tenant: str, subscription_id: str) -> bool:
+        ended = await self._write(changes.remove_subscription, safe(tenant), subscription_id)
+        if ended is None:
+            return False
+        await self._end_rest(ended, subscription_id, State.CANCELLED, changes.REMOVED)
+        return True
+
+    async def delivery(self, tenant: str, delivery_id: str) -> Delivery | None:
+        return await self._read(delivery_queries.delivery, safe(tenant), delivery_id)
+
+    async def attempts(self, delivery_id: str) -> list[Attempt]:
+        return await self._read(delivery_queries.attempts_of, delivery_id)
+
+    async def deliveries(self, which: DeliveryFilter, window: Window) -> Page[Delivery]:
+        return await self._read(delivery_queries.delivery_page, _safe_filter(which), window)
+
+    async def count_deliveries(self, which: DeliveryFilter) -> int:
+        return await self._read(delivery_queries.count, _safe_filter(which))
+
+    async def retry_deliveries(self, which: DeliveryFilter, limit: int) -> int:
+        return await self._write(delivery_queries.retry, _safe_filter(which), limit, utc_now())
+
+    async def retry_delivery(self, tenant: str, delivery_id: str) -> bool:
+        return await self._write(delivery_queries.retry_one, safe(tenant), delivery_id, utc_now())
+
+    async def cancel_delivery(self, tenant: str, delivery_id: str, reason: str) -> bool:
+        return await self._write(delivery_queries.cancel_one, safe(tenant), delivery_id, reason, utc_now())
+
+    # Keys
+
+    async def add_key(self, key: ApiKey, digest: str) -> None:
+        await self._write(changes.add_key, api_key_row(key, digest))
+
+    async def key_by_digest(self, digest: str) -> ApiKey | None:
+        return await self._read(queries.api_key, safe(digest))
+
+    async def keys(self, tenant: str | None, window: Window) -> Page[ApiKey]:
+        return await self._read(queries.api_key_page, None if tenant is None else safe(tenant), window)
+
+    async def remove_key(self, tenant: str | None, key_id: str) -> bool:
+        return await self._write(changes.remove_key, None if tenant is None else safe(tenant), key_id)
+
+
+def _claimed(claim: Claim, subscription: Subscription) -> ClaimedDelivery:
+    return ClaimedDelivery(
+        id=claim.id,
+        event=claim.event,
+        subscription=subscription,
+        attempts=claim.attempts,
+        restarted_after=claim.restarted_after,
+        since=claim.since or claim.event.accepted_at,
+    )
+
+
+def _without(claim: Claim, subscription: Subscription | None) -> Outcome:
+    """What becomes of a delivery whose subscription is not in use: held while it is paused, else ended."""
+    state, reason = _end_of(subscription)
+    return Outcome(
+        delivery_id=claim.id,
+        state=state,
+        attempts=claim.attempts,
+        due_at=None,
+        ended_at=utc_now() if state.final else None,
+        reason=reason,
+        attempt=None,
+    )
+
+
+def _end_of(subscription: Subscription | None) -> tuple[State, str | None]:
+    if subscription is None:
+        return State.CANCELLED, changes.REMOVED
+    if subscription.status == "paused":
+        return State.PENDING, None
+    state = State.SUPERSEDED if subscription.status == "completed" else State.CANCELLED
+    return state, subscription.status_reason or f"the subscription is {subscription.status}"
+
+
+def _safe_filter(which: Filter) -> Filter:
+    """The filter with texts that a database takes: they come from anywhere."""
+    texts = {name: value for name in which.__struct_fields__ if type(value := getattr(which, name)) is str}
+    return msgspec.structs.replace(which, **{name: safe(text) for name, text in texts.items()})

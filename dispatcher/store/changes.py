@@ -1,0 +1,150 @@
+"""What changes apart from the way of an event: processes and their leases, subscriptions, keys.
+
+Each function is one transaction, or a part of one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+
+from sqlalchemy import Connection, delete, func, insert, select, update
+
+from dispatcher.domain.deliveries import State
+from dispatcher.domain.errors import Conflict
+from dispatcher.domain.events import utc_now
+from dispatcher.domain.ids import is_id, new_id
+from dispatcher.domain.subscriptions import SubscriptionStatus
+from dispatcher.store.delivery_queries import end_waiting, free_claims, release_held
+from dispatcher.store.rows import safe
+from dispatcher.store.schema import api_keys, processes, subscriptions
+
+REMOVED = "the subscription was removed"
+
+
+def clock(connection: Connection) -> datetime:
+    """The time by which leases are judged: the database's own where several machines share it."""
+    if connection.dialect.name == "sqlite":
+        return utc_now()
+    return connection.execute(select(func.now())).scalar_one()
+
+
+# Processes
+
+
+def register(connection: Connection, host: str, pid: int, lease: float) -> int:
+    """Enter a process."""
+    now = clock(connection)
+    row = {
+        "pid": pid,
+        "started_at": now,
+        "lease_until": now + timedelta(seconds=lease),
+        "oldest_claim": new_id("dlv"),
+        "host": safe(host),
+    }
+    entered: int = connection.execute(insert(processes).values(row).returning(processes.c.id)).scalar_one()
+    return entered
+
+
+def heartbeat(connection: Connection, process: int, lease: float, oldest_claim: str) -> bool:
+    """Renew a lease, unless the process was ended by others."""
+    until = clock(connection) + timedelta(seconds=lease)
+    renewed = (
+        update(processes)
+        .values(lease_until=until, oldest_claim=oldest_claim)
+        .where(processes.c.id == process)
+    )
+    return connection.execute(renewed).rowcount == 1
+
+
+def leave(connection: Connection, process: int) -> int:
+    """End a process."""
+    this = select(processes).where(processes.c.id == process).with_for_update()
+    return sum(_end(connection, row.id, row.oldest_claim) for row in connection.execute(this).all())
+
+
+def take_over(connection: Connection) -> int:
+    """End the processes whose lease has ended. One that others are ending, or that is storing a batch, is left out."""
+    late = (
+        select(processes).where(processes.c.lease_until < clock(connection)).with_for_update(skip_locked=True)
+    )
+    return sum(_end(connection, row.id, row.oldest_claim) for row in connection.execute(late).all())
+
+
+def end_all(connection: Connection) -> int:
+    """End every process: where there can only be one, those that are there have died."""
+    everyone = connection.execute(select(processes)).all()
+    return sum(_end(connection, row.id, row.oldest_claim) for row in everyone)
+
+
+def _end(connection: Connection, process: int, oldest_claim: str) -> int:
+    freed = free_claims(connection, process, oldest_claim, utc_now())
+    connection.execute(delete(processes).where(processes.c.id == process))
+    return freed
+
+
+# Subscriptions
+
+
+def add_subscription(connection: Connection, row: Mapping[str, object]) -> None:
+    """Store a new one."""
+    connection.execute(insert(subscriptions).values(row))
+
+
+def save_subscription(
+    connection: Connection, row: Mapping[str, object], subscription_id: str, revision: int
+) -> int:
+    """Store a changed one over the revision before. How many held deliveries became due, see `release_held`."""
+    table = subscriptions.c
+    before = (table.id == subscription_id, table.revision == revision - 1, table.removed_at.is_(None))
+    if connection.execute(update(subscriptions).values(row).where(*before)).rowcount != 1:
+        raise Conflict(
+            f"{subscription_id} was changed or removed by somebody else in the meantime; read it again and repeat"
+        )
+    # After the update, which waits for those who are storing held deliveries: so these are seen here.
+    return release_held(connection, subscription_id, utc_now()) if row["status"] == "active" else 0
+
+
+def end_subscription(
+    connection: Connection, subscription_id: str, status: SubscriptionStatus, state: State, reason: str
+) -> int:
+    """Disable or complete one that is in use, and end what waits of it, see `end_waiting`."""
+    table, now = subscriptions.c, utc_now()
+    ended = update(subscriptions).values(
+        status=status, status_reason=safe(reason), revision=table.revision + 1, updated_at=now
+    )
+    in_use = (table.id == subscription_id, table.status.in_(("active", "paused")), table.removed_at.is_(None))
+    connection.execute(ended.where(*in_use))
+    return end_waiting(connection, subscription_id, state, reason, now)
+
+
+def remove_subscription(connection: Connection, tenant: str, subscription_id: str) -> int | None:
+    """Remove one with its secrets, and cancel what waits of it, see `end_waiting`. None when there is none."""
+    if not is_id("sub", subscription_id):
+        return None
+    table, now = subscriptions.c, utc_now()
+    this = (table.tenant == tenant, table.id == subscription_id, table.removed_at.is_(None))
+    removed = (
+        update(subscriptions).values(removed_at=now, sealed=b"", revision=table.revision + 1).where(*this)
+    )
+    if connection.execute(removed).rowcount != 1:
+        return None
+    return end_waiting(connection, subscription_id, State.CANCELLED, REMOVED, now)
+
+
+# Keys
+
+
+def add_key(connection: Connection, row: Mapping[str, object]) -> None:
+    """Store a key."""
+    connection.execute(insert(api_keys).values(row))
+
+
+def remove_key(connection: Connection, tenant: str | None, key_id: str) -> bool:
+    """Remove a key, of any tenant when that is None."""
+    if not is_id("key", key_id):
+        return False
+    removed = delete(api_keys).where(api_keys.c.id == key_id)
+    if tenant is not None:
+        removed = removed.where(api_keys.c.tenant == tenant)
+    return connection.execute(removed).rowcount == 1

@@ -1,0 +1,42 @@
+"""Where a store comes from: a URL says which database, a sealer keeps its secrets."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from dispatcher.domain.errors import SettingsError
+from dispatcher.store import postgres, sqlite
+from dispatcher.store.contract import Store
+from dispatcher.store.sealing import Sealer
+
+_SQLITE = "sqlite:///"
+_POSTGRES = "postgresql://"
+
+
+def open_store(url: str, sealer: Sealer) -> Store:
+    """The store at `url`; it has to be opened. SettingsError for a URL that names neither database."""
+    path = _sqlite_path(url)
+    return postgres.PostgresStore(url, sealer) if path is None else sqlite.SqliteStore(path, sealer)
+
+
+def migrate(url: str) -> list[str]:
+    """Bring the schema up to date; the revisions that were applied. Not for a thread with a running event loop.
+
+    Raises SettingsError and StoreUnavailable, as opening a store does.
+    """
+    path = _sqlite_path(url)
+    return postgres.migrate(url) if path is None else sqlite.migrate(path)
+
+
+def _sqlite_path(url: str) -> Path | None:
+    """The file that a URL names, None when it names PostgreSQL."""
+    if url.startswith(_POSTGRES):
+        return None
+    name = url.removeprefix(_SQLITE)
+    if name == url or not name or name.startswith(":"):
+        scheme = url.partition(":")[0]
+        raise SettingsError(
+            f"DISPATCHER_DATABASE_URL: expected sqlite:///path/of/a.file or postgresql://user:password@host/database, "
+            f"got one that begins with {scheme[:20]!r}"
+        )
+    return Path(name)

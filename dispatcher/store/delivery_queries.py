@@ -1,0 +1,185 @@
+"""What people ask of deliveries, and what they do with them: lists, counts, sending again, cancelling, holding.
+
+`listed_as` is the state of every delivery but of those on the way straight from acceptance to delivered; so its index
+holds what waits and what failed, however many were delivered. Fresh claims are found by their id instead: no process
+has one below its `oldest_claim`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, Select, Update, func, literal_column, select, update
+
+from dispatcher.domain.deliveries import Attempt, Delivery, State
+from dispatcher.domain.ids import is_id, lowest_id
+from dispatcher.store.columns import PENDING
+from dispatcher.store.contract import DeliveryFilter, Page, Window
+from dispatcher.store.queries import Condition, after, limit_of, newest, page, rows_of
+from dispatcher.store.rows import ATTEMPT, DELIVERY, attempt_of, delivery_of, known_id, safe
+from dispatcher.store.schema import attempts, deliveries, events, processes, subscriptions
+
+COUNT_LIMIT = 100_000
+CHUNK = 10_000
+"""How many deliveries one statement changes at most, so that nobody waits long for their locks."""
+
+_table = deliveries.c
+# A number in the statement and not a parameter: the database must see that the partial index holds these rows.
+_WAITING = _table.listed_as == literal_column(str(PENDING))
+_FAILED = (State.EXHAUSTED, State.CANCELLED)
+
+
+def delivery(connection: Connection, tenant: str, delivery_id: str) -> Delivery | None:
+    """One delivery."""
+    if not is_id("dlv", delivery_id):
+        return None
+    found = rows_of(connection, _described().where(_table.tenant == tenant, _table.id == delivery_id))
+    return delivery_of(found[0]) if found else None
+
+
+def attempts_of(connection: Connection, delivery_id: str) -> list[Attempt]:
+    """The latest hundred attempts of a delivery, the first one first."""
+    if not is_id("dlv", delivery_id):
+        return []
+    latest = select(*ATTEMPT).where(attempts.c.delivery_id == delivery_id).order_by(attempts.c.number.desc())
+    return [attempt_of(row) for row in reversed(rows_of(connection, latest.limit(100)))]
+
+
+def delivery_page(connection: Connection, which: DeliveryFilter, window: Window) -> Page[Delivery]:
+    """A page of deliveries."""
+    before = after(_table.id, window, "dlv")
+    ids = newest(_table.id, limit_of(window) + 1, *([*before, *branch] for branch in _branches(which)))
+    found = rows_of(connection, _described().where(_table.id.in_(ids)).order_by(_table.id.desc()))
+    return page(found, window, "id", delivery_of)
+
+
+def count(connection: Connection, which: DeliveryFilter) -> int:
+    """How many there are, COUNT_LIMIT at most."""
+    ids = newest(_table.id, COUNT_LIMIT, *_branches(which)).subquery()
+    return connection.execute(select(func.count()).select_from(ids)).scalar_one()
+
+
+def backlog(connection: Connection) -> dict[State, int]:
+    """How many deliveries of all tenants are pending, delivering and exhausted."""
+    states = (State.PENDING, State.DELIVERING, State.EXHAUSTED)
+    listed = (
+        select(_table.listed_as, func.count()).where(_table.listed_as.in_(states)).group_by(_table.listed_as)
+    )
+    fresh = select(func.count()).select_from(deliveries).where(*_fresh_claims())
+    counts = dict.fromkeys(states, 0) | {state: number for state, number in connection.execute(listed)}
+    counts[State.DELIVERING] += connection.execute(fresh).scalar_one()
+    return counts
+
+
+def retry(connection: Connection, which: DeliveryFilter, limit: int, now: datetime) -> int:
+    """Make the oldest exhausted and cancelled ones pending and due now."""
+    states = [state for state in _FAILED if which.state in (None, state)]
+    failed = _table.listed_as.in_(states)
+    oldest = select(_table.id).where(failed, *_conditions(which)).order_by(_table.id).limit(limit)
+    return connection.execute(_sent_again(now).where(_table.id.in_(oldest), failed)).rowcount
+
+
+def retry_one(connection: Connection, tenant: str, delivery_id: str, now: datetime) -> bool:
+    """Make one pending and due now unless it is being delivered."""
+    if not is_id("dlv", delivery_id):
+        return False
+    this = (_table.tenant == tenant, _table.id == delivery_id, _table.state != State.DELIVERING)
+    return connection.execute(_sent_again(now).where(*this)).rowcount == 1
+
+
+def cancel_one(connection: Connection, tenant: str, delivery_id: str, reason: str, now: datetime) -> bool:
+    """Cancel one that is pending."""
+    if not is_id("dlv", delivery_id):
+        return False
+    this = (_table.tenant == tenant, _table.id == delivery_id, _table.state == State.PENDING)
+    return connection.execute(_ended(State.CANCELLED, reason, now).where(*this)).rowcount == 1
+
+
+def end_waiting(
+    connection: Connection, subscription_id: str, state: State, reason: str, now: datetime
+) -> int:
+    """End some of what is pending for a subscription; CHUNK when there may be more."""
+    some = select(_table.id).where(_table.subscription_id == subscription_id, _WAITING).limit(CHUNK)
+    return connection.execute(_ended(state, reason, now).where(_table.id.in_(some), _WAITING)).rowcount
+
+
+def release_held(connection: Connection, subscription_id: str, now: datetime) -> int:
+    """Make some of what is held for a subscription due now; CHUNK when there may be more."""
+    held = (_WAITING, _table.due_at.is_(None))
+    some = select(_table.id).where(_table.subscription_id == subscription_id, *held).limit(CHUNK)
+    return connection.execute(
+        update(deliveries).values(due_at=now).where(_table.id.in_(some), *held)
+    ).rowcount
+
+
+def free_claims(connection: Connection, process: int, oldest_claim: str, now: datetime) -> int:
+    """Make what a process has claimed pending and due now."""
+    freed = update(deliveries).values(
+        state=State.PENDING, listed_as=State.PENDING, claimed_by=None, due_at=now
+    )
+    of_process = freed.where(_table.state == State.DELIVERING, _table.claimed_by == process)
+    fresh = of_process.where(_table.listed_as.is_(None), _table.id >= oldest_claim)
+    again = of_process.where(_table.listed_as == State.DELIVERING)
+    return connection.execute(fresh).rowcount + connection.execute(again).rowcount
+
+
+def _sent_again(now: datetime) -> Update:
+    return update(deliveries).values(
+        state=State.PENDING,
+        listed_as=State.PENDING,
+        claimed_by=None,
+        due_at=now,
+        since=now,
+        restarted_after=_table.attempts,
+        ended_at=None,
+        reason=None,
+    )
+
+
+def _ended(state: State, reason: str, now: datetime) -> Update:
+    values = {"state": state, "listed_as": state, "due_at": None, "ended_at": now, "reason": safe(reason)}
+    return update(deliveries).values(values)
+
+
+def _described() -> Select[*tuple[Any, ...]]:
+    joined = deliveries.join(events, events.c.key == _table.event_key)
+    joined = joined.join(subscriptions, subscriptions.c.id == _table.subscription_id)
+    return select(*DELIVERY).select_from(joined)
+
+
+def _branches(which: DeliveryFilter) -> list[Sequence[Condition]]:
+    conditions = _conditions(which)
+    if which.state is None:
+        return [conditions]
+    if which.state is State.DELIVERED:
+        return [[*conditions, _table.state == which.state]]
+    listed = [*conditions, _table.listed_as == which.state]
+    return [listed, [*conditions, *_fresh_claims()]] if which.state is State.DELIVERING else [listed]
+
+
+def _fresh_claims() -> list[Condition]:
+    oldest: ColumnElement[str] = (
+        select(processes.c.oldest_claim).order_by(processes.c.oldest_claim).limit(1).scalar_subquery()
+    )
+    return [_table.state == State.DELIVERING, _table.listed_as.is_(None), _table.id >= oldest]
+
+
+def _conditions(which: DeliveryFilter) -> list[Condition]:
+    found: list[Condition] = [_table.tenant == which.tenant]
+    if which.subscriber is not None:
+        found.append(_table.subscriber == which.subscriber)
+    if which.event_key is not None:
+        found.append(_table.event_key == known_id("evt", "event", which.event_key))
+    if which.subscription_id is not None:
+        found.append(_table.subscription_id == known_id("sub", "subscription_id", which.subscription_id))
+    if which.since is not None:
+        found.append(_table.id >= lowest_id("dlv", which.since.timestamp()))
+    if which.job_id is not None:
+        of_job = (events.c.tenant == which.tenant, events.c.job_id == which.job_id)
+        found.append(_table.event_key.in_(select(events.c.key).where(*of_job)))
+    if which.destination is not None:
+        to_there = (subscriptions.c.tenant == which.tenant, subscriptions.c.destination == which.destination)
+        found.append(_table.subscription_id.in_(select(subscriptions.c.id).where(*to_there)))
+    return found

@@ -1,0 +1,46 @@
+"""Merging into rows that are there: `Job.merge` and the newest permission, as the same SQL for both databases."""
+
+from __future__ import annotations
+
+from dispatcher.domain.vocabulary import TERMINAL
+
+
+def _terminal(status: str) -> str:
+    names = ", ".join(f"'{name}'" for name in sorted(TERMINAL))
+    return f"coalesce({status} in ({names}), false)"
+
+
+def _first(*columns: str) -> str:
+    return ",\n    ".join(f"{name} = coalesce(old.{name}, excluded.{name})" for name in columns)
+
+
+def _if_newer(*columns: str) -> str:
+    return ",\n    ".join(
+        f"{name} = case when {_NEWER} then excluded.{name} else old.{name} end" for name in columns
+    )
+
+
+def _extreme(sign: str, *columns: str) -> str:
+    return ",\n    ".join(
+        f"{name} = case when excluded.{name} {sign} old.{name} then excluded.{name} else old.{name} end"
+        for name in columns
+    )
+
+
+_NEWER = f"""excluded.status is not null and (
+        old.status_at is null or excluded.status_at > old.status_at
+        or excluded.status_at = old.status_at and ({_terminal("excluded.status")} or not {_terminal("old.status")}))"""
+
+MERGE_JOB = f"""
+on conflict (tenant, id) do update set
+    {_first("owner", "name", "app_id", "system", "submitted_at", "started_at", "ended_at")},
+    {_if_newer("status", "status_at", "message")},
+    events = old.events + excluded.events,
+    {_extreme("<", "first_event")},
+    {_extreme(">", "last_event", "updated_at")}"""
+"""What follows `insert into jobs as old (…) …`: the row `old` was there, `excluded` was accepted after it."""
+
+MERGE_PERMISSION = """
+on conflict (tenant, job_id, username) do update set granted = excluded.granted, at = excluded.at
+where excluded.at >= old.at"""
+"""What follows `insert into permissions as old (…) …`."""

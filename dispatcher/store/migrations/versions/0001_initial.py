@@ -1,0 +1,207 @@
+"""The first schema. What the tables and columns mean stands in `dispatcher.store.schema`.
+
+Revision ID: 0001
+"""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+from alembic import op
+from sqlalchemy import Column, Index
+
+revision = "0001"
+down_revision = None
+branch_labels = None
+depends_on = None
+
+ID = sa.Uuid().with_variant(sa.LargeBinary(16), "sqlite")
+MOMENT = sa.TIMESTAMP(timezone=True).with_variant(sa.BigInteger(), "sqlite")
+CODE = sa.SmallInteger()
+TEXT = sa.Text()
+
+
+def upgrade() -> None:
+    _identities_and_events()
+    _jobs_and_permissions()
+    _subscriptions()
+    _deliveries_and_attempts()
+    _processes_and_keys()
+
+
+def _index(name: str, *columns: str, where: str) -> Index:
+    return Index(name, *columns, postgresql_where=sa.text(where), sqlite_where=sa.text(where))
+
+
+def _identities_and_events() -> None:
+    op.create_table(
+        "identities",
+        Column("digest", ID, primary_key=True),
+        Column("event_key", ID, nullable=False),
+        comment="Which events are there: duplicates are found here.",
+        sqlite_with_rowid=False,
+    )
+    op.create_table(
+        "events",
+        Column("key", ID, primary_key=True),
+        Column("time", MOMENT, nullable=False),
+        Column("accepted_at", MOMENT, nullable=False),
+        Column("tenant", TEXT, nullable=False),
+        Column("id", TEXT, nullable=False),
+        Column("source", TEXT, nullable=False),
+        Column("type", TEXT, nullable=False),
+        Column("event", TEXT, nullable=False),
+        Column("job_id", TEXT, nullable=False),
+        Column("owner", TEXT),
+        Column(
+            "job_owner", TEXT, comment="The event's owner, or else the job's as far as it was known then."
+        ),
+        Column("document", sa.LargeBinary(), nullable=False),
+        Index("events_of_tenant", "tenant", "key"),
+        Index("events_of_job", "tenant", "job_id", "key"),
+        Index("events_of_owner", "tenant", "job_owner", "key"),
+    )
+
+
+def _jobs_and_permissions() -> None:
+    op.create_table(
+        "jobs",
+        Column("tenant", TEXT, primary_key=True),
+        Column("id", TEXT, primary_key=True),
+        Column("first_event", ID, nullable=False),
+        Column("last_event", ID, nullable=False),
+        Column("updated_at", MOMENT, nullable=False),
+        Column("status_at", MOMENT),
+        Column("submitted_at", MOMENT),
+        Column("started_at", MOMENT),
+        Column("ended_at", MOMENT),
+        Column("events", sa.Integer(), nullable=False),
+        Column("owner", TEXT),
+        Column("status", TEXT),
+        Column("message", TEXT),
+        Column("name", TEXT),
+        Column("app_id", TEXT),
+        Column("system", TEXT),
+        Index("jobs_of_tenant", "tenant", "first_event"),
+        Index("jobs_of_owner", "tenant", "owner", "first_event"),
+        postgresql_with={"fillfactor": 70},
+    )
+    op.create_table(
+        "permissions",
+        Column("tenant", TEXT, primary_key=True),
+        Column("job_id", TEXT, primary_key=True),
+        Column("username", TEXT, primary_key=True),
+        Column("granted", sa.Boolean(), nullable=False),
+        Column("at", MOMENT, nullable=False),
+        _index("permissions_of_user", "tenant", "username", "job_id", where="granted"),
+        sqlite_with_rowid=False,
+    )
+
+
+def _subscriptions() -> None:
+    op.create_table(
+        "subscriptions",
+        Column("id", ID, primary_key=True),
+        Column("created_at", MOMENT, nullable=False),
+        Column("updated_at", MOMENT, nullable=False),
+        Column("expires_at", MOMENT),
+        Column("removed_at", MOMENT),
+        Column("revision", sa.Integer(), nullable=False),
+        Column("tenant", TEXT, nullable=False),
+        Column("subscriber", TEXT, nullable=False),
+        Column("match_key", TEXT, nullable=False),
+        Column("job_id", TEXT),
+        Column("destination", TEXT, nullable=False),
+        Column("status", TEXT, nullable=False),
+        Column("status_reason", TEXT),
+        Column(
+            "details", sa.LargeBinary(), nullable=False, comment="JSON: the rest, but for what is secret."
+        ),
+        Column(
+            "sealed",
+            sa.LargeBinary(),
+            nullable=False,
+            comment="Target and signing secrets; empty once removed.",
+        ),
+        _index(
+            "subscriptions_to_match",
+            "match_key",
+            where="removed_at is null and status in ('active', 'paused')",
+        ),
+        _index("subscriptions_of_tenant", "tenant", "id", where="removed_at is null"),
+        _index("subscriptions_of_subscriber", "tenant", "subscriber", "id", where="removed_at is null"),
+        _index(
+            "subscriptions_of_job",
+            "tenant",
+            "job_id",
+            "id",
+            where="removed_at is null and job_id is not null",
+        ),
+        Index("subscriptions_of_destination", "tenant", "destination"),
+    )
+
+
+def _deliveries_and_attempts() -> None:
+    op.create_table(
+        "deliveries",
+        Column("id", ID, primary_key=True),
+        Column("event_key", ID, nullable=False),
+        Column("subscription_id", ID, nullable=False),
+        Column("due_at", MOMENT, comment="Set exactly while it is pending and not held."),
+        Column("ended_at", MOMENT),
+        Column("since", MOMENT, comment="When somebody sent it again, with restarted_after."),
+        Column("claimed_by", sa.Integer(), comment="The process that is delivering it."),
+        Column("attempts", sa.Integer(), nullable=False, server_default=sa.text("0")),
+        Column("restarted_after", sa.Integer(), nullable=False, server_default=sa.text("0")),
+        Column("state", CODE, nullable=False),
+        Column(
+            "listed_as", CODE, comment="The state; null on the way straight from acceptance to delivered."
+        ),
+        Column("tenant", TEXT, nullable=False),
+        Column("subscriber", TEXT, nullable=False),
+        Column("reason", TEXT),
+        Index("deliveries_of_event", "event_key"),
+        Index("deliveries_of_subscription", "subscription_id", "id"),
+        Index("deliveries_of_tenant", "tenant", "id"),
+        Index("deliveries_of_subscriber", "tenant", "subscriber", "id"),
+        _index("deliveries_due", "due_at", where="due_at is not null"),
+        _index("deliveries_listed", "listed_as", "tenant", "id", where="listed_as is not null"),
+        _index("deliveries_waiting", "subscription_id", where="listed_as = 0"),
+        sqlite_with_rowid=False,
+        postgresql_with={"fillfactor": 50},
+    )
+    op.create_table(
+        "attempts",
+        Column("delivery_id", ID, primary_key=True),
+        Column("number", sa.Integer(), primary_key=True, autoincrement=False),
+        Column("started_at", MOMENT, nullable=False),
+        Column("duration", sa.Double(), nullable=False, comment="Seconds."),
+        Column("status", sa.Integer()),
+        Column("request", TEXT, nullable=False),
+        Column("error", TEXT),
+        Column("answer", TEXT),
+    )
+
+
+def _processes_and_keys() -> None:
+    op.create_table(
+        "processes",
+        Column("id", sa.Integer(), primary_key=True),
+        Column("pid", sa.Integer(), nullable=False),
+        Column("started_at", MOMENT, nullable=False),
+        Column("lease_until", MOMENT, nullable=False),
+        Column("oldest_claim", ID, nullable=False),
+        Column("host", TEXT, nullable=False),
+        sqlite_autoincrement=True,
+    )
+    op.create_table(
+        "api_keys",
+        Column("id", ID, primary_key=True),
+        Column("created_at", MOMENT, nullable=False),
+        Column("digest", TEXT, nullable=False),
+        Column("tenant", TEXT, nullable=False),
+        Column("owner", TEXT, nullable=False),
+        Column("name", TEXT, nullable=False),
+        Column("scopes", TEXT, nullable=False, comment="Separated by spaces."),
+        Index("api_keys_by_digest", "digest", unique=True),
+        Index("api_keys_of_tenant", "tenant", "id"),
+    )

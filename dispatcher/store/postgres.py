@@ -1,0 +1,305 @@
+"""The store on PostgreSQL, for any number of processes.
+
+At most 8 connections a process: HOT for the statements of intake and delivery, COLD for everything else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+from contextlib import asynccontextmanager, nullcontext
+from datetime import datetime
+from functools import partial
+from typing import Concatenate, ParamSpec, TypeAlias, TypedDict, TypeVar
+
+import asyncpg
+from sqlalchemy import Connection, NullPool
+from sqlalchemy.ext.asyncio import create_async_engine
+
+from dispatcher.domain.deliveries import ClaimedDelivery, NewDelivery, Outcome
+from dispatcher.domain.errors import SettingsError, StoreUnavailable
+from dispatcher.domain.events import Event, utc_now
+from dispatcher.store import batches
+from dispatcher.store import postgres_sql as sql
+from dispatcher.store.base import Claim, Revision, SqlStore
+from dispatcher.store.batches import Batch, Encoding, RowTuple
+from dispatcher.store.failures import unavailable
+from dispatcher.store.migrations import upgrade
+from dispatcher.store.rows import hex_digits
+from dispatcher.store.sealing import Sealer
+
+HOT = 4
+COLD = 4
+
+CONNECT_TIMEOUT = 10.0
+"""Seconds that a new connection, or a place in a pool, may take."""
+
+STATEMENT_TIMEOUT = 30.0
+"""Seconds that the server lets a statement run; the client gives up on it after twice as long."""
+
+TRIES = 10
+"""How often a batch is written again because others stored some of its events in the meantime."""
+
+MIGRATION_LOCK = 7_215_366_640_113_905_921
+"""The advisory lock that lets processes which start together migrate one after the other."""
+
+P = ParamSpec("P")
+R = TypeVar("R")
+Proxy: TypeAlias = "asyncpg.pool.PoolConnectionProxy[asyncpg.Record]"
+_TO = Encoding(hex_digits, lambda moment: moment)
+
+
+class PostgresStore(SqlStore):
+    """See `dispatcher.store.contract.Store`."""
+
+    def __init__(self, url: str, sealer: Sealer) -> None:
+        super().__init__(sealer)
+        self._url = url
+        self._engine = create_async_engine(
+            "postgresql+asyncpg://",
+            async_creator=partial(asyncpg.connect, url, **_options()),
+            pool_size=COLD,
+            max_overflow=0,
+            pool_timeout=CONNECT_TIMEOUT,
+            pool_pre_ping=True,
+        )
+        self._reading = self._engine.execution_options(isolation_level="AUTOCOMMIT")
+        self._claimed: defaultdict[int, set[str]] = defaultdict(set)
+        self._unsure: set[int] = set()
+
+    async def open(self) -> None:
+        # In a thread, because Alembic keeps its state in the module: it cannot take turns with another store's.
+        await asyncio.to_thread(migrate, self._url)
+        with unavailable():
+            self._pool = await asyncpg.create_pool(
+                self._url, min_size=1, max_size=HOT, reset=_keep, **_options(**sql.SETTINGS)
+            )
+        try:
+            await self._check_seals()
+        except BaseException:
+            await self.close()
+            raise
+
+    async def close(self) -> None:
+        await self._engine.dispose()
+        try:
+            await asyncio.wait_for(self._pool.close(), CONNECT_TIMEOUT)
+        except (TimeoutError, OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+            self._pool.terminate()
+
+    async def ping(self) -> None:
+        async with self._hot() as connection:
+            await connection.execute("select 1")
+
+    async def heartbeat(self, process: int, lease: float, oldest_claim: str) -> bool:
+        async with self._hot() as connection:
+            found = await connection.fetchval(sql.HEARTBEAT, process, lease, hex_digits(oldest_claim))
+        if found is None:
+            self._forget(process)
+        return found is not None
+
+    async def leave(self, process: int) -> int:
+        freed = await super().leave(process)
+        self._forget(process)
+        return freed
+
+    async def accept(
+        self, process: int, events: Sequence[Event], deliveries: Sequence[NewDelivery]
+    ) -> Mapping[str, str]:
+        batch = Batch(events, deliveries)
+        for _ in range(TRIES):
+            if not batch.digests:
+                return batch.duplicates
+            try:
+                await self._accept(process, batch)
+                return batch.duplicates
+            except asyncpg.UniqueViolationError:
+                stored = await self._identities(batch.digests)
+                if not stored:
+                    raise
+                batch.leave_out(stored)
+        raise StoreUnavailable(f"others stored events of the same batch {TRIES} times while it was written")
+
+    async def _accept(self, process: int, batch: Batch) -> None:
+        deliveries, jobs = batch.deliveries, batch.jobs
+        held = {delivery.subscription.id for delivery in deliveries if batches.held(delivery)}
+        async with self._hot() as connection, connection.transaction() if held else nullcontext():
+            resumed = await _among(connection, sql.RESUMED, "sub", held)
+            await connection.execute(
+                sql.ACCEPT,
+                process,
+                *_arrays(
+                    [(digest.hex(), hex_digits(key)) for digest, key in batch.identities], batches.IDENTITY
+                ),
+                *_arrays(batches.event_rows(batch.events, jobs, _TO), batches.EVENT),
+                *_arrays(batches.delivery_rows(deliveries, resumed, _TO), batches.DELIVERY),
+                *_arrays(batches.permission_rows(batch.permissions, _TO), batches.PERMISSION),
+                *_arrays(batches.job_rows(jobs, _TO), batches.JOB),
+            )
+
+    async def _identities(self, digests: Collection[bytes]) -> dict[bytes, str]:
+        async with self._hot() as connection:
+            rows = await connection.fetch(sql.IDENTITIES, [digest.hex() for digest in digests])
+        return {digest.bytes: f"evt_{key.hex}" for digest, key in rows}
+
+    async def add_deliveries(self, process: int, deliveries: Sequence[NewDelivery]) -> None:
+        held = {delivery.subscription.id for delivery in deliveries if batches.held(delivery)}
+        async with self._hot() as connection, connection.transaction() if held else nullcontext():
+            resumed = await _among(connection, sql.RESUMED, "sub", held)
+            rows = batches.delivery_rows(deliveries, resumed, _TO)
+            await connection.execute(sql.ADD_DELIVERIES, process, *_arrays(rows, batches.DELIVERY))
+
+    async def claim(self, process: int, limit: int) -> list[ClaimedDelivery]:
+        try:
+            claims, revisions = await self._claim(process, limit)
+            wanted = await self._wanted(process, claims, revisions)
+        except BaseException:
+            # It may have been committed although the answer was lost. The next call finds out.
+            self._unsure.add(process)
+            raise
+        return wanted
+
+    async def _claim(self, process: int, limit: int) -> tuple[list[Claim], list[Revision]]:
+        known = self._claimed[process]
+        async with self._hot() as connection:
+            if process in self._unsure:
+                await connection.execute(sql.UNCLAIM, process, list(map(hex_digits, known)))
+                self._unsure.discard(process)
+            rows = sorted(await connection.fetch(sql.CLAIM, process, utc_now(), limit), key=_due)
+            if not rows:
+                return [], []
+            events = await connection.fetch(sql.EVENTS, list({row["event_key"] for row in rows}))
+            found = await connection.fetch(sql.REVISIONS, list({row["subscription_id"] for row in rows}))
+        known.update(f"dlv_{row['id'].hex}" for row in rows)
+        by_key = {row["key"]: Event(**{**row, "key": f"evt_{row['key'].hex}"}) for row in events}
+        return [_claim_of(row, by_key[row["event_key"]]) for row in rows], _revisions(found)
+
+    async def next_due(self) -> datetime | None:
+        async with self._hot() as connection:
+            due: datetime | None = await connection.fetchval(sql.NEXT_DUE)
+        return due
+
+    async def finish(self, process: int, outcomes: Sequence[Outcome]) -> None:
+        held = [outcome.delivery_id for outcome in outcomes if batches.held_outcome(outcome)]
+        async with self._hot() as connection, connection.transaction() if held else nullcontext():
+            resumed = await _among(connection, sql.RESUMED_DELIVERIES, "dlv", held)
+            await connection.execute(
+                sql.FINISH,
+                process,
+                *_arrays(batches.outcome_rows(outcomes, resumed, _TO), batches.OUTCOME),
+                *_arrays(batches.attempt_rows(outcomes, _TO), batches.ATTEMPT),
+            )
+        if process in self._claimed:
+            self._claimed[process].difference_update(outcome.delivery_id for outcome in outcomes)
+
+    async def _matching(self, match_keys: Sequence[str]) -> Sequence[Revision]:
+        async with self._hot() as connection:
+            return _revisions(await connection.fetch(sql.MATCHING, match_keys, utc_now()))
+
+    async def _read(
+        self, operation: Callable[Concatenate[Connection, P], R], *args: P.args, **kwargs: P.kwargs
+    ) -> R:
+        with unavailable():
+            async with self._reading.connect() as connection:
+                return await connection.run_sync(operation, *args, **kwargs)
+
+    async def _write(
+        self, operation: Callable[Concatenate[Connection, P], R], *args: P.args, **kwargs: P.kwargs
+    ) -> R:
+        with unavailable():
+            async with self._engine.begin() as connection:
+                return await connection.run_sync(operation, *args, **kwargs)
+
+    @asynccontextmanager
+    async def _hot(self) -> AsyncIterator[Proxy]:
+        with unavailable():
+            async with self._pool.acquire(timeout=CONNECT_TIMEOUT) as connection:
+                yield connection
+
+    def _forget(self, process: int) -> None:
+        self._claimed.pop(process, None)
+        self._unsure.discard(process)
+
+
+def migrate(url: str) -> list[str]:
+    """Bring the schema up to date; the revisions that were applied. Not for a thread with a running event loop.
+
+    Raises StoreUnavailable, and SettingsError when the server refuses the user or the database.
+    """
+    return asyncio.run(_migrate(url))
+
+
+async def _migrate(url: str) -> list[str]:
+    options = _options() | {"command_timeout": None}
+    creator = partial(asyncpg.connect, url, **options)
+    engine = create_async_engine("postgresql+asyncpg://", async_creator=creator, poolclass=NullPool)
+    try:
+        with unavailable():
+            async with engine.begin() as connection:
+                await connection.exec_driver_sql("set local statement_timeout = 0")
+                await connection.exec_driver_sql(f"select pg_advisory_xact_lock({MIGRATION_LOCK})")
+                return await connection.run_sync(upgrade)
+    except _REFUSALS as error:
+        raise SettingsError(f"DISPATCHER_DATABASE_URL: PostgreSQL refuses it: {error}") from error
+    finally:
+        await engine.dispose()
+
+
+_REFUSALS = (
+    asyncpg.InvalidAuthorizationSpecificationError,
+    asyncpg.InvalidCatalogNameError,
+    asyncpg.ClientConfigurationError,
+)
+
+
+class _Options(TypedDict):
+    timeout: float
+    command_timeout: float
+    server_settings: dict[str, str]
+
+
+def _options(**settings: str) -> _Options:
+    milliseconds = str(int(STATEMENT_TIMEOUT * 1000))
+    limits = {"statement_timeout": milliseconds, "idle_in_transaction_session_timeout": milliseconds}
+    return {
+        "timeout": CONNECT_TIMEOUT,
+        "command_timeout": 2 * STATEMENT_TIMEOUT,
+        "server_settings": {"application_name": "dispatcher", **limits, **settings},
+    }
+
+
+async def _keep(connection: asyncpg.Connection) -> None:
+    """Give a connection back as it is: our statements leave nothing behind, and a reset costs a round trip."""
+
+
+async def _among(connection: Proxy, statement: str, prefix: str, ids: Collection[str]) -> set[str]:
+    """Which of these ids the statement finds."""
+    if not ids:
+        return set()
+    rows = await connection.fetch(statement, list(map(hex_digits, ids)))
+    return {f"{prefix}_{row['id'].hex}" for row in rows}
+
+
+def _arrays(rows: Sequence[RowTuple], columns: Mapping[str, str]) -> Sequence[Sequence[object]]:
+    return list(zip(*rows, strict=True)) if rows else [()] * len(columns)
+
+
+def _due(row: asyncpg.Record) -> datetime:
+    due: datetime = row["due_at"]
+    return due
+
+
+def _revisions(rows: Sequence[asyncpg.Record]) -> list[Revision]:
+    return [(f"sub_{key.hex}", revision) for key, revision in rows]
+
+
+def _claim_of(row: asyncpg.Record, event: Event) -> Claim:
+    return Claim(
+        f"dlv_{row['id'].hex}",
+        event,
+        f"sub_{row['subscription_id'].hex}",
+        row["attempts"],
+        row["restarted_after"],
+        row["since"],
+    )

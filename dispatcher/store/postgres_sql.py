@@ -1,0 +1,139 @@
+"""The hot statements on PostgreSQL. Each takes a batch as arrays and is a transaction by itself.
+
+They run on connections whose planner only knows nested loops over indexes: a plan that is made while a table is small
+would read the whole of it, and would be kept while it grows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from dispatcher.domain.events import Event
+from dispatcher.store.batches import ATTEMPT, DELIVERY, EVENT, IDENTITY, JOB, OUTCOME, PERMISSION
+from dispatcher.store.columns import DELIVERED, DELIVERING, PENDING
+from dispatcher.store.merging import MERGE_JOB, MERGE_PERMISSION
+
+SETTINGS = {"enable_seqscan": "off", "enable_hashjoin": "off", "enable_mergejoin": "off", "jit": "off"}
+
+
+def _unnest(name: str, columns: Mapping[str, str], first: int) -> str:
+    """A table of arrays that are given as parameters from number `first` on."""
+    arrays = ", ".join(f"${number}::{kind}[]" for number, kind in enumerate(columns.values(), first))
+    return f"unnest({arrays}) as {name} ({', '.join(columns)})"
+
+
+def _names(columns: Iterable[str], table: str = "") -> str:
+    return ", ".join(f"{table}{name}" for name in columns)
+
+
+# The lock keeps others from taking the claims of this process over before those that are stored here can be seen.
+_ME = "me as (select id, oldest_claim from processes where id = $1 for key share)"
+
+
+def _insert_deliveries(first: int) -> str:
+    # Without a lease, or below what its heartbeat says, a claim would be found by nobody: then it is due instead.
+    return f"""
+    insert into deliveries (id, event_key, subscription_id, tenant, subscriber, state, listed_as, claimed_by, due_at)
+    select id, event_key, subscription_id, tenant, subscriber,
+        case when holds then {DELIVERING} else {PENDING} end,
+        case when holds then null else {PENDING} end,
+        case when holds then process end,
+        case when claimed and not holds then now() else due_at end
+    from (
+        select d.*, me.id as process, d.claimed and me.id is not null and d.id >= me.oldest_claim as holds
+        from {_unnest("d", DELIVERY, first)} left join me on true
+    ) as delivery
+    """
+
+
+_E = 2 + len(IDENTITY)
+_D = _E + len(EVENT)
+_P = _D + len(DELIVERY)
+_J = _P + len(PERMISSION)
+
+ACCEPT = f"""
+with {_ME},
+identified as (
+    insert into identities ({_names(IDENTITY)}) select * from {_unnest("i", IDENTITY, 2)}
+),
+happened as (
+    insert into events ({_names(EVENT)})
+    select {_names(list(EVENT)[:-2], "e.")},
+        coalesce(e.job_owner, (select j.owner from jobs j where j.tenant = e.tenant and j.id = e.job_id)), e.document
+    from {_unnest("e", EVENT, _E)}
+),
+caused as ({_insert_deliveries(_D)}),
+told as (
+    insert into permissions as old ({_names(PERMISSION)}) select * from {_unnest("p", PERMISSION, _P)}
+    {MERGE_PERMISSION}
+)
+insert into jobs as old ({_names(JOB)}) select * from {_unnest("j", JOB, _J)}
+{MERGE_JOB}
+"""
+"""Process, then identities, events, deliveries, permissions and jobs. UniqueViolationError when one is there."""
+
+IDENTITIES = "select digest, event_key from identities where digest = any($1::uuid[])"
+"""Which of these digests are stored, with the keys of their events."""
+
+ADD_DELIVERIES = f"with {_ME} {_insert_deliveries(2)} on conflict (id) do nothing"
+"""Process, deliveries. Those that are there are left as they are: an earlier call stored them."""
+
+RESUMED = """
+select id from subscriptions where id = any($1::uuid[]) and status <> 'paused' and removed_at is null for share
+"""
+"""Which of these subscriptions are not paused (any more). The lock makes a resume wait until what is held is stored."""
+
+RESUMED_DELIVERIES = """
+select d.id from deliveries d join subscriptions s on s.id = d.subscription_id
+where d.id = any($1::uuid[]) and s.status <> 'paused' for share of s
+"""
+"""The same for the subscriptions of these deliveries."""
+
+MATCHING = """
+select id, revision from subscriptions
+where match_key = any($1::text[]) and removed_at is null and status in ('active', 'paused')
+    and (expires_at is null or expires_at > $2)
+"""
+"""The subscriptions that are in use with one of these match keys, at this time."""
+
+CLAIM = f"""
+with {_ME},
+due as materialized (
+    select id, due_at from deliveries where due_at <= $2 order by due_at limit $3 for update skip locked
+)
+update deliveries as d
+set state = {DELIVERING}, listed_as = {DELIVERING}, claimed_by = me.id, due_at = null
+from due, me
+where d.id = due.id
+returning d.id, d.event_key, d.subscription_id, d.attempts, d.restarted_after, d.since, due.due_at
+"""
+"""Process, time, limit."""
+
+EVENTS = f"select {_names(Event.__struct_fields__)} from events where key = any($1::uuid[])"
+
+REVISIONS = "select id, revision from subscriptions where id = any($1::uuid[]) and removed_at is null"
+
+UNCLAIM = f"""
+update deliveries set state = {PENDING}, listed_as = {PENDING}, claimed_by = null, due_at = now()
+where listed_as = {DELIVERING} and claimed_by = $1 and id <> all($2::uuid[])
+"""
+"""Process, and what it knows to have claimed: the rest was claimed by a call whose answer was lost."""
+
+FINISH = f"""
+with tried as (
+    insert into attempts ({_names(ATTEMPT)}) select * from {_unnest("a", ATTEMPT, 2 + len(OUTCOME))}
+    on conflict do nothing
+)
+update deliveries as d
+set state = o.state, listed_as = nullif(o.state, {DELIVERED}), attempts = o.attempts, claimed_by = null,
+    due_at = o.due_at, ended_at = o.ended_at, reason = o.reason
+from {_unnest("o", OUTCOME, 2)}
+where d.id = o.id and d.claimed_by = $1 and d.state = {DELIVERING}
+"""
+"""Process, outcomes, attempts."""
+
+NEXT_DUE = "select due_at from deliveries where due_at is not null order by due_at limit 1"
+
+HEARTBEAT = """
+update processes set lease_until = now() + make_interval(secs => $2), oldest_claim = $3 where id = $1 returning id
+"""

@@ -1,0 +1,204 @@
+"""What people ask of events, jobs, subscriptions and keys: bounded lists, newest first, each found through an index."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, TypeVar
+
+from sqlalchemy import ColumnElement, Connection, Select, and_, exists, func, or_, select, tuple_, union_all
+
+from dispatcher.domain.events import Event
+from dispatcher.domain.ids import Prefix, is_id, lowest_id
+from dispatcher.domain.jobs import Job
+from dispatcher.domain.keys import ApiKey
+from dispatcher.store.contract import EventFilter, JobFilter, Page, SubscriptionFilter, Window
+from dispatcher.store.rows import EVENT, JOB, Row, api_key_of, event_of, job_of, known_id
+from dispatcher.store.schema import api_keys, deliveries, events, jobs, permissions, subscriptions
+
+MAX_LIMIT = 500
+MAX_VALUES = 500
+"""How many values a statement names at most; more are asked for in several."""
+
+T = TypeVar("T")
+Condition = ColumnElement[bool]
+
+
+def rows_of(connection: Connection, statement: Select[*tuple[Any, ...]]) -> list[Row]:
+    """All rows of a statement that is bounded by itself."""
+    return [*connection.execute(statement).mappings()]
+
+
+def chunks(values: Sequence[T]) -> Iterator[Sequence[T]]:
+    """The values in parts of MAX_VALUES."""
+    return (values[start : start + MAX_VALUES] for start in range(0, len(values), MAX_VALUES))
+
+
+def page(rows: Sequence[Row], window: Window, cursor: str, make: Callable[[Row], T]) -> Page[T]:
+    """A page of rows of which one more than its limit was asked for; `cursor` is the column that goes on."""
+    limit = limit_of(window)
+    more = rows[limit - 1][cursor] if len(rows) > limit else None
+    return Page([make(row) for row in rows[:limit]], more)
+
+
+def limit_of(window: Window) -> int:
+    """How many items a page has at most."""
+    return min(max(window.limit, 1), MAX_LIMIT)
+
+
+def after(column: ColumnElement[str], window: Window, prefix: Prefix) -> list[Condition]:
+    """The condition that a page begins after its cursor. InvalidInput when that is none."""
+    return [] if window.cursor is None else [column < known_id(prefix, "cursor", window.cursor)]
+
+
+def newest(column: ColumnElement[str], limit: int, *branches: Sequence[Condition]) -> Select[str]:
+    """The highest ids that fulfil all conditions of a branch. Each branch is limited, so each can use its index."""
+    found = [
+        select(column.label("id")).where(*branch).order_by(column.desc()).limit(limit) for branch in branches
+    ]
+    if len(found) == 1:
+        return found[0]
+    both = union_all(*(select(branch.subquery().c.id) for branch in found)).subquery()
+    return select(both.c.id).distinct().order_by(both.c.id.desc()).limit(limit)
+
+
+# Events
+
+
+def event(connection: Connection, tenant: str, key: str) -> Event | None:
+    """One event."""
+    if not is_id("evt", key):
+        return None
+    found = rows_of(connection, select(*EVENT).where(events.c.tenant == tenant, events.c.key == key))
+    return event_of(found[0]) if found else None
+
+
+def event_page(connection: Connection, which: EventFilter, window: Window) -> Page[Event]:
+    """A page of events."""
+    key, limit = events.c.key, limit_of(window) + 1
+    conditions = [events.c.tenant == which.tenant, *after(key, window, "evt")]
+    if which.event is not None:
+        conditions.append(events.c.event == which.event)
+    if which.since is not None:
+        conditions.append(key >= lowest_id("evt", which.since.timestamp()))
+    if which.job_id is not None:
+        conditions.append(events.c.job_id == which.job_id)
+    keys = newest(key, limit, *([*conditions, *seen] for seen in _visible_events(which)))
+    statement = select(*EVENT).where(key.in_(keys)).order_by(key.desc())
+    return page(rows_of(connection, statement), window, "key", event_of)
+
+
+def _visible_events(which: EventFilter) -> list[list[Condition]]:
+    if which.visible_to is None:
+        return [[]]
+    if which.job_id is None:
+        granted = _granted_jobs(which.tenant, which.visible_to)
+        return [[events.c.job_owner == which.visible_to], [events.c.job_id.in_(granted)]]
+    this_job = and_(
+        jobs.c.tenant == which.tenant, jobs.c.id == which.job_id, jobs.c.owner == which.visible_to
+    )
+    granted = _granted_jobs(which.tenant, which.visible_to).where(permissions.c.job_id == which.job_id)
+    return [[or_(exists().where(this_job), granted.exists())]]
+
+
+def _granted_jobs(tenant: str, user: str) -> Select[str]:
+    return select(permissions.c.job_id).where(
+        permissions.c.tenant == tenant, permissions.c.username == user, permissions.c.granted
+    )
+
+
+def delivery_counts(connection: Connection, event_keys: Sequence[str]) -> dict[str, int]:
+    """How many deliveries each of at most MAX_VALUES events has."""
+    column = deliveries.c.event_key
+    counted = select(column, func.count()).where(column.in_(event_keys)).group_by(column)
+    return {key: count for key, count in connection.execute(counted)}
+
+
+# Jobs
+
+
+def job(connection: Connection, tenant: str, job_id: str) -> Job | None:
+    """One job."""
+    found = rows_of(connection, select(*JOB).where(jobs.c.tenant == tenant, jobs.c.id == job_id))
+    return job_of(found[0]) if found else None
+
+
+def job_page(connection: Connection, which: JobFilter, window: Window) -> Page[Job]:
+    """A page of jobs."""
+    first, limit = jobs.c.first_event, limit_of(window) + 1
+    conditions = [jobs.c.tenant == which.tenant, *after(first, window, "evt")]
+    if which.owner is not None:
+        conditions.append(jobs.c.owner == which.owner)
+    if which.status is not None:
+        conditions.append(jobs.c.status == which.status)
+    keys = newest(first, limit, *([*conditions, *seen] for seen in _visible_jobs(which)))
+    statement = select(*JOB).where(jobs.c.tenant == which.tenant, first.in_(keys)).order_by(first.desc())
+    return page(rows_of(connection, statement), window, "first_event", job_of)
+
+
+def _visible_jobs(which: JobFilter) -> list[list[Condition]]:
+    if which.visible_to is None:
+        return [[]]
+    return [
+        [jobs.c.owner == which.visible_to],
+        [jobs.c.id.in_(_granted_jobs(which.tenant, which.visible_to))],
+    ]
+
+
+def granted(connection: Connection, wanted: Sequence[tuple[str, str, str]]) -> set[tuple[str, str, str]]:
+    """Which of at most MAX_VALUES (tenant, job, user) have a permission that was not revoked."""
+    columns = (permissions.c.tenant, permissions.c.job_id, permissions.c.username)
+    found = connection.execute(select(*columns).where(tuple_(*columns).in_(wanted), permissions.c.granted))
+    return {(tenant, job_id, user) for tenant, job_id, user in found}
+
+
+# Subscriptions and keys
+
+
+def subscription_row(connection: Connection, tenant: str, subscription_id: str) -> Row | None:
+    """One subscription that was not removed."""
+    if not is_id("sub", subscription_id):
+        return None
+    found = subscription_rows(connection, [subscription_id])
+    return found[0] if found and found[0]["tenant"] == tenant else None
+
+
+def subscription_rows(connection: Connection, ids: Sequence[str]) -> list[Row]:
+    """Those of at most MAX_VALUES subscriptions that were not removed."""
+    table = subscriptions
+    return rows_of(connection, select(table).where(table.c.id.in_(ids), table.c.removed_at.is_(None)))
+
+
+def outermost_subscriptions(connection: Connection) -> list[Row]:
+    """The first and the last subscription of all that were not removed."""
+    kept = select(subscriptions).where(subscriptions.c.removed_at.is_(None)).limit(1)
+    ends = (kept.order_by(subscriptions.c.id), kept.order_by(subscriptions.c.id.desc()))
+    return [row for end in ends for row in rows_of(connection, end)]
+
+
+def subscription_page(connection: Connection, which: SubscriptionFilter, window: Window) -> Page[Row]:
+    """A page of subscriptions, as rows."""
+    table = subscriptions.c
+    conditions = [table.tenant == which.tenant, table.removed_at.is_(None), *after(table.id, window, "sub")]
+    if which.subscriber is not None:
+        conditions.append(table.subscriber == which.subscriber)
+    if which.job_id is not None:
+        conditions.append(table.job_id == which.job_id)
+    if which.status is not None:
+        conditions.append(table.status == which.status)
+    statement = select(subscriptions).where(*conditions).order_by(table.id.desc()).limit(limit_of(window) + 1)
+    return page(rows_of(connection, statement), window, "id", lambda row: row)
+
+
+def api_key(connection: Connection, digest: str) -> ApiKey | None:
+    """The key with this hash."""
+    found = rows_of(connection, select(api_keys).where(api_keys.c.digest == digest))
+    return api_key_of(found[0]) if found else None
+
+
+def api_key_page(connection: Connection, tenant: str | None, window: Window) -> Page[ApiKey]:
+    """A page of keys, of every tenant when that is None."""
+    conditions = after(api_keys.c.id, window, "key")
+    if tenant is not None:
+        conditions.append(api_keys.c.tenant == tenant)
+    statement = select(api_keys).where(*conditions).order_by(api_keys.c.id.desc()).limit(limit_of(window) + 1)
+    return page(rows_of(connection, statement), window, "id", api_key_of)

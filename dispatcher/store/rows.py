@@ -1,0 +1,106 @@
+"""Rows and what they mean: between the tables and the domain's structs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from dispatcher.domain.deliveries import Attempt, Delivery
+from dispatcher.domain.errors import InvalidInput
+from dispatcher.domain.events import Event
+from dispatcher.domain.ids import Prefix, is_id
+from dispatcher.domain.jobs import Job
+from dispatcher.domain.keys import ApiKey
+from dispatcher.store.columns import EPOCH, MICROSECOND
+from dispatcher.store.schema import attempts, deliveries, events, jobs, subscriptions
+
+Row = Mapping[str, Any]
+"""A row by the names of its columns."""
+
+EVENT = [events.c[name] for name in Event.__struct_fields__]
+JOB = [jobs.c[name] for name in Job.__struct_fields__]
+ATTEMPT = [attempts.c[name] for name in Attempt.__struct_fields__]
+DELIVERY = [
+    *(deliveries.c[name] for name in ("id", "event_key", "subscription_id", "state", "attempts")),
+    *(deliveries.c[name] for name in ("due_at", "ended_at", "reason")),
+    *(events.c.event, events.c.job_id, subscriptions.c.destination),
+]
+
+
+def safe(text: str) -> str:
+    """`text` with U+FFFD for what a text column does not take: NUL and lone surrogates.
+
+    What receivers answer and publishers name passes through here, so that no character of theirs stops a batch.
+    """
+    if text.isascii() and "\0" not in text:
+        return text
+    whole = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+    return whole.replace("\0", "\N{REPLACEMENT CHARACTER}")
+
+
+def safe_or_none(text: str | None) -> str | None:
+    """The same for a text that may be missing."""
+    return None if text is None else safe(text)
+
+
+def known_id(prefix: Prefix, field: str, text: str) -> str:
+    """`text` itself. InvalidInput when it is not the id of such a thing."""
+    if not is_id(prefix, text):
+        raise InvalidInput(field, f"expected {prefix}_ and 32 hex digits, got {text[:60]!r}")
+    return text
+
+
+def made_at(delivery_id: str) -> datetime:
+    """When an id was made, to the millisecond: its first 48 bits say so."""
+    return EPOCH + 1000 * MICROSECOND * int(delivery_id.rpartition("_")[2][:12], 16)
+
+
+def hex_digits(some_id: str) -> str:
+    """An id without its prefix; asyncpg takes it for a UUID as it is."""
+    return some_id[4:]
+
+
+def event_of(row: Row) -> Event:
+    """From a row of EVENT."""
+    return Event(**row)
+
+
+def job_of(row: Row) -> Job:
+    """From a row of JOB."""
+    return Job(**row)
+
+
+def attempt_of(row: Row) -> Attempt:
+    """From a row of ATTEMPT."""
+    return Attempt(**row)
+
+
+def delivery_of(row: Row) -> Delivery:
+    """From a row of DELIVERY."""
+    return Delivery(**row, created_at=made_at(row["id"]))
+
+
+def api_key_of(row: Row) -> ApiKey:
+    """From a row of api_keys."""
+    return ApiKey(
+        id=row["id"],
+        name=row["name"],
+        owner=row["owner"],
+        tenant=row["tenant"],
+        scopes=tuple(row["scopes"].split()),
+        created_at=row["created_at"],
+    )
+
+
+def api_key_row(key: ApiKey, digest: str) -> dict[str, object]:
+    """A row of api_keys."""
+    return {
+        "id": key.id,
+        "created_at": key.created_at,
+        "digest": digest,
+        "tenant": safe(key.tenant),
+        "owner": safe(key.owner),
+        "name": safe(key.name),
+        "scopes": " ".join(key.scopes),
+    }

@@ -1,0 +1,188 @@
+"""The tables, alike in SQLite and PostgreSQL.
+
+There are no foreign keys. Batches are written in one statement that keeps the rows consistent by itself, a check per
+row would cost as much as the row, and events can be partitioned by time later.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import Boolean, Column, Double, Index, Integer, LargeBinary, MetaData, Table, Text, text
+
+from dispatcher.store.columns import PENDING, Digest, Id, Moment, StateCode
+
+metadata = MetaData()
+
+identities = Table(
+    "identities",
+    metadata,
+    Column("digest", Digest, primary_key=True),
+    Column("event_key", Id("evt"), nullable=False),
+    comment="Which events are there: duplicates are found here.",
+    sqlite_with_rowid=False,
+)
+
+events = Table(
+    "events",
+    metadata,
+    Column("key", Id("evt"), primary_key=True),
+    Column("time", Moment, nullable=False),
+    Column("accepted_at", Moment, nullable=False),
+    Column("tenant", Text, nullable=False),
+    Column("id", Text, nullable=False),
+    Column("source", Text, nullable=False),
+    Column("type", Text, nullable=False),
+    Column("event", Text, nullable=False),
+    Column("job_id", Text, nullable=False),
+    Column("owner", Text),
+    Column("job_owner", Text, comment="The event's owner, or else the job's as far as it was known then."),
+    Column("document", LargeBinary, nullable=False),
+    Index("events_of_tenant", "tenant", "key"),
+    Index("events_of_job", "tenant", "job_id", "key"),
+    Index("events_of_owner", "tenant", "job_owner", "key"),
+)
+
+jobs = Table(
+    "jobs",
+    metadata,
+    Column("tenant", Text, primary_key=True),
+    Column("id", Text, primary_key=True),
+    Column("first_event", Id("evt"), nullable=False),
+    Column("last_event", Id("evt"), nullable=False),
+    Column("updated_at", Moment, nullable=False),
+    Column("status_at", Moment),
+    Column("submitted_at", Moment),
+    Column("started_at", Moment),
+    Column("ended_at", Moment),
+    Column("events", Integer, nullable=False),
+    Column("owner", Text),
+    Column("status", Text),
+    Column("message", Text),
+    Column("name", Text),
+    Column("app_id", Text),
+    Column("system", Text),
+    Index("jobs_of_tenant", "tenant", "first_event"),
+    Index("jobs_of_owner", "tenant", "owner", "first_event"),
+    postgresql_with={"fillfactor": 70},
+)
+
+permissions = Table(
+    "permissions",
+    metadata,
+    Column("tenant", Text, primary_key=True),
+    Column("job_id", Text, primary_key=True),
+    Column("username", Text, primary_key=True),
+    Column("granted", Boolean, nullable=False),
+    Column("at", Moment, nullable=False),
+    Index(
+        "permissions_of_user",
+        *("tenant", "username", "job_id"),
+        postgresql_where=text("granted"),
+        sqlite_where=text("granted"),
+    ),
+    sqlite_with_rowid=False,
+)
+
+
+def _partial(name: str, *columns: str, where: str) -> Index:
+    return Index(name, *columns, postgresql_where=text(where), sqlite_where=text(where))
+
+
+subscriptions = Table(
+    "subscriptions",
+    metadata,
+    Column("id", Id("sub"), primary_key=True),
+    Column("created_at", Moment, nullable=False),
+    Column("updated_at", Moment, nullable=False),
+    Column("expires_at", Moment),
+    Column("removed_at", Moment),
+    Column("revision", Integer, nullable=False),
+    Column("tenant", Text, nullable=False),
+    Column("subscriber", Text, nullable=False),
+    Column("match_key", Text, nullable=False),
+    Column("job_id", Text),
+    Column("destination", Text, nullable=False),
+    Column("status", Text, nullable=False),
+    Column("status_reason", Text),
+    Column("details", LargeBinary, nullable=False, comment="JSON: the rest, but for what is secret."),
+    Column("sealed", LargeBinary, nullable=False, comment="Target and signing secrets; empty once removed."),
+    _partial(
+        "subscriptions_to_match", "match_key", where="removed_at is null and status in ('active', 'paused')"
+    ),
+    _partial("subscriptions_of_tenant", "tenant", "id", where="removed_at is null"),
+    _partial("subscriptions_of_subscriber", "tenant", "subscriber", "id", where="removed_at is null"),
+    _partial(
+        "subscriptions_of_job", "tenant", "job_id", "id", where="removed_at is null and job_id is not null"
+    ),
+    Index("subscriptions_of_destination", "tenant", "destination"),
+)
+
+deliveries = Table(
+    "deliveries",
+    metadata,
+    Column("id", Id("dlv"), primary_key=True),
+    Column("event_key", Id("evt"), nullable=False),
+    Column("subscription_id", Id("sub"), nullable=False),
+    Column("due_at", Moment, comment="Set exactly while it is pending and not held."),
+    Column("ended_at", Moment),
+    Column("since", Moment, comment="When somebody sent it again, with restarted_after."),
+    Column("claimed_by", Integer, comment="The process that is delivering it."),
+    Column("attempts", Integer, nullable=False, server_default=text("0")),
+    Column("restarted_after", Integer, nullable=False, server_default=text("0")),
+    Column("state", StateCode, nullable=False),
+    Column(
+        "listed_as", StateCode, comment="The state; null on the way straight from acceptance to delivered."
+    ),
+    Column("tenant", Text, nullable=False),
+    Column("subscriber", Text, nullable=False),
+    Column("reason", Text),
+    Index("deliveries_of_event", "event_key"),
+    Index("deliveries_of_subscription", "subscription_id", "id"),
+    Index("deliveries_of_tenant", "tenant", "id"),
+    Index("deliveries_of_subscriber", "tenant", "subscriber", "id"),
+    # A delivery that succeeds at once is never in these, so that no index changes with its state: PostgreSQL then
+    # keeps the new version of the row in its page (HOT). The fill factor leaves room for exactly that version.
+    _partial("deliveries_due", "due_at", where="due_at is not null"),
+    _partial("deliveries_listed", "listed_as", "tenant", "id", where="listed_as is not null"),
+    _partial("deliveries_waiting", "subscription_id", where=f"listed_as = {PENDING}"),
+    sqlite_with_rowid=False,
+    postgresql_with={"fillfactor": 50},
+)
+
+attempts = Table(
+    "attempts",
+    metadata,
+    Column("delivery_id", Id("dlv"), primary_key=True),
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("started_at", Moment, nullable=False),
+    Column("duration", Double, nullable=False, comment="Seconds."),
+    Column("status", Integer),
+    Column("request", Text, nullable=False),
+    Column("error", Text),
+    Column("answer", Text),
+)
+
+processes = Table(
+    "processes",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("pid", Integer, nullable=False),
+    Column("started_at", Moment, nullable=False),
+    Column("lease_until", Moment, nullable=False),
+    Column("oldest_claim", Id("dlv"), nullable=False),
+    Column("host", Text, nullable=False),
+    sqlite_autoincrement=True,
+)
+
+api_keys = Table(
+    "api_keys",
+    metadata,
+    Column("id", Id("key"), primary_key=True),
+    Column("created_at", Moment, nullable=False),
+    Column("digest", Text, nullable=False),
+    Column("tenant", Text, nullable=False),
+    Column("owner", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("scopes", Text, nullable=False, comment="Separated by spaces."),
+    Index("api_keys_by_digest", "digest", unique=True),
+    Index("api_keys_of_tenant", "tenant", "id"),
+)

@@ -1,0 +1,177 @@
+"""The store on SQLite, for one process.
+
+One thread writes and two read, each on a connection of its own: a whole transaction costs the event loop one hand-over,
+and writing is in turn by itself. A lock on a file beside the database keeps every other process out.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import os
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
+from pathlib import Path
+from typing import Concatenate, ParamSpec, TypeVar
+
+from sqlalchemy import URL, Connection, Engine, create_engine, event
+from sqlalchemy.engine.interfaces import DBAPIConnection
+
+from dispatcher.domain.deliveries import ClaimedDelivery, NewDelivery, Outcome
+from dispatcher.domain.errors import SettingsError
+from dispatcher.domain.events import Event
+from dispatcher.store import changes, sqlite_sql
+from dispatcher.store.base import Revision, SqlStore
+from dispatcher.store.batches import Batch
+from dispatcher.store.failures import unavailable
+from dispatcher.store.migrations import upgrade
+from dispatcher.store.sealing import Sealer
+
+READERS = 2
+
+BUSY_TIMEOUT = 5.0
+"""Seconds to wait for somebody who reads or backs up the file with a tool of their own."""
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class SqliteStore(SqlStore):
+    """See `dispatcher.store.contract.Store`."""
+
+    def __init__(self, path: Path, sealer: Sealer) -> None:
+        super().__init__(sealer)
+        self._path = path
+
+    async def open(self) -> None:
+        self._lock = _lock(self._path)
+        self._writer = _Worker(_engine(self._path, 1, "begin immediate"), 1)
+        self._readers = _Worker(_engine(self._path, READERS, "begin"), READERS)
+        try:
+            await self._write(upgrade)
+            await self._write(changes.end_all)
+            await self._check_seals()
+        except BaseException:
+            await self.close()
+            raise
+
+    async def close(self) -> None:
+        await self._readers.close()
+        await self._writer.close()
+        os.close(self._lock)
+
+    async def ping(self) -> None:
+        await self._read(_ping)
+
+    async def heartbeat(self, process: int, lease: float, oldest_claim: str) -> bool:
+        return await self._write(changes.heartbeat, process, lease, oldest_claim)
+
+    async def accept(
+        self, process: int, events: Sequence[Event], deliveries: Sequence[NewDelivery]
+    ) -> Mapping[str, str]:
+        batch = Batch(events, deliveries)
+        await self._write(sqlite_sql.accept, process, batch)
+        return batch.duplicates
+
+    async def add_deliveries(self, process: int, deliveries: Sequence[NewDelivery]) -> None:
+        await self._write(sqlite_sql.add_deliveries, process, deliveries)
+
+    async def claim(self, process: int, limit: int) -> list[ClaimedDelivery]:
+        claims, revisions = await self._write(sqlite_sql.claim, process, limit)
+        return await self._wanted(process, claims, revisions)
+
+    async def next_due(self) -> datetime | None:
+        return await self._read(sqlite_sql.next_due)
+
+    async def finish(self, process: int, outcomes: Sequence[Outcome]) -> None:
+        await self._write(sqlite_sql.finish, process, outcomes)
+
+    async def _matching(self, match_keys: Sequence[str]) -> Sequence[Revision]:
+        return await self._read(sqlite_sql.matching, match_keys)
+
+    async def _read(
+        self, operation: Callable[Concatenate[Connection, P], R], *args: P.args, **kwargs: P.kwargs
+    ) -> R:
+        return await self._readers.run(lambda connection: operation(connection, *args, **kwargs))
+
+    async def _write(
+        self, operation: Callable[Concatenate[Connection, P], R], *args: P.args, **kwargs: P.kwargs
+    ) -> R:
+        return await self._writer.run(lambda connection: operation(connection, *args, **kwargs))
+
+
+class _Worker:
+    """Runs transactions in threads of its own."""
+
+    def __init__(self, engine: Engine, threads: int) -> None:
+        self._engine = engine
+        self._threads = ThreadPoolExecutor(threads, thread_name_prefix="sqlite")
+
+    async def run(self, operation: Callable[[Connection], R]) -> R:
+        with unavailable():
+            return await asyncio.get_running_loop().run_in_executor(self._threads, self._transact, operation)
+
+    def _transact(self, operation: Callable[[Connection], R]) -> R:
+        with self._engine.begin() as connection:
+            return operation(connection)
+
+    async def close(self) -> None:
+        """Finish what was begun, and let go of the connections."""
+        await asyncio.to_thread(self._threads.shutdown)
+        self._engine.dispose()
+
+
+def migrate(path: Path) -> list[str]:
+    """Bring the schema up to date; the revisions that were applied. SettingsError while another process has the file."""
+    lock = _lock(path)
+    engine = _engine(path, 1, "begin immediate")
+    try:
+        with unavailable(), engine.begin() as connection:
+            return upgrade(connection)
+    finally:
+        engine.dispose()
+        os.close(lock)
+
+
+def _lock(path: Path) -> int:
+    """A descriptor that keeps other processes out until it is closed; the files are made, for their owner only."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+        lock = os.open(path.with_name(f"{path.name}.lock"), os.O_CREAT | os.O_RDWR, 0o600)
+    except OSError as error:
+        raise SettingsError(f"DISPATCHER_DATABASE_URL: cannot write {path}: {error.strerror}") from error
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(lock)
+        raise SettingsError(
+            f"DISPATCHER_DATABASE_URL: {path} is in use by another process. SQLite is for one; stop that one first, "
+            "or use postgresql://… for several"
+        ) from None
+    return lock
+
+
+def _engine(path: Path, connections: int, begin: str) -> Engine:
+    engine = create_engine(
+        URL.create("sqlite", database=str(path)),
+        pool_size=connections,
+        max_overflow=0,
+        # None: the driver begins no transactions of its own.
+        connect_args={"timeout": BUSY_TIMEOUT, "isolation_level": None},
+    )
+    event.listen(engine, "connect", _prepare)
+    event.listen(engine, "begin", lambda connection: connection.exec_driver_sql(begin))
+    return engine
+
+
+def _prepare(connection: DBAPIConnection, _: object) -> None:
+    cursor = connection.cursor()
+    for pragma in ("journal_mode = wal", "synchronous = full", "temp_store = memory", "cache_size = -32000"):
+        cursor.execute(f"pragma {pragma}")
+    cursor.close()
+
+
+def _ping(connection: Connection) -> None:
+    connection.exec_driver_sql("select 1")

@@ -1,0 +1,196 @@
+"""The hot statements on SQLite: each function is one transaction, and takes a batch as rows."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+from datetime import datetime
+
+import msgspec
+from sqlalchemy import Connection, select
+from sqlalchemy.exc import IntegrityError
+
+from dispatcher.domain.deliveries import NewDelivery, Outcome
+from dispatcher.domain.events import Event, utc_now
+from dispatcher.store import batches
+from dispatcher.store.base import Claim, Revision
+from dispatcher.store.batches import Batch, Encoding, RowTuple
+from dispatcher.store.columns import DELIVERED, DELIVERING, EPOCH, MICROSECOND, PENDING, microseconds
+from dispatcher.store.merging import MERGE_JOB, MERGE_PERMISSION
+from dispatcher.store.queries import chunks, rows_of
+from dispatcher.store.rows import EVENT, hex_digits
+from dispatcher.store.schema import deliveries, events, identities, subscriptions
+
+_TO = Encoding(lambda some_id: bytes.fromhex(hex_digits(some_id)), microseconds)
+
+
+def _insert(into: str, columns: Iterable[str]) -> str:
+    names = list(columns)
+    return f"insert into {into} ({', '.join(names)}) values ({', '.join('?' * len(names))})"
+
+
+_IDENTITY = _insert("identities", batches.IDENTITY)
+_EVENT = f"""
+insert into events ({", ".join(batches.EVENT)}) values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10,
+    coalesce(?11, (select owner from jobs where tenant = ?4 and id = ?9)), ?12)
+"""
+_JOB = _insert("jobs as old", batches.JOB) + MERGE_JOB
+_PERMISSION = _insert("permissions as old", batches.PERMISSION) + MERGE_PERMISSION
+_ATTEMPT = _insert("attempts", batches.ATTEMPT) + " on conflict do nothing"
+_DELIVERY = (
+    _insert(
+        "deliveries",
+        [
+            *("id", "event_key", "subscription_id", "tenant", "subscriber"),
+            *("state", "listed_as", "claimed_by", "due_at"),
+        ],
+    )
+    + " on conflict (id) do nothing"
+)
+_OUTCOME = f"""
+update deliveries
+set state = ?2, listed_as = nullif(?2, {DELIVERED}), attempts = ?3, claimed_by = null, due_at = ?4, ended_at = ?5,
+    reason = ?6
+where id = ?1 and claimed_by = ?7 and state = {DELIVERING}
+"""
+_MATCHING = """
+select id, revision from subscriptions
+where match_key in (select value from json_each(?)) and removed_at is null and status in ('active', 'paused')
+    and (expires_at is null or expires_at > ?)
+"""
+_DUE = """
+select id, event_key, subscription_id, attempts, restarted_after, since from deliveries
+where due_at <= ? order by due_at limit ?
+"""
+_CLAIM = f"""
+update deliveries set state = {DELIVERING}, listed_as = {DELIVERING}, claimed_by = ?, due_at = null where id = ?
+"""
+
+
+def accept(connection: Connection, process: int, batch: Batch) -> None:
+    """Store what is new of a batch; what is not is left out of it."""
+    _identify(connection, batch)
+    if not batch.digests:
+        return
+    jobs, new = batch.jobs, batch.deliveries
+    _many(connection, _EVENT, batches.event_rows(batch.events, jobs, _TO))
+    add_deliveries(connection, process, new)
+    _many(connection, _PERMISSION, batches.permission_rows(batch.permissions, _TO))
+    _many(connection, _JOB, batches.job_rows(jobs, _TO))
+
+
+def _identify(connection: Connection, batch: Batch) -> None:
+    try:
+        with connection.begin_nested():
+            _many(connection, _IDENTITY, [(digest, _TO.id(key)) for digest, key in batch.identities])
+    except IntegrityError:
+        for some in chunks(list(batch.digests)):
+            known = select(identities.c.digest, identities.c.event_key).where(identities.c.digest.in_(some))
+            batch.leave_out({digest: key for digest, key in connection.execute(known)})
+        _many(connection, _IDENTITY, [(digest, _TO.id(key)) for digest, key in batch.identities])
+
+
+def add_deliveries(connection: Connection, process: int, new: Sequence[NewDelivery]) -> None:
+    """Store deliveries; those that are there are left as they are."""
+    held = {delivery.subscription.id for delivery in new if batches.held(delivery)}
+    resumed = {key for some in chunks(list(held)) for key in _not_paused(connection, some)}
+    oldest = _oldest_claim(connection, process)
+    rows = batches.delivery_rows(new, resumed, _TO)
+    _many(connection, _DELIVERY, [(*row[:5], *_standing(row, process, oldest)) for row in rows])
+
+
+def _standing(row: RowTuple, process: int, oldest: bytes | None) -> RowTuple:
+    """State, listed_as, claimed_by and due_at of a new delivery."""
+    key, claimed, due_at = row[0], row[5], row[6]
+    assert isinstance(key, bytes)
+    if not claimed:
+        return (PENDING, PENDING, None, due_at)
+    if oldest is None or key < oldest:
+        # Nobody would find the claim: it is due instead.
+        return (PENDING, PENDING, None, microseconds(utc_now()))
+    return (DELIVERING, None, process, None)
+
+
+def _oldest_claim(connection: Connection, process: int) -> bytes | None:
+    found: bytes | None = connection.exec_driver_sql(
+        "select oldest_claim from processes where id = ?", (process,)
+    ).scalar()
+    return found
+
+
+def _not_paused(connection: Connection, ids: Collection[str]) -> list[str]:
+    table = subscriptions.c
+    resumed = select(table.id).where(table.id.in_(ids), table.status != "paused", table.removed_at.is_(None))
+    return list(connection.execute(resumed).scalars())
+
+
+def matching(connection: Connection, match_keys: Sequence[str]) -> list[Revision]:
+    """The subscriptions that are in use with one of these match keys."""
+    parameters = (msgspec.json.encode(match_keys).decode(), microseconds(utc_now()))
+    found = connection.exec_driver_sql(_MATCHING, parameters)
+    return [(f"sub_{key.hex()}", revision) for key, revision in found]
+
+
+def claim(connection: Connection, process: int, limit: int) -> tuple[list[Claim], list[Revision]]:
+    """Claim what is due, with the revisions of the subscriptions that were not removed."""
+    if _oldest_claim(connection, process) is None:
+        return [], []
+    due = connection.exec_driver_sql(_DUE, (microseconds(utc_now()), limit)).all()
+    _many(connection, _CLAIM, [(process, row.id) for row in due])
+    found: dict[str, Event] = {}
+    for some in chunks(list({f"evt_{row.event_key.hex()}" for row in due})):
+        found |= {
+            row["key"]: Event(**row)
+            for row in rows_of(connection, select(*EVENT).where(events.c.key.in_(some)))
+        }
+    revisions: list[Revision] = []
+    table = subscriptions.c
+    for some in chunks(list({f"sub_{row.subscription_id.hex()}" for row in due})):
+        kept = select(table.id, table.revision).where(table.id.in_(some), table.removed_at.is_(None))
+        revisions += [(key, revision) for key, revision in connection.execute(kept)]
+    claims = [
+        Claim(
+            f"dlv_{row.id.hex()}",
+            found[f"evt_{row.event_key.hex()}"],
+            f"sub_{row.subscription_id.hex()}",
+            row.attempts,
+            row.restarted_after,
+            None if row.since is None else EPOCH + MICROSECOND * row.since,
+        )
+        for row in due
+    ]
+    return claims, revisions
+
+
+def next_due(connection: Connection) -> datetime | None:
+    """When the next pending delivery is due."""
+    due = (
+        select(deliveries.c.due_at)
+        .where(deliveries.c.due_at.is_not(None))
+        .order_by(deliveries.c.due_at)
+        .limit(1)
+    )
+    return connection.execute(due).scalar()
+
+
+def finish(connection: Connection, process: int, outcomes: Sequence[Outcome]) -> None:
+    """Write outcomes and their attempts."""
+    held = [outcome.delivery_id for outcome in outcomes if batches.held_outcome(outcome)]
+    resumed = {key for some in chunks(held) for key in _not_paused_deliveries(connection, some)}
+    rows = batches.outcome_rows(outcomes, resumed, _TO)
+    _many(connection, _OUTCOME, [(*row, process) for row in rows])
+    _many(connection, _ATTEMPT, batches.attempt_rows(outcomes, _TO))
+
+
+def _not_paused_deliveries(connection: Connection, ids: Collection[str]) -> list[str]:
+    joined = deliveries.join(subscriptions, subscriptions.c.id == deliveries.c.subscription_id)
+    resumed = select(deliveries.c.id).select_from(joined)
+    return list(
+        connection.execute(
+            resumed.where(deliveries.c.id.in_(ids), subscriptions.c.status != "paused")
+        ).scalars()
+    )
+
+
+def _many(connection: Connection, statement: str, rows: Sequence[RowTuple]) -> None:
+    if rows:
+        connection.exec_driver_sql(statement, list(rows))
