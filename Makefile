@@ -1,22 +1,57 @@
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-builtin-rules
 
-VENV := .venv
-BIN := $(VENV)/bin
+BIN := .venv/bin
 
 .PHONY: help
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: setup
-setup: $(VENV)/.dev ## Make .venv from the locks
+setup: .venv/.dev ## Make .venv from the locks
 
-$(VENV)/.runtime: requirements.lock pyproject.toml
+.venv/.runtime: requirements.lock pyproject.toml
 	@scripts/setup.sh runtime
 
-$(VENV)/.dev: requirements-dev.lock $(VENV)/.runtime
+.venv/.dev: requirements-dev.lock .venv/.runtime
 	@scripts/setup.sh dev
 
+.PHONY: demo
+demo: .venv/.runtime ## See job events become webhooks and e-mails
+	@$(BIN)/dispatcher demo
+
+.PHONY: serve
+serve: .venv/.runtime ## Run the service
+	@$(BIN)/dispatcher serve
+
+.PHONY: check
+check: .venv/.dev ## Check style, types, the direction of imports, and docker-compose.yml
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy dispatcher tests benchmarks
+	$(BIN)/lint-imports --no-logo
+	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yml
+
+.PHONY: test
+test: .venv/.dev ## Run the tests, with RabbitMQ and PostgreSQL of their own
+	@scripts/servers.sh
+	$(BIN)/pytest $(ARGS)
+
+.PHONY: bench
+bench: .venv/.dev ## Measure against a bare client on this machine
+	@scripts/servers.sh nginx
+	$(BIN)/python -m benchmarks $(ARGS)
+
+.PHONY: format
+format: .venv/.dev ## Put the code in order
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
 .PHONY: lock
-lock: $(VENV)/.dev ## Write the locks anew with the newest releases
+lock: .venv/.dev ## Write the locks anew, with the newest releases
 	@scripts/lock.sh --upgrade
+
+.PHONY: clean
+clean: ## Remove .venv and everything else that can be made again
+	rm -rf .venv build dist .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

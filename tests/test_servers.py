@@ -87,6 +87,7 @@ async def test_the_management_interface_says_what_it_refused(rabbitmq: Broker) -
 async def test_a_killed_rabbitmq_keeps_its_messages(own_rabbitmq: RabbitMQ) -> None:
     url = await own_rabbitmq.create_vhost()
     await publish(url, "jobs", b"still here")
+    await own_rabbitmq.remembers(url, "jobs")
     own_rabbitmq.kill()
     with pytest.raises(OSError):
         await aio_pika.connect(url)
@@ -158,6 +159,6 @@ def test_the_servers_of_a_killed_session_die_with_it(server: str) -> None:
 
 def test_nginx_takes_any_request(tmp_path: Path) -> None:
     with Nginx(log=tmp_path / "nginx.log") as server:
-        request = urllib.request.Request(f"{server.url}any/path?a=b", data=b"x" * 100_000, method="POST")
+        request = urllib.request.Request(f"{server.url}/any/path?a=b", data=b"x" * 100_000, method="POST")
         with urllib.request.urlopen(request) as answer:
             assert answer.status == 204

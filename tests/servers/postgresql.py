@@ -79,5 +79,5 @@ class PostgreSQL(ServerProcess, Databases):
 
     def answers(self) -> bool:
         """Tell whether the server takes connections: while it recovers it listens but refuses."""
-        ready = [self._programs / "pg_isready", "-q", "-h", "127.0.0.1", "-p", str(self.port)]
-        return accepts(self.port) and subprocess.run(ready, check=False).returncode == 0
+        ask = f"{self._programs}/pg_isready", "-q", "-h", "127.0.0.1", "-p", str(self.port)
+        return accepts(self.port) and subprocess.run(ask, check=False).returncode == 0

@@ -43,8 +43,8 @@ class ServerProcess(ABC):
         self.log = log or self.directory / "server.log"
         self._name = name
         self._process: subprocess.Popen[bytes] | None = None
-        if self._run_as() is not None:
-            shutil.chown(self.directory, self._run_as(), self._run_as())
+        if user := self._run_as():
+            shutil.chown(self.directory, user)
 
     @abstractmethod
     def command(self) -> Sequence[str | Path]:

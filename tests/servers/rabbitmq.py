@@ -1,5 +1,6 @@
 """RabbitMQ for tests: a private broker, and virtual hosts that no other test sees."""
 
+import asyncio
 import uuid
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -96,6 +97,16 @@ class RabbitMQ(ServerProcess, Broker):
     def answers(self) -> bool:
         """Tell whether both AMQP and the management API answer."""
         return accepts(self.port) and accepts(self._api_port)
+
+    async def remembers(self, url: str, queue: str) -> None:
+        """Wait until RabbitMQ would find a quorum queue of the virtual host again after `kill`.
+
+        Ra writes the name of a new queue to the disk up to three seconds later, without waiting for it. Without
+        the name the queue comes back empty and without a leader, and what was confirmed is lost.
+        """
+        name = f"{urlsplit(url).path.lstrip('/')}_{queue}".encode()
+        while not any(name in names.read_bytes() for names in self.directory.glob("data/*/quorum/*/names.dets")):
+            await asyncio.sleep(0.05)
 
     def close(self) -> None:
         """End RabbitMQ and its port mapper and remove the data."""
