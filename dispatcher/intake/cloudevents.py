@@ -46,7 +46,7 @@ def recognises(message: Message, document: bytes | Raw) -> bool:
 
 
 def read(document: bytes | Raw, scope: Scope) -> Event:
-    """The event. `subject` is the job's id, the last dotted part of `type` the event's name. Raises InvalidInput."""
+    """The event: `subject` is the job's id, the last dotted part of `type` its name. Raises InvalidInput."""
     try:
         members = _split(document)
     except UNREADABLE as error:

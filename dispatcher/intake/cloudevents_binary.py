@@ -1,6 +1,7 @@
 """CloudEvents 1.0 in binary form: the attributes stand in headers, the body is the data.
 
-Sources: CloudEvents 1.0.2, its HTTP binding and its AMQP binding; Knative's RabbitMQ broker for names without a prefix.
+Sources: CloudEvents 1.0.2, its HTTP binding and its AMQP binding; Knative's RabbitMQ broker for names without
+a prefix.
 """
 
 from __future__ import annotations
@@ -56,7 +57,7 @@ def _header_attributes(message: Message) -> dict[str, object]:
 
 
 def _from_header(name: str, value: object, message: Message) -> object:
-    """A header's value as JSON holds it; one that no attribute can have is left to the check of the attributes."""
+    """A header's value as JSON holds it; whether an attribute can have it is checked with the others."""
     if isinstance(value, str) and message.origin == "http":
         return _unquoted(name, value)
     if isinstance(value, datetime):

@@ -1,4 +1,4 @@
-"""Decoding: from the bytes and headers of a message to events. The input shapes are entered here, in one place."""
+"""Decoding: from the bytes and headers of a message to events. The input shapes are entered here."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ _decode_array = msgspec.json.Decoder(list[Raw]).decode
 def decode(message: Message, *, default_tenant: str, tenant_fixed: bool, now: datetime) -> list[Event]:
     """The events of a message in their order, each accepted `now` (UTC): all of them, or InvalidInput.
 
-    An event without a tenant gets `default_tenant`; with `tenant_fixed` it may name no other one. Events that have no
-    id and come in a message that has none get a new id each time that they are decoded.
+    An event without a tenant gets `default_tenant`; with `tenant_fixed` it may name no other one. Events that
+    have no id and come in a message that has none get a new id each time that they are decoded.
     """
     _check(message)
     scope = Scope(message=message, default_tenant=default_tenant, tenant_fixed=tenant_fixed, now=now)

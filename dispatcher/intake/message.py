@@ -26,8 +26,8 @@ _MAX_MESSAGE_ID = 200
 class Message(Struct, frozen=True, kw_only=True, dict=True):
     """What came in, not understood yet.
 
-    `headers` are those of HTTP, or the application headers of AMQP. `content_type`, `content_encoding`, `message_id`
-    and `timestamp` are the headers or properties of these names; the last two exist on AMQP only.
+    `headers` are those of HTTP, or the application headers of AMQP. `content_type`, `content_encoding`,
+    `message_id` and `timestamp` are the headers or properties of these names; the last two are AMQP's.
     """
 
     origin: Literal["amqp", "http"]
@@ -45,9 +45,10 @@ class Message(Struct, frozen=True, kw_only=True, dict=True):
 
 
 class Scope(Struct, frozen=True, kw_only=True):
-    """What the events of one message share, and which of them is being read: `index` is None unless it came in an array.
+    """What the events of one message share, and which of them is being read.
 
-    With `tenant_fixed` no event may name another tenant than `default_tenant`.
+    `index` is its position in an array, None outside of one. With `tenant_fixed` no event may name another
+    tenant than `default_tenant`.
     """
 
     message: Message
@@ -96,7 +97,7 @@ class Scope(Struct, frozen=True, kw_only=True):
         return self.text("tenant", named)
 
     def stable_id(self) -> str | None:
-        """An id for an event that has none, the same one when the broker delivers its message again; None on HTTP.
+        """An id for an event without one: the same when the broker delivers its message again. None on HTTP.
 
         The body is part of it, because some publishers give many messages the same id.
         """
@@ -109,7 +110,7 @@ class Scope(Struct, frozen=True, kw_only=True):
 
 
 class Shape(Protocol):
-    """A form that an event may have in JSON. Each is a module of its own, entered in `dispatcher.intake.decode`."""
+    """A form that an event may have in JSON: a module of its own, entered in `dispatcher.intake.decode`."""
 
     def recognises(self, message: Message, document: bytes | Raw) -> bool:
         """Whether this JSON document from the message is an event in this form."""

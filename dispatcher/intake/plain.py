@@ -1,4 +1,4 @@
-"""The plain form of an event: `{"event": "FINISHED", "job_id": "…", …}`, and the CloudEvent that it becomes."""
+"""The plain form, `{"event": "FINISHED", "job_id": "…", …}`, and the CloudEvent that it becomes."""
 
 from __future__ import annotations
 
@@ -72,8 +72,8 @@ def recognises(message: Message, document: bytes | Raw) -> bool:
 def read(document: bytes | Raw, scope: Scope) -> Event:
     """The event, with what it does not say taken from its job document.
 
-    Its time is not among that: the times in a job document are the job's, and of the moment when somebody read it.
-    Without one it is that of the AMQP message, or now. Raises InvalidInput.
+    Its time is not among that: the times in a job document are the job's, and of the moment when somebody
+    read it. Without one it is that of the AMQP message, or now. Raises InvalidInput.
     """
     try:
         plain = _decode(document)

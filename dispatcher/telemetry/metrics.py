@@ -35,6 +35,12 @@ EVENTS = Counter(
     ["source", "result"],
     registry=REGISTRY,
 )
+EVENTS_UNMATCHED = Counter(
+    "dispatcher_events_unmatched",
+    "Accepted events that no subscription wanted. source: amqp or http.",
+    ["source"],
+    registry=REGISTRY,
+)
 DELIVERIES = Counter(
     "dispatcher_deliveries",
     "What became of deliveries, each time one was tried or ended. kind: of the target; outcome: delivered, failed "

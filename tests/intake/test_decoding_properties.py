@@ -1,4 +1,4 @@
-"""What holds for every event: nothing is lost on the way through, and nothing but a refusal comes of nonsense."""
+"""What holds for every event: nothing is lost on its way, and nothing but a refusal comes of nonsense."""
 
 from __future__ import annotations
 

@@ -1,0 +1,115 @@
+"""A matcher, a deliverer and a store in memory that keep the rules of the real ones."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Self
+
+from dispatcher.domain.deliveries import NewDelivery
+from dispatcher.domain.errors import StoreUnavailable
+from dispatcher.domain.events import Event
+from dispatcher.domain.subscriptions import Subscription
+from dispatcher.intake.batcher import Intake
+from tests.factories import make_delivery
+
+
+class MemoryStore:
+    """Stores in memory, a batch as a whole or not at all. `fault` is asked before each batch, and may
+    raise.
+    """
+
+    def __init__(self) -> None:
+        self.events: dict[tuple[str, str, str], Event] = {}
+        self.deliveries: dict[str, tuple[int, NewDelivery]] = {}
+        self.batches: list[list[str]] = []
+        self.fault: Callable[[Sequence[Event]], None] = lambda events: None
+        self.open = asyncio.Event()
+        self.open.set()
+        self.entered = asyncio.Event()
+        self.loses_answer = False
+
+    @property
+    def ids(self) -> list[str]:
+        """The ids of what is stored, in the order of acceptance."""
+        return [event.id for event in self.events.values()]
+
+    async def accept(
+        self, process: int, events: Sequence[Event], deliveries: Sequence[NewDelivery]
+    ) -> Mapping[str, str]:
+        self.entered.set()
+        await self.open.wait()
+        await asyncio.sleep(0)
+        self.fault(events)
+        self.batches.append([event.id for event in events])
+        existing: dict[str, str] = {}
+        for event in events:
+            if event.identity in self.events:
+                existing[event.key] = self.events[event.identity].key
+            else:
+                self.events[event.identity] = event
+        for delivery in deliveries:
+            if delivery.event.key not in existing:
+                self.deliveries[delivery.id] = (process, delivery)
+        if self.loses_answer:
+            self.loses_answer = False
+            raise StoreUnavailable("the connection was lost in a commit")
+        return existing
+
+
+class Everybody:
+    """Matches each event with each of its subscriptions."""
+
+    def __init__(self, *subscriptions: Subscription) -> None:
+        self.subscriptions = list(subscriptions)
+        self.fault: Callable[[Sequence[Event]], None] = lambda events: None
+
+    async def match(self, events: Sequence[Event]) -> list[tuple[Event, Subscription]]:
+        self.fault(events)
+        await asyncio.sleep(0)
+        return [(event, subscription) for event in events for subscription in self.subscriptions]
+
+
+class Deliverer:
+    """Remembers what was reserved, started and released."""
+
+    def __init__(self) -> None:
+        self.process = 1
+        self.reserved: dict[str, NewDelivery] = {}
+        self.started: list[NewDelivery] = []
+        self.released: list[NewDelivery] = []
+
+    def reserve(self, matches: Sequence[tuple[Event, Subscription]]) -> list[NewDelivery]:
+        made = [make_delivery(event, subscription) for event, subscription in matches]
+        self.reserved |= {delivery.id: delivery for delivery in made}
+        return made
+
+    def start(self, deliveries: Sequence[NewDelivery]) -> None:
+        for delivery in deliveries:
+            del self.reserved[delivery.id]
+        self.started += deliveries
+
+    def release(self, deliveries: Sequence[NewDelivery]) -> None:
+        for delivery in deliveries:
+            del self.reserved[delivery.id]
+        self.released += deliveries
+
+
+class Running:
+    """An intake that runs while it is entered, with all of its parts at hand."""
+
+    def __init__(self, *subscriptions: Subscription, **options: Any) -> None:
+        self.store = MemoryStore()
+        self.matcher = Everybody(*subscriptions)
+        self.deliverer = Deliverer()
+        self.intake = Intake(self.matcher, self.deliverer, self.store, **options)
+
+    async def __aenter__(self) -> Self:
+        self._task = asyncio.create_task(self.intake.run())
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        await self.intake.stop(5)
+        await asyncio.wait({self._task})
+        if not self._task.cancelled():
+            self._task.result()

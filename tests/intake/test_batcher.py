@@ -1,0 +1,369 @@
+"""Batches: what is confirmed is stored, what fails holds up nobody else, and nothing is lost in between."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+
+import pytest
+from prometheus_client import Counter
+
+from dispatcher.domain.errors import InvalidInput, StoreUnavailable
+from dispatcher.domain.events import Event
+from dispatcher.intake import batcher
+from dispatcher.intake.batcher import Busy, Intake
+from dispatcher.intake.commit import Result, Source
+from dispatcher.telemetry.metrics import EVENTS, EVENTS_UNMATCHED
+from tests.factories import make_event, make_subscription
+from tests.intake.doubles import Running
+
+
+@pytest.fixture(autouse=True)
+def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(batcher, "FIRST_PAUSE", 0.001)
+    monkeypatch.setattr(batcher, "LONGEST_PAUSE", 0.01)
+
+
+def events(*ids: str) -> list[Event]:
+    return [make_event(id=name) for name in ids]
+
+
+def offered(intake: Intake, *ids: str, source: Source = "amqp") -> asyncio.Future[Result]:
+    """Offer one message with these events; what becomes of them."""
+    result: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
+    intake.offer(events(*ids), source, result.set_result)
+    return result
+
+
+def counted(counter: Counter, *labels: str) -> float:
+    return counter.labels(*labels)._value.get()  # type: ignore[no-any-return]  # the library does not annotate it
+
+
+def unavailable(_: Sequence[Event]) -> None:
+    raise StoreUnavailable("the database is being restarted")
+
+
+def bad(*ids: str) -> Callable[[Sequence[Event]], None]:
+    """A fault of every batch with one of these events."""
+
+    def fault(batch: Sequence[Event]) -> None:
+        if found := [event.id for event in batch if event.id in ids]:
+            raise ValueError(f"{found[0]} does not fit")
+
+    return fault
+
+
+async def test_a_request_is_answered_when_its_events_and_their_deliveries_are_stored() -> None:
+    async with Running(make_subscription(), make_subscription()) as run:
+        assert await run.intake.submit(events("a", "b")) == {}
+        assert run.store.ids == ["a", "b"]
+        assert len(run.store.deliveries) == 4
+        assert {d.id for d in run.deliverer.started} == run.store.deliveries.keys()
+
+
+async def test_nothing_is_confirmed_before_it_is_stored() -> None:
+    async with Running() as run:
+        run.store.open.clear()
+        result = offered(run.intake, "a")
+        await run.store.entered.wait()
+        await asyncio.sleep(0)
+        assert not result.done()
+        assert run.intake.waiting == 1
+        run.store.open.set()
+        assert await result == {}
+        assert run.intake.waiting == 0
+
+
+async def test_what_arrives_during_a_commit_makes_the_next_batch_in_order() -> None:
+    async with Running() as run:
+        run.store.open.clear()
+        first = offered(run.intake, "a")
+        await run.store.entered.wait()
+        later = [offered(run.intake, name) for name in "bcd"]
+        run.store.open.set()
+        await asyncio.gather(first, *later)
+        assert run.store.batches == [["a"], ["b", "c", "d"]]
+
+
+async def test_a_batch_has_no_more_events_than_it_may() -> None:
+    async with Running(max_events=2) as run:
+        results = [offered(run.intake, name) for name in "abcde"]
+        await asyncio.gather(*results)
+        assert run.store.batches == [["a", "b"], ["c", "d"], ["e"]]
+
+
+async def test_the_events_of_one_message_are_stored_together_however_many() -> None:
+    async with Running(max_events=2) as run:
+        results = [offered(run.intake, "a"), offered(run.intake, "b", "c", "d"), offered(run.intake, "e")]
+        await asyncio.gather(*results)
+        assert run.store.batches == [["a", "b", "c", "d"], ["e"]]
+
+
+async def test_a_message_without_events_is_confirmed() -> None:
+    async with Running() as run:
+        assert await offered(run.intake) == {}
+
+
+async def test_a_duplicate_is_told_with_what_was_there_and_not_delivered_again() -> None:
+    async with Running(make_subscription()) as run:
+        (first,) = events("a")
+        await run.intake.submit([first])
+        again, new = events("a", "b")
+        assert await run.intake.submit([again, new]) == {again.key: first.key}
+        assert [d.event.key for d in run.deliverer.started] == [first.key, new.key]
+        assert [d.event.key for d in run.deliverer.released] == [again.key]
+
+
+async def test_a_batch_is_kept_while_the_store_cannot_be_reached() -> None:
+    tries = 0
+
+    def fault(_: Sequence[Event]) -> None:
+        nonlocal tries
+        tries += 1
+        if tries < 4:
+            raise StoreUnavailable("the database is being restarted")
+
+    async with Running(make_subscription()) as run:
+        run.store.fault = fault
+        results = [offered(run.intake, name) for name in "ab"]
+        assert await asyncio.gather(*results) == [{}, {}]
+        assert run.store.ids == ["a", "b"]
+        assert len(run.deliverer.started) == 2
+        assert not run.deliverer.reserved
+
+
+async def test_the_store_may_be_out_of_reach_for_matching_too() -> None:
+    async with Running(make_subscription()) as run:
+        run.matcher.fault = unavailable
+        result = offered(run.intake, "a")
+        await asyncio.sleep(0.01)
+        assert not result.done()
+        run.matcher.fault = lambda _: None
+        assert await result == {}
+
+
+async def test_what_arrives_during_an_outage_is_stored_after_what_was_there() -> None:
+    async with Running() as run:
+        run.store.fault = unavailable
+        first = offered(run.intake, "a")
+        await run.store.entered.wait()
+        later = offered(run.intake, "b")
+        run.store.fault = lambda _: None
+        await asyncio.gather(first, later)
+        assert run.store.ids == ["a", "b"]
+
+
+async def test_a_commit_whose_answer_was_lost_is_delivered_once() -> None:
+    async with Running(make_subscription()) as run:
+        run.store.loses_answer = True
+        assert await run.intake.submit(events("a")) == {}
+        assert [d.id for d in run.deliverer.started] == list(run.store.deliveries)
+        assert not run.deliverer.released
+
+
+async def test_a_commit_whose_answer_was_lost_with_the_lease_is_left_to_others() -> None:
+    async with Running(make_subscription()) as run:
+        run.store.loses_answer = True
+
+        def fault(_: Sequence[Event]) -> None:
+            if run.store.events:
+                run.deliverer.process = 2
+
+        run.store.fault = fault
+        assert await run.intake.submit(events("a")) == {}
+        assert not run.deliverer.started
+        assert [d.id for d in run.deliverer.released] == list(run.store.deliveries)
+
+
+async def test_a_commit_whose_answer_was_lost_is_recognised_among_others_that_cannot_be_stored() -> None:
+    async with Running(make_subscription()) as run:
+        run.store.loses_answer = True
+        run.store.fault = bad("bad")
+        stored = offered(run.intake, "a")
+        await run.store.entered.wait()
+        refused, other = offered(run.intake, "bad"), offered(run.intake, "b")
+        assert await stored == {}
+        assert isinstance(await refused, InvalidInput)
+        assert await other == {}
+        assert {d.id for d in run.deliverer.started} == run.store.deliveries.keys()
+
+
+async def test_a_message_that_cannot_be_stored_is_refused_and_holds_up_nobody() -> None:
+    async with Running(make_subscription()) as run:
+        run.store.fault = bad("d")
+        results = {name: offered(run.intake, name) for name in "abcdefg"}
+        refused = await results.pop("d")
+        assert isinstance(refused, InvalidInput)
+        assert refused.problem == "the event cannot be stored: d does not fit"
+        assert await asyncio.gather(*results.values()) == [{}] * 6
+        assert run.store.ids == list("abcefg")
+        assert not run.deliverer.reserved
+
+
+async def test_a_message_is_refused_as_a_whole() -> None:
+    async with Running() as run:
+        run.store.fault = bad("bad")
+        good, mixed = offered(run.intake, "a"), offered(run.intake, "b", "bad", "c")
+        assert isinstance(await mixed, InvalidInput)
+        assert await good == {}
+        assert run.store.ids == ["a"]
+
+
+async def test_a_request_learns_that_its_events_cannot_be_stored() -> None:
+    async with Running() as run:
+        run.store.fault = bad("bad")
+        outcome = asyncio.create_task(run.intake.submit(events("bad")))
+        await run.store.entered.wait()
+        await run.intake.submit(events("a"))
+        with pytest.raises(InvalidInput, match="bad does not fit"):
+            await outcome
+
+
+async def test_what_the_store_says_is_invalid_is_refused_at_once() -> None:
+    def fault(_: Sequence[Event]) -> None:
+        raise InvalidInput("job_id", "expected no such thing")
+
+    async with Running() as run:
+        run.store.fault = fault
+        with pytest.raises(InvalidInput, match="job_id: expected no such thing"):
+            await run.intake.submit(events("a"))
+
+
+async def test_nothing_is_refused_while_the_store_refuses_everything() -> None:
+    async with Running() as run:
+        run.store.fault = bad("a", "b", "c")
+        results = [offered(run.intake, name) for name in "abc"]
+        await asyncio.sleep(0.05)
+        assert not any(result.done() for result in results)
+        run.store.fault = lambda _: None
+        assert await asyncio.gather(*results) == [{}, {}, {}]
+        assert run.store.ids == ["a", "b", "c"]
+
+
+async def test_a_fault_that_passes_refuses_nobody() -> None:
+    failures = iter([True, True, False, True])
+
+    def fault(batch: Sequence[Event]) -> None:
+        if "b" in [event.id for event in batch] and next(failures, False):
+            raise ValueError("the connection was closed")
+
+    async with Running() as run:
+        run.store.fault = fault
+        assert await asyncio.gather(*(offered(run.intake, name) for name in "abcd")) == [{}] * 4
+
+
+async def test_a_fault_in_matching_is_found_like_one_in_storing() -> None:
+    async with Running(make_subscription()) as run:
+        run.matcher.fault = bad("b")
+        good, refused = offered(run.intake, "a"), offered(run.intake, "b")
+        assert isinstance(await refused, InvalidInput)
+        assert await good == {}
+
+
+async def test_an_outage_in_the_midst_of_a_search_keeps_the_order() -> None:
+    calls: list[list[str]] = []
+
+    def fault(batch: Sequence[Event]) -> None:
+        calls.append([event.id for event in batch])
+        if len(calls) == 2:
+            raise StoreUnavailable("the database is being restarted")
+        bad("d")(batch)
+
+    async with Running() as run:
+        run.store.fault = fault
+        results = [offered(run.intake, name) for name in "abcd"]
+        await asyncio.gather(*results)
+        assert calls[:3] == [["a", "b", "c", "d"], ["a", "b"], ["a", "b", "c", "d"]]
+        assert run.store.ids == ["a", "b", "c"]
+
+
+async def test_a_request_that_waits_too_long_is_told_to_come_again() -> None:
+    async with Running(patience=0.01) as run:
+        run.store.open.clear()
+        with pytest.raises(StoreUnavailable, match="could not be stored within 0.01 s"):
+            await run.intake.submit(events("a"))
+        run.store.open.set()
+
+
+async def test_a_request_that_nobody_waits_for_is_not_stored_later() -> None:
+    async with Running(patience=0.01) as run:
+        run.store.open.clear()
+        first = offered(run.intake, "a")
+        await run.store.entered.wait()
+        with pytest.raises(StoreUnavailable):
+            await run.intake.submit(events("b"))
+        run.store.open.set()
+        await first
+        await run.intake.submit(events("c"))
+        assert run.store.ids == ["a", "c"]
+        assert run.intake.waiting == 0
+
+
+async def test_a_request_is_turned_away_when_too_many_events_wait() -> None:
+    async with Running(max_waiting=2) as run:
+        run.store.open.clear()
+        waiting = asyncio.create_task(run.intake.submit(events("a", "b")))
+        await run.store.entered.wait()
+        with pytest.raises(Busy):
+            await run.intake.submit(events("c"))
+        run.store.open.set()
+        assert await waiting == {}
+        assert await run.intake.submit(events("c")) == {}
+
+
+async def test_a_stop_finishes_what_was_offered() -> None:
+    async with Running() as run:
+        run.store.open.clear()
+        results = [offered(run.intake, name) for name in "ab"]
+        await run.store.entered.wait()
+        stopping = asyncio.create_task(run.intake.stop(5))
+        await asyncio.sleep(0)
+        with pytest.raises(Busy):
+            await run.intake.submit(events("late"))
+        run.store.open.set()
+        await stopping
+        assert [result.result() for result in results] == [{}, {}]
+
+
+async def test_a_stop_ends_in_time_though_the_store_does_not_answer() -> None:
+    async with Running() as run:
+        run.store.open.clear()
+        result = offered(run.intake, "a")
+        await run.store.entered.wait()
+        await run.intake.stop(0.01)
+        assert not result.done()
+        assert run.store.ids == []
+
+
+async def test_a_fault_of_the_intake_itself_is_not_hidden() -> None:
+    def broken(_: Mapping[str, str] | InvalidInput) -> None:
+        raise RuntimeError("broken")
+
+    run = Running()
+    task = asyncio.create_task(run.intake.run())
+    run.intake.offer(events("a"), "amqp", broken)
+    with pytest.raises(RuntimeError, match="broken"):
+        await task
+
+
+async def test_events_are_counted_by_what_became_of_them() -> None:
+    def counts() -> list[float]:
+        results = [counted(EVENTS, "http", result) for result in ("accepted", "duplicate")]
+        return [*results, counted(EVENTS, "amqp", "refused"), counted(EVENTS_UNMATCHED, "http")]
+
+    before = counts()
+    async with Running() as run:
+        run.store.fault = bad("bad")
+        await run.intake.submit(events("a", "b"))
+        await run.intake.submit(events("a"))
+        refused = offered(run.intake, "bad")
+        await run.intake.submit(events("c"))
+        await refused
+    assert [after - earlier for after, earlier in zip(counts(), before, strict=True)] == [3, 1, 1, 3]
+
+
+async def test_an_event_that_somebody_wants_is_not_counted_as_unmatched() -> None:
+    before = counted(EVENTS_UNMATCHED, "http")
+    async with Running(make_subscription()) as run:
+        await run.intake.submit(events("a"))
+    assert counted(EVENTS_UNMATCHED, "http") == before
