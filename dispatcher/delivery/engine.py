@@ -61,7 +61,6 @@ class Engine:
         self._senders: LRUCache[str, tuple[int, Sender]] = LRUCache(10_000)
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._completed: LRUCache[tuple[str, int], bool] = LRUCache(10_000)
-        self._group = asyncio.TaskGroup()
         self._workers: set[asyncio.Task[None]] = set()
         self._stopping = False
         INFLIGHT.set_function(lambda: self._lanes.load)
@@ -75,12 +74,12 @@ class Engine:
         """Enter this process into the store. Raises StoreUnavailable."""
         await self._lease.begin()
 
-    async def run(self) -> None:
-        """Deliver until `stop`. An error that nobody can handle rises from here."""
-        async with self._group as group:
-            self._leasing = group.create_task(self._lease.run(self._lanes.drop_queued, self._scheduler.wake))
-            self._claiming = group.create_task(self._scheduler.run(lambda: self.process, self._take))
-            self._writing = group.create_task(self._outcomes.run())
+    def launch(self, group: asyncio.TaskGroup) -> None:
+        """Deliver until `stop`. An error that nobody can handle ends the group."""
+        self._group = group
+        self._leasing = group.create_task(self._lease.run(self._lanes.drop_queued, self._scheduler.wake))
+        self._claiming = group.create_task(self._scheduler.run(lambda: self.process, self._take))
+        self._writing = group.create_task(self._outcomes.run())
 
     async def stop(self) -> None:
         """Begin nothing more, wait for running attempts within the grace time, write outcomes, give claims back."""
@@ -91,14 +90,13 @@ class Engine:
             for worker in late:
                 worker.cancel()
         self._outcomes.stop()
-        try:
-            async with asyncio.timeout(self._limits.grace):
-                await self._writing
-                await self._lease.end()
-        except (TimeoutError, StoreUnavailable) as error:
-            log.error("stopped without the store: the lease has to end by itself", error=str(error))
+        await asyncio.wait({self._writing}, timeout=self._limits.grace)
         self._writing.cancel()
         self._leasing.cancel()
+        try:
+            await self._lease.end()
+        except StoreUnavailable as error:
+            log.error("stopped without the store: the lease has to end by itself", error=str(error))
 
     # Between matching and the store
 

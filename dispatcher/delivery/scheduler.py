@@ -18,6 +18,9 @@ log = structlog.get_logger("dispatcher.delivery")
 POLL = 1.0
 """Seconds: the longest wait between two looks into the store; what other processes stored is found by it."""
 
+PAUSE = 0.02
+"""Seconds between two looks at the least, so that what becomes due within them is claimed at once."""
+
 MAX_CLAIM = 500
 
 
@@ -25,6 +28,8 @@ class ClaimStore(Protocol):
     """What claiming needs of the store; see `dispatcher.store.contract.Store`."""
 
     async def claim(self, process: int, limit: int) -> list[ClaimedDelivery]: ...
+
+    async def next_due(self) -> datetime | None: ...
 
 
 class Scheduler:
@@ -64,16 +69,18 @@ class Scheduler:
             number = process()
             try:
                 claimed = await self._store.claim(number, limit)
+                if claimed:
+                    take(number, claimed)
+                self._more = len(claimed) == limit
+                if not self._more and (due_at := await self._store.next_due()) is not None:
+                    self.expect(due_at)
             except StoreUnavailable as error:
                 log.warning("cannot claim what is due", error=str(error), retry_in=POLL)
-                continue
-            if claimed:
-                take(number, claimed)
-            self._more = len(claimed) == limit
             self.room_freed()
 
     async def _wait(self) -> None:
         """Until the earliest time that is expected, a wake-up, or the poll."""
+        await asyncio.sleep(PAUSE)
         loop = asyncio.get_running_loop()
         deadline = loop.time() + POLL
         while True:

@@ -1,0 +1,186 @@
+"""Dispatcher as one process: the one place where its parts are chosen and joined, started and stopped."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+import time
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+
+import structlog
+from aiohttp import web
+
+import dispatcher
+from dispatcher.api.auth import ensure_admin_key
+from dispatcher.api.server import Services, build
+from dispatcher.config import Settings, secret_keys
+from dispatcher.delivery.engine import Engine, Limits
+from dispatcher.domain.errors import SettingsError, StoreUnavailable
+from dispatcher.domain.targets import TargetKind
+from dispatcher.intake.batcher import Intake
+from dispatcher.intake.consumer import Consumer
+from dispatcher.matching.matcher import Matcher
+from dispatcher.store.connect import open_store
+from dispatcher.store.contract import Store
+from dispatcher.store.sealing import Sealer
+from dispatcher.targets.http import HttpClient
+from dispatcher.targets.network import Guard
+from dispatcher.targets.registry import Resources, load_kinds
+from dispatcher.telemetry import metrics
+from dispatcher.telemetry.watch import watch
+
+log = structlog.get_logger("dispatcher")
+
+PATIENCE = 60.0
+"""Seconds that a start waits for a database that does not answer."""
+
+
+class App:
+    """A running process: where it listens, and the parts that are started and stopped."""
+
+    def __init__(self, settings: Settings, store: Store, kinds: Mapping[str, TargetKind]) -> None:
+        self.url = ""
+        self._settings = settings
+        self._store = store
+        self._kinds = kinds
+        self._engine = Engine(store, kinds, _limits(settings))
+        self._intake = Intake(Matcher(store), self._engine, store)
+        self._consumer = _consumer(settings, self._intake)
+        self._runner = web.AppRunner(build(self._services()), access_log=None, handle_signals=False)
+
+    async def begin(self) -> None:
+        """Reach everything that is needed, and listen. SettingsError when something cannot be."""
+        if self._consumer is not None:
+            await self._consumer.begin()
+        await self._engine.begin()
+        await self._make_first_key()
+        await self._runner.setup()
+        self.url = await self._listen()
+
+    def launch(self, group: asyncio.TaskGroup) -> None:
+        """Start every part. An error that one of them cannot handle ends the group."""
+        self._engine.launch(group)
+        self._watching = group.create_task(watch(self._store))
+        group.create_task(self._intake.run())
+        if self._consumer is not None:
+            group.create_task(self._consumer.run())
+        log.info("serving", url=self.url, version=dispatcher.__version__, process=self._engine.process)
+
+    async def stop(self) -> None:
+        """Stop taking in, finish what is under way, write it down, leave."""
+        log.info("stopping", process=self._engine.process)
+        grace = self._settings.delivery.grace
+        if self._consumer is not None:
+            await self._consumer.stop(grace)
+        await self._intake.stop(grace)
+        await self._runner.cleanup()
+        await self._engine.stop()
+        self._watching.cancel()
+
+    async def _make_first_key(self) -> None:
+        configured = self._settings.auth.admin_key
+        key = await ensure_admin_key(self._store, configured.reveal() if configured else None)
+        if key is not None:
+            # Not a log line: a log is kept and shipped, and this is said to whoever starts the service.
+            print(f"\nThe first admin key, shown this once:\n\n    {key}\n", file=sys.stderr, flush=True)  # noqa: T201
+
+    async def _listen(self) -> str:
+        http = self._settings.http
+        try:
+            await web.TCPSite(self._runner, http.host, http.port).start()
+        except OSError as error:
+            where = f"http.host and http.port: cannot listen on {http.host}:{http.port}"
+            raise SettingsError(f"{where} ({error.strerror}); expected an address and a port that are free") from None
+        host, port = self._runner.addresses[0][:2]
+        return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+    def _services(self) -> Services:
+        configured = self._settings.auth.admin_key
+        return Services(
+            store=self._store,
+            intake=self._intake,
+            engine=self._engine,
+            kinds=self._kinds,
+            admin_key=configured.reveal() if configured else None,
+            readiness=self._readiness,
+            metrics=metrics.render,
+        )
+
+    async def _readiness(self) -> Mapping[str, str | None]:
+        try:
+            await self._store.ping()
+            parts: dict[str, str | None] = {"database": None}
+        except StoreUnavailable as error:
+            parts = {"database": str(error)}
+        if self._consumer is not None:
+            parts["broker"] = self._consumer.problem
+        return parts
+
+
+@asynccontextmanager
+async def running(settings: Settings) -> AsyncIterator[App]:
+    """A process that serves while this is entered, and stops cleanly after it.
+
+    Raises SettingsError for what stops the start, and the error of a part that fails later.
+    """
+    store = open_store(settings.database.url.reveal(), Sealer(secret_keys(settings)))
+    kinds = load_kinds(Resources(HttpClient(Guard(settings.network.allow), settings.delivery.timeout)))
+    await _open(store)
+    try:
+        app = App(settings, store, kinds)
+        await app.begin()
+        async with asyncio.TaskGroup() as group:
+            app.launch(group)
+            try:
+                yield app
+            finally:
+                await app.stop()
+    finally:
+        for kind in kinds.values():
+            await kind.close()
+        await store.close()
+
+
+async def serve(settings: Settings) -> None:
+    """Serve until SIGTERM or SIGINT, then stop cleanly. Raises what `running` raises."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    async with running(settings):
+        await stop.wait()
+    log.info("stopped")
+
+
+async def _open(store: Store) -> None:
+    """Open the store, and wait a while for a database that is not there yet."""
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        try:
+            return await store.open()
+        except StoreUnavailable as error:
+            if time.monotonic() > deadline:
+                raise SettingsError(f"database.url: {error}; it did not answer within {PATIENCE:g} s") from None
+            log.warning("the database does not answer yet", error=str(error))
+            await asyncio.sleep(1)
+
+
+def _limits(settings: Settings) -> Limits:
+    delivery = settings.delivery
+    return Limits(
+        concurrency=delivery.concurrency,
+        queue=delivery.queue,
+        in_memory=delivery.max_in_memory,
+        timeout=delivery.timeout,
+        lease=delivery.lease,
+        grace=delivery.grace,
+    )
+
+
+def _consumer(settings: Settings, intake: Intake) -> Consumer | None:
+    amqp = settings.amqp
+    if amqp.url is None:
+        return None
+    return Consumer(amqp.url.reveal(), intake, exchange=amqp.exchange, queue=amqp.queue, prefetch=amqp.prefetch)
