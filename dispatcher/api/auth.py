@@ -14,7 +14,7 @@ from dispatcher.domain.ids import new_id
 from dispatcher.domain.keys import ApiKey, Scope, hash_key, new_key_text
 from dispatcher.store.contract import Store, Window
 
-_BEARER = re.compile(r"bearer +(\S+)", re.IGNORECASE)
+_BEARER = re.compile(r"bearer +(.+)", re.IGNORECASE)
 _NEVER = datetime(1970, 1, 1, tzinfo=UTC)
 
 SETTINGS_KEY = ApiKey(

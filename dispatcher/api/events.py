@@ -30,6 +30,7 @@ from dispatcher.domain.subscriptions import Subscription
 from dispatcher.intake.decode import Message, decode
 from dispatcher.matching.matcher import Match, Matcher, reasons
 from dispatcher.store.contract import DeliveryFilter, EventFilter, Window
+from dispatcher.telemetry.metrics import EVENTS
 
 MAX_SHOWN_DELIVERIES = 100
 
@@ -110,6 +111,7 @@ def _decoded(call: Call[NoQuery, bytes]) -> list[Event]:
     try:
         return decode(message, default_tenant=call.caller.tenant, tenant_fixed=True, now=utc_now())
     except InvalidInput as error:
+        EVENTS.labels("http", "refused").inc()
         if error.field == "content-type":
             raise Refusal(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, f"Content-Type: {error.problem}") from None
         raise

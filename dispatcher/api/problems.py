@@ -18,6 +18,7 @@ from dispatcher.domain.errors import (
     NotFound,
     StoreUnavailable,
 )
+from dispatcher.intake.batcher import Busy
 
 log = structlog.get_logger("dispatcher.api")
 
@@ -86,9 +87,11 @@ def refusal_of(error: Exception, request: web.BaseRequest) -> Refusal:
     for kind, status in _STATUSES.items():
         if isinstance(error, kind):
             return Refusal(status, str(error))
+    if isinstance(error, Busy):
+        return unavailable(str(error))
     if isinstance(error, StoreUnavailable):
         log.warning("the database cannot be reached", path=request.path, error=str(error))
-        return unavailable("the database cannot be reached now; nothing was changed, ask again")
+        return unavailable("the database cannot be reached now; ask again")
     if isinstance(error, web.HTTPException):
         return _from_aiohttp(error, request)
     if isinstance(error, web.RequestPayloadError):

@@ -1,0 +1,181 @@
+"""Publishing events, and seeing what came of them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import pytest
+
+from tests.api.conftest import Api, Caller
+
+CLOUD_EVENT = {
+    "specversion": "1.0",
+    "id": "7",
+    "source": "/batch",
+    "type": "org.example.job.FINISHED",
+    "subject": "job-1",
+    "owner": "alice",
+}
+
+
+async def test_an_event_is_accepted_once_and_found_under_its_id(alice: Caller) -> None:
+    document = {"event": "FINISHED", "job_id": "job-1", "owner": "alice", "id": "a", "source": "/s"}
+    accepted = await alice.post("/v1/events", document, 202)
+    again = await alice.post("/v1/events", [document, document | {"id": "b"}], 202)
+    assert (accepted["accepted"], accepted["duplicates"]) == (1, 0)
+    assert (again["accepted"], again["duplicates"]) == (1, 1)
+    assert again["ids"][0] == accepted["ids"][0]
+    event = await alice.get(f"/v1/events/{accepted['ids'][0]}")
+    assert (event["source"], event["source_id"], event["event"], event["owner"]) == ("/s", "a", "FINISHED", "alice")
+    assert event["document"]["type"] == "job.FINISHED"
+    assert event["accepted_at"].endswith("Z")
+
+
+@pytest.mark.parametrize(
+    ("media_type", "body"),
+    [
+        ("application/cloudevents+json", CLOUD_EVENT),
+        ("application/cloudevents-batch+json", [CLOUD_EVENT]),
+        ("application/json; charset=utf-8", {"event": "FINISHED", "job_id": "job-1"}),
+    ],
+)
+async def test_events_come_in_each_form(alice: Caller, media_type: str, body: object) -> None:
+    reply = await alice.ask("POST", "/v1/events", msgspec.json.encode(body), Content_Type=media_type)
+    assert (reply.status, reply.json["accepted"]) == (202, 1)
+
+
+async def test_a_binary_cloudevent_stands_in_the_headers(alice: Caller) -> None:
+    attributes = {f"ce_{name}": value for name, value in CLOUD_EVENT.items()}
+    reply = await alice.ask("POST", "/v1/events", b"<done/>", Content_Type="application/xml", **attributes)
+    assert reply.status == 202
+    event = await alice.get(f"/v1/events/{reply.json['ids'][0]}")
+    assert event["document"]["data"] == "<done/>"
+
+
+async def test_when_one_event_is_refused_none_is_stored(alice: Caller) -> None:
+    good = {"event": "FINISHED", "job_id": "job-1", "owner": "alice"}
+    reply = await alice.ask("POST", "/v1/events", [good, {"event": "FINISHED"}])
+    assert reply.status == 400
+    assert list(reply.faults) == ["[1].job_id"]
+    assert (await alice.get("/v1/events"))["items"] == []
+
+
+async def test_an_event_of_another_tenant_is_refused(alice: Caller) -> None:
+    reply = await alice.ask("POST", "/v1/events", {"event": "FINISHED", "job_id": "j", "tenant": "other"})
+    assert (reply.status, list(reply.faults)) == (400, ["tenant"])
+
+
+async def test_a_media_type_that_no_event_has_is_told(alice: Caller) -> None:
+    reply = await alice.ask("POST", "/v1/events", b"event=FINISHED", Content_Type="application/x-www-form-urlencoded")
+    assert reply.status == 415
+    assert "application/cloudevents+json" in reply.json["detail"]
+
+
+async def test_an_event_says_which_subscriptions_wanted_it_and_why(alice: Caller) -> None:
+    of_job = await alice.subscribe(name="the job", job_id="job-1", events=["@terminal"])
+    of_owner = await alice.subscribe(name="all of mine", filters=[{"exact": {"event": "FINISHED"}}])
+    await alice.subscribe(name="not this", events=["RUNNING"])
+    event = await alice.get(f"/v1/events/{await alice.publish()}")
+    found = {delivery["subscription_id"]: delivery for delivery in event["deliveries"]}
+    assert found.keys() == {of_job["id"], of_owner["id"]}
+    assert found[of_job["id"]]["why"] == ["job is job-1", "event FINISHED is in @terminal"]
+    assert found[of_owner["id"]]["why"] == ["owner is alice", "event FINISHED is in *", "all filters pass"]
+    assert found[of_job["id"]]["subscription_name"] == "the job"
+    assert found[of_job["id"]]["state"] == "pending"
+    assert event["outcome"].startswith("2 deliveries")
+
+
+async def test_an_event_that_nobody_wanted_says_so(alice: Caller) -> None:
+    event = await alice.get(f"/v1/events/{await alice.publish()}")
+    assert event["deliveries"] == []
+    assert event["outcome"].startswith("no subscription of alice wanted it")
+    assert "job-1" in event["outcome"]
+
+
+async def test_the_reasons_say_when_a_subscription_was_changed_or_removed(alice: Caller) -> None:
+    changed, removed = await alice.subscribe(), await alice.subscribe()
+    event_id = await alice.publish()
+    await alice.patch(f"/v1/subscriptions/{changed['id']}", {"events": ["RUNNING"]})
+    await alice.ask("DELETE", f"/v1/subscriptions/{removed['id']}")
+    event = await alice.get(f"/v1/events/{event_id}")
+    why = {delivery["subscription_id"]: delivery["why"] for delivery in event["deliveries"]}
+    assert why[changed["id"]] == ["it was changed since, and does not want this event any more"]
+    assert why[removed["id"]] == ["it was removed since"]
+
+
+async def test_events_are_listed_by_job_name_and_time(alice: Caller) -> None:
+    first = await alice.publish("RUNNING")
+    second = await alice.publish("FINISHED")
+    other = await alice.publish("FINISHED", job_id="job-2")
+    await alice.subscribe()
+    third = await alice.publish("HEARTBEAT")
+    since = (await alice.get(f"/v1/events/{other}"))["accepted_at"]
+
+    async def listed(query: str) -> list[Any]:
+        return [event["id"] for event in (await alice.get(f"/v1/events?{query}"))["items"]]
+
+    assert await listed("") == [third, other, second, first]
+    assert await listed("job_id=job-1") == [third, second, first]
+    assert await listed("event=FINISHED") == [other, second]
+    assert first not in await listed(f"since={since}")
+    counts = {event["id"]: event["deliveries"] for event in (await alice.get("/v1/events"))["items"]}
+    assert (counts[first], counts[third]) == (0, 1)
+
+
+async def test_events_of_somebody_else_are_not_there(alice: Caller, bob: Caller, admin: Caller) -> None:
+    event_id = await alice.publish()
+    assert (await bob.ask("GET", f"/v1/events/{event_id}")).status == 404
+    assert (await bob.ask("POST", f"/v1/events/{event_id}/replay")).status == 404
+    assert (await bob.get("/v1/events"))["items"] == []
+    assert [event["id"] for event in (await admin.get("/v1/events"))["items"]] == [event_id]
+
+
+async def test_a_grant_shows_a_job_and_a_revoke_hides_it(alice: Caller, bob: Caller) -> None:
+    event_id = await alice.publish()
+    await alice.publish("PERMISSION_GRANT", data={"username": "bob"}, time="2026-05-04T12:00:00Z")
+    assert (await bob.get(f"/v1/events/{event_id}"))["id"] == event_id
+    await alice.publish("PERMISSION_REVOKE", data={"username": "bob"}, time="2026-05-04T12:00:01Z")
+    assert (await bob.ask("GET", f"/v1/events/{event_id}")).status == 404
+
+
+async def test_others_deliveries_of_an_event_are_not_shown(api: Api, alice: Caller, admin: Caller) -> None:
+    await admin.subscribe(name="every job")
+    mine = await alice.subscribe()
+    event_id = await alice.publish()
+    shown = (await alice.get(f"/v1/events/{event_id}"))["deliveries"]
+    assert [delivery["subscription_id"] for delivery in shown] == [mine["id"]]
+    assert len((await admin.get(f"/v1/events/{event_id}"))["deliveries"]) == 2
+
+
+async def test_a_replay_goes_to_whom_it_matches_now(alice: Caller, admin: Caller) -> None:
+    event_id = await alice.publish()
+    await admin.subscribe()
+    later = await alice.subscribe()
+    answer = await alice.post(f"/v1/events/{event_id}/replay", status=202)
+    [delivery_id] = answer["deliveries"]
+    delivery = await alice.get(f"/v1/deliveries/{delivery_id}")
+    assert (delivery["subscription_id"], delivery["event_id"]) == (later["id"], event_id)
+    assert len((await admin.post(f"/v1/events/{event_id}/replay", {}, 202))["deliveries"]) == 2
+
+
+async def test_a_replay_can_name_one_subscription(alice: Caller) -> None:
+    first, second = await alice.subscribe(), await alice.subscribe()
+    event_id = await alice.publish()
+    answer = await alice.post(f"/v1/events/{event_id}/replay", {"subscription_id": second["id"]}, 202)
+    [delivery_id] = answer["deliveries"]
+    assert (await alice.get(f"/v1/deliveries/{delivery_id}"))["subscription_id"] == second["id"] != first["id"]
+
+
+async def test_a_replay_to_a_subscription_that_does_not_want_the_event_says_why(alice: Caller) -> None:
+    unwilling = await alice.subscribe(events=["RUNNING"])
+    event_id = await alice.publish()
+    reply = await alice.ask("POST", f"/v1/events/{event_id}/replay", {"subscription_id": unwilling["id"]})
+    assert reply.status == 409
+    assert "RUNNING" in reply.json["detail"]
+
+
+async def test_all_events_are_listed_page_by_page_without_gap_or_repeat(alice: Caller) -> None:
+    events = [{"event": "HEARTBEAT", "job_id": f"job-{n}", "owner": "alice"} for n in range(25)]
+    ids = (await alice.post("/v1/events", events, 202))["ids"]
+    assert [event["id"] for event in await alice.all("/v1/events", 4)] == ids[::-1]
