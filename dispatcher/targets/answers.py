@@ -135,7 +135,7 @@ def _retry_after(reply: Reply) -> float | None:
     """Seconds to wait, from a number of seconds or a date (RFC 9110, section 10.2.3)."""
     value = reply.headers.get("Retry-After", "").strip()
     if value.isascii() and value.isdigit():
-        return min(float(value[:20]), MAX_RETRY_AFTER)
+        return min(float(value), MAX_RETRY_AFTER)
     try:
         moment = parsedate_to_datetime(value)
     except (ValueError, OverflowError):

@@ -77,6 +77,7 @@ class HttpClient:
         # aiohttp would round times above the threshold up to whole seconds.
         self._timeout = ClientTimeout(total=timeout, connect=timeout * 2 / 3, ceil_threshold=timeout + 1)
         self._session: ClientSession | None = None
+        self._resolver: GuardedResolver | None = None
 
     async def exchange(self, method: str, url: URL, headers: Mapping[str, str], body: bytes | None) -> Reply:
         """Make one request and read the answer. Raises NoReply when there is none."""
@@ -97,13 +98,17 @@ class HttpClient:
         if self._session is not None:
             await self._session.close()
             self._session = None
+        if self._resolver is not None:
+            await self._resolver.close()
+            self._resolver = None
 
     def _open(self) -> ClientSession:
         # Here and not at the start, because a session belongs to the running loop.
         context = ssl.create_default_context()
         context.set_alpn_protocols(("http/1.1",))
+        self._resolver = GuardedResolver(self.guard)
         connector = TCPConnector(
-            resolver=GuardedResolver(self.guard),
+            resolver=self._resolver,
             socket_factory=self.guard.open_socket,
             ssl=context,
             limit=0,

@@ -147,6 +147,8 @@ def test_a_success_that_cannot_be_is_refused(document: object) -> None:
 
 # Retry-After
 
+FAR = "Fri, 31 Dec 99999999999999999999 23:59:59 GMT"
+
 
 @pytest.mark.parametrize("status", [429, 503])
 @pytest.mark.parametrize(
@@ -171,7 +173,7 @@ def test_retry_after_may_be_a_date() -> None:
     assert judged(503, Retry_After=at).retry_after == pytest.approx(600, abs=5)
 
 
-@pytest.mark.parametrize("value", ["", "soon", "-1", "1.5", "٣", "Wed, 99 Oct 2015 07:28:00 GMT"])
+@pytest.mark.parametrize("value", ["", "soon", "-1", "1.5", "٣", "Wed, 99 Oct 2015 07:28:00 GMT", FAR])
 def test_a_retry_after_that_means_nothing_is_ignored(value: str) -> None:
     assert judged(429, Retry_After=value).retry_after is None
 
@@ -212,6 +214,6 @@ def test_a_secret_that_a_receiver_repeats_is_not_kept() -> None:
     body = b"you sent Bearer hunter22, " + b"x" * (MAX_KEPT - 30) + b"hunter22"
     answer = judged(302, body, secrets=("hunter22",), Location="/?token=hunter22")
 
-    assert "hunter" not in repr(answer)
+    assert "hunt" not in repr(answer)
     assert answer.body is not None
     assert answer.body.startswith("you sent Bearer ***, x")

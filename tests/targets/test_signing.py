@@ -99,6 +99,7 @@ def test_a_request_that_is_not_as_it_was_signed_is_refused(
         "",
         "whsec_",
         "whsec_c2hvcnQ=",
+        "whskey" + base64.b64encode(bytes(32)).decode(),
         "MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
         "whsec_not/base64!" + "A" * 40,
         "whsec_" + base64.b64encode(bytes(65)).decode(),
