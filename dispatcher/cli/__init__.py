@@ -6,11 +6,13 @@ imported by the functions that need it, so that `--help` is quick.
 
 from __future__ import annotations
 
+import logging
 import sys
 
 import typer
 
 from dispatcher.cli import deliveries, events, jobs, keys, signature, subscriptions
+from dispatcher.cli.doctor import doctor
 from dispatcher.cli.listen import listen
 from dispatcher.cli.output import say
 from dispatcher.cli.publish import publish
@@ -24,7 +26,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Dispatcher takes job status events and delivers them to the subscriptions that want them.",
 )
-for command in (serve, migrate, publish, listen, sink):
+for command in (serve, migrate, publish, listen, sink, doctor):
     app.command()(command)
 for group, name in (
     (subscriptions.app, "subscriptions"),
@@ -39,6 +41,8 @@ for group, name in (
 
 def main() -> None:
     """Run the command that the process was started with."""
+    # What libraries log is told in our own words; `serve` sets up its own log.
+    logging.getLogger().addHandler(logging.NullHandler())
     try:
         app(prog_name="dispatcher")
     except SettingsError as error:

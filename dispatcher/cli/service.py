@@ -38,5 +38,5 @@ def migrate() -> None:
     from dispatcher.store.connect import migrate as run
 
     url = load().database.url
-    run(url.reveal())
-    say(f"{url} is up to date.")
+    applied = run(url.reveal())
+    say(f"{url}: " + (f"applied {', '.join(applied)}." if applied else "was up to date."))

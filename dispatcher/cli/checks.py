@@ -1,0 +1,223 @@
+"""What `dispatcher doctor` looks at. No check changes anything, and none shows a secret."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import stat
+from collections.abc import Mapping
+from contextlib import closing
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+from urllib.parse import quote, unquote
+
+from dispatcher.config import DEFAULT_PATH, Settings, key_file, load, secret_keys, sqlite_file
+from dispatcher.domain.errors import SettingsError
+
+if TYPE_CHECKING:
+    from aio_pika.abc import AbstractConnection
+
+TIMEOUT = 10.0
+"""Seconds that a server has to answer."""
+
+
+class State(StrEnum):
+    """How a check ended."""
+
+    OK = "ok"
+    WARN = "warn"
+    FAIL = "fail"
+
+
+class Finding(NamedTuple):
+    """What one check found, and what to do about it."""
+
+    what: str
+    state: State
+    found: str
+    advice: str = ""
+
+
+def settings_file(environ: Mapping[str, str]) -> Finding:
+    """Whether the file with the settings is there, and whether others can read secrets in it."""
+    path = Path(environ.get("DISPATCHER_CONFIG") or DEFAULT_PATH)
+    if not path.exists():
+        return Finding("settings", State.OK, "defaults and the environment")
+    if _readable_by_others(path) and _holds_secrets(load({}, path)):
+        return Finding(
+            "settings", State.WARN, f"{path} holds secrets that others can read", f"chmod 600 {path}"
+        )
+    return Finding("settings", State.OK, str(path))
+
+
+def _holds_secrets(settings: Settings) -> bool:
+    urls = (settings.database.url, settings.amqp.url, settings.smtp.url)
+    passwords = (url.parts.password for url in urls if url is not None)
+    return bool(settings.auth.admin_key or settings.secrets.key or any(passwords))
+
+
+def _readable_by_others(path: Path) -> bool:
+    return bool(path.stat().st_mode & (stat.S_IRGRP | stat.S_IROTH))
+
+
+def admin_key(settings: Settings) -> Finding:
+    """Whether there is an admin key."""
+    if settings.auth.admin_key is None:
+        advice = "set DISPATCHER_AUTH_ADMIN_KEY, or keep the key that the first start shows"
+        return Finding("admin key", State.WARN, "none in the settings", advice)
+    return Finding("admin key", State.OK, "set")
+
+
+def secrets_key(settings: Settings) -> Finding:
+    """Whether secrets in the database can be sealed and opened."""
+    if count := len(settings.secrets.key):
+        return Finding("secrets key", State.OK, "set" if count == 1 else f"set: the first of {count} seals")
+    database = sqlite_file(settings.database.url)
+    path = None if database is None else key_file(database)
+    if path is not None and not path.exists():
+        return Finding("secrets key", State.OK, f"none yet: the first start makes {path}")
+    try:
+        secret_keys(settings)
+    except SettingsError as error:
+        return Finding("secrets key", State.FAIL, str(error), "set DISPATCHER_SECRETS_KEY")
+    if path is not None and _readable_by_others(path):
+        return Finding("secrets key", State.WARN, f"others can read {path}", f"chmod 600 {path}")
+    return Finding("secrets key", State.OK, f"in {path}: keep it apart from the database's backup")
+
+
+async def database(settings: Settings) -> Finding:
+    """Whether the database answers, and which version its schema has."""
+    import asyncpg
+
+    url = settings.database.url
+    file = sqlite_file(url)
+    try:
+        revision = await _postgres_revision(url.reveal()) if file is None else _sqlite_revision(file)
+    except (OSError, TimeoutError, sqlite3.Error, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        advice = "start it, or correct DISPATCHER_DATABASE_URL"
+        return Finding("database", State.FAIL, f"{url}: {_reason(error)}", advice)
+    return _schema(str(url), revision)
+
+
+def _schema(url: str, revision: str | None) -> Finding:
+    newest = _newest_revision()
+    if revision is None:
+        return Finding("database", State.OK, f"{url}: empty, the first start makes the schema {newest}")
+    if revision != newest:
+        found = f"{url}: schema {revision}, this program wants {newest}"
+        return Finding("database", State.WARN, found, "dispatcher migrate, or a newer program")
+    return Finding("database", State.OK, f"{url}: schema {revision}")
+
+
+def _newest_revision() -> str | None:
+    from alembic.config import Config
+    from alembic.script import ScriptDirectory
+
+    config = Config()
+    config.set_main_option("script_location", "dispatcher.store:migrations")
+    return ScriptDirectory.from_config(config).get_current_head()
+
+
+def _sqlite_revision(file: Path) -> str | None:
+    """None when there is no schema yet. Raises OSError and sqlite3.Error."""
+    if not file.exists():
+        directory = next(parent for parent in file.absolute().parents if parent.exists())
+        if not os.access(directory, os.W_OK):
+            raise PermissionError(f"this user may not write in {directory}")
+        return None
+    # Read-only, because the service has the file.
+    with closing(
+        sqlite3.connect(f"file:{quote(str(file))}?mode=ro", uri=True, timeout=TIMEOUT)
+    ) as connection:
+        if not connection.execute("select 1 from sqlite_master where name = 'alembic_version'").fetchone():
+            return None
+        row = connection.execute("select version_num from alembic_version").fetchone()
+        return None if row is None else str(row[0])
+
+
+async def _postgres_revision(url: str) -> str | None:
+    import asyncpg
+
+    connection = await asyncpg.connect(url, timeout=TIMEOUT)
+    try:
+        if await connection.fetchval("select to_regclass('alembic_version')::text") is None:
+            return None
+        revision: str | None = await connection.fetchval("select version_num from alembic_version")
+        return revision
+    finally:
+        await connection.close()
+
+
+async def broker(settings: Settings) -> Finding:
+    """Whether the broker answers, and what stands in the queue and in the dead-letter queue."""
+    import aio_pika
+    from aio_pika.exceptions import CONNECTION_EXCEPTIONS
+
+    url, queue = settings.amqp.url, settings.amqp.queue
+    if url is None:
+        return Finding("broker", State.OK, "none: events come by HTTP")
+    try:
+        async with await aio_pika.connect(url.reveal(), timeout=TIMEOUT) as connection:
+            intake, dead = await _depth(connection, queue), await _depth(connection, f"{queue}.dead")
+    except (*CONNECTION_EXCEPTIONS, TimeoutError) as error:
+        return Finding(
+            "broker", State.FAIL, f"{url}: {_reason(error)}", "start it, or correct DISPATCHER_AMQP_URL"
+        )
+    if intake is None:
+        return Finding("broker", State.OK, f"{url}: no queue {queue} yet, the first start makes it")
+    found = f"{url}: {intake} messages in {queue}, {dead or 0} in {queue}.dead"
+    if dead:
+        return Finding(
+            "broker", State.WARN, found, "look why: the reason is in their header x-dispatcher-reason"
+        )
+    return Finding("broker", State.OK, found)
+
+
+async def _depth(connection: AbstractConnection, queue: str) -> int | None:
+    """How many messages a queue has, None when there is no such queue."""
+    from aio_pika.exceptions import ChannelNotFoundEntity
+
+    channel = await connection.channel()
+    try:
+        declared = await channel.declare_queue(queue, passive=True)
+    except ChannelNotFoundEntity:
+        return None
+    await channel.close()
+    return declared.declaration_result.message_count
+
+
+async def mail_relay(settings: Settings) -> Finding:
+    """Whether the relay answers, offers what the URL wants, and takes the user."""
+    import aiosmtplib
+
+    url = settings.smtp.url
+    if url is None:
+        return Finding("mail relay", State.OK, "none: no e-mail is sent")
+    parts = url.parts
+    relay = aiosmtplib.SMTP(
+        hostname=parts.hostname,
+        port=parts.port,
+        username=None if parts.username is None else unquote(parts.username),
+        password=None if parts.password is None else unquote(parts.password),
+        use_tls=parts.scheme == "smtps",
+        start_tls=parts.scheme == "smtp+starttls",
+        timeout=TIMEOUT,
+    )
+    try:
+        await relay.connect()
+        await relay.quit()
+    except (aiosmtplib.SMTPException, OSError) as error:
+        return Finding(
+            "mail relay", State.FAIL, f"{url}: {_reason(error)}", "start it, or correct DISPATCHER_SMTP_URL"
+        )
+    if settings.smtp.sender == Settings().smtp.sender:
+        found = f"{url} answers, but the sender is {settings.smtp.sender}"
+        return Finding(
+            "mail relay", State.WARN, found, "set DISPATCHER_SMTP_SENDER to an address of your own"
+        )
+    return Finding("mail relay", State.OK, f"{url} answers")
+
+
+def _reason(error: BaseException) -> str:
+    return str(error).partition("\n")[0] or type(error).__name__

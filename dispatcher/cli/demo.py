@@ -1,0 +1,23 @@
+"""`dispatcher demo`: see the service at work."""
+
+from __future__ import annotations
+
+import typer
+
+
+def demo() -> None:
+    """See the service at work on real job events, with receivers of its own.
+
+    It needs nothing and leaves nothing behind. On a terminal the service goes on afterwards, until Ctrl-C.
+
+    \b
+    Example:
+      dispatcher demo
+    """
+    try:
+        from dispatcher.demo.run import run
+
+        code = run()
+    except KeyboardInterrupt:  # before the demo takes care of it
+        code = 0
+    raise typer.Exit(code)

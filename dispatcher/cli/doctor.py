@@ -1,0 +1,63 @@
+"""`dispatcher doctor`: is everything there that the service needs, and what to do when not."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+
+import typer
+from rich import box
+from rich.table import Table
+from rich.text import Text
+
+from dispatcher.cli import checks
+from dispatcher.cli.checks import Finding, State
+from dispatcher.cli.output import console, plain
+from dispatcher.config import load
+from dispatcher.domain.errors import SettingsError
+
+_STYLES = {State.OK: "green", State.WARN: "yellow", State.FAIL: "bold red"}
+
+
+def doctor() -> None:
+    """Check the settings, the keys, the database, the broker and the mail relay; 1 when something fails.
+
+    It reads and connects with the settings of this machine, and changes nothing.
+
+    \b
+    Example:
+      DISPATCHER_AMQP_URL=amqp://guest:guest@localhost/ dispatcher doctor
+    """
+    findings = asyncio.run(_look())
+    _print(findings)
+    if any(finding.state is State.FAIL for finding in findings):
+        raise typer.Exit(1)
+
+
+async def _look() -> list[Finding]:
+    try:
+        settings = load()
+    except SettingsError as error:
+        return [Finding("settings", State.FAIL, str(error), "correct it; nothing else was checked")]
+    return [
+        checks.settings_file(os.environ),
+        checks.admin_key(settings),
+        checks.secrets_key(settings),
+        *await asyncio.gather(
+            checks.database(settings), checks.broker(settings), checks.mail_relay(settings)
+        ),
+    ]
+
+
+def _print(findings: list[Finding]) -> None:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    for heading in ("check", "", "found", "what to do"):
+        table.add_column(heading, overflow="fold")
+    for finding in findings:
+        table.add_row(
+            finding.what,
+            Text(finding.state.value, style=_STYLES[finding.state]),
+            Text(plain(finding.found)),
+            Text(plain(finding.advice)),
+        )
+    console().print(table)

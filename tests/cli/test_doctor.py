@@ -1,0 +1,202 @@
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import aio_pika
+import pytest
+from aiosmtpd.controller import Controller
+from aiosmtpd.smtp import AuthResult
+
+from tests.cli.conftest import Result, Run
+from tests.servers import free_port
+
+KEY = "0123456789abcdef0123456789abcdef"
+
+
+def row(result: Result, what: str) -> str:
+    """The line of one check."""
+    (found,) = [line for line in result.out.splitlines() if line.startswith(what)]
+    return " ".join(found.removeprefix(what).split())
+
+
+async def doctor(run: Run, **settings: str) -> Result:
+    return await asyncio.to_thread(run, "doctor", **{f"DISPATCHER_{k}": v for k, v in settings.items()})
+
+
+async def test_a_new_place_is_well_and_stays_empty(run: Run, tmp_path: Path) -> None:
+    result = await doctor(run, AUTH_ADMIN_KEY=KEY)
+    assert result.code == 0
+    assert row(result, "settings") == "ok defaults and the environment"
+    assert row(result, "admin key") == "ok set"
+    assert row(result, "secrets key").startswith("ok none yet")
+    assert row(result, "database").startswith("ok sqlite:///var/dispatcher.db: empty")
+    assert row(result, "broker").startswith("ok none")
+    assert row(result, "mail relay").startswith("ok none")
+    assert list(tmp_path.iterdir()) == []
+
+
+async def test_a_wrong_setting_is_the_one_thing_that_is_told(run: Run) -> None:
+    result = await doctor(run, HTTP_PORT="many")
+    assert result.code == 1
+    assert "fail http.port (environment DISPATCHER_HTTP_PORT): expected" in row(result, "settings")
+    assert "database" not in result.out
+
+
+async def test_a_missing_admin_key_is_a_warning(run: Run) -> None:
+    result = await doctor(run)
+    assert result.code == 0
+    assert row(result, "admin key").startswith("warn none in the settings set DISPATCHER_AUTH_ADMIN_KEY")
+
+
+async def test_secrets_that_others_can_read_are_a_warning(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "config").mkdir()
+    file = tmp_path / "config" / "dispatcher.toml"
+    file.write_text(f'[auth]\nadmin_key = "{KEY}"\n')
+    file.chmod(0o644)
+    result = await doctor(run)
+    assert "warn config/dispatcher.toml holds secrets that others can read chmod 600" in row(
+        result, "settings"
+    )
+    assert KEY not in result.out
+    file.chmod(0o600)
+    assert row(await doctor(run), "settings") == "ok config/dispatcher.toml"
+
+
+async def test_a_file_without_secrets_may_be_read_by_all(run: Run, tmp_path: Path) -> None:
+    file = tmp_path / "dispatcher.toml"
+    file.write_text("[http]\nport = 8081\n")
+    file.chmod(0o644)
+    assert row(await doctor(run, CONFIG=str(file)), "settings") == f"ok {file}"
+
+
+async def test_a_kept_key_that_others_can_read_is_a_warning(run: Run, tmp_path: Path) -> None:
+    key = tmp_path / "x.db.key"
+    key.write_text(KEY)
+    key.chmod(0o644)
+    url = f"sqlite:///{tmp_path}/x.db"
+    assert row(await doctor(run, DATABASE_URL=url), "secrets key").startswith("warn others can read")
+    key.chmod(0o600)
+    assert row(await doctor(run, DATABASE_URL=url), "secrets key").startswith(f"ok in {key}")
+
+
+async def test_the_schema_of_an_sqlite_database_is_compared(run: Run, tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/x.db"
+    await asyncio.to_thread(run, "migrate", DISPATCHER_DATABASE_URL=url)
+    assert row(await doctor(run, DATABASE_URL=url), "database").startswith(f"ok {url}: schema ")
+    with sqlite3.connect(tmp_path / "x.db") as connection:
+        connection.execute("update alembic_version set version_num = 'older'")
+    connection.close()
+    found = row(await doctor(run, DATABASE_URL=url), "database")
+    assert found.startswith(f"warn {url}: schema older, this program wants ")
+    assert "dispatcher migrate" in found
+
+
+async def test_a_file_that_is_no_database_fails(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "x.db").write_text("this is no database, although it is as long as one might be" * 20)
+    result = await doctor(run, DATABASE_URL=f"sqlite:///{tmp_path}/x.db")
+    assert result.code == 1
+    assert "file is not a database" in row(result, "database")
+
+
+async def test_postgresql_is_asked_for_its_schema(run: Run, database_url: str) -> None:
+    result = await doctor(run, DATABASE_URL=database_url, SECRETS_KEY=KEY)
+    assert result.code == 0
+    assert "empty, the first start makes the schema" in row(result, "database")
+    migrated = await asyncio.to_thread(run, "migrate", DISPATCHER_DATABASE_URL=database_url)
+    assert "applied 0001" in migrated.err
+    assert ": schema " in row(await doctor(run, DATABASE_URL=database_url, SECRETS_KEY=KEY), "database")
+    again = await asyncio.to_thread(run, "migrate", DISPATCHER_DATABASE_URL=database_url)
+    assert "was up to date" in again.err
+
+
+async def test_a_database_that_does_not_answer_fails_without_its_password(run: Run) -> None:
+    result = await doctor(run, DATABASE_URL="postgresql://u:hunter22@127.0.0.1:1/x", SECRETS_KEY=KEY)
+    assert result.code == 1
+    assert row(result, "database").startswith("fail postgresql://u:***@127.0.0.1:1/x: ")
+    assert "hunter22" not in result.out + result.err
+
+
+async def test_postgresql_without_a_secrets_key_fails(run: Run, database_url: str) -> None:
+    result = await doctor(run, DATABASE_URL=database_url)
+    assert result.code == 1
+    assert "openssl rand -base64 48" in row(result, "secrets key")
+
+
+async def test_a_broker_without_queues_is_well(run: Run, amqp_url: str) -> None:
+    result = await doctor(run, AMQP_URL=amqp_url)
+    assert result.code == 0
+    assert "no queue dispatcher.intake yet" in row(result, "broker")
+
+
+async def test_dead_letters_are_a_warning(run: Run, amqp_url: str) -> None:
+    async with await aio_pika.connect(amqp_url) as connection:
+        channel = await connection.channel()
+        for name in ("in", "in.dead"):
+            await channel.declare_queue(name, durable=True)
+        await channel.default_exchange.publish(aio_pika.Message(b"x"), "in.dead")
+    result = await doctor(run, AMQP_URL=amqp_url, AMQP_QUEUE="in")
+    assert result.code == 0
+    assert "0 messages in in, 1 in in.dead" in row(result, "broker")
+    assert row(result, "broker").startswith("warn")
+
+
+async def test_a_broker_that_does_not_answer_fails_without_its_password(run: Run) -> None:
+    result = await doctor(run, AMQP_URL="amqp://u:hunter22@127.0.0.1:1/")
+    assert result.code == 1
+    assert row(result, "broker").startswith("fail amqp://u:***@127.0.0.1:1/: ")
+    assert "hunter22" not in result.out + result.err
+    assert result.err == ""
+
+
+class Relay:
+    """Knows one user."""
+
+    def __call__(
+        self, server: object, session: object, envelope: object, mechanism: str, data: object
+    ) -> AuthResult:
+        return AuthResult(success=getattr(data, "password", b"") == b"pass word", handled=False)
+
+
+@pytest.fixture
+async def relay() -> AsyncIterator[str]:
+    """The host and port of a mail relay that wants a user."""
+    port = free_port()
+    controller = Controller(
+        object(),
+        hostname="127.0.0.1",
+        port=port,
+        authenticator=Relay(),
+        auth_require_tls=False,
+    )
+    await asyncio.to_thread(controller.start)
+    yield f"127.0.0.1:{port}"
+    await asyncio.to_thread(controller.stop)
+
+
+async def test_a_mail_relay_is_asked_with_its_user(run: Run, relay: str) -> None:
+    url = f"smtp://me:pass%20word@{relay}"
+    result = await doctor(run, SMTP_URL=url, SMTP_SENDER="jobs@example.org")
+    assert result.code == 0
+    assert row(result, "mail relay") == f"ok smtp://me:***@{relay} answers"
+
+
+async def test_a_sender_of_nowhere_is_a_warning(run: Run, relay: str) -> None:
+    result = await doctor(run, SMTP_URL=f"smtp://me:pass%20word@{relay}")
+    assert row(result, "mail relay").startswith("warn")
+    assert "set DISPATCHER_SMTP_SENDER" in row(result, "mail relay")
+
+
+async def test_a_mail_relay_that_refuses_the_user_fails(run: Run, relay: str) -> None:
+    result = await doctor(run, SMTP_URL=f"smtp://me:hunter22@{relay}")
+    assert result.code == 1
+    assert row(result, "mail relay").startswith("fail")
+    assert "hunter22" not in result.out + result.err
+
+
+async def test_a_mail_relay_without_the_tls_that_the_url_wants_fails(run: Run, relay: str) -> None:
+    result = await doctor(run, SMTP_URL=f"smtp+starttls://{relay}")
+    assert result.code == 1
+    assert "STARTTLS" in row(result, "mail relay")
