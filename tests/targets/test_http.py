@@ -4,52 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Sequence
-from ipaddress import ip_network
-from pathlib import Path
 
 import pytest
 from aiohttp import AsyncResolver, web
 from aiohttp.abc import ResolveResult
 from yarl import URL
 
-from dispatcher.targets.http import MAX_READ, HttpClient, NoReply, Reply
-from dispatcher.targets.network import Guard, GuardedResolver
+from dispatcher import __version__
+from dispatcher.targets.http import MAX_READ, HttpClient
 from tests.receiver import Arrived, Receiver
-from tests.targets.servers import Authority, answering, hang, raw_server, reset
-
-
-async def post(client: HttpClient, url: str, body: bytes = b"{}") -> Reply:
-    return await client.exchange("POST", URL(url), {}, body)
-
-
-async def failure(client: HttpClient, url: str, method: str = "POST") -> NoReply:
-    """The failure of a request that must fail."""
-    with pytest.raises(NoReply) as caught:
-        await client.exchange(method, URL(url), {}, None if method == "GET" else b"{}")
-    return caught.value
-
-
-def found(host: str, address: str, port: int) -> ResolveResult:
-    """An address as aiohttp's resolvers give it."""
-    family = socket.AF_INET6 if ":" in address else socket.AF_INET
-    return ResolveResult(hostname=host, host=address, port=port, family=family, proto=0, flags=0)
-
-
-def resolve_to(monkeypatch: pytest.MonkeyPatch, *answers: Sequence[str], where: type = AsyncResolver) -> None:
-    """Let each look-up take the next of these answers, and the last for ever."""
-    left = list(answers)
-
-    async def resolve(_: object, host: str, port: int = 0, family: int = 0) -> list[ResolveResult]:
-        answer = left.pop(0) if len(left) > 1 else left[0]
-        return [found(host, address, port) for address in answer]
-
-    monkeypatch.setattr(where, "resolve", resolve)
-
-
-def on_port(receiver: Receiver, host: str) -> str:
-    return f"http://{host}:{URL(receiver.url).port}/"
-
+from tests.targets.requests import failure, on_port, post, resolve_to
+from tests.targets.servers import answering, hang, raw_server, reset
 
 # What goes out
 
@@ -62,7 +27,7 @@ async def test_a_request_has_our_headers_and_no_others(client: HttpClient, recei
     assert arrived.body == b"body"
     assert arrived.headers == {
         "host": receiver.url.removeprefix("http://"),
-        "user-agent": "Dispatcher/0.1.0",
+        "user-agent": f"Dispatcher/{__version__}",
         "accept": "*/*",
         "accept-encoding": "identity",
         "x-own": "é",
@@ -308,138 +273,6 @@ async def test_the_url_is_not_in_an_error(client: HttpClient, hasty: HttpClient)
         assert "hidden" not in str(await failure(client, url + "/?token=hidden"))
     async with raw_server(answering(b"SSH-2.0\r\n")) as url:
         assert "hidden" not in str(await failure(client, url + "/?token=hidden"))
-
-
-# TLS
-
-
-@pytest.fixture
-def authority(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Authority:
-    """Return an authority that clients made from now on trust; every name resolves to this host."""
-    authority = Authority(tmp_path)
-    monkeypatch.setenv("SSL_CERT_FILE", str(authority.path))
-    resolve_to(monkeypatch, ["127.0.0.1"])
-    return authority
-
-
-OK = answering(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
-
-
-async def test_a_good_certificate_is_accepted(client: HttpClient, authority: Authority) -> None:
-    async with raw_server(OK, authority.context("good.example")) as url:
-        assert (await post(client, url.replace("127.0.0.1", "good.example"))).status == 200
-
-
-async def test_an_expired_certificate_is_not_accepted(client: HttpClient, authority: Authority) -> None:
-    async with raw_server(OK, authority.context("old.example", expired=True)) as url:
-        place = url.removeprefix("https://").replace("127.0.0.1", "old.example")
-        problem = str(await failure(client, f"https://{place}"))
-
-    assert problem == f"the certificate of {place} is not accepted: certificate has expired"
-
-
-async def test_a_certificate_for_another_host_is_not_accepted(
-    client: HttpClient, authority: Authority
-) -> None:
-    async with raw_server(OK, authority.context("one.example")) as url:
-        problem = str(await failure(client, url.replace("127.0.0.1", "other.example")))
-
-    assert "is not accepted: Hostname mismatch, certificate is not valid for 'other.example'" in problem
-
-
-async def test_a_certificate_of_an_unknown_authority_is_not_accepted(
-    client: HttpClient, authority: Authority, tmp_path_factory: pytest.TempPathFactory
-) -> None:
-    stranger = Authority(tmp_path_factory.mktemp("stranger"))
-    async with raw_server(OK, stranger.context("good.example")) as url:
-        problem = str(await failure(client, url.replace("127.0.0.1", "good.example")))
-
-    assert "is not accepted: unable to get local issuer certificate" in problem
-
-
-async def test_a_server_that_speaks_no_tls_says_so(client: HttpClient, receiver: Receiver) -> None:
-    problem = str(await failure(client, receiver.url.replace("http", "https")))
-
-    assert problem.startswith("no TLS connection to 127.0.0.1:")
-
-
-# Blocked addresses
-
-
-@pytest.mark.parametrize("host", ["127.0.0.1", "[::1]", "[::ffff:127.0.0.1]", "localhost"])
-async def test_a_blocked_host_is_not_connected_to(receiver: Receiver, host: str) -> None:
-    client = HttpClient(Guard())
-    problem = await failure(client, on_port(receiver, host))
-    await client.close()
-
-    assert str(problem).startswith("blocked: ")
-    assert str(problem).endswith("network.allow does not name it")
-    assert not problem.early
-    assert receiver.arrived == []
-
-
-async def test_a_name_that_resolves_to_a_private_address_says_which(
-    client: HttpClient, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    resolve_to(monkeypatch, ["10.0.0.1"])
-
-    assert str(await failure(client, "http://inside.example/")) == (
-        "blocked: inside.example resolves to 10.0.0.1, a private address (RFC 1918); network.allow does not name it"
-    )
-
-
-async def test_a_name_with_several_private_addresses_is_blocked(
-    client: HttpClient, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    resolve_to(monkeypatch, ["10.0.0.1", "192.168.0.1", "fd00::1"])
-
-    assert str(await failure(client, "http://inside.example/")).startswith(
-        "blocked: inside.example resolves to"
-    )
-
-
-async def test_a_name_with_both_kinds_of_addresses_uses_the_allowed_one(
-    client: HttpClient, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    resolve_to(monkeypatch, ["10.0.0.1", "127.0.0.1", "fd00::1"])
-
-    assert (await post(client, on_port(receiver, "both.example"))).status == 204
-
-
-async def test_with_both_kinds_the_error_is_about_the_allowed_one(
-    client: HttpClient, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    resolve_to(monkeypatch, ["127.0.0.1", "10.0.0.1"])
-    with socket.socket() as unused:
-        unused.bind(("127.0.0.1", 0))
-        problem = await failure(client, f"http://both.example:{unused.getsockname()[1]}")
-
-    assert "Connection refused" in str(problem)
-
-
-async def test_a_name_that_changes_its_address_between_deliveries_is_blocked(
-    client: HttpClient, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    resolve_to(monkeypatch, ["127.0.0.1"], ["169.254.169.254"])
-    url = on_port(receiver, "rebind.example")
-    first = await post(client, url)
-    await client.close()  # forgets the connection and the address
-    problem = await failure(client, url)
-
-    assert first.status == 204
-    assert "blocked: rebind.example resolves to 169.254.169.254" in str(problem)
-
-
-async def test_the_socket_is_guarded_whatever_the_resolver_says(
-    receiver: Receiver, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    client = HttpClient(Guard([ip_network("127.0.0.2/32")]))
-    resolve_to(monkeypatch, ["127.0.0.1"], where=GuardedResolver)
-    problem = await failure(client, on_port(receiver, "liar.example"))
-    await client.close()
-
-    assert str(problem).startswith("blocked: liar.example resolves to 127.0.0.1, a loopback address")
-    assert receiver.arrived == []
 
 
 async def test_a_closed_client_opens_anew(client: HttpClient, receiver: Receiver) -> None:
