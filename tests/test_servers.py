@@ -89,7 +89,7 @@ async def test_a_killed_rabbitmq_keeps_its_messages(own_rabbitmq: RabbitMQ) -> N
     await publish(url, "jobs", b"still here")
     await own_rabbitmq.remembers(url, "jobs")
     own_rabbitmq.kill()
-    with pytest.raises(OSError):
+    with pytest.raises(ConnectionError):
         await aio_pika.connect(url)
     await own_rabbitmq.start_async()
     assert await receive(url, "jobs") == b"still here"
@@ -99,7 +99,7 @@ async def test_a_killed_postgresql_keeps_what_was_committed(own_postgresql: Post
     url = await own_postgresql.create_database()
     await execute(url, "CREATE TABLE kept AS SELECT 42 AS answer")
     own_postgresql.kill()
-    with pytest.raises(OSError):
+    with pytest.raises(ConnectionRefusedError):
         await asyncpg.connect(url)
     await own_postgresql.start_async()
     assert await fetch_value(url, "SELECT answer FROM kept") == 42

@@ -39,6 +39,9 @@ class Nginx(ServerProcess):
         self._configuration = self.directory / "nginx.conf"
         self._configuration.write_text(CONFIGURATION.format(directory=self.directory, port=self.port))
 
+    def prepare(self) -> None:
+        """Nothing: the configuration is there."""
+
     def command(self) -> Sequence[str | Path]:
         """Return nginx in the foreground."""
         return [self._nginx, "-p", self.directory, "-e", "stderr", "-c", self._configuration]

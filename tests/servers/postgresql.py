@@ -74,8 +74,8 @@ class PostgreSQL(ServerProcess, Databases):
     def prepare(self) -> None:
         """Create the data directory before the first start."""
         if not (self._data / "PG_VERSION").exists():
-            options = ["--username=postgres", "--auth=trust", "--encoding=UTF8", "--locale=C.UTF-8", "--no-sync"]
-            self.run([self._programs / "initdb", "-D", self._data, *options])
+            options = "--username=postgres --auth=trust --encoding=UTF8 --locale=C.UTF-8 --no-sync"
+            self.run([self._programs / "initdb", "-D", self._data, *options.split()])
 
     def answers(self) -> bool:
         """Tell whether the server takes connections: while it recovers it listens but refuses."""

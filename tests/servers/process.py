@@ -1,4 +1,4 @@
-"""A private server process: started on free ports, with its data in a directory of its own, gone when we are."""
+"""A private server process: on free ports, with its data in a directory of its own, gone when we are."""
 
 import asyncio
 import contextlib
@@ -29,8 +29,8 @@ class ServerProcess(ABC):
     """One server process. It can be stopped, killed and started again with the same ports and data.
 
     Use it as a context manager, or call `start` and `close`. Call `launch` from a thread that outlives the
-    server, best the main one: the kernel ends the server when the thread that launched it ends, so that nothing
-    is left when the test session is killed.
+    server, best the main one: the kernel ends the server when the thread that launched it ends. So nothing is
+    left when the test session is killed.
     """
 
     #: The signal that asks this server to stop in good order and at once.
@@ -47,6 +47,10 @@ class ServerProcess(ABC):
             shutil.chown(self.directory, user)
 
     @abstractmethod
+    def prepare(self) -> None:
+        """Get ready for a launch: called before each."""
+
+    @abstractmethod
     def command(self) -> Sequence[str | Path]:
         """Return the command that runs the server in the foreground."""
 
@@ -57,9 +61,6 @@ class ServerProcess(ABC):
     def environment(self) -> Mapping[str, str]:
         """Return what the server's environment has besides ours."""
         return {}
-
-    def prepare(self) -> None:
-        """Get ready to launch: called before each launch."""
 
     def start(self) -> None:
         """Start the server and wait until it answers. Raises `ServerError` with the end of its log."""
@@ -183,7 +184,7 @@ def find_program(name: str, *places: str) -> Path:
         return found[-1]
     if on_path := shutil.which(name):
         return Path(on_path)
-    raise ServerError(f"{name} is not installed, and these tests start their own: run scripts/servers.sh or install it")
+    raise ServerError(f"{name} is not installed, and it is started from here: run scripts/servers.sh")
 
 
 def free_port() -> int:

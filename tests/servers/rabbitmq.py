@@ -58,7 +58,7 @@ class RabbitMQ(ServerProcess, Broker):
         Broker.__init__(
             self, f"amqp://guest:guest@127.0.0.1:{self.port}/", f"http://127.0.0.1:{self._api_port}"
         )
-        self._epmd = _PortMapper(self.directory)
+        self._epmd = _PortMapper()
         self._distribution_port = free_port()
         self._write_configuration()
         self._scripts = self._make_home()
@@ -101,11 +101,12 @@ class RabbitMQ(ServerProcess, Broker):
     async def remembers(self, url: str, queue: str) -> None:
         """Wait until RabbitMQ would find a quorum queue of the virtual host again after `kill`.
 
-        Ra writes the name of a new queue to the disk up to three seconds later, without waiting for it. Without
-        the name the queue comes back empty and without a leader, and what was confirmed is lost.
+        It writes the name of a new queue to the disk up to three seconds later, and does not wait for that.
+        Without the name the queue comes back empty and without a leader, and what was confirmed is lost.
         """
         name = f"{urlsplit(url).path.lstrip('/')}_{queue}".encode()
-        while not any(name in names.read_bytes() for names in self.directory.glob("data/*/quorum/*/names.dets")):
+        (names,) = self.directory.glob("data/*/quorum/*/names.dets")
+        while name not in names.read_bytes():  # noqa: ASYNC110 - another process writes the file
             await asyncio.sleep(0.05)
 
     def close(self) -> None:
@@ -125,8 +126,8 @@ class RabbitMQ(ServerProcess, Broker):
     def _make_home(self) -> Path:
         """Make an installation of links that leaves out the plug-ins we do not use, and return its scripts.
 
-        Erlang looks for each module in each directory of its code path, which all plug-ins are in: without them
-        the start takes two thirds of the time.
+        Erlang looks for each module in each directory of its code path, which has all plug-ins. With a few of
+        them the start takes two thirds of the time.
         """
         real, home = self._server.parents[1], self.directory / "home"
         (home / "plugins").mkdir(parents=True)
@@ -140,11 +141,14 @@ class RabbitMQ(ServerProcess, Broker):
 
 
 class _PortMapper(ServerProcess):
-    """Erlang's port mapper. Without one of its own a node starts one that stays when the node ends."""
+    """Erlang's port mapper. A node that finds none starts one that stays when the node ends."""
 
-    def __init__(self, node_directory: Path) -> None:
+    def __init__(self) -> None:
         super().__init__("epmd")
         self._port = free_port()
+
+    def prepare(self) -> None:
+        pass
 
     def command(self) -> Sequence[str | Path]:
         return [find_program("epmd", "/usr/lib/erlang/erts-*/bin/epmd")]
