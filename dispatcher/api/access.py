@@ -1,4 +1,4 @@
-"""What a key may see: admins everything in their tenant, others what belongs to their owner or was granted to it.
+"""What a key may see: an admin's all of its tenant, another what belongs to its owner or was granted to it.
 
 What somebody else has is not found, as if it were not there.
 """

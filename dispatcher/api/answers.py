@@ -107,7 +107,7 @@ class SubscriptionWithSecret(SubscriptionView, frozen=True, kw_only=True):
 
 
 class Trial(Struct, frozen=True, kw_only=True):
-    """How one attempt with a sample event ended. `duration` is seconds; `error` is null when it was delivered."""
+    """How an attempt with a sample event ended. `duration` is seconds; `error` is null when it arrived."""
 
     delivered: bool
     request: str

@@ -27,7 +27,7 @@ NOBODY = ApiKey(id="none", name="none", owner="", tenant=DEFAULT_TENANT, scopes=
 
 
 async def authorize(authorization: str | None, scope: Scope, services: Services) -> ApiKey:
-    """The key that a request came with. Raises Refusal (401) without a good one, Forbidden when it lacks the scope."""
+    """The key of a request. Raises Refusal (401) without a good one, Forbidden when it lacks the scope."""
     key = await authenticate(authorization, services)
     if not key.may(scope):
         raise Forbidden(
@@ -54,7 +54,7 @@ async def authenticate(authorization: str | None, services: Services) -> ApiKey:
 
 
 async def ensure_admin_key(store: Store, configured: str | None) -> str | None:
-    """Make an admin key when none is configured and no key is stored; its text, which is known only this once."""
+    """Make an admin key when none is configured and none is stored. Its text, which is known only now."""
     if configured is not None or (await store.keys(None, Window(limit=1))).items:
         return None
     text = new_key_text()

@@ -56,8 +56,8 @@ async def cancel_delivery(call: Call[NoQuery, None]) -> DeliveryDetail:
 async def retry_deliveries(call: Call[NoQuery, RetryMany]) -> Counted:
     """Send many deliveries again.
 
-    Exhausted (or cancelled) ones that fit what is given, the oldest first and at most `limit` of them: repeat it until
-    the count is 0. With `dry_run` they are only counted, up to 100 000.
+    Exhausted (or cancelled) ones that fit what is given, the oldest first and at most `limit` of them: repeat
+    it until the count is 0. With `dry_run` they are only counted, up to 100 000.
     """
     state = call.body.state
     which = _filter(call.caller, call.body, state)

@@ -1,4 +1,4 @@
-"""The page `/docs` and `/openapi.json`: files of the project and one document made at the start, for everybody."""
+"""The page `/docs` and `/openapi.json`: our own files and one document, for everybody."""
 
 from __future__ import annotations
 

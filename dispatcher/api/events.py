@@ -38,9 +38,9 @@ MAX_SHOWN_DELIVERIES = 100
 async def publish_events(call: Call[NoQuery, bytes]) -> Accepted:
     """Take events in.
 
-    Plain events or CloudEvents 1.0, one or an array. They are stored with all the deliveries that they cause before
-    the answer; when one of them is refused, none is stored. An event that was there already (same tenant, source and
-    id) is a duplicate: it changes nothing, and `ids` has the one that was there.
+    Plain events or CloudEvents 1.0, one or an array. They are stored with all the deliveries that they cause
+    before the answer; when one of them is refused, none is stored. An event that was there already (same
+    tenant, source and id) is a duplicate: it changes nothing, and `ids` has the one that was there.
     """
     events = _decoded(call)
     duplicates = await call.services.intake.submit(events)
@@ -68,8 +68,8 @@ async def list_events(call: Call[EventsQuery, None]) -> EventList:
 async def get_event(call: Call[NoQuery, None]) -> EventDetail:
     """One event: its CloudEvent, the deliveries that it caused, and why.
 
-    Others than admins see their own subscriptions' deliveries only. The reasons are worked out from the subscriptions
-    as they are now.
+    Others than admins see their own subscriptions' deliveries only. The reasons are worked out from the
+    subscriptions as they are now.
     """
     event = await event_for(call.caller, call.path["id"], call.services)
     which = DeliveryFilter(tenant=event.tenant, subscriber=only_owner(call.caller), event_key=event.key)
@@ -85,8 +85,8 @@ async def get_event(call: Call[NoQuery, None]) -> EventDetail:
 async def replay_event(call: Call[NoQuery, Replay]) -> Replayed:
     """Send an event again.
 
-    New deliveries for every subscription that wants it now, or for the one that is named. Others than admins send to
-    their own subscriptions only.
+    New deliveries for every subscription that wants it now, or for the one that is named. Others than admins
+    send to their own subscriptions only.
     """
     event = await event_for(call.caller, call.path["id"], call.services)
     matches = await Matcher(call.services.store).match([event])
@@ -164,7 +164,9 @@ def _why(event: Event, subscription: Subscription | None) -> list[str]:
 def _outcome(event: Event, count: int, more: bool, caller: ApiKey) -> str:
     whose = "" if caller.admin else f" of {caller.owner}"
     if count == 0:
-        return f"no subscription{whose} wanted it: none for {_selectors(event)} has such an event name and filters"
+        return (
+            f"no subscription{whose} wanted it: none for {_selectors(event)} has such event names and filters"
+        )
     return f"{'more than ' if more else ''}{count} deliveries to subscriptions{whose}"
 
 
@@ -177,7 +179,8 @@ def _unwanted(event: Event, subscription: Subscription) -> str:
     if subscription.status in ("disabled", "completed"):
         return f"subscription {subscription.id} is {subscription.status}: resume it first"
     return (
-        f"subscription {subscription.id} does not want this event: its events are {', '.join(subscription.events)}, "
-        f"its job is {subscription.job_id or 'any'}, its owner {subscription.owner}, and it has "
-        f"{len(subscription.filters)} filters; the event is {event.event} of job {event.job_id} of {event.owner}"
+        f"subscription {subscription.id} does not want this event: its events are "
+        f"{', '.join(subscription.events)}, its job is {subscription.job_id or 'any'}, its owner "
+        f"{subscription.owner}, and it has {len(subscription.filters)} filters; the event is {event.event} "
+        f"of job {event.job_id} of {event.owner}"
     )

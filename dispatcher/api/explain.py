@@ -1,4 +1,4 @@
-"""What a request's types say of something that does not fit them: the field, what was expected, the nearest name."""
+"""What a request's types say of what does not fit them: the field, what was expected, the nearest name."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _A_TIME = "expected a time with its offset, such as 2026-05-04T12:00:00Z"
 
 
 def explain(error: msgspec.ValidationError, expected: object, document: object) -> InvalidInput:
-    """The error of decoding `document` (decoded without a type) as the type `expected`, in the sender's terms."""
+    """The error of converting `document` (JSON, decoded) to the type `expected`, in the sender's terms."""
     message = _MESSAGE.fullmatch(str(error))
     problem, path = (message["problem"], message["path"] or "") if message else (str(error), "")
     steps = [name or index for name, index in _STEP.findall(path)]
@@ -61,7 +61,7 @@ def _refused_value(value: str, found: list[inspect.Type]) -> str:
 
 
 def _walk(info: inspect.Type, document: object, steps: list[str]) -> Iterator[inspect.Type]:
-    """The types along a path, that of the whole first; where there is a choice, the one that the document takes."""
+    """The types along a path, that of the whole first; of several, the one that the document takes."""
     yield info
     for step in steps:
         info = _chosen(info, document)

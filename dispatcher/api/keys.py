@@ -52,5 +52,5 @@ async def delete_key(call: Call[NoQuery, None]) -> None:
 
 
 def _reach(caller: ApiKey) -> str | None:
-    """The tenant whose keys an admin manages; None for every tenant, because somebody must make the others' first."""
+    """The tenant whose keys an admin manages; None for all, because somebody must make the others' first."""
     return None if caller.tenant == DEFAULT_TENANT else caller.tenant

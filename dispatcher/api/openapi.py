@@ -17,8 +17,8 @@ from dispatcher.api.routing import JSON, AnyRoute, Form
 Json = dict[str, Any]
 
 _ABOUT = (
-    "Takes job status events in and delivers them to subscriptions' targets, until they arrive or it can be seen why "
-    "not. Errors are problem documents (RFC 9457). Lists go on with `cursor=<next>`."
+    "Takes job status events in and delivers them to subscriptions' targets, until they arrive or it can be seen "
+    "why not. Errors are problem documents (RFC 9457). Lists go on with `cursor=<next>`."
 )
 _REF = "#/components/schemas/{name}"
 

@@ -39,7 +39,7 @@ class Fault(Struct, frozen=True):
 
 
 class Problem(Struct, frozen=True, kw_only=True):
-    """Why a request was refused (RFC 9457). `detail` is for people; `errors` names the fields that are wrong."""
+    """Why a request was refused (RFC 9457). `detail` is for people; `errors` names what is wrong."""
 
     type: str = "about:blank"
     title: str
@@ -80,24 +80,12 @@ def unavailable(detail: str, errors: Sequence[Fault] = ()) -> Refusal:
 
 def refusal_of(error: Exception, request: web.BaseRequest) -> Refusal:
     """What an error that rose from a handler, or from aiohttp itself, means for the caller."""
-    if isinstance(error, Refusal):
-        return error
-    if isinstance(error, InvalidInput):
-        return Refusal(HTTPStatus.BAD_REQUEST, str(error), errors=[Fault(error.field, error.problem)])
-    for kind, status in _STATUSES.items():
-        if isinstance(error, kind):
-            return Refusal(status, str(error))
-    if isinstance(error, Busy):
-        return unavailable(str(error))
-    if isinstance(error, StoreUnavailable):
-        log.warning("the database cannot be reached", path=request.path, error=str(error))
-        return unavailable("the database cannot be reached now; ask again")
+    if isinstance(error, DispatcherError) and (refusal := _from_ours(error, request)):
+        return refusal
     if isinstance(error, web.HTTPException):
         return _from_aiohttp(error, request)
     if isinstance(error, web.RequestPayloadError):
-        return Refusal(
-            HTTPStatus.BAD_REQUEST, "the body broke off or is not encoded as Content-Encoding says"
-        )
+        return Refusal(HTTPStatus.BAD_REQUEST, "the body broke off")
     log.error("request failed", method=request.method, path=request.path, exc_info=error)
     return Refusal(HTTPStatus.INTERNAL_SERVER_ERROR, "an error of the server's own; its log says more")
 
@@ -121,6 +109,20 @@ _STATUSES: Mapping[type[DispatcherError], HTTPStatus] = {
     NotFound: HTTPStatus.NOT_FOUND,
     Conflict: HTTPStatus.CONFLICT,
 }
+
+
+def _from_ours(error: DispatcherError, request: web.BaseRequest) -> Refusal | None:
+    if isinstance(error, Refusal):
+        return error
+    if isinstance(error, InvalidInput):
+        return Refusal(HTTPStatus.BAD_REQUEST, str(error), errors=[Fault(error.field, error.problem)])
+    if isinstance(error, Busy):
+        return unavailable(str(error))
+    if isinstance(error, StoreUnavailable):
+        log.warning("the database cannot be reached", path=request.path, error=str(error))
+        return unavailable("the database cannot be reached now; ask again")
+    status = next((status for kind, status in _STATUSES.items() if isinstance(error, kind)), None)
+    return None if status is None else Refusal(status, str(error))
 
 
 def _from_aiohttp(error: web.HTTPException, request: web.BaseRequest) -> Refusal:

@@ -72,17 +72,17 @@ Filters = Annotated[
     tuple[dict[str, object], ...],
     Meta(
         max_length=64,
-        description="Filters of the CloudEvents Subscriptions API, all of which must pass: each an object with one of "
-        "`exact`, `prefix`, `suffix`, `all`, `any`, `not`. They see the attributes of the CloudEvent and `event`, "
-        "`job_id`, `owner`, `tenant`.",
+        description="Filters of the CloudEvents Subscriptions API, all of which must pass: each an object with one "
+        "of `exact`, `prefix`, `suffix`, `all`, `any`, `not`. They see the attributes of the CloudEvent and "
+        "`event`, `job_id`, `owner`, `tenant`.",
         examples=[[{"prefix": {"job_id": "nightly-"}}], [{"not": {"exact": {"source": "/tests"}}}]],
     ),
 ]
 Owner = Annotated[
     Text,
     Meta(
-        description="Whose jobs are meant. Without one the key's owner; for an admin `*`, which is every job. Only an "
-        "admin may name another.",
+        description="Whose jobs are meant. Without one the key's owner; for an admin `*`, which is every job. Only "
+        "an admin may name another.",
         examples=["alice"],
     ),
 ]
@@ -117,7 +117,7 @@ class NewSubscription(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
 
 class SubscriptionChange(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What is to be different; a field that is not given stays as it is, one that is given is replaced as a whole.
+    """What is to be different: a field that is given is replaced as a whole, every other stays as it is.
 
     Credentials in a target that come back as they were shown (`***`) stay as they are stored.
     """
@@ -167,7 +167,7 @@ class NewKey(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         Meta(
             min_length=1,
             max_length=3,
-            description="`publish`: send events. `subscribe`: subscriptions, and what came of them. `admin`: all.",
+            description="`publish`: send events. `subscribe`: subscriptions and what comes of them. `admin`: all.",
         ),
     ]
     tenant: Tenant | None = None

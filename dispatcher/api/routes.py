@@ -192,7 +192,7 @@ _S = TypeVar("_S", NewSubscription, SubscriptionChange)
 
 def _with_targets(base: type[_S], kinds: Mapping[str, TargetKind]) -> type[_S]:
     """The type with `target` as one of the kinds' own models, so that each is checked and has its schema."""
-    specs = [kind.spec for kind in kinds.values()]
+    specs: list[type] = [kind.spec for kind in kinds.values()]
     [target] = (field for field in fields(base) if field.name == "target")
     declared = (
         ("target", _union(specs)) if target.required else ("target", _union([*specs, UnsetType]), UNSET)

@@ -1,4 +1,4 @@
-"""The typed route table: from one `Route` come the handler that aiohttp calls and the operation in the OpenAPI document."""
+"""The typed route table: one `Route` makes both what aiohttp calls and the operation in OpenAPI."""
 
 from __future__ import annotations
 
@@ -53,8 +53,9 @@ class Call(Struct, Generic[Q, B], frozen=True):
 class Route(Struct, Generic[Q, B, A], frozen=True):
     """One operation.
 
-    The summary and description are the handler's docstring. `scope` is what the key needs, None for no key. `body` is
-    a type, or the forms that the handler decodes itself. `location` is the path of what was made, from its fields.
+    The summary and description are the handler's docstring. `scope` is what the key needs, None for no key.
+    `body` is a type, or the forms that the handler decodes itself. `location` is the path of what was made, with
+    fields of the answer in braces.
     """
 
     method: Literal["GET", "POST", "PATCH", "DELETE"]

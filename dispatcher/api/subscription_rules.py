@@ -100,7 +100,7 @@ def checked_target(target: Struct, kinds: Kinds) -> tuple[dict[str, object], str
 
 
 def changed_target(target: Struct, stored: Subscription, kinds: Kinds) -> tuple[dict[str, object], str]:
-    """The same for a target that replaces a stored one: what comes back as it was shown keeps its credentials.
+    """The same for a target that replaces a stored one: what comes back as shown keeps its credentials.
 
     They are bound to their destination: nobody who may change a subscription can have them sent elsewhere.
     """

@@ -31,8 +31,8 @@ ROTATION = timedelta(hours=24)
 async def create_subscription(call: Call[NoQuery, NewSubscription]) -> SubscriptionWithSecret:
     """Subscribe a target to events.
 
-    It works from the moment of the answer. `secret` signs its requests (Standard Webhooks); it is shown only here and
-    when it is rotated.
+    It works from the moment of the answer. `secret` signs its requests (Standard Webhooks); it is shown only
+    here and when it is rotated.
     """
     subscription = await _new(call)
     await call.services.store.add_subscription(subscription)
@@ -81,7 +81,7 @@ async def pause_subscription(call: Call[NoQuery, None]) -> SubscriptionView:
 
 
 async def resume_subscription(call: Call[NoQuery, None]) -> SubscriptionView:
-    """Let a subscription work again, also one that was disabled or is completed; held deliveries are due now."""
+    """Let a subscription work again, also a disabled or completed one; held deliveries are due now."""
     return _view(await _save(call, _resumed), call)
 
 

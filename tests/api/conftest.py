@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from io import BytesIO
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
@@ -70,7 +71,7 @@ class Caller:
         async with self._session.request(
             method,
             self._url + path,
-            data=body,
+            data=BytesIO(body) if isinstance(body, bytes) else None,
             headers=self.headers | named,
             allow_redirects=False,
             skip_auto_headers=["Content-Type"],
@@ -140,7 +141,7 @@ def _due(subscription: Subscription, now: Any) -> Any:
 
 
 class Api:
-    """A running API, and its callers: the settings' admin, alice and bob who may publish and subscribe, nobody."""
+    """A running API and who calls it: the settings' admin, nobody, and whoever gets a key."""
 
     def __init__(self, services: Services, session: ClientSession, url: str, engine: Parked) -> None:
         self.services = services
@@ -197,7 +198,7 @@ async def serving(store: Store, **changes: Any) -> AsyncIterator[Api]:
     engine = Parked(await store.register("test", 1, 3600))
     intake = Intake(Matcher(store), engine, store)
     taking = asyncio.create_task(intake.run())
-    parts = {
+    parts: dict[str, Any] = {
         "store": store,
         "intake": intake,
         "engine": engine,
@@ -208,7 +209,7 @@ async def serving(store: Store, **changes: Any) -> AsyncIterator[Api]:
     }
     services = Services(**parts | changes)
     server = TestServer(build(services))
-    await server.start_server()
+    await server.start_server(auto_decompress=False)
     session = ClientSession(cookie_jar=DummyCookieJar())
     try:
         yield Api(services, session, str(server.make_url("")).rstrip("/"), engine)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -13,6 +13,7 @@ from dispatcher.domain.errors import Conflict
 from dispatcher.domain.subscriptions import Subscription
 from dispatcher.store.contract import Store
 from tests.api.conftest import HOOK, Api, Caller, serving
+from tests.factories import make_subscription
 from tests.receiver import Arrived, Receiver
 
 SECRETIVE = {
@@ -64,7 +65,7 @@ async def test_only_an_admin_gives_a_subscription_another_owner(alice: Caller, a
     assert (await admin.patch(path, {"owner": "bob"}))["owner"] == "bob"
 
 
-async def test_a_target_that_comes_back_as_it_was_shown_keeps_its_credentials(api: Api, alice: Caller) -> None:
+async def test_a_target_that_comes_back_as_shown_keeps_its_credentials(api: Api, alice: Caller) -> None:
     made = await alice.subscribe(target=SECRETIVE)
     before = await stored(api, made["id"])
     shown = (await alice.get(f"/v1/subscriptions/{made['id']}"))["target"]
@@ -72,7 +73,8 @@ async def test_a_target_that_comes_back_as_it_was_shown_keeps_its_credentials(ap
     changed = await alice.patch(f"/v1/subscriptions/{made['id']}", {"target": shown})
     after = await stored(api, made["id"])
     assert changed["target"]["headers"] == {"X-Api-Key": "***", "X-Note": "another note"}
-    assert after.target == {**before.target, "headers": {"X-Api-Key": "in-a-header", "X-Note": "another note"}}
+    headers = {"X-Api-Key": "in-a-header", "X-Note": "another note"}
+    assert after.target == {**before.target, "headers": headers}
 
 
 async def test_a_credential_can_be_replaced(api: Api, alice: Caller) -> None:
@@ -84,7 +86,7 @@ async def test_a_credential_can_be_replaced(api: Api, alice: Caller) -> None:
     assert after.target["url"] == SECRETIVE["url"]
 
 
-async def test_stored_credentials_do_not_follow_a_target_to_another_destination(api: Api, alice: Caller) -> None:
+async def test_credentials_do_not_follow_a_target_to_another_destination(api: Api, alice: Caller) -> None:
     made = await alice.subscribe(target=SECRETIVE)
     elsewhere = made["target"] | {"url": "https://127.0.0.2/hook"}
     reply = await alice.ask("PATCH", f"/v1/subscriptions/{made['id']}", {"target": elsewhere})
@@ -99,7 +101,7 @@ async def test_what_is_shown_for_a_credential_is_none(alice: Caller) -> None:
     assert list(reply.faults) == ["target.auth.token"]
 
 
-async def test_a_paused_subscription_holds_its_deliveries_until_it_is_resumed(api: Api, alice: Caller) -> None:
+async def test_a_paused_subscription_holds_its_deliveries_until_it_is_resumed(alice: Caller) -> None:
     made = await alice.subscribe()
     path = f"/v1/subscriptions/{made['id']}"
     assert (await alice.post(f"{path}/pause"))["status"] == "paused"
@@ -113,9 +115,9 @@ async def test_a_paused_subscription_holds_its_deliveries_until_it_is_resumed(ap
 
 async def test_pausing_and_resuming_again_changes_nothing(api: Api, alice: Caller) -> None:
     path = f"/v1/subscriptions/{(await alice.subscribe())['id']}"
-    for action in ("resume", "pause", "pause", "resume"):
-        shown = await alice.post(f"{path}/{action}")
-    assert (await stored(api, shown["id"])).revision == 3
+    shown = [await alice.post(f"{path}/{action}") for action in ("resume", "pause", "pause", "resume")]
+    assert [view["status"] for view in shown] == ["active", "paused", "paused", "active"]
+    assert (await stored(api, shown[0]["id"])).revision == 3
 
 
 async def test_a_disabled_subscription_cannot_be_paused_but_resumed(api: Api, alice: Caller) -> None:
@@ -140,13 +142,19 @@ async def test_an_event_is_not_replayed_to_a_disabled_subscription(api: Api, ali
 
 
 async def test_an_expired_subscription_is_not_resumed(api: Api, alice: Caller) -> None:
-    soon = asyncio.get_running_loop().time()
-    assert soon > 0
+    past = datetime(2020, 1, 1, tzinfo=UTC)
+    expired = make_subscription(subscriber="alice", status="paused", expires_at=past)
+    await api.store.add_subscription(expired)
+    reply = await alice.ask("POST", f"/v1/subscriptions/{expired.id}/resume")
+    assert (reply.status, "expired" in reply.json["detail"]) == (409, True)
+
+
+async def test_times_are_kept_and_shown_in_utc(alice: Caller) -> None:
     made = await alice.subscribe(expires_at="2099-01-01T00:00:00+02:00")
     assert made["expires_at"] == "2098-12-31T22:00:00Z"
 
 
-async def test_a_rotation_shows_the_new_secret_once_and_keeps_the_previous_one(api: Api, alice: Caller) -> None:
+async def test_a_rotation_shows_the_new_secret_and_keeps_the_previous_one(api: Api, alice: Caller) -> None:
     made = await alice.subscribe()
     path = f"/v1/subscriptions/{made['id']}"
     rotated = await alice.post(f"{path}/rotate-secret")
@@ -215,7 +223,7 @@ class Rival:
 async def test_a_change_is_repeated_once_when_somebody_else_was_faster(
     store: Store, times: int, status: int
 ) -> None:
-    async with serving(Rival(store, times)) as api:  # type: ignore[arg-type]  # it is a Store by __getattr__
+    async with serving(Rival(store, times)) as api:
         made = await api.admin.subscribe()
         reply = await api.admin.ask("PATCH", f"/v1/subscriptions/{made['id']}", {"name": "new"})
     assert reply.status == status

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
@@ -77,8 +78,6 @@ async def test_a_job_of_somebody_else_is_not_there(alice: Caller, bob: Caller, p
 
 @pytest.mark.parametrize("job_id", ["a/b", "a b", "ünïcode", "100%", "?#"])
 async def test_a_job_id_may_hold_what_must_be_encoded_in_a_path(alice: Caller, job_id: str) -> None:
-    from urllib.parse import quote
-
     await alice.publish(job_id=job_id)
     assert (await alice.get(f"/v1/jobs/{quote(job_id, safe='')}"))["id"] == job_id
     assert (await alice.get(f"/v1/jobs/{quote(job_id, safe='')}/history"))["items"][0]["event"] == "FINISHED"

@@ -8,7 +8,7 @@ import pytest
 
 from tests.api.conftest import HOOK, Api, Caller
 
-TARGET = {"kind": "webhook", "url": HOOK}
+TARGET: dict[str, Any] = {"kind": "webhook", "url": HOOK}
 
 
 async def test_a_new_subscription_has_the_defaults_and_its_secret(alice: Caller) -> None:
@@ -27,7 +27,7 @@ async def test_a_new_subscription_has_the_defaults_and_its_secret(alice: Caller)
         "jitter": 0.2,
         "max_age": 259200,
     }
-    expected = {
+    expected: dict[str, Any] = {
         "name": "",
         "status": "active",
         "events": ["FINISHED"],
@@ -91,8 +91,12 @@ async def test_the_secret_is_shown_once(alice: Caller) -> None:
 
 
 async def test_credentials_are_never_shown(alice: Caller) -> None:
-    target = TARGET | {"url": f"{HOOK}?token=s3cret-1", "headers": {"X-Api-Key": "s3cret-2", "X-Note": "a note"}}
-    target["auth"] = {"type": "bearer", "token": "s3cret-3"}
+    target = {
+        "kind": "webhook",
+        "url": f"{HOOK}?token=s3cret-1",
+        "headers": {"X-Api-Key": "s3cret-2", "X-Note": "a note"},
+        "auth": {"type": "bearer", "token": "s3cret-3"},
+    }
     reply = await alice.ask("POST", "/v1/subscriptions", {"events": ["*"], "target": target})
     shown = await alice.ask("GET", f"/v1/subscriptions/{reply.json['id']}")
     assert b"s3cret" not in reply.body + shown.body
