@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import quote, unquote
 
-from dispatcher.config import DEFAULT_PATH, Settings, key_file, load, secret_keys, sqlite_file
+from dispatcher.config import DEFAULT_PATH, Amqp, Settings, key_file, load, secret_keys, sqlite_file
 from dispatcher.domain.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -150,23 +150,33 @@ async def _postgres_revision(url: str) -> str | None:
 
 
 async def broker(settings: Settings) -> Finding:
-    """Whether the broker answers, and what stands in the queue and in the dead-letter queue."""
-    import aio_pika
-    from aio_pika.exceptions import CONNECTION_EXCEPTIONS
+    """Whether the broker answers, has the queues as the service makes them, and what stands in them."""
+    from dispatcher.intake.broker import LOST, connect
 
-    url, queue = settings.amqp.url, settings.amqp.queue
+    url = settings.amqp.url
     if url is None:
         return Finding("broker", State.OK, "none: events come by HTTP")
     try:
-        async with await aio_pika.connect(url.reveal(), timeout=TIMEOUT) as connection:
-            intake, dead = await _depth(connection, queue), await _depth(connection, f"{queue}.dead")
-    except (*CONNECTION_EXCEPTIONS, TimeoutError) as error:
+        async with await connect(url.reveal(), "dispatcher doctor") as connection:
+            return await _queues(connection, settings.amqp, str(url))
+    except (*LOST, TimeoutError) as error:
         return Finding(
             "broker", State.FAIL, f"{url}: {_reason(error)}", "start it, or correct DISPATCHER_AMQP_URL"
         )
-    if intake is None:
-        return Finding("broker", State.OK, f"{url}: no queue {queue} yet, the first start makes it")
-    found = f"{url}: {intake} messages in {queue}, {dead or 0} in {queue}.dead"
+    except SettingsError as error:
+        return Finding("broker", State.FAIL, f"{url}: {_reason(error)}", "see the text")
+
+
+async def _queues(connection: AbstractConnection, amqp: Amqp, url: str) -> Finding:
+    from dispatcher.intake.broker import dead_letter_name, declare
+
+    dead_letters = dead_letter_name(amqp.queue)
+    waiting, dead = await _depth(connection, amqp.queue), await _depth(connection, dead_letters)
+    if waiting is None or dead is None:
+        return Finding("broker", State.OK, f"{url}: no queue {amqp.queue} yet, the first start makes it")
+    # They are there: to declare them once more changes nothing, and is refused when they were made otherwise.
+    await declare(await connection.channel(), amqp.exchange, amqp.queue)
+    found = f"{url}: {waiting} messages in {amqp.queue}, {dead} in {dead_letters}"
     if dead:
         return Finding(
             "broker", State.WARN, found, "look why: the reason is in their header x-dispatcher-reason"

@@ -30,10 +30,14 @@ class Command:
         assert found, said + (await self._process.stderr.read()).decode()
         self.url = found[1]
 
+    async def text(self) -> str:
+        """Return the next line of its output."""
+        assert self._process.stdout is not None
+        return (await asyncio.wait_for(self._process.stdout.readline(), 30)).decode()
+
     async def line(self) -> Any:
         """Return the next line of its output, as JSON."""
-        assert self._process.stdout is not None
-        return msgspec.json.decode(await asyncio.wait_for(self._process.stdout.readline(), 30))
+        return msgspec.json.decode(await self.text())
 
     async def rest(self) -> str:
         """End it with Ctrl-C, and return what is left of its output."""

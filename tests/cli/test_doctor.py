@@ -10,6 +10,7 @@ import pytest
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import AuthResult
 
+from dispatcher.intake.broker import declare
 from tests.cli.conftest import Result, Run
 from tests.servers import free_port
 
@@ -134,13 +135,31 @@ async def test_a_broker_without_queues_is_well(run: Run, amqp_url: str) -> None:
 async def test_dead_letters_are_a_warning(run: Run, amqp_url: str) -> None:
     async with await aio_pika.connect(amqp_url) as connection:
         channel = await connection.channel()
-        for name in ("in", "in.dead"):
-            await channel.declare_queue(name, durable=True)
+        await declare(channel, "dispatcher.events", "in")
+        await channel.default_exchange.publish(aio_pika.Message(b"x"), "in")
+        assert "ok" in row(await doctor(run, AMQP_URL=amqp_url, AMQP_QUEUE="in"), "broker").split()
         await channel.default_exchange.publish(aio_pika.Message(b"x"), "in.dead")
     result = await doctor(run, AMQP_URL=amqp_url, AMQP_QUEUE="in")
     assert result.code == 0
-    assert "0 messages in in, 1 in in.dead" in row(result, "broker")
+    assert "1 messages in in, 1 in in.dead" in row(result, "broker")
     assert row(result, "broker").startswith("warn")
+
+
+async def test_a_queue_that_was_made_otherwise_fails(run: Run, amqp_url: str) -> None:
+    async with await aio_pika.connect(amqp_url) as connection:
+        channel = await connection.channel()
+        for name in ("in", "in.dead"):
+            await channel.declare_queue(name, durable=True)
+    result = await doctor(run, AMQP_URL=amqp_url, AMQP_QUEUE="in")
+    assert result.code == 1
+    assert "the queue in is there already, made otherwise" in row(result, "broker")
+
+
+async def test_a_user_whom_the_broker_refuses_fails(run: Run, amqp_url: str) -> None:
+    result = await doctor(run, AMQP_URL=amqp_url.replace("guest:guest", "guest:hunter22"))
+    assert result.code == 1
+    assert "refuses the user guest" in row(result, "broker")
+    assert "hunter22" not in result.out + result.err
 
 
 async def test_a_broker_that_does_not_answer_fails_without_its_password(run: Run) -> None:
