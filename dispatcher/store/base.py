@@ -88,7 +88,7 @@ class SqlStore(ABC):
         return [one for one in await self._revisions(found) if one.status in ("active", "paused")]
 
     async def _revisions(self, found: Sequence[Revision]) -> list[Subscription]:
-        """The subscriptions, from memory where the revision is there. Those that were removed since are left out."""
+        """The subscriptions, from memory if it has the revision, without those that were removed since."""
         ready = [(key, self._subscriptions.ready(key, revision)) for key, revision in found]
         missing = [key for key, subscription in ready if subscription is None]
         loaded = [subscription for _, subscription in ready if subscription is not None]

@@ -1,4 +1,4 @@
-"""Batches on their way into the store: what is new in them, and their rows for statements that take many at once."""
+"""Batches on their way into the store: what is new in them, and their rows for statements that take many."""
 
 from __future__ import annotations
 
@@ -122,7 +122,7 @@ class Batch:
 
     @property
     def identities(self) -> list[tuple[bytes, str]]:
-        """Digest and key of the new events. They are sorted, so that two batches cannot wait for each other."""
+        """Digest and key of the new events, sorted, so that two batches cannot wait for each other."""
         return sorted((identity, event.key) for identity, event in self._new.items())
 
     @property

@@ -64,7 +64,7 @@ def leave(connection: Connection, process: int) -> int:
 
 
 def take_over(connection: Connection) -> int:
-    """End the processes whose lease has ended. One that others are ending, or that is storing a batch, is left out."""
+    """End the processes whose lease has ended, except those that others end or that are storing a batch."""
     late = (
         select(processes).where(processes.c.lease_until < clock(connection)).with_for_update(skip_locked=True)
     )
@@ -94,12 +94,12 @@ def add_subscription(connection: Connection, row: Mapping[str, object]) -> None:
 def save_subscription(
     connection: Connection, row: Mapping[str, object], subscription_id: str, revision: int
 ) -> int:
-    """Store a changed one over the revision before. How many held deliveries became due, see `release_held`."""
+    """Store a changed one over the revision before it; how many held ones became due, see `release_held`."""
     table = subscriptions.c
     before = (table.id == subscription_id, table.revision == revision - 1, table.removed_at.is_(None))
     if connection.execute(update(subscriptions).values(row).where(*before)).rowcount != 1:
         raise Conflict(
-            f"{subscription_id} was changed or removed by somebody else in the meantime; read it again and repeat"
+            f"{subscription_id} was changed or removed by somebody else meanwhile; read it again and repeat"
         )
     # After the update, which waits for those who are storing held deliveries: so these are seen here.
     return release_held(connection, subscription_id, utc_now()) if row["status"] == "active" else 0
@@ -119,7 +119,7 @@ def end_subscription(
 
 
 def remove_subscription(connection: Connection, tenant: str, subscription_id: str) -> int | None:
-    """Remove one with its secrets, and cancel what waits of it, see `end_waiting`. None when there is none."""
+    """Remove one with its secrets and cancel what waits of it, see `end_waiting`; None when there is none."""
     if not is_id("sub", subscription_id):
         return None
     table, now = subscriptions.c, utc_now()

@@ -26,7 +26,7 @@ CODES = {
     State.CANCELLED: 4,
     State.SUPERSEDED: 5,
 }
-"""How states are stored. The numbers stand in databases and in the predicates of indexes: never change one."""
+"""How states are stored. The numbers stand in databases and in predicates of indexes: never change one."""
 
 STATES = {code: state for state, code in CODES.items()}
 

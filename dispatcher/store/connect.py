@@ -20,9 +20,9 @@ def open_store(url: str, sealer: Sealer) -> Store:
 
 
 def migrate(url: str) -> list[str]:
-    """Bring the schema up to date; the revisions that were applied. Not for a thread with a running event loop.
+    """Bring the schema up to date and return the revisions that were applied.
 
-    Raises SettingsError and StoreUnavailable, as opening a store does.
+    Not for a thread with a running event loop. Raises SettingsError and StoreUnavailable, as opening does.
     """
     path = _sqlite_path(url)
     return postgres.migrate(url) if path is None else sqlite.migrate(path)
@@ -36,7 +36,7 @@ def _sqlite_path(url: str) -> Path | None:
     if name == url or not name or name.startswith(":"):
         scheme = url.partition(":")[0]
         raise SettingsError(
-            f"DISPATCHER_DATABASE_URL: expected sqlite:///path/of/a.file or postgresql://user:password@host/database, "
-            f"got one that begins with {scheme[:20]!r}"
+            "DISPATCHER_DATABASE_URL: expected sqlite:///path/of/a.file or "
+            f"postgresql://user:password@host/database, got one that begins with {scheme[:20]!r}"
         )
     return Path(name)

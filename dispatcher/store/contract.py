@@ -97,8 +97,9 @@ class Store(Protocol):
         ...
 
     async def heartbeat(self, process: int, lease: float, oldest_claim: str) -> bool:
-        """Renew the lease. `oldest_claim` is at most the lowest delivery id that it claimed on acceptance and still has.
+        """Renew the lease.
 
+        `oldest_claim` is at most the lowest delivery id that it claimed on acceptance and still has.
         False when the lease was lost: others have taken its claims over.
         """
         ...
@@ -126,10 +127,10 @@ class Store(Protocol):
     ) -> Mapping[str, str]:
         """Store events, their deliveries, their jobs and permissions in one transaction.
 
-        An event that is there already (same tenant, source and id; or twice in the batch) changes nothing, and
-        neither do its deliveries. Returns, for each of these, its key and the key of the one that was there: its own
-        when an earlier call stored it whose answer was lost. So the same call may be made again after
-        StoreUnavailable. A delivery to be claimed by a process that has lost its lease is stored as due now.
+        An event that is there already (same tenant, source and id; or twice in the batch) changes nothing,
+        and neither do its deliveries. Returns, for each of these, its key and the key of the one that was
+        there: its own when an earlier call stored it whose answer was lost. So the same call may be made
+        again after StoreUnavailable. What a process without a lease was to claim is stored as due now.
         """
         ...
 
@@ -155,7 +156,7 @@ class Store(Protocol):
         ...
 
     async def end_subscription(self, subscription_id: str, status: SubscriptionStatus, reason: str) -> None:
-        """Set `disabled` or `completed`; what waits of it becomes cancelled or superseded, with the reason."""
+        """Set `disabled` or `completed`; what waits of it is cancelled or superseded, with the reason."""
         ...
 
     async def backlog(self) -> Mapping[State, int]:
@@ -224,7 +225,10 @@ class Store(Protocol):
         ...
 
     async def retry_deliveries(self, which: DeliveryFilter, limit: int) -> int:
-        """Make exhausted and cancelled ones pending and due now, their retry policy anew; the oldest `limit`. How many."""
+        """Make the oldest `limit` exhausted and cancelled ones pending and due now, their retry policy anew.
+
+        Returns how many that were.
+        """
         ...
 
     async def retry_delivery(self, tenant: str, delivery_id: str) -> bool:

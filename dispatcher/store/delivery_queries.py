@@ -1,8 +1,8 @@
-"""What people ask of deliveries, and what they do with them: lists, counts, sending again, cancelling, holding.
+"""What people ask of deliveries and do with them: lists, counts, sending again, cancelling, holding.
 
-`listed_as` is the state of every delivery but of those on the way straight from acceptance to delivered; so its index
-holds what waits and what failed, however many were delivered. Fresh claims are found by their id instead: no process
-has one below its `oldest_claim`.
+`listed_as` is the state of every delivery but of those on the way straight from acceptance to delivered; so
+its index holds what waits and what failed, however many were delivered. Fresh claims are found by their id
+instead: no process has one below its `oldest_claim`.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ CHUNK = 10_000
 """How many deliveries one statement changes at most, so that nobody waits long for their locks."""
 
 _table = deliveries.c
-# A number in the statement and not a parameter: the database must see that the partial index holds these rows.
+# A number and not a parameter: the database must see that the partial index holds these rows.
 _WAITING = _table.listed_as == literal_column(str(PENDING))
 _FAILED = (State.EXHAUSTED, State.CANCELLED)
 
@@ -68,7 +68,7 @@ def backlog(connection: Connection) -> dict[State, int]:
         select(_table.listed_as, func.count()).where(_table.listed_as.in_(states)).group_by(_table.listed_as)
     )
     fresh = select(func.count()).select_from(deliveries).where(*_fresh_claims())
-    counts = dict.fromkeys(states, 0) | {state: number for state, number in connection.execute(listed)}
+    counts = dict.fromkeys(states, 0) | dict(connection.execute(listed).tuples())
     counts[State.DELIVERING] += connection.execute(fresh).scalar_one()
     return counts
 

@@ -1,4 +1,4 @@
-"""Merging into rows that are there: `Job.merge` and the newest permission, as the same SQL for both databases."""
+"""Merging into rows that are there: `Job.merge` and the newest permission, in SQL for both databases."""
 
 from __future__ import annotations
 
@@ -29,7 +29,8 @@ def _extreme(sign: str, *columns: str) -> str:
 
 _NEWER = f"""excluded.status is not null and (
         old.status_at is null or excluded.status_at > old.status_at
-        or excluded.status_at = old.status_at and ({_terminal("excluded.status")} or not {_terminal("old.status")}))"""
+        or excluded.status_at = old.status_at
+            and ({_terminal("excluded.status")} or not {_terminal("old.status")}))"""
 
 MERGE_JOB = f"""
 on conflict (tenant, id) do update set

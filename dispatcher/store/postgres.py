@@ -69,7 +69,7 @@ class PostgresStore(SqlStore):
         self._unsure: set[int] = set()
 
     async def open(self) -> None:
-        # In a thread, because Alembic keeps its state in the module: it cannot take turns with another store's.
+        # In a thread, because Alembic keeps its state in modules: it cannot take turns with another store's.
         await asyncio.to_thread(migrate, self._url)
         with unavailable():
             self._pool = await asyncpg.create_pool(
@@ -223,9 +223,10 @@ class PostgresStore(SqlStore):
 
 
 def migrate(url: str) -> list[str]:
-    """Bring the schema up to date; the revisions that were applied. Not for a thread with a running event loop.
+    """Bring the schema up to date and return the revisions that were applied.
 
-    Raises StoreUnavailable, and SettingsError when the server refuses the user or the database.
+    Not for a thread with a running event loop. Raises StoreUnavailable, and SettingsError when the server
+    refuses the user or the database.
     """
     return asyncio.run(_migrate(url))
 
@@ -270,7 +271,7 @@ def _options(**settings: str) -> _Options:
 
 
 async def _keep(connection: asyncpg.Connection) -> None:
-    """Give a connection back as it is: our statements leave nothing behind, and a reset costs a round trip."""
+    """Give a connection back as it is: our statements leave nothing there, and a reset is a round trip."""
 
 
 async def _among(connection: Proxy, statement: str, prefix: str, ids: Collection[str]) -> set[str]:

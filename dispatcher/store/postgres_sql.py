@@ -1,7 +1,7 @@
 """The hot statements on PostgreSQL. Each takes a batch as arrays and is a transaction by itself.
 
-They run on connections whose planner only knows nested loops over indexes: a plan that is made while a table is small
-would read the whole of it, and would be kept while it grows.
+They run on connections whose planner only knows nested loops over indexes: a plan that is made while a table
+is small would read the whole of it, and would be kept while it grows.
 """
 
 from __future__ import annotations
@@ -26,14 +26,15 @@ def _names(columns: Iterable[str], table: str = "") -> str:
     return ", ".join(f"{table}{name}" for name in columns)
 
 
-# The lock keeps others from taking the claims of this process over before those that are stored here can be seen.
+# The lock keeps others from taking this process's claims over before those that are stored here can be seen.
 _ME = "me as (select id, oldest_claim from processes where id = $1 for key share)"
 
 
 def _insert_deliveries(first: int) -> str:
-    # Without a lease, or below what its heartbeat says, a claim would be found by nobody: then it is due instead.
+    # Without a lease, or below what its heartbeat says, nobody would find the claim: then it is due instead.
     return f"""
-    insert into deliveries (id, event_key, subscription_id, tenant, subscriber, state, listed_as, claimed_by, due_at)
+    insert into deliveries
+        (id, event_key, subscription_id, tenant, subscriber, state, listed_as, claimed_by, due_at)
     select id, event_key, subscription_id, tenant, subscriber,
         case when holds then {DELIVERING} else {PENDING} end,
         case when holds then null else {PENDING} end,
@@ -59,7 +60,8 @@ identified as (
 happened as (
     insert into events ({_names(EVENT)})
     select {_names(list(EVENT)[:-2], "e.")},
-        coalesce(e.job_owner, (select j.owner from jobs j where j.tenant = e.tenant and j.id = e.job_id)), e.document
+        coalesce(e.job_owner, (select j.owner from jobs j where j.tenant = e.tenant and j.id = e.job_id)),
+        e.document
     from {_unnest("e", EVENT, _E)}
 ),
 caused as ({_insert_deliveries(_D)}),
@@ -70,7 +72,7 @@ told as (
 insert into jobs as old ({_names(JOB)}) select * from {_unnest("j", JOB, _J)}
 {MERGE_JOB}
 """
-"""Process, then identities, events, deliveries, permissions and jobs. UniqueViolationError when one is there."""
+"""Process, identities, events, deliveries, permissions, jobs. UniqueViolationError when one is there."""
 
 IDENTITIES = "select digest, event_key from identities where digest = any($1::uuid[])"
 """Which of these digests are stored, with the keys of their events."""
@@ -79,9 +81,13 @@ ADD_DELIVERIES = f"with {_ME} {_insert_deliveries(2)} on conflict (id) do nothin
 """Process, deliveries. Those that are there are left as they are: an earlier call stored them."""
 
 RESUMED = """
-select id from subscriptions where id = any($1::uuid[]) and status <> 'paused' and removed_at is null for share
+select id from subscriptions
+where id = any($1::uuid[]) and status <> 'paused' and removed_at is null for share
 """
-"""Which of these subscriptions are not paused (any more). The lock makes a resume wait until what is held is stored."""
+"""Which of these subscriptions are not paused (any more).
+
+The lock makes a resume wait until what is held is stored.
+"""
 
 RESUMED_DELIVERIES = """
 select d.id from deliveries d join subscriptions s on s.id = d.subscription_id
@@ -135,5 +141,6 @@ where d.id = o.id and d.claimed_by = $1 and d.state = {DELIVERING}
 NEXT_DUE = "select due_at from deliveries where due_at is not null order by due_at limit 1"
 
 HEARTBEAT = """
-update processes set lease_until = now() + make_interval(secs => $2), oldest_claim = $3 where id = $1 returning id
+update processes set lease_until = now() + make_interval(secs => $2), oldest_claim = $3
+where id = $1 returning id
 """

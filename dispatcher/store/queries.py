@@ -1,4 +1,4 @@
-"""What people ask of events, jobs, subscriptions and keys: bounded lists, newest first, each found through an index."""
+"""What people ask of events, jobs, subscriptions and keys: bounded lists, newest first, through an index."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def after(column: ColumnElement[str], window: Window, prefix: Prefix) -> list[Co
 
 
 def newest(column: ColumnElement[str], limit: int, *branches: Sequence[Condition]) -> Select[str]:
-    """The highest ids that fulfil all conditions of a branch. Each branch is limited, so each can use its index."""
+    """The highest ids that fulfil all conditions of one branch; each branch can use an index of its own."""
     found = [
         select(column.label("id")).where(*branch).order_by(column.desc()).limit(limit) for branch in branches
     ]
@@ -110,7 +110,7 @@ def delivery_counts(connection: Connection, event_keys: Sequence[str]) -> dict[s
     """How many deliveries each of at most MAX_VALUES events has."""
     column = deliveries.c.event_key
     counted = select(column, func.count()).where(column.in_(event_keys)).group_by(column)
-    return {key: count for key, count in connection.execute(counted)}
+    return dict(connection.execute(counted).tuples())
 
 
 # Jobs

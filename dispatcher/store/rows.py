@@ -31,7 +31,7 @@ DELIVERY = [
 def safe(text: str) -> str:
     """`text` with U+FFFD for what a text column does not take: NUL and lone surrogates.
 
-    What receivers answer and publishers name passes through here, so that no character of theirs stops a batch.
+    What receivers answer and publishers name passes through here: no character of theirs stops a batch.
     """
     if text.isascii() and "\0" not in text:
         return text

@@ -1,7 +1,7 @@
 """The tables, alike in SQLite and PostgreSQL.
 
-There are no foreign keys. Batches are written in one statement that keeps the rows consistent by itself, a check per
-row would cost as much as the row, and events can be partitioned by time later.
+There are no foreign keys. Batches are written in one statement that keeps the rows consistent by itself, a
+check per row would cost as much as the row, and events can be partitioned by time later.
 """
 
 from __future__ import annotations
@@ -139,8 +139,9 @@ deliveries = Table(
     Index("deliveries_of_subscription", "subscription_id", "id"),
     Index("deliveries_of_tenant", "tenant", "id"),
     Index("deliveries_of_subscriber", "tenant", "subscriber", "id"),
-    # A delivery that succeeds at once is never in these, so that no index changes with its state: PostgreSQL then
-    # keeps the new version of the row in its page (HOT). The fill factor leaves room for exactly that version.
+    # A delivery that succeeds at once is never in these, so that no index changes with its state: PostgreSQL
+    # then keeps the new version of the row in its page (HOT). The fill factor leaves room for that version:
+    # with 80 two thirds of a batch find none, and the table becomes as large.
     _partial("deliveries_due", "due_at", where="due_at is not null"),
     _partial("deliveries_listed", "listed_as", "tenant", "id", where="listed_as is not null"),
     _partial("deliveries_waiting", "subscription_id", where=f"listed_as = {PENDING}"),

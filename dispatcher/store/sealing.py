@@ -39,6 +39,6 @@ class Sealer:
 
 
 def _fernet(key: str) -> Fernet:
-    # The use is part of the derivation: the same setting can make other keys that tell nothing about this one.
+    # The use is part of the derivation: the setting can make other keys that tell nothing about this one.
     derived = HKDF(algorithm=SHA256(), length=32, salt=None, info=b"dispatcher: secrets in the store")
     return Fernet(urlsafe_b64encode(derived.derive(key.encode())))

@@ -1,7 +1,7 @@
 """The store on SQLite, for one process.
 
-One thread writes and two read, each on a connection of its own: a whole transaction costs the event loop one hand-over,
-and writing is in turn by itself. A lock on a file beside the database keeps every other process out.
+One thread writes and two read, each on a connection of its own: a whole transaction costs the event loop one
+hand-over, and writing is in turn by itself. A lock on a file beside the database keeps other processes out.
 """
 
 from __future__ import annotations
@@ -123,7 +123,10 @@ class _Worker:
 
 
 def migrate(path: Path) -> list[str]:
-    """Bring the schema up to date; the revisions that were applied. SettingsError while another process has the file."""
+    """Bring the schema up to date and return the revisions that were applied.
+
+    SettingsError while another process has the file.
+    """
     lock = _lock(path)
     engine = _engine(path, 1, "begin immediate")
     try:
@@ -135,7 +138,7 @@ def migrate(path: Path) -> list[str]:
 
 
 def _lock(path: Path) -> int:
-    """A descriptor that keeps other processes out until it is closed; the files are made, for their owner only."""
+    """Keep other processes out until the descriptor is closed; make the files, for their owner only."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
@@ -147,8 +150,8 @@ def _lock(path: Path) -> int:
     except BlockingIOError:
         os.close(lock)
         raise SettingsError(
-            f"DISPATCHER_DATABASE_URL: {path} is in use by another process. SQLite is for one; stop that one first, "
-            "or use postgresql://… for several"
+            f"DISPATCHER_DATABASE_URL: {path} is in use by another process. SQLite is for one: stop that one "
+            "first, or use postgresql://… for several"
         ) from None
     return lock
 

@@ -18,7 +18,7 @@ from dispatcher.store.columns import DELIVERED, DELIVERING, EPOCH, MICROSECOND, 
 from dispatcher.store.merging import MERGE_JOB, MERGE_PERMISSION
 from dispatcher.store.queries import chunks, rows_of
 from dispatcher.store.rows import EVENT, hex_digits
-from dispatcher.store.schema import deliveries, events, identities, subscriptions
+from dispatcher.store.schema import deliveries, events, identities, processes, subscriptions
 
 _TO = Encoding(lambda some_id: bytes.fromhex(hex_digits(some_id)), microseconds)
 
@@ -48,8 +48,8 @@ _DELIVERY = (
 )
 _OUTCOME = f"""
 update deliveries
-set state = ?2, listed_as = nullif(?2, {DELIVERED}), attempts = ?3, claimed_by = null, due_at = ?4, ended_at = ?5,
-    reason = ?6
+set state = ?2, listed_as = nullif(?2, {DELIVERED}), attempts = ?3, claimed_by = null,
+    due_at = ?4, ended_at = ?5, reason = ?6
 where id = ?1 and claimed_by = ?7 and state = {DELIVERING}
 """
 _MATCHING = """
@@ -62,7 +62,8 @@ select id, event_key, subscription_id, attempts, restarted_after, since from del
 where due_at <= ? order by due_at limit ?
 """
 _CLAIM = f"""
-update deliveries set state = {DELIVERING}, listed_as = {DELIVERING}, claimed_by = ?, due_at = null where id = ?
+update deliveries set state = {DELIVERING}, listed_as = {DELIVERING}, claimed_by = ?, due_at = null
+where id = ?
 """
 
 
@@ -85,7 +86,7 @@ def _identify(connection: Connection, batch: Batch) -> None:
     except IntegrityError:
         for some in chunks(list(batch.digests)):
             known = select(identities.c.digest, identities.c.event_key).where(identities.c.digest.in_(some))
-            batch.leave_out({digest: key for digest, key in connection.execute(known)})
+            batch.leave_out(dict(connection.execute(known).tuples()))
         _many(connection, _IDENTITY, [(digest, _TO.id(key)) for digest, key in batch.identities])
 
 
@@ -94,27 +95,23 @@ def add_deliveries(connection: Connection, process: int, new: Sequence[NewDelive
     held = {delivery.subscription.id for delivery in new if batches.held(delivery)}
     resumed = {key for some in chunks(list(held)) for key in _not_paused(connection, some)}
     oldest = _oldest_claim(connection, process)
-    rows = batches.delivery_rows(new, resumed, _TO)
-    _many(connection, _DELIVERY, [(*row[:5], *_standing(row, process, oldest)) for row in rows])
+    now = microseconds(utc_now())
+    rows: list[RowTuple] = []
+    for delivery, (*columns, claimed, due_at) in zip(
+        new, batches.delivery_rows(new, resumed, _TO), strict=True
+    ):
+        if not claimed:
+            rows.append((*columns, PENDING, PENDING, None, due_at))
+        elif oldest is not None and delivery.id >= oldest:
+            rows.append((*columns, DELIVERING, None, process, None))
+        else:
+            # Nobody would find the claim: it is due instead.
+            rows.append((*columns, PENDING, PENDING, None, now))
+    _many(connection, _DELIVERY, rows)
 
 
-def _standing(row: RowTuple, process: int, oldest: bytes | None) -> RowTuple:
-    """State, listed_as, claimed_by and due_at of a new delivery."""
-    key, claimed, due_at = row[0], row[5], row[6]
-    assert isinstance(key, bytes)
-    if not claimed:
-        return (PENDING, PENDING, None, due_at)
-    if oldest is None or key < oldest:
-        # Nobody would find the claim: it is due instead.
-        return (PENDING, PENDING, None, microseconds(utc_now()))
-    return (DELIVERING, None, process, None)
-
-
-def _oldest_claim(connection: Connection, process: int) -> bytes | None:
-    found: bytes | None = connection.exec_driver_sql(
-        "select oldest_claim from processes where id = ?", (process,)
-    ).scalar()
-    return found
+def _oldest_claim(connection: Connection, process: int) -> str | None:
+    return connection.execute(select(processes.c.oldest_claim).where(processes.c.id == process)).scalar()
 
 
 def _not_paused(connection: Connection, ids: Collection[str]) -> list[str]:

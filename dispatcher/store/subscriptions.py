@@ -1,7 +1,8 @@
 """Subscriptions as rows: what is secret sealed, and those in use kept ready in memory.
 
-A subscription is looked for by its match key and found as id and revision; only one that is not in memory with that
-revision is read and unsealed. So nothing has to be invalidated, and the same revision is always the same object.
+A subscription is looked for by its match key and found as id and revision; only one that is not in memory
+with that revision is read and unsealed. So nothing has to be invalidated, and the same revision is the same
+object as long as it is in memory.
 """
 
 from __future__ import annotations

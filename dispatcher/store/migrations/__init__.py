@@ -13,7 +13,7 @@ _one_at_a_time = threading.Lock()
 
 
 def upgrade(connection: Connection) -> list[str]:
-    """Bring the schema up to date within the transaction of this connection; the revisions that were applied."""
+    """Bring the schema up to date in the connection's transaction; return the revisions that were applied."""
     applied: list[str] = []
     config = Config()
     config.set_main_option("script_location", "dispatcher.store:migrations")

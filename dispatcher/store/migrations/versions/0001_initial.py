@@ -21,6 +21,7 @@ TEXT = sa.Text()
 
 
 def upgrade() -> None:
+    """Make all tables."""
     _identities_and_events()
     _jobs_and_permissions()
     _subscriptions()
