@@ -63,6 +63,7 @@ class PostgresStore(SqlStore):
             max_overflow=0,
             pool_timeout=CONNECT_TIMEOUT,
             pool_pre_ping=True,
+            hide_parameters=True,
         )
         self._reading = self._engine.execution_options(isolation_level="AUTOCOMMIT")
         self._claimed: defaultdict[int, set[str]] = defaultdict(set)

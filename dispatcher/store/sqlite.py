@@ -161,6 +161,7 @@ def _engine(path: Path, connections: int, begin: str) -> Engine:
         URL.create("sqlite", database=str(path)),
         pool_size=connections,
         max_overflow=0,
+        hide_parameters=True,
         # None: the driver begins no transactions of its own.
         connect_args={"timeout": BUSY_TIMEOUT, "isolation_level": None},
     )
