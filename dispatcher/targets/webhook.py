@@ -186,6 +186,7 @@ class _RequestTemplate:
         self.line = f"{target.method} {hide_in_url(target.url)}"[:_MAX_LINE]
         self._method = target.method
         self._url = UrlTemplate.compile(target.url)
+        self._origin = URL(self._url.base, encoded=True)
         self._hide = hide_in_url if hide_in_url(target.url) != target.url else str
         self._body = _body_template(target.body)
         templates = {name: HeaderTemplate.compile(value) for name, value in target.headers.items()}
@@ -204,7 +205,18 @@ class _RequestTemplate:
         headers = self._fixed_headers.copy()
         headers.update((name, template.render(values)) for name, template in self._headers.items())
         line = f"{self._method} {self._hide(url)}"[:_MAX_LINE]
-        return _Request(line, URL(url, encoded=True), headers, self._render_body(values))
+        return _Request(line, self._address(url), headers, self._render_body(values))
+
+    def _address(self, url: str) -> URL:
+        # The same as URL(url, encoded=True), in less than half of the time.
+        path, _, query = url[len(self._url.base) :].partition("#")[0].partition("?")
+        return URL.build(
+            scheme=self._origin.scheme,
+            authority=self._origin.raw_authority,
+            path=path or "/",
+            query_string=query,
+            encoded=True,
+        )
 
     def _render_body(self, values: Values) -> bytes | None:
         if self._body is None:

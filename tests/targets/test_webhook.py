@@ -59,6 +59,24 @@ async def test_by_default_the_event_is_posted_as_it_is_stored(client: HttpClient
     assert arrived.headers["user-agent"] == f"Dispatcher/{__version__}"
 
 
+@pytest.mark.parametrize(
+    ("written", "path"),
+    [
+        ("", "/"),
+        ("?a=1", "/?a=1"),
+        ("/a//b/", "/a//b/"),
+        ("/a?b=c?d=/e", "/a?b=c?d=/e"),
+        ("/a?b#c?d", "/a?b"),
+        ("/a#b?c", "/a"),
+        ("/${EVENT}?${EVENT}#c", "/FINISHED?FINISHED"),
+    ],
+)
+async def test_a_url_is_sent_as_it_is_written_without_its_fragment(
+    client: HttpClient, receiver: Receiver, written: str, path: str
+) -> None:
+    assert (await sent(client, receiver, make_event(), path=written)).path == path
+
+
 async def test_a_request_is_signed_by_standard_webhooks(client: HttpClient, receiver: Receiver) -> None:
     event = make_event()
     arrived = await sent(client, receiver, event)
