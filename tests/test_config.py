@@ -259,8 +259,7 @@ def test_a_wrong_file_says_where_and_what_would_be_right(tmp_path: Path, text: s
         (
             "NETWORK_ALLOW",
             "10.1.2.3/8",
-            "10.1.2.3/8 is an address within a network: expected 10.0.0.0/8 for the network, "
-            "or 10.1.2.3/32 for this address alone",
+            "expected 10.0.0.0/8 for the network, or 10.1.2.3/32 for this address alone",
         ),
         (
             "NETWORK_ALLOW",

@@ -12,6 +12,7 @@ import sys
 import typer
 
 from dispatcher.cli import deliveries, events, jobs, keys, signature, subscriptions
+from dispatcher.cli.demo import demo
 from dispatcher.cli.doctor import doctor
 from dispatcher.cli.listen import listen
 from dispatcher.cli.output import say
@@ -26,7 +27,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Dispatcher takes job status events and delivers them to the subscriptions that want them.",
 )
-for command in (serve, migrate, publish, listen, sink, doctor):
+for command in (demo, serve, migrate, publish, listen, sink, doctor):
     app.command()(command)
 for group, name in (
     (subscriptions.app, "subscriptions"),

@@ -164,7 +164,5 @@ class _Forward(logging.Handler):
         try:
             say = log.error if record.levelno >= logging.ERROR else log.warning
             say(_CREDENTIALS.sub("***", record.getMessage()), exc_info=record.exc_info)
-        except Exception:
-            self.handleError(
-                record
-            )  # as `logging` asks of every handler: what is logged never stops its caller
+        except Exception:  # noqa: BLE001 - `logging` asks it of every handler: a line never stops its caller
+            self.handleError(record)

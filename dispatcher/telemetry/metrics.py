@@ -1,7 +1,7 @@
 """Metrics: what an operator watches and is paged for, in the text format of Prometheus.
 
-Labels have few values: never a URL, a job or an owner. A child that is asked for once per delivery should be kept by
-its user (`ATTEMPT_SECONDS.labels(kind)` costs more than the observation itself).
+Labels have few values: never a URL, a job or an owner. Whoever uses a child for each delivery should keep it:
+`ATTEMPT_SECONDS.labels(kind)` costs as much as the observation itself.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ CONTENT_TYPE = CONTENT_TYPE_LATEST
 
 REGISTRY = CollectorRegistry()
 
-# A time of creation beside each number doubles the page and tells nothing that the start of the process does not.
+# A time of creation beside each number would double the page, and tell no more than the start of the process.
 disable_created_metrics()  # type: ignore[no-untyped-call]  # the library does not annotate it
 
 EVENTS = Counter(
@@ -43,8 +43,8 @@ EVENTS_UNMATCHED = Counter(
 )
 DELIVERIES = Counter(
     "dispatcher_deliveries",
-    "What became of deliveries, each time one was tried or ended. kind: of the target; outcome: delivered, failed "
-    "(will be tried again), exhausted, cancelled or superseded.",
+    "What became of deliveries, each time one was tried or ended. kind: of the target; outcome: delivered, "
+    "failed (will be tried again), exhausted, cancelled or superseded.",
     ["kind", "outcome"],
     registry=REGISTRY,
 )

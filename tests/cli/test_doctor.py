@@ -27,8 +27,8 @@ async def doctor(run: Run, **settings: str) -> Result:
     return await asyncio.to_thread(run, "doctor", **{f"DISPATCHER_{k}": v for k, v in settings.items()})
 
 
-async def test_a_new_place_is_well_and_stays_empty(run: Run, tmp_path: Path) -> None:
-    result = await doctor(run, AUTH_ADMIN_KEY=KEY)
+def test_a_new_place_is_well_and_stays_empty(run: Run, tmp_path: Path) -> None:
+    result = run("doctor", DISPATCHER_AUTH_ADMIN_KEY=KEY)
     assert result.code == 0
     assert row(result, "settings") == "ok defaults and the environment"
     assert row(result, "admin key") == "ok set"
