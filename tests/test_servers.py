@@ -5,14 +5,12 @@ import select
 import shutil
 import subprocess
 import sys
-import urllib.request
-from pathlib import Path
 
 import aio_pika
 import asyncpg
 import pytest
 
-from tests.servers import Broker, Databases, Nginx, PostgreSQL, RabbitMQ, ServerError
+from tests.servers import Broker, Databases, PostgreSQL, RabbitMQ, ServerError
 
 
 async def execute(url: str, statement: str) -> None:
@@ -125,7 +123,7 @@ def test_a_server_that_cannot_start_says_why() -> None:
 
 
 def test_nothing_is_left_of_a_closed_server() -> None:
-    with Nginx() as server:
+    with PostgreSQL() as server:
         pid, directory = server.pid, server.directory
     assert not directory.exists()
     with pytest.raises(ProcessLookupError):
@@ -143,7 +141,7 @@ signal.pause()
 """
 
 
-@pytest.mark.parametrize("server", ["Nginx", "PostgreSQL"])
+@pytest.mark.parametrize("server", ["PostgreSQL", "RabbitMQ"])
 def test_the_servers_of_a_killed_session_die_with_it(server: str) -> None:
     command = [sys.executable, "-c", SESSION, server]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as session:
@@ -155,10 +153,3 @@ def test_the_servers_of_a_killed_session_die_with_it(server: str) -> None:
     os.close(running)
     shutil.rmtree(directory)
     assert ended
-
-
-def test_nginx_takes_any_request(tmp_path: Path) -> None:
-    with Nginx(log=tmp_path / "nginx.log") as server:
-        request = urllib.request.Request(f"{server.url}/any/path?a=b", data=b"x" * 100_000, method="POST")
-        with urllib.request.urlopen(request) as answer:
-            assert answer.status == 204

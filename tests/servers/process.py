@@ -38,8 +38,8 @@ class ServerProcess(ABC):
     #: The user to run as when we are root, for a server that refuses to run as root.
     unprivileged_user: str | None = None
 
-    def __init__(self, name: str, log: Path | None = None) -> None:
-        self.directory = Path(tempfile.mkdtemp(prefix=f"dispatcher-{name}-"))
+    def __init__(self, name: str, log: Path | None = None, parent: Path | None = None) -> None:
+        self.directory = Path(tempfile.mkdtemp(prefix=f"dispatcher-{name}-", dir=parent))
         self.log = log or self.directory / "server.log"
         self._name = name
         self._process: subprocess.Popen[bytes] | None = None
@@ -184,7 +184,9 @@ def find_program(name: str, *places: str) -> Path:
         return found[-1]
     if on_path := shutil.which(name):
         return Path(on_path)
-    raise ServerError(f"{name} is not installed, and it is started from here: run scripts/servers.sh")
+    raise ServerError(
+        f"{name} is not installed: `make test` and `make bench` install their servers, or say how"
+    )
 
 
 def free_port() -> int:
