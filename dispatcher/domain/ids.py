@@ -37,7 +37,7 @@ class _Clock:
                 # The top bit stays clear so that the counter cannot overflow within a millisecond.
                 self._counter = int.from_bytes(os.urandom(10)) & (_COUNTER >> 1)
             else:
-                self._counter += 1 + (self._counter & 0xFFFF)
+                self._counter += 1
             return self._millisecond, self._counter
 
 

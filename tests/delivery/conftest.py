@@ -1,0 +1,140 @@
+"""An engine over a real store, with a target kind whose answers the test decides."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Protocol
+
+import pytest
+from msgspec import Struct
+
+from dispatcher.delivery.engine import Engine, Limits
+from dispatcher.domain.deliveries import Delivery, State
+from dispatcher.domain.events import Event
+from dispatcher.domain.subscriptions import Subscription
+from dispatcher.domain.targets import Answer, TargetKind
+from dispatcher.matching.matcher import Matcher
+from dispatcher.store.connect import open_store
+from dispatcher.store.contract import DeliveryFilter, Store, Window
+from dispatcher.store.sealing import Sealer
+
+GOOD = Answer(request="POST x", status=204)
+BAD = Answer(request="POST x", status=500, error="answered 500")
+
+
+class Sent(Struct, frozen=True):
+    """One attempt as the target saw it."""
+
+    subscription: Subscription
+    event: Event
+    delivery_id: str
+    number: int
+
+
+class ScriptedKind:
+    """A target kind that notes every attempt and asks `answer` what comes of it."""
+
+    name = "webhook"
+    spec = Struct
+
+    def __init__(self) -> None:
+        self.sent: list[Sent] = []
+        self.answer: Callable[[Sent], Awaitable[Answer]] = self.good
+        self._changed = asyncio.Condition()
+
+    async def good(self, _: Sent) -> Answer:
+        return GOOD
+
+    async def until(self, enough: Callable[[list[Sent]], bool]) -> list[Sent]:
+        async with asyncio.timeout(20), self._changed:
+            await self._changed.wait_for(lambda: enough(self.sent))
+        return self.sent
+
+    async def attempted(self, sent: Sent) -> Answer:
+        async with self._changed:
+            self.sent.append(sent)
+            self._changed.notify_all()
+        return await self.answer(sent)
+
+    def check(self, target: Struct) -> str:
+        return ""
+
+    def redact(self, target: Struct) -> dict[str, object]:
+        return {}
+
+    def sender(self, subscription: Subscription) -> ScriptedSender:
+        return ScriptedSender(self, subscription)
+
+    async def close(self) -> None:
+        pass
+
+
+class ScriptedSender:
+    """The sender of one subscription."""
+
+    def __init__(self, kind: ScriptedKind, subscription: Subscription) -> None:
+        self._kind = kind
+        self._subscription = subscription
+
+    async def send(self, event: Event, delivery_id: str, number: int) -> Answer:
+        return await self._kind.attempted(Sent(self._subscription, event, delivery_id, number))
+
+
+class Running:
+    """An engine that runs, and the way in that intake takes."""
+
+    def __init__(self, store: Store, kind: TargetKind, limits: Limits) -> None:
+        self.engine = Engine(store, {"webhook": kind}, limits)
+        self._store = store
+
+    async def accept(self, *events: Event) -> None:
+        deliveries = self.engine.reserve(await Matcher(self._store).match(events))
+        await self._store.accept(self.engine.process, events, deliveries)
+        self.engine.start(deliveries)
+
+
+@pytest.fixture
+async def store(tmp_path: Path) -> AsyncIterator[Store]:
+    store = open_store(f"sqlite:///{tmp_path}/test.db", Sealer(["a key of thirty-two characters or more"]))
+    await store.open()
+    yield store
+    await store.close()
+
+
+@pytest.fixture
+def kind() -> ScriptedKind:
+    return ScriptedKind()
+
+
+@asynccontextmanager
+async def running(store: Store, kind: ScriptedKind, limits: Limits | None = None) -> AsyncIterator[Running]:
+    """An engine that runs while this is entered and is stopped after it."""
+    process = Running(store, kind, limits or Limits())
+    await process.engine.begin()
+    async with asyncio.TaskGroup() as group:
+        process.engine.launch(group)
+        try:
+            yield process
+        finally:
+            await process.engine.stop()
+
+
+async def deliveries(store: Store) -> list[Delivery]:
+    """All deliveries, the oldest first."""
+    return (await store.deliveries(DeliveryFilter(tenant="default"), Window(limit=500))).items[::-1]
+
+
+async def settled(store: Store, wanted: Mapping[State, int]) -> list[Delivery]:
+    """All deliveries, once there are so many of each state."""
+    async with asyncio.timeout(20):
+        while True:
+            found = await deliveries(store)
+            counts: dict[State, int] = {}
+            for delivery in found:
+                counts[delivery.state] = counts.get(delivery.state, 0) + 1
+            if counts == dict(wanted):
+                return found
+            await asyncio.sleep(0.02)

@@ -1,0 +1,105 @@
+"""Which subscriptions want an event: over the real store."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dispatcher.domain.events import Event, utc_now
+from dispatcher.domain.subscriptions import Subscription
+from dispatcher.matching.matcher import Matcher, reasons
+from dispatcher.store.connect import open_store
+from dispatcher.store.contract import Store
+from dispatcher.store.sealing import Sealer
+from tests.factories import make_event, make_subscription
+
+
+@pytest.fixture
+async def store(tmp_path: Path) -> AsyncIterator[Store]:
+    store = open_store(f"sqlite:///{tmp_path}/test.db", Sealer(["a key of thirty-two characters or more"]))
+    await store.open()
+    yield store
+    await store.close()
+
+
+async def matched(store: Store, event: Event, *subscriptions: Subscription) -> list[str]:
+    for subscription in subscriptions:
+        await store.add_subscription(subscription)
+    return [subscription.name for _, subscription in await Matcher(store).match([event])]
+
+
+WANTED: list[dict[str, Any]] = [
+    {"job_id": "job-1"},
+    {"owner": "alice"},
+    {"owner": "*"},
+    {"events": ("@terminal",)},
+    {"filters": ({"prefix": {"type": "job."}},)},
+    {"expires_at": utc_now() + timedelta(days=1)},
+    {"status": "paused"},
+]
+UNWANTED: list[dict[str, Any]] = [
+    {"job_id": "job-2"},
+    {"owner": "bob"},
+    {"job_id": "job-1", "owner": "bob"},
+    {"tenant": "other"},
+    {"events": ("RUNNING",)},
+    {"filters": ({"exact": {"owner": "bob"}},)},
+    {"expires_at": utc_now() - timedelta(seconds=1)},
+    {"status": "disabled"},
+    {"status": "completed"},
+]
+
+
+@pytest.mark.parametrize("which", WANTED)
+async def test_an_event_goes_to_who_wants_it(store: Store, which: dict[str, Any]) -> None:
+    assert await matched(store, make_event(), make_subscription(name="it", **which)) == ["it"]
+
+
+@pytest.mark.parametrize("which", UNWANTED)
+async def test_an_event_goes_to_nobody_else(store: Store, which: dict[str, Any]) -> None:
+    assert await matched(store, make_event(), make_subscription(**which)) == []
+
+
+async def test_an_event_without_an_owner_is_seen_by_those_who_want_every_job_only(store: Store) -> None:
+    subscriptions = [
+        make_subscription(name="every", owner="*"),
+        make_subscription(name="alice", owner="alice"),
+        make_subscription(name="job", job_id="job-1"),
+    ]
+    assert await matched(store, make_event(owner=None), *subscriptions) == ["every"]
+
+
+async def test_a_granted_job_is_seen_until_the_grant_is_taken_back(store: Store) -> None:
+    process = await store.register("host", 1, 60)
+    subscription = make_subscription(name="bob's", job_id="job-1", owner="bob", subscriber="bob")
+    grant = make_event(event="PERMISSION_GRANT", data={"username": "bob"})
+    revoke = make_event(
+        event="PERMISSION_REVOKE", data={"username": "bob"}, time=grant.time + timedelta(seconds=1)
+    )
+    assert await matched(store, make_event(), subscription) == []
+    await store.accept(process, [grant], [])
+    assert await matched(store, make_event()) == ["bob's"]
+    await store.accept(process, [revoke], [])
+    assert await matched(store, make_event()) == []
+
+
+async def test_a_batch_keeps_the_order_of_its_events(store: Store) -> None:
+    await store.add_subscription(make_subscription())
+    events = [make_event(job_id=f"job-{n}") for n in range(20)]
+    matches = await Matcher(store).match(events)
+    assert [event for event, _ in matches] == events
+
+
+def test_the_reasons_name_what_made_it_match() -> None:
+    subscription = make_subscription(events=("FINISHED",), filters=({"prefix": {"type": "job."}},))
+    assert reasons(make_event(), subscription) == [
+        "owner is alice",
+        "event FINISHED is in FINISHED",
+        "all filters pass",
+    ]
+    assert reasons(make_event(event="RUNNING"), subscription) == []
+    assert reasons(make_event(owner="bob"), subscription) == []
