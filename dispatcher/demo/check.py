@@ -1,4 +1,4 @@
-"""Whether anything is missing: what the service and the receivers say, compared with what the story asks for."""
+"""Whether anything is missing: what the service and the receivers say against what the story asks for."""
 
 from __future__ import annotations
 
@@ -54,8 +54,8 @@ def _wrong_deliveries(
     for delivery in deliveries:
         if delivery.state is not State.DELIVERED:
             yield (
-                f"{plan.name}: the delivery {delivery.id} of {delivery.event} {delivery.job_id} is {delivery.state} "
-                f"after {delivery.attempts} attempts: {delivery.reason}"
+                f"{plan.name}: the delivery {delivery.id} of {delivery.event} {delivery.job_id} "
+                f"is {delivery.state} after {delivery.attempts} attempts: {delivery.reason}"
             )
 
 

@@ -1,4 +1,4 @@
-"""What the demo has seen of the service: the events and deliveries that its API shows, looked at again and again."""
+"""What the demo has seen of the service: the events and deliveries that its API shows."""
 
 from __future__ import annotations
 
@@ -42,10 +42,9 @@ class Picture:
         return all(delivery.state.final for delivery in self.deliveries.values())
 
     def of(self, subscription_id: str) -> list[DeliveryDetail]:
-        """The deliveries of one subscription."""
-        return [
-            delivery for delivery in self.deliveries.values() if delivery.subscription_id == subscription_id
-        ]
+        """The deliveries of one subscription, in the order in which they were made."""
+        found = (one for one in self.deliveries.values() if one.subscription_id == subscription_id)
+        return sorted(found, key=lambda one: one.id)
 
     def delay(self, delivery: Delivery) -> float | None:
         """Seconds from the acceptance of the event to the end of the delivery; None while it goes on."""

@@ -21,9 +21,9 @@ OWNER = "demo"
 class Plan(Struct, frozen=True, kw_only=True):
     """One subscription and its receiver.
 
-    `path` is its URL behind the receiver's host, `wants` says which events it should get: what the service delivers is
-    compared with that. The receiver's port opens after `opens_after` seconds of the story; its first `busy` requests are
-    answered with 503 and `Retry-After`.
+    `path` is its URL behind the receiver's host. `wants` says which events it should get: what the service
+    delivers is compared with that. The receiver's port opens after `opens_after` seconds of the story; its
+    first `busy` requests are answered with 503 and `Retry-After`.
     """
 
     name: str
@@ -41,11 +41,9 @@ class Plan(Struct, frozen=True, kw_only=True):
         """What its receiver does wrong, in words."""
         if self.opens_after:
             return f"nobody listens on its port for {self.opens_after:g} s"
-        return (
-            f"its first {self.busy} requests are answered with 503, Retry-After: {RETRY_AFTER}"
-            if self.busy
-            else ""
-        )
+        if self.busy:
+            return f"it answers its first {self.busy} requests with 503, Retry-After: {RETRY_AFTER}"
+        return ""
 
     def request(self, receiver: str) -> dict[str, object]:
         """What `POST /v1/subscriptions` is asked for; `receiver` is scheme, host and port of its URL."""
@@ -94,11 +92,11 @@ PLANS = (
         ),
     ),
     Plan(
-        name="opens late",
+        name="late",
         path="/started/${JOB_ID}",
         events=("RUNNING",),
         wants=lambda event: event.event == "RUNNING",
-        opens_after=5.0,
+        opens_after=8.0,
     ),
     Plan(
         name="busy",

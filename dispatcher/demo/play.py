@@ -17,8 +17,16 @@ from dispatcher.demo.picture import Picture, look
 from dispatcher.demo.plans import OWNER
 from dispatcher.demo.receivers import Receiver
 from dispatcher.demo.story import PlannedEvent, planned_events
-from dispatcher.demo.summary import read_counts, summary
-from dispatcher.demo.view import Show, deliveries_table, live_view, news_line, note_line, plain_view
+from dispatcher.demo.summary import isolation, read_counts, summary
+from dispatcher.demo.view import (
+    Show,
+    deliveries_table,
+    live_view,
+    news_line,
+    note_line,
+    plain_view,
+    received_lines,
+)
 
 LOOK = 0.25
 """Seconds between two looks at the service."""
@@ -43,7 +51,7 @@ class Play:
         self._start = datetime.now(UTC)
 
     async def run(self, receivers: Sequence[Receiver], live: bool) -> list[str]:
-        """Play to these receivers, `live` on a terminal, and print the summary. Returns what is missing, in words.
+        """Play to these receivers, `live` on a terminal, and print the summary. What is missing, in words.
 
         Raises Refused when the service refuses something that the story needs.
         """
@@ -86,11 +94,8 @@ class Play:
         """Times in seconds from the start, and what happens then, which may say something about it."""
         publications = [(event.at, partial(self._publish, event)) for event in self._story]
         twice = next(event for event in self._story if event.event == TWICE)
-        late = [
-            (r.plan.opens_after, partial(self._open, r))
-            for r in self._receivers.values()
-            if r.plan.opens_after
-        ]
+        closed = [receiver for receiver in self._receivers.values() if receiver.plan.opens_after]
+        late = [(receiver.plan.opens_after, partial(self._open, receiver)) for receiver in closed]
         return [*publications, (twice.at, partial(self._publish, twice)), *late]
 
     async def _publish(self, event: PlannedEvent) -> str:
@@ -118,14 +123,15 @@ class Play:
 
     async def _sum_up(self, owner: Client) -> list[str]:
         counts = read_counts(await self._client.text("/metrics"))
-        jobs = await owner.whole("/v1/jobs", Page[Job])
-        self._console.print(self._table())
+        jobs, shown = [await client.whole("/v1/jobs", Page[Job]) for client in (self._client, owner)]
         plans = {subscription_id: receiver.plan for subscription_id, receiver in self._receivers.items()}
-        for line in summary(self._picture, counts, plans):
+        lines = [*received_lines(self._receivers.values()), *summary(self._picture, counts, plans)]
+        self._console.print("", self._table(), "", sep="\n")
+        for line in (*lines, isolation(jobs, shown)):
             self._console.print(line, soft_wrap=True)
         found = [
             *problems(self._published, self._picture, counts, self._receivers),
-            *wrongly_seen(jobs, self._story),
+            *wrongly_seen(shown, self._story),
         ]
         if len(self._published) < len(self._story):
             found.append(f"only {len(self._published)} of {len(self._story)} events could be published")

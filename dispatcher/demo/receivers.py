@@ -62,7 +62,7 @@ class Receiver:
         delivery_id = request.headers[ID_HEADER]
         self.repeats += delivery_id in self.received
         self.received.add(delivery_id)
-        self.last = request.raw_path
+        self.last = request.raw_path if self.plan.body is None else f"{request.raw_path} {body.decode()}"
         return web.Response(status=204)
 
 

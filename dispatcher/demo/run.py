@@ -11,6 +11,7 @@ import tempfile
 from ipaddress import ip_network
 from pathlib import Path
 
+import uvloop
 from aiohttp import ClientSession
 from rich.console import Console
 
@@ -27,14 +28,15 @@ _WIDE = 10_000
 
 
 def run() -> int:
-    """Play the demo. The exit code: 0, also when somebody ends it with SIGINT or SIGTERM; 1 when something is missing.
+    """Play the demo, and return the exit code.
 
-    On a terminal the service goes on after the summary until it is ended.
+    It is 0, also when SIGINT or SIGTERM ends the demo early, and 1 when something is missing. On a terminal
+    the service goes on after the summary until it is ended.
     """
     terminal = sys.stdout.isatty()
     console = Console(highlight=False, width=None if terminal else _WIDE)
     folder = Path(tempfile.mkdtemp(prefix="dispatcher-demo-"))
-    code = asyncio.run(_until_ended(console, folder, terminal))
+    code = uvloop.run(_until_ended(console, folder, terminal))
     if code == 0:
         shutil.rmtree(folder)
     return code
@@ -66,18 +68,20 @@ async def _demo(console: Console, folder: Path, terminal: bool) -> int:
         running(_settings(folder, admin_key)) as app,
         ClientSession() as session,
     ):
-        _print(console, f"The service listens on {app.url}; its log is {log}")
+        _print(console, f"Service     {app.url}", f"Log         {log}")
         try:
-            missing = await Play(console, Client(session, app.url, admin_key)).run(receivers, terminal)
+            live = terminal and not console.is_dumb_terminal
+            missing = await Play(console, Client(session, app.url, admin_key)).run(receivers, live)
         except Refused as refused:
             missing = [str(refused)]
         if missing:
-            _print(
-                console, *(f"Missing: {problem}" for problem in missing), f"Log and database stay in {folder}"
-            )
+            _print(console, "", *(f"Missing: {problem}" for problem in missing))
+            _print(console, f"The log and the database stay in {folder}")
             return 1
         _print(console, "", "Nothing is missing: every delivery arrived once, with a good signature.")
-        if terminal:
+        if not terminal:
+            _print(console, "On a terminal the demo goes on serving its API and dashboard, to be looked at.")
+        else:
             _print(console, "", *_where_to_look(app.url, admin_key, folder))
             await asyncio.Event().wait()
         return 0

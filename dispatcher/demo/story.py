@@ -1,7 +1,7 @@
 """The story of the demo: eight jobs of three owners, from their first status to their last.
 
-The first job's history and the second one's document are those of the Tapis job monitoring guide, with names in
-place of its placeholders.
+The first job's history and the second one's document are those of the Tapis job monitoring guide, with names
+in place of its placeholders.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from msgspec import Struct
 
 from dispatcher.domain.vocabulary import status_of
 
-STEP = 0.5
+STEP = 0.8
 """Seconds from one event of a job to its next; the events keep the times of their history."""
 
-STAGGER = 0.4
+STAGGER = 0.6
 """Seconds from the first event of one job to that of the next."""
 
 _API = "https://api.tacc.utexas.edu"

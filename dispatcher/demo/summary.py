@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from itertools import groupby
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from msgspec import Struct
 from prometheus_client.parser import text_string_to_metric_families
 from rich.text import Text
 
-from dispatcher.demo.client import DeliveryDetail, Event
+from dispatcher.demo.client import DeliveryDetail, Event, Job
 from dispatcher.demo.picture import Picture
-from dispatcher.demo.plans import Plan
+from dispatcher.demo.plans import OWNER, Plan
+from dispatcher.demo.view import line, short
 from dispatcher.domain.deliveries import State
 
 
@@ -47,30 +47,28 @@ def summary(picture: Picture, counts: Counts, plans: Mapping[str, Plan]) -> Iter
     yield from _delays(picture)
     for subscription_id, plan in plans.items():
         deliveries = picture.of(subscription_id)
-        retried = [delivery for delivery in deliveries if delivery.attempts > 1]
-        if retried:
-            yield Text()
-            yield _line("Retried").append(f"{len(retried)} to {plan.name}: {plan.trouble}")
-            yield from (_retried(delivery, picture.events[delivery.event_id]) for delivery in retried)
         if not deliveries:
-            yield Text()
-            wanted = ", ".join(plan.events)
-            yield _line("Unmatched").append(f"{plan.name}: it wants {wanted}, and no such event came")
+            yield line("Unmatched", f"{plan.name}: it wants {', '.join(plan.events)}, and no such event came")
+        elif retried := [delivery for delivery in deliveries if delivery.attempts > 1]:
+            yield line("Retried", f"{len(retried)} to {plan.name}: {plan.trouble}")
+            yield from _reasons(retried)
+            yield from (_attempts(delivery, picture.events[delivery.event_id]) for delivery in retried)
+
+
+def isolation(jobs: Sequence[Job], shown: Sequence[Job]) -> Text:
+    """How many of all jobs the key of OWNER shows."""
+    own = sum(job.owner == OWNER for job in shown)
+    text = f"the key of {OWNER} shows {len(shown)} of {len(jobs)} jobs: {own} own, {len(shown) - own} granted"
+    return line("Owners", text)
 
 
 def _totals(picture: Picture, counts: Counts) -> Iterator[Text]:
     deliveries = picture.deliveries.values()
     states = Counter(delivery.state for delivery in deliveries)
     attempts = sum(delivery.attempts for delivery in deliveries)
-    yield _line("Events").append(
-        f"{counts.events['accepted']} accepted, {counts.events['duplicate']} duplicate"
-    )
-    yield _line("Deliveries").append(
-        ", ".join(f"{states[state]} {state}" for state in State if states[state])
-    )
-    yield _line("Attempts").append(
-        f"{attempts}, of which {counts.attempts['failed']} failed and were repeated"
-    )
+    yield line("Events", f"{counts.events['accepted']} accepted, {counts.events['duplicate']} duplicate")
+    yield line("Deliveries", ", ".join(f"{states[state]} {state}" for state in State if states[state]))
+    yield line("Attempts", f"{attempts}, of which {counts.attempts['failed']} failed and were repeated")
 
 
 def _delays(picture: Picture) -> Iterator[Text]:
@@ -84,23 +82,22 @@ def _delays(picture: Picture) -> Iterator[Text]:
         delays = [delay for delivery in deliveries if (delay := picture.delay(delivery)) is not None]
         if delays:
             p50, p95 = percentile(delays, 0.5), percentile(delays, 0.95)
-            yield _line(heading).append(f"{what:<27} p50 {_seconds(p50)}, p95 {_seconds(p95)}")
+            yield line(heading, f"{what:<27} p50 {_seconds(p50)}, p95 {_seconds(p95)}")
 
 
-def _retried(delivery: DeliveryDetail, event: Event) -> Text:
-    """One delivery with all its attempts: equal answers in a row together, each with its time from the acceptance."""
-    line = _line("").append(f"{delivery.event} {delivery.job_id}, {delivery.attempts} attempts: ")
-    for answer, attempts in groupby(delivery.latest_attempts, key=lambda attempt: attempt.error):
-        times = [f"{(attempt.ended_at - event.accepted_at).total_seconds():.1f}" for attempt in attempts]
-        if answer is None:
-            line.append("delivered", "green").append(f" at {', '.join(times)} s")
-        else:
-            line.append(answer, "red").append(f" at {', '.join(times)} s; ")
-    return line
+def _reasons(deliveries: Iterable[DeliveryDetail]) -> Iterator[Text]:
+    errors = Counter(attempt.error for delivery in deliveries for attempt in delivery.latest_attempts)
+    for error, count in errors.items():
+        if error is not None:
+            yield line("", "").append(error, "red").append(f" ({count} times)")
 
 
-def _line(heading: str) -> Text:
-    return Text(f"{heading:<11} ", style="bold").append("", style="default")
+def _attempts(delivery: DeliveryDetail, event: Event) -> Text:
+    """One delivery and when its attempts ended, counted from the acceptance of the event."""
+    waits = [(attempt.ended_at - event.accepted_at).total_seconds() for attempt in delivery.latest_attempts]
+    times = ", ".join(f"{wait:.1f}" for wait in waits)
+    what = f"{delivery.event:<8} {short(delivery.job_id):<19} {delivery.attempts} attempts at {times} s"
+    return line("", what if delivery.state is State.DELIVERED else f"{what}: {delivery.state}")
 
 
 def _seconds(value: float) -> str:

@@ -1,4 +1,4 @@
-"""What a person sees while the demo runs: on a terminal a table above the latest lines, elsewhere all lines."""
+"""What a person sees of the demo: on a terminal a table above the latest lines, elsewhere all lines."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from dispatcher.demo.client import Attempt, DeliveryDetail
+from dispatcher.demo.client import Attempt, Delivery, DeliveryDetail, Event
 from dispatcher.demo.picture import Came, News, Picture
 from dispatcher.demo.receivers import Receiver
 from dispatcher.domain.deliveries import State
@@ -21,6 +21,7 @@ from dispatcher.domain.deliveries import State
 Show = Callable[[Iterable[Text]], None]
 """Takes new lines, and brings up to date whatever else is shown."""
 
+_NUMBERS = ("delivered", "waiting", "attempts", "received")
 _STYLES = {
     "FINISHED": "green",
     "FAILED": "bold red",
@@ -58,24 +59,28 @@ def plain_view(console: Console) -> Iterator[Show]:
 
 
 def deliveries_table(picture: Picture, receivers: Mapping[str, Receiver]) -> Table:
-    """One row for each subscription, whose id leads to its receiver: how its deliveries stand, and what arrived."""
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
-    for heading in (
-        "subscription",
-        "delivered",
-        "waiting",
-        "attempts",
-        "last answer",
-        "received",
-        "signatures",
-    ):
-        table.add_column(heading, no_wrap=True, justify="right" if heading in _NUMBERS else "left")
+    """A row for each subscription, whose id leads to its receiver: how its deliveries stand, what arrived."""
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
+    for heading in ("subscription", *_NUMBERS, "signed"):
+        table.add_column(heading, justify="right" if heading in _NUMBERS else "left", no_wrap=True)
+    table.add_column("last answer")  # the one that gives way when there is not enough room
     for subscription_id, receiver in receivers.items():
         table.add_row(*_row(picture.of(subscription_id), receiver))
     return table
 
 
-_NUMBERS = ("delivered", "waiting", "attempts", "received")
+def received_lines(receivers: Iterable[Receiver]) -> Iterator[Text]:
+    """The last request that each receiver took, by which one sees what became of the variables."""
+    heading = "Received"
+    for receiver in receivers:
+        if receiver.last:
+            yield line(heading, f"{receiver.plan.name:<10}  {receiver.last}")
+            heading = ""
+
+
+def line(heading: str, text: str) -> Text:
+    """A line of the closing summary."""
+    return Text.assemble((f"{heading:<11} ", "bold"), text)
 
 
 def _row(deliveries: Sequence[DeliveryDetail], receiver: Receiver) -> Iterable[Text]:
@@ -87,45 +92,45 @@ def _row(deliveries: Sequence[DeliveryDetail], receiver: Receiver) -> Iterable[T
     yield Text(f"{delivered}", style="green" if delivered else "dim")
     yield Text(f"{waiting}", style="yellow" if waiting else "dim")
     yield Text(f"{len(attempts)}")
-    yield Text("") if last is None else _answer(last)
-    yield Text(
-        f"{len(receiver.received)}" if receiver.is_open else "down", style="" if receiver.is_open else "red"
-    )
+    yield Text(f"{len(receiver.received)}") if receiver.is_open else Text("down", style="red")
     yield Text("forged", style="bold red") if receiver.forged else Text("good" if receiver.received else "")
+    yield Text("") if last is None else _answer(last)
 
 
 def news_line(news: News, names: Mapping[str, str], start: datetime) -> Text:
-    """One piece of news as a line; `names` are those of the subscriptions, `start` is when the clock began."""
-    line = _clock(news.at, start)
+    """One piece of news as a line; `names` are those of the subscriptions, `start` when the clock began."""
     if isinstance(news, Came):
         event = news.event
-        return (
-            line.append("event     ", "bold")
-            .append(_event(event.event))
-            .append(f"{event.job_id}  {event.owner}")
-        )
+        return _line(news.at, start, ("event       ", "bold"), _what(event), event.owner or "")
     delivery, attempt = news.delivery, news.attempt
-    line.append(f"  {names[delivery.subscription_id]:<12}").append(_event(delivery.event))
-    line.append(f"attempt {attempt.number}  ", "dim").append(_answer(attempt))
+    again = ""
     if attempt.number == delivery.attempts and delivery.due_at is not None:
-        line.append(f", again in {(delivery.due_at - news.at).total_seconds():.1f} s", "yellow")
-    return line
+        again = f", again in {(delivery.due_at - news.at).total_seconds():.1f} s"
+    name, number = f"  {names[delivery.subscription_id]:<10}", (f"{attempt.number}: ", "dim")
+    return _line(news.at, start, name, _what(delivery), number, _answer(attempt), (again, "yellow"))
 
 
 def note_line(text: str, at: datetime, start: datetime) -> Text:
     """Something that the demo itself does, as a line."""
-    return _clock(at, start).append(text, "italic")
+    return _line(at, start, (text, "italic"))
 
 
-def _clock(at: datetime, start: datetime) -> Text:
-    return Text(f"{(at - start).total_seconds():6.2f} s  ", style="dim", no_wrap=True, overflow="ellipsis")
+def _line(at: datetime, start: datetime, *parts: str | Text | tuple[str, str]) -> Text:
+    clock = (f"{(at - start).total_seconds():6.2f} s  ", "dim")
+    return Text.assemble(clock, *parts, no_wrap=True, overflow="ellipsis")
 
 
-def _event(name: str) -> Text:
-    return Text(f"{name:<18}  ", style=_STYLES.get(name, ""))
+def short(job_id: str) -> str:
+    """The part of a job's id that tells it from the other jobs of the story."""
+    return job_id.partition("-")[0]
+
+
+def _what(happened: Event | Delivery) -> Text:
+    name = (f"{happened.event:<18} ", _STYLES.get(happened.event, ""))
+    return Text.assemble(name, f"{short(happened.job_id):<20}")
 
 
 def _answer(attempt: Attempt) -> Text:
     if attempt.error is None:
         return Text(f"{attempt.status or 'sent'}", style="green")
-    return Text(attempt.error, style="red")
+    return Text(attempt.error, style="red", no_wrap=True, overflow="ellipsis")

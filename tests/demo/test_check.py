@@ -60,9 +60,8 @@ def test_a_delivery_of_an_event_that_was_not_wanted_is_too_much(receiver: Receiv
 def test_a_delivery_that_still_waits_is_missing_with_its_reason(receiver: Receiver) -> None:
     waiting = delivery(WANTED[0], "sub_1", [attempt(1, 0.1, REFUSED)], State.PENDING)
     receiver.received.remove(waiting.id)
-    assert _problems(receiver, [waiting, *ARRIVED[1:]]) == [
-        f"busy: the delivery {waiting.id} of {waiting.event} {waiting.job_id} is pending after 1 attempts: {REFUSED}"
-    ]
+    which = f"busy: the delivery {waiting.id} of {waiting.event} {waiting.job_id}"
+    assert _problems(receiver, [waiting, *ARRIVED[1:]]) == [f"{which} is pending after 1 attempts: {REFUSED}"]
 
 
 def test_what_is_called_delivered_must_have_been_received(receiver: Receiver) -> None:

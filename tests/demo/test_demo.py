@@ -8,17 +8,15 @@ import re
 import signal
 import subprocess
 import sys
+import threading
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
 DEMO = (sys.executable, "-m", "dispatcher", "demo")
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("demo")
 
 
 def _environment(folder: Path) -> dict[str, str]:
@@ -26,55 +24,8 @@ def _environment(folder: Path) -> dict[str, str]:
     return settings | {"TMPDIR": str(folder), "TERM": "xterm-256color"}
 
 
-@pytest.fixture(scope="module")
-def played(folder: Path) -> subprocess.CompletedProcess[str]:
-    """Return the demo after it ended by itself, its output being no terminal."""
-    return subprocess.run(
-        DEMO, env=_environment(folder), capture_output=True, text=True, check=False, timeout=90
-    )
-
-
-def test_without_a_terminal_the_demo_ends_by_itself_and_nothing_is_missing(
-    played: subprocess.CompletedProcess[str],
-) -> None:
-    assert (played.returncode, played.stderr) == (0, "")
-    assert "Nothing is missing" in played.stdout
-
-
-def test_the_summary_counts_what_came_in_and_what_went_out(played: subprocess.CompletedProcess[str]) -> None:
-    assert re.search(r"^Events +62 accepted, 1 duplicate$", played.stdout, re.MULTILINE)
-    assert re.search(r"^Deliveries +109 delivered$", played.stdout, re.MULTILINE)
-    assert re.search(r"^Delays +accepted to delivered, all +p50 .*, p95 ", played.stdout, re.MULTILINE)
-
-
-def test_the_summary_lists_what_was_retried_and_why(played: subprocess.CompletedProcess[str]) -> None:
-    assert re.search(
-        r"^Retried +\d to opens late: nobody listens on its port for 5 s$", played.stdout, re.MULTILINE
-    )
-    assert re.search(
-        r"attempts: no connection to .*: Connection refused at .* s; delivered at ", played.stdout
-    )
-    assert re.search(r"^Retried +3 to busy: ", played.stdout, re.MULTILINE)
-    assert re.search(r"2 attempts: answered 503 Service Unavailable at .* s; delivered at ", played.stdout)
-
-
-def test_the_summary_names_the_subscription_that_nothing_matched(
-    played: subprocess.CompletedProcess[str],
-) -> None:
-    assert re.search(r"^Unmatched +never: ", played.stdout, re.MULTILINE)
-
-
-def test_the_output_is_plain_text_when_it_is_no_terminal(played: subprocess.CompletedProcess[str]) -> None:
-    assert "\x1b" not in played.stdout
-
-
-def test_nothing_is_left_behind(played: subprocess.CompletedProcess[str], folder: Path) -> None:
-    assert played.returncode == 0
-    assert list(folder.iterdir()) == []
-
-
 class _Terminal:
-    """The demo on a terminal of its own."""
+    """The demo on a terminal of its own, whose output is read all the time."""
 
     def __init__(self, folder: Path) -> None:
         self._ours, theirs = pty.openpty()
@@ -83,29 +34,78 @@ class _Terminal:
         )
         os.close(theirs)
         self.output = ""
+        self._more = threading.Condition()
+        self._ended = False
+        self._reader = threading.Thread(target=self._read)
+        self._reader.start()
 
-    def read_until(self, text: str) -> None:
-        """Read until this is shown. AssertionError when the demo ends before."""
-        while text not in self.output:
-            assert self._read(), f"{text!r} was not shown: {self.output[-2000:]}"
+    def shows(self, text: str, seconds: float = 50) -> None:
+        """Wait until this is shown. AssertionError when the demo ends before."""
+        with self._more:
+            self._more.wait_for(lambda: self._ended or text in self.output, seconds)
+            assert text in self.output, f"{text!r} was not shown: {self.output[-2000:]}"
 
-    def read_all(self) -> None:
-        """Read until the demo ends."""
-        while self._read():
-            pass
+    def end(self, number: signal.Signals) -> int:
+        """Send a signal, and wait for the exit code."""
+        self.process.send_signal(number)
+        self._reader.join()
+        return self.process.wait(30)
 
     def close(self) -> None:
         self.process.kill()
         self.process.wait()
+        self._reader.join()
         os.close(self._ours)
 
-    def _read(self) -> bool:
+    def _read(self) -> None:
+        while found := self._piece():
+            with self._more:
+                self.output += found.decode(errors="replace")
+                self._more.notify_all()
+        with self._more:
+            self._ended = True
+            self._more.notify_all()
+
+    def _piece(self) -> bytes:
         try:
-            found = os.read(self._ours, 65536)
+            return os.read(self._ours, 65536)
         except OSError:  # Linux: the other side was closed
-            return False
-        self.output += found.decode(errors="replace")
-        return bool(found)
+            return b""
+
+
+class Played(NamedTuple):
+    """The demo after it ended by itself, its output being no terminal."""
+
+    code: int
+    output: str
+    left: list[Path]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def playing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[subprocess.Popen[str], Path]]:
+    """Yield the demo, which plays while other tests run, and its folder for temporary files."""
+    folder = tmp_path_factory.mktemp("demo")
+    process = subprocess.Popen(
+        DEMO, env=_environment(folder), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    yield process, folder
+    process.kill()
+    process.wait()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Iterator[_Terminal]:
+    """Yield the demo on a terminal, which plays while other tests run."""
+    terminal = _Terminal(tmp_path_factory.mktemp("terminal"))
+    yield terminal
+    terminal.close()
+
+
+@pytest.fixture(scope="module")
+def played(playing: tuple[subprocess.Popen[str], Path]) -> Played:
+    process, folder = playing
+    output, _ = process.communicate(timeout=50)
+    return Played(process.returncode, output, list(folder.iterdir()))
 
 
 @pytest.fixture
@@ -115,27 +115,74 @@ def terminal(tmp_path: Path) -> Iterator[_Terminal]:
     terminal.close()
 
 
-def test_ctrl_c_in_the_middle_ends_the_demo_with_0_and_leaves_nothing(
-    terminal: _Terminal, tmp_path: Path
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_in_the_middle_ends_the_demo_with_0_and_leaves_nothing(
+    terminal: _Terminal, tmp_path: Path, number: signal.Signals
 ) -> None:
-    terminal.read_until("STAGING_INPUTS")
-    terminal.process.send_signal(signal.SIGINT)
-    terminal.read_all()
-    assert terminal.process.wait(30) == 0
+    terminal.shows("PROCESSING_INPUTS")
+    assert terminal.end(number) == 0
     assert "Traceback" not in terminal.output
     assert list(tmp_path.iterdir()) == []
 
 
-def test_on_a_terminal_the_service_goes_on_after_the_summary_until_ctrl_c(terminal: _Terminal) -> None:
-    import urllib.request
+def test_the_demo_ends_with_1_and_says_what_is_missing_and_where_to_look(tmp_path: Path) -> None:
+    impatient = "from dispatcher.demo import play, run; play.PATIENCE = 1.0; raise SystemExit(run.run())"
+    command = (sys.executable, "-c", impatient)
+    ended = subprocess.run(
+        command, env=_environment(tmp_path), capture_output=True, text=True, check=False, timeout=50
+    )
+    assert ended.returncode == 1
+    assert re.search(r"^Missing: only \d+ of 62 events could be published$", ended.stdout, re.MULTILINE)
+    (folder,) = tmp_path.iterdir()
+    assert f"The log and the database stay in {folder}" in ended.stdout
+    assert (folder / "dispatcher.log").stat().st_size > 0
 
-    terminal.read_until("Ctrl-C ends it")
-    url = re.search(r"API +(http://127\.0\.0\.1:\d+)/docs", terminal.output)
-    key = re.search(r"Bearer ([\w-]+)", terminal.output)
-    assert url and key
+
+def test_without_a_terminal_the_demo_ends_by_itself_and_nothing_is_missing(played: Played) -> None:
+    assert "Nothing is missing" in played.output
+    assert played.code == 0
+
+
+def test_the_summary_counts_what_came_in_and_what_went_out(played: Played) -> None:
+    assert re.search(r"^Events +62 accepted, 1 duplicate$", played.output, re.MULTILINE)
+    assert re.search(r"^Deliveries +109 delivered$", played.output, re.MULTILINE)
+    assert re.search(r"^Delays +accepted to delivered, all +p50 .*, p95 ", played.output, re.MULTILINE)
+
+
+def test_the_summary_lists_what_was_retried_and_why(played: Played) -> None:
+    for line in (
+        r"Retried +7 to late: nobody listens on its port for 8 s",
+        r" +no connection to .*: Connection refused \(\d+ times\)",
+        r" +RUNNING +\d+ +[2-9] attempts at [\d., ]+ s",
+        r"Retried +3 to busy: .*",
+        r" +answered 503 Service Unavailable \(3 times\)",
+        r" +FAILED +\d+ +2 attempts at [\d., ]+ s",
+    ):
+        assert re.search(f"^{line}$", played.output, re.MULTILINE), line
+
+
+def test_the_summary_names_the_subscription_that_nothing_matched(
+    played: Played,
+) -> None:
+    assert re.search(r"^Unmatched +never: ", played.output, re.MULTILINE)
+
+
+def test_the_output_is_plain_text_when_it_is_no_terminal(played: Played) -> None:
+    assert "\x1b" not in played.output
+
+
+def test_nothing_is_left_behind(played: Played) -> None:
+    assert played.left == []
+
+
+def test_on_a_terminal_the_service_goes_on_after_the_summary_until_ctrl_c(whole: _Terminal) -> None:
+    whole.shows("Ctrl-C ends it")
+    url = re.search(r"API +(http://127\.0\.0\.1:\d+)/docs", whole.output)
+    key = re.search(r"Bearer ([\w-]+)", whole.output)
+    assert url is not None
+    assert key is not None
     request = urllib.request.Request(f"{url[1]}/v1/jobs", headers={"Authorization": f"Bearer {key[1]}"})
     with urllib.request.urlopen(request, timeout=10) as answer:
         assert answer.status == 200
-    terminal.process.send_signal(signal.SIGINT)
-    terminal.read_all()
-    assert terminal.process.wait(30) == 0
+    assert whole.end(signal.SIGINT) == 0
+    assert "Traceback" not in whole.output

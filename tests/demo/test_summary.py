@@ -5,10 +5,10 @@ from collections.abc import Sequence
 
 import pytest
 
-from dispatcher.demo.client import Attempt
+from dispatcher.demo.client import Attempt, Job
 from dispatcher.demo.plans import PLANS
 from dispatcher.demo.story import planned_events
-from dispatcher.demo.summary import Counts, percentile, read_counts, summary
+from dispatcher.demo.summary import Counts, isolation, percentile, read_counts, summary
 from dispatcher.domain.deliveries import State
 from tests.demo.seen import REFUSED, attempt, delivery, picture
 
@@ -73,9 +73,17 @@ def test_the_summary_shows_why_and_when_a_delivery_was_tried_again() -> None:
     lines = _lines([attempt(1, 0.1, REFUSED), attempt(2, 1.1, REFUSED), attempt(3, 2.2)])
     retried = next(index for index, line in enumerate(lines) if line.startswith("Retried"))
     assert lines[retried].endswith(f"1 to {BUSY.name}: {BUSY.trouble}")
-    assert lines[retried + 1].strip() == (
-        f"{STORY[0].event} {STORY[0].job_id}, 3 attempts: {REFUSED} at 0.1, 1.1 s; delivered at 2.2 s"
-    )
+    assert [line.strip() for line in lines[retried + 1 :]] == [
+        f"{REFUSED} (2 times)",
+        "PENDING  0001414144065563    3 attempts at 0.1, 1.1, 2.2 s",
+    ]
+
+
+def test_the_summary_says_of_a_repeated_delivery_when_it_has_not_arrived() -> None:
+    attempts = [attempt(1, 0.1, REFUSED), attempt(2, 1.1, REFUSED)]
+    deliveries = [delivery(STORY[0], "sub_1", attempts, State.EXHAUSTED)]
+    lines = [line.plain for line in summary(picture(STORY, deliveries), COUNTS, {"sub_1": BUSY})]
+    assert lines[-1].endswith("2 attempts at 0.1, 1.1 s: exhausted")
 
 
 def test_the_summary_names_a_subscription_that_nothing_matched() -> None:
@@ -86,3 +94,8 @@ def test_the_summary_counts_what_has_not_arrived_by_its_state() -> None:
     deliveries = [delivery(STORY[0], "sub_1", [attempt(1, 0.1, REFUSED)], State.PENDING)]
     lines = [line.plain for line in summary(picture(STORY, deliveries), COUNTS, {"sub_1": BUSY})]
     assert lines[1].split() == ["Deliveries", "1", "pending"]
+
+
+def test_the_summary_tells_how_many_jobs_an_owner_sees() -> None:
+    own, granted, other = (Job(f"job-{owner}", owner, None) for owner in ("demo", "rcurie", "tokafor"))
+    assert isolation([own, granted, other], [own, granted]).plain.endswith("2 of 3 jobs: 1 own, 1 granted")
