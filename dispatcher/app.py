@@ -52,8 +52,6 @@ class App:
 
     async def begin(self) -> None:
         """Reach everything that is needed, and listen. SettingsError when something cannot be."""
-        if self._consumer is not None:
-            await self._consumer.begin()
         await self._engine.begin()
         await self._make_first_key()
         await self._runner.setup()
@@ -92,7 +90,9 @@ class App:
             await web.TCPSite(self._runner, http.host, http.port).start()
         except OSError as error:
             where = f"http.host and http.port: cannot listen on {http.host}:{http.port}"
-            raise SettingsError(f"{where} ({error.strerror}); expected an address and a port that are free") from None
+            raise SettingsError(
+                f"{where} ({error.strerror}); expected an address and a port that are free"
+            ) from None
         host, port = self._runner.addresses[0][:2]
         return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
@@ -115,7 +115,7 @@ class App:
         except StoreUnavailable as error:
             parts = {"database": str(error)}
         if self._consumer is not None:
-            parts["broker"] = self._consumer.problem
+            parts["broker"] = self._consumer.error
         return parts
 
 
@@ -137,10 +137,18 @@ async def running(settings: Settings) -> AsyncIterator[App]:
                 yield app
             finally:
                 await app.stop()
+    except ExceptionGroup as group:
+        raise _plainest(group) from group
     finally:
         for kind in kinds.values():
             await kind.close()
         await store.close()
+
+
+def _plainest(group: ExceptionGroup[Exception]) -> Exception:
+    """The SettingsError among several errors, because that one can be mended; else all of them."""
+    settings = group.subgroup(SettingsError)
+    return settings.exceptions[0] if settings is not None else group
 
 
 async def serve(settings: Settings) -> None:
@@ -162,7 +170,9 @@ async def _open(store: Store) -> None:
             return await store.open()
         except StoreUnavailable as error:
             if time.monotonic() > deadline:
-                raise SettingsError(f"database.url: {error}; it did not answer within {PATIENCE:g} s") from None
+                raise SettingsError(
+                    f"database.url: {error}; it did not answer within {PATIENCE:g} s"
+                ) from None
             log.warning("the database does not answer yet", error=str(error))
             await asyncio.sleep(1)
 
@@ -183,4 +193,6 @@ def _consumer(settings: Settings, intake: Intake) -> Consumer | None:
     amqp = settings.amqp
     if amqp.url is None:
         return None
-    return Consumer(amqp.url.reveal(), intake, exchange=amqp.exchange, queue=amqp.queue, prefetch=amqp.prefetch)
+    return Consumer(
+        amqp.url.reveal(), exchange=amqp.exchange, queue=amqp.queue, prefetch=amqp.prefetch, intake=intake
+    )
