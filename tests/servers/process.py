@@ -184,9 +184,7 @@ def find_program(name: str, *places: str) -> Path:
         return found[-1]
     if on_path := shutil.which(name):
         return Path(on_path)
-    raise ServerError(
-        f"{name} is not installed: `make test` and `make bench` install their servers, or say how"
-    )
+    raise ServerError(f"{name} is not installed: `make test` and `make bench` install it, or say how")
 
 
 def free_port() -> int:

@@ -58,7 +58,7 @@ class RabbitMQ(ServerProcess, Broker):
         Broker.__init__(
             self, f"amqp://guest:guest@127.0.0.1:{self.port}/", f"http://127.0.0.1:{self._api_port}"
         )
-        self._epmd = _PortMapper()
+        self._epmd = _PortMapper(self.directory)
         self._distribution_port = free_port()
         self._write_configuration()
         self._scripts = self._make_home()
@@ -111,8 +111,9 @@ class RabbitMQ(ServerProcess, Broker):
 
     def close(self) -> None:
         """End RabbitMQ and its port mapper and remove the data."""
-        super().close()
+        self.kill()
         self._epmd.close()
+        super().close()
 
     def _write_configuration(self) -> None:
         (self.directory / "enabled_plugins").write_text("[rabbitmq_management].\n")
@@ -143,8 +144,8 @@ class RabbitMQ(ServerProcess, Broker):
 class _PortMapper(ServerProcess):
     """Erlang's port mapper. A node that finds none starts one that stays when the node ends."""
 
-    def __init__(self) -> None:
-        super().__init__("epmd")
+    def __init__(self, parent: Path) -> None:
+        super().__init__("epmd", parent=parent)
         self._port = free_port()
 
     def prepare(self) -> None:
