@@ -17,8 +17,8 @@ from dispatcher.api.routing import JSON, AnyRoute, Form
 Json = dict[str, Any]
 
 _ABOUT = (
-    "Takes job status events in and delivers them to subscriptions' targets, until they arrive or it can be seen "
-    "why not. Errors are problem documents (RFC 9457). Lists go on with `cursor=<next>`."
+    "Takes job status events in and delivers them to subscriptions' targets, until they arrive or it can be "
+    "seen why not. Errors are problem documents (RFC 9457). Lists go on with `cursor=<next>`."
 )
 _REF = "#/components/schemas/{name}"
 
@@ -120,8 +120,9 @@ def _parameters(route: AnyRoute, schemas: _Schemas) -> list[Json]:
 
 
 def _parameter(place: str, name: str, schema: Json) -> Json:
-    described = {"description": schema.pop("description")} if "description" in schema else {}
-    return {"name": name, "in": place, "required": place == "path", **described, "schema": schema}
+    described = {"description": schema["description"]} if "description" in schema else {}
+    bare = {key: value for key, value in schema.items() if key != "description"}
+    return {"name": name, "in": place, "required": place == "path", **described, "schema": bare}
 
 
 def _without_null(schema: Json) -> Json:
@@ -151,7 +152,7 @@ def _responses(route: AnyRoute, schemas: _Schemas) -> Json:
     problem = {"content": {MEDIA_TYPE: {"schema": schemas.of(Problem)}}}
     for status, description in _refusals(route):
         responses[str(int(status))] = {"description": description} | problem
-    return responses | {"default": {"description": "Any other problem."} | problem}
+    return responses
 
 
 def _success(route: AnyRoute, schemas: _Schemas) -> Json:

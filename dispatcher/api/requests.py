@@ -46,6 +46,7 @@ SubscriptionId = Annotated[
     str,
     Meta(
         pattern=r"^sub_[0-9a-f]{32}$",
+        description="The id of a subscription.",
         examples=["sub_0192f0c1a2b37c4d8e5f60718293a4b5"],
         extra={"expected": "expected the id of a subscription: sub_ and 32 hexadecimal digits"},
     ),
@@ -54,6 +55,7 @@ EventId = Annotated[
     str,
     Meta(
         pattern=r"^evt_[0-9a-f]{32}$",
+        description="The id of an event.",
         examples=["evt_0192f0c1a2b37c4d8e5f60718293a4b5"],
         extra={"expected": "expected the id of an event: evt_ and 32 hexadecimal digits"},
     ),
@@ -72,19 +74,23 @@ Filters = Annotated[
     tuple[dict[str, object], ...],
     Meta(
         max_length=64,
-        description="Filters of the CloudEvents Subscriptions API, all of which must pass: each an object with one "
-        "of `exact`, `prefix`, `suffix`, `all`, `any`, `not`. They see the attributes of the CloudEvent and "
-        "`event`, `job_id`, `owner`, `tenant`.",
+        description="Filters of the CloudEvents Subscriptions API, all of which must pass: each an object "
+        "with one of `exact`, `prefix`, `suffix`, `all`, `any`, `not`. They see the attributes of the "
+        "CloudEvent and `event`, `job_id`, `owner`, `tenant`.",
         examples=[[{"prefix": {"job_id": "nightly-"}}], [{"not": {"exact": {"source": "/tests"}}}]],
     ),
 ]
 Owner = Annotated[
     Text,
     Meta(
-        description="Whose jobs are meant. Without one the key's owner; for an admin `*`, which is every job. Only "
-        "an admin may name another.",
+        description="Whose jobs are meant. Without one the key's owner; for an admin `*`, every job. "
+        "Only an admin may name another.",
         examples=["alice"],
     ),
+]
+Destination = Annotated[
+    Text,
+    Meta(description="Scheme, host and port, or the mail relay.", examples=["https://example.org:443"]),
 ]
 Ordered = Annotated[
     bool, Meta(description="Whether the events of one job go out one after the other, as they were accepted.")
@@ -151,7 +157,7 @@ class RetryMany(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     job_id: JobId | None = None
     subscription_id: SubscriptionId | None = None
     event_id: EventId | None = None
-    destination: Annotated[Text, Meta(examples=["https://example.org:443"])] | None = None
+    destination: Destination | None = None
     since: Annotated[Moment, Meta(description="Those that were made at this time or later.")] | None = None
     limit: Annotated[int, Meta(ge=1, le=10_000, description="How many at most; the oldest first.")] = 10_000
     dry_run: Annotated[bool, Meta(description="Only count, whatever the limit.")] = False
@@ -167,7 +173,7 @@ class NewKey(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         Meta(
             min_length=1,
             max_length=3,
-            description="`publish`: send events. `subscribe`: subscriptions and what comes of them. `admin`: all.",
+            description="`publish`: send events. `subscribe`: all about subscriptions. `admin`: everything.",
         ),
     ]
     tenant: Tenant | None = None
@@ -209,25 +215,25 @@ class SubscriptionsQuery(ListQuery, frozen=True, kw_only=True):
     """Which subscriptions are wanted."""
 
     job_id: JobId | None = None
-    status: SubscriptionStatus | None = None
+    status: Annotated[SubscriptionStatus, Meta(description="Where it stands.")] | None = None
 
 
 class DeliveriesQuery(ListQuery, frozen=True, kw_only=True):
     """Which deliveries are wanted."""
 
-    state: State | None = None
+    state: Annotated[State, Meta(description="Where it stands.")] | None = None
     job_id: JobId | None = None
     subscription_id: SubscriptionId | None = None
     event_id: EventId | None = None
-    destination: Text | None = None
+    destination: Destination | None = None
     since: Moment | None = None
 
 
 class JobsQuery(ListQuery, frozen=True, kw_only=True):
     """Which jobs are wanted."""
 
-    owner: Text | None = None
-    status: Annotated[Text, Meta(examples=["RUNNING"])] | None = None
+    owner: Annotated[Text, Meta(description="Whose they are.", examples=["alice"])] | None = None
+    status: Annotated[Text, Meta(description="The latest status.", examples=["RUNNING"])] | None = None
 
 
 # Events in: these say what `dispatcher.intake.decode` understands, which reads the bytes itself.

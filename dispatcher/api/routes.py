@@ -69,7 +69,7 @@ from dispatcher.domain.targets import TargetKind
 from dispatcher.intake.cloudevents import BATCH, STRUCTURED
 from dispatcher.telemetry.metrics import CONTENT_TYPE
 
-ACCEPTED, CREATED = HTTPStatus.ACCEPTED, HTTPStatus.CREATED
+CREATED, ACCEPTED, NO_CONTENT = HTTPStatus.CREATED, HTTPStatus.ACCEPTED, HTTPStatus.NO_CONTENT
 
 _PLAIN = {
     "event": "FINISHED",
@@ -150,7 +150,7 @@ def _subscription_routes(kinds: Mapping[str, TargetKind]) -> list[AnyRoute]:
             SubscriptionView,
             body=_with_targets(SubscriptionChange, kinds),
         ),
-        Route("DELETE", one, delete_subscription, "subscribe"),
+        Route("DELETE", one, delete_subscription, "subscribe", status=NO_CONTENT),
         Route("POST", f"{one}/test", test_subscription, "subscribe", Trial),
         Route("POST", f"{one}/pause", pause_subscription, "subscribe", SubscriptionView),
         Route("POST", f"{one}/resume", resume_subscription, "subscribe", SubscriptionView),
@@ -180,7 +180,7 @@ def _other_routes() -> list[AnyRoute]:
     return [
         Route("POST", "/v1/keys", create_key, "admin", KeyWithText, body=NewKey, status=CREATED),
         Route("GET", "/v1/keys", list_keys, "admin", KeyList, query=ListQuery),
-        Route("DELETE", "/v1/keys/{id}", delete_key, "admin"),
+        Route("DELETE", "/v1/keys/{id}", delete_key, "admin", status=NO_CONTENT),
         Route("GET", "/health/live", live, None, Health),
         Route("GET", "/health/ready", ready, None, Health),
         Route("GET", "/metrics", metrics, None, bytes, media_type=CONTENT_TYPE),

@@ -54,8 +54,8 @@ class Route(Struct, Generic[Q, B, A], frozen=True):
     """One operation.
 
     The summary and description are the handler's docstring. `scope` is what the key needs, None for no key.
-    `body` is a type, or the forms that the handler decodes itself. `location` is the path of what was made, with
-    fields of the answer in braces.
+    `body` is a type, or the forms that the handler decodes itself. `location` is the path of what was made,
+    with fields of the answer in braces.
     """
 
     method: Literal["GET", "POST", "PATCH", "DELETE"]
@@ -102,7 +102,7 @@ def _bound(route: AnyRoute, services: Services) -> _Handler:
 
 def _response(route: AnyRoute, answer: object) -> web.Response:
     if route.answer is None:
-        return web.Response(status=HTTPStatus.NO_CONTENT)
+        return web.Response(status=route.status)
     headers = {hdrs.CONTENT_TYPE: route.media_type}
     if route.location is not None and isinstance(answer, Struct):
         headers[hdrs.LOCATION] = route.location.format_map(asdict(answer))

@@ -198,7 +198,7 @@ async def test_subscriptions_of_somebody_else_are_not_there(alice: Caller, bob: 
     path = f"/v1/subscriptions/{(await alice.subscribe())['id']}{action}"
     methods = ["POST"] if action else ["GET", "PATCH", "DELETE"]
     for method in methods:
-        body = {} if method == "PATCH" else None
+        body: object = {} if method == "PATCH" else None
         assert (await bob.ask(method, path, body)).status == 404
     assert (await bob.get("/v1/subscriptions"))["items"] == []
     assert len((await alice.get("/v1/subscriptions"))["items"]) == 1
