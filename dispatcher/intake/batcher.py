@@ -103,7 +103,7 @@ class Intake:
             await self._settle(offers)
 
     async def stop(self, grace: float) -> None:
-        """Take no more requests, and store what was offered. What is left after `grace` seconds is not confirmed."""
+        """Take no more requests, and store what was offered; after `grace` seconds leave the rest."""
         self._stopping = True
         self._arrived.set()
         if self._task is None:

@@ -28,11 +28,18 @@ class MemoryStore:
         self.open.set()
         self.entered = asyncio.Event()
         self.loses_answer = False
+        self._changed = asyncio.Condition()
 
     @property
     def ids(self) -> list[str]:
         """The ids of what is stored, in the order of acceptance."""
         return [event.id for event in self.events.values()]
+
+    async def holds(self, count: int) -> list[str]:
+        """The ids of what is stored as soon as there are so many."""
+        async with asyncio.timeout(20), self._changed:
+            await self._changed.wait_for(lambda: len(self.events) >= count)
+        return self.ids
 
     async def accept(
         self, process: int, events: Sequence[Event], deliveries: Sequence[NewDelivery]
@@ -51,6 +58,8 @@ class MemoryStore:
         for delivery in deliveries:
             if delivery.event.key not in existing:
                 self.deliveries[delivery.id] = (process, delivery)
+        async with self._changed:
+            self._changed.notify_all()
         if self.loses_answer:
             self.loses_answer = False
             raise StoreUnavailable("the connection was lost in a commit")

@@ -1,0 +1,120 @@
+"""The broker: connecting to it, and the exchanges and queues that Dispatcher declares there."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import aio_pika
+from aio_pika import ExchangeType
+from aio_pika.abc import AbstractChannel, AbstractConnection
+from aio_pika.exceptions import (
+    CONNECTION_EXCEPTIONS,
+    AuthenticationError,
+    ChannelPreconditionFailed,
+    InvalidFrameError,
+    ProbableAuthenticationError,
+)
+from aiormq.exceptions import ChannelAccessRefused
+from pamqp.common import FieldTable
+from yarl import URL
+
+from dispatcher.domain.errors import SettingsError
+
+DELIVERY_LIMIT = 50
+"""How often a message is handed out before the broker takes it for the death of its readers.
+
+Every message that is not acknowledged when a process dies or a connection drops is counted, the innocent too:
+so it is high. One that its readers cannot even take off the wire must be out of the way in some seconds: so
+it is not higher.
+"""
+
+CONNECT_SECONDS = 10.0
+_HEARTBEAT = 15
+"""Seconds; a peer that vanished without a word is found after three of them."""
+
+LOST = CONNECTION_EXCEPTIONS
+"""What a connection or channel that was lost raises; a new one is worth a try."""
+
+
+def dead_letter_name(queue: str) -> str:
+    """The name of both the exchange and the queue for what cannot be understood."""
+    return f"{queue}.dead"
+
+
+async def connect(url: str, name: str) -> AbstractConnection:
+    """A connection, called `name` on the broker's pages. It does not restore itself when it is lost.
+
+    Raises SettingsError when the broker refuses the user, and one of LOST when it cannot be reached.
+    """
+    address = URL(url)
+    if "heartbeat" not in address.query:
+        address = address.update_query(heartbeat=_HEARTBEAT)
+    try:
+        return await aio_pika.connect(
+            address, timeout=CONNECT_SECONDS, client_properties={"connection_name": name}
+        )
+    except (AuthenticationError, ProbableAuthenticationError) as error:
+        raise SettingsError(
+            f"amqp.url: the broker at {address.host} refuses the user {address.user}: {_text(error)}"
+        ) from None
+    except InvalidFrameError:
+        # The library does not say why the broker closed what it had just opened. There is one reason mostly.
+        problem = f"the broker closed the connection: has it a virtual host {address.path[1:] or '/'}?"
+        raise ConnectionError(problem) from None
+
+
+async def declare(channel: AbstractChannel, exchange: str, queue: str) -> None:
+    """Declare the topic exchange, the quorum queue bound to all of it, and where its dead letters go.
+
+    Raises SettingsError when one of them is there already, but made otherwise.
+    """
+    arguments: FieldTable = {
+        "x-queue-type": "quorum",
+        "x-delivery-limit": DELIVERY_LIMIT,
+        "x-dead-letter-exchange": dead_letter_name(queue),
+        # A message that the broker gives up leaves this queue only when the dead-letter queue has it.
+        "x-dead-letter-strategy": "at-least-once",
+        "x-overflow": "reject-publish",
+    }
+    with _refusals_of("amqp.exchange", f"the exchange {exchange}"):
+        source = await channel.declare_exchange(exchange, ExchangeType.TOPIC, durable=True)
+    with _refusals_of("amqp.queue", f"the queue {queue}"):
+        target = await channel.declare_queue(queue, durable=True, arguments=arguments)
+        await target.bind(source, "#")
+    await declare_dead_letters(channel, queue)
+
+
+async def declare_dead_letters(channel: AbstractChannel, queue: str) -> None:
+    """Declare the exchange and the queue for what cannot be understood. Raises SettingsError likewise."""
+    name = dead_letter_name(queue)
+    with _refusals_of("amqp.queue", f"the exchange {name}"):
+        source = await channel.declare_exchange(name, ExchangeType.FANOUT, durable=True)
+    with _refusals_of("amqp.queue", f"the queue {name}"):
+        target = await channel.declare_queue(name, durable=True, arguments={"x-queue-type": "quorum"})
+        await target.bind(source)
+
+
+@contextmanager
+def _refusals_of(setting: str, what: str) -> Iterator[None]:
+    variable = f"DISPATCHER_{setting.upper().replace('.', '_')}"
+    try:
+        yield
+    except ChannelPreconditionFailed as error:
+        advice = f"delete it when nobody needs it (it is made anew), or name another one with {variable}"
+        raise SettingsError(
+            f"{setting}: {what} is there already, made otherwise: {_text(error)}; {advice}"
+        ) from None
+    except ChannelAccessRefused as error:
+        raise SettingsError(f"{setting}: the broker does not let us have {what}: {_text(error)}") from None
+
+
+def _text(error: Exception) -> str:
+    return str(error.args[-1]) if error.args else type(error).__name__
+
+
+def was_cancelled() -> bool:
+    """Whether a CancelledError is meant for this task: the library raises it in users of what it closes."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0

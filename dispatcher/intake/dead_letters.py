@@ -1,0 +1,126 @@
+"""Dead letters: what cannot be understood goes to a queue of its own, with the reason in its headers."""
+
+from __future__ import annotations
+
+import asyncio
+import struct
+from contextlib import suppress
+from copy import copy
+
+import structlog
+from aio_pika.abc import AbstractConnection
+from aiormq.abc import AbstractChannel, DeliveredMessage
+from pamqp.commands import Basic
+from pamqp.common import FieldTable
+
+from dispatcher.domain.errors import InvalidInput
+from dispatcher.domain.events import utc_now
+from dispatcher.intake.broker import LOST, connect, dead_letter_name, declare_dead_letters, was_cancelled
+from dispatcher.telemetry.metrics import DEAD_LETTERS
+
+log = structlog.get_logger("dispatcher.intake")
+
+_CONFIRM_SECONDS = 30.0
+_FIRST_PAUSE = 0.2
+_LONGEST_PAUSE = 10.0
+
+# With these the broker would drop the message, or refuse it from us.
+_NOT_KEPT = ("expiration", "user_id", "reply_to", "cluster_id")
+_MAX_HEADERS = 16_384
+"""Characters. All headers must fit into one frame."""
+
+
+class DeadLetters:
+    """Publishes to the dead-letter exchange of a queue.
+
+    It has a connection of its own: when the broker is short of memory it stops reading from those who
+    publish, and that must not hold back acknowledgements.
+    """
+
+    def __init__(self, url: str, queue: str) -> None:
+        self._url = url
+        self._queue = queue
+        self._connecting = asyncio.Lock()
+        self._connection: AbstractConnection | None = None
+        self._channel: AbstractChannel | None = None
+
+    async def publish(self, message: DeliveredMessage, refusal: InvalidInput, reason: str) -> None:
+        """Try until the broker has the message; `reason` is the word by which it is counted."""
+        pause = _FIRST_PAUSE
+        while True:
+            try:
+                await self._publish(message, refusal)
+                break
+            except LOST as error:
+                problem: BaseException = error
+            except asyncio.CancelledError as error:
+                if was_cancelled():
+                    raise
+                problem = error
+            log.warning(
+                "a dead letter waits: the broker did not take it", queue=self._queue, error=str(problem)
+            )
+            await self.close()
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, _LONGEST_PAUSE)
+        DEAD_LETTERS.labels(reason).inc()
+        log.warning("dead letter", reason=reason, field=refusal.field, problem=refusal.problem)
+
+    async def close(self) -> None:
+        """Close the connection; the next letter opens a new one."""
+        connection, self._connection, self._channel = self._connection, None, None
+        if connection is not None:
+            with suppress(*LOST):
+                await connection.close()
+
+    async def _publish(self, message: DeliveredMessage, refusal: InvalidInput) -> None:
+        channel = await self._open()
+        try:
+            await self._send(channel, message, _headers(message, refusal, with_original=True))
+        except (TypeError, ValueError, struct.error):
+            # The library reads some headers that it cannot write.
+            await self._send(channel, message, _headers(message, refusal, with_original=False))
+
+    async def _send(self, channel: AbstractChannel, message: DeliveredMessage, headers: FieldTable) -> None:
+        properties = copy(message.header.properties)
+        for name in _NOT_KEPT:
+            setattr(properties, name, None)
+        properties.headers = headers
+        properties.delivery_mode = 2
+        await channel.basic_publish(
+            message.body,
+            exchange=dead_letter_name(self._queue),
+            routing_key=message.routing_key or "",
+            properties=properties,
+            mandatory=True,
+            timeout=_CONFIRM_SECONDS,
+        )
+
+    async def _open(self) -> AbstractChannel:
+        async with self._connecting:
+            if self._channel is None or self._channel.is_closed:
+                await self.close()
+                self._connection = await connect(self._url, "dispatcher dead letters")
+                channel = await self._connection.channel(on_return_raises=True)
+                await declare_dead_letters(channel, self._queue)
+                self._channel = await channel.get_underlay_channel()
+            return self._channel
+
+
+def _headers(message: DeliveredMessage, refusal: InvalidInput, *, with_original: bool) -> FieldTable:
+    """The reason and where the message came from, beside what it had in its own headers."""
+    properties: Basic.Properties = message.header.properties
+    original: FieldTable = dict(properties.headers or {})
+    written = repr(original)
+    if not with_original or len(written) > _MAX_HEADERS:
+        original = {"x-dispatcher-headers": written[:_MAX_HEADERS]}
+    not_kept = {name: getattr(properties, name) for name in _NOT_KEPT}
+    told: FieldTable = {
+        "reason": refusal.problem[:1000],
+        "field": refusal.field[:255],
+        "exchange": message.exchange or "",
+        "routing-key": message.routing_key or "",
+        "time": utc_now().isoformat(),
+        **{name.replace("_", "-"): str(value) for name, value in not_kept.items() if value},
+    }
+    return original | {f"x-dispatcher-{name}": value for name, value in told.items()}
