@@ -68,7 +68,7 @@ def backlog(connection: Connection) -> dict[State, int]:
         select(_table.listed_as, func.count()).where(_table.listed_as.in_(states)).group_by(_table.listed_as)
     )
     fresh = select(func.count()).select_from(deliveries).where(*_fresh_claims())
-    counts = dict.fromkeys(states, 0) | dict(connection.execute(listed).tuples().all())
+    counts = dict.fromkeys(states, 0) | dict(connection.execute(listed).all())
     counts[State.DELIVERING] += connection.execute(fresh).scalar_one()
     return counts
 

@@ -159,20 +159,19 @@ class PostgresStore(SqlStore):
             # It may have been committed although the answer was lost. The next call finds out.
             self._unsure.add(process)
             raise
+        self._claimed[process].update(delivery.id for delivery in wanted)
         return wanted
 
     async def _claim(self, process: int, limit: int) -> tuple[list[Claim], list[Revision]]:
-        known = self._claimed[process]
         async with self._hot() as connection:
             if process in self._unsure:
-                await connection.execute(sql.UNCLAIM, process, list(map(hex_digits, known)))
+                await connection.execute(sql.UNCLAIM, process, list(map(hex_digits, self._claimed[process])))
                 self._unsure.discard(process)
             rows = sorted(await connection.fetch(sql.CLAIM, process, utc_now(), limit), key=_due)
             if not rows:
                 return [], []
             events = await connection.fetch(sql.EVENTS, list({row["event_key"] for row in rows}))
             found = await connection.fetch(sql.REVISIONS, list({row["subscription_id"] for row in rows}))
-        known.update(f"dlv_{row['id'].hex}" for row in rows)
         by_key = {row["key"]: Event(**{**row, "key": f"evt_{row['key'].hex}"}) for row in events}
         return [_claim_of(row, by_key[row["event_key"]]) for row in rows], _revisions(found)
 

@@ -110,7 +110,7 @@ def delivery_counts(connection: Connection, event_keys: Sequence[str]) -> dict[s
     """How many deliveries each of at most MAX_VALUES events has."""
     column = deliveries.c.event_key
     counted = select(column, func.count()).where(column.in_(event_keys)).group_by(column)
-    return dict(connection.execute(counted).tuples().all())
+    return dict(connection.execute(counted).all())
 
 
 # Jobs

@@ -86,7 +86,7 @@ def _identify(connection: Connection, batch: Batch) -> None:
     except IntegrityError:
         for some in chunks(list(batch.digests)):
             known = select(identities.c.digest, identities.c.event_key).where(identities.c.digest.in_(some))
-            batch.leave_out(dict(connection.execute(known).tuples().all()))
+            batch.leave_out(dict(connection.execute(known).all()))
         _many(connection, _IDENTITY, [(digest, _TO.id(key)) for digest, key in batch.identities])
 
 

@@ -1,0 +1,203 @@
+"""Events are stored once, with all that follows from them."""
+
+from __future__ import annotations
+
+import asyncio
+
+from dispatcher.domain.deliveries import State
+from dispatcher.domain.events import Event
+from dispatcher.domain.subscriptions import Subscription
+from dispatcher.store.contract import EventFilter, Store
+from tests.factories import NOW, make_delivery, make_event, make_subscription
+from tests.store.conftest import OpenAnother
+from tests.store.helpers import ALL, FUTURE, accept, found, later, state_of, stored, subscribed
+
+
+async def test_an_event_comes_back_as_it_was_accepted(store: Store, process: int) -> None:
+    event = make_event(owner=None, source="/a/source", type="org.example.job", event="Özel", data={"ключ": 1})
+    await store.accept(process, [event], [])
+    assert await store.event("default", event.key) == event
+
+
+async def test_a_time_is_kept_to_the_microsecond(store: Store, process: int) -> None:
+    event = make_event(
+        time=NOW.replace(microsecond=123_457), accepted_at=NOW.replace(year=1969, microsecond=1)
+    )
+    await store.accept(process, [event], [])
+    assert await store.event("default", event.key) == event
+
+
+async def test_an_event_is_not_seen_from_another_tenant(store: Store, process: int) -> None:
+    event = make_event(tenant="mine")
+    await store.accept(process, [event], [])
+    assert await store.event("theirs", event.key) is None
+
+
+async def test_a_claimed_delivery_is_being_delivered(store: Store, process: int) -> None:
+    (new,) = await stored(store, process, await subscribed(store))
+    delivery = await found(store, new)
+    assert (delivery.state, delivery.attempts, delivery.due_at) == (State.DELIVERING, 0, None)
+    assert (delivery.event_key, delivery.event, delivery.job_id) == (new.event.key, "FINISHED", "job-1")
+    assert (delivery.subscription_id, delivery.destination) == (
+        new.subscription.id,
+        "https://example.org:443",
+    )
+
+
+async def test_a_delivery_that_is_not_claimed_is_pending_until_its_time(store: Store, process: int) -> None:
+    (new,) = await stored(store, process, await subscribed(store), claimed=False, due_at=FUTURE)
+    delivery = await found(store, new)
+    assert (delivery.state, delivery.due_at) == (State.PENDING, FUTURE)
+    assert await store.next_due() == FUTURE
+
+
+async def test_the_same_event_again_changes_nothing(store: Store, process: int) -> None:
+    subscription = await subscribed(store)
+    (first,) = await stored(store, process, subscription)
+    again = make_delivery(make_event(id=first.event.id), subscription)
+    assert await accept(store, process, again) == {again.event.key: first.event.key}
+    assert await store.event("default", again.event.key) is None
+    assert await store.delivery("default", again.id) is None
+    job = await store.job("default", "job-1")
+    assert job is not None
+    assert job.events == 1
+
+
+async def test_an_event_twice_in_a_batch_is_stored_once(store: Store, process: int) -> None:
+    subscription = await subscribed(store)
+    first = make_delivery(make_event(id="one"), subscription)
+    second = make_delivery(make_event(id="one"), subscription)
+    assert await accept(store, process, first, second) == {second.event.key: first.event.key}
+    assert await store.delivery_counts([first.event.key, second.event.key]) == {
+        first.event.key: 1,
+        second.event.key: 0,
+    }
+
+
+async def test_of_a_mixed_batch_only_the_new_events_are_stored(store: Store, process: int) -> None:
+    subscription = await subscribed(store)
+    (known,) = await stored(store, process, subscription)
+    batch = [
+        make_delivery(make_event(id=name), subscription)
+        for name in ("a", known.event.id, "b", known.event.id)
+    ]
+    existing = await accept(store, process, *batch)
+    assert existing == {batch[1].event.key: known.event.key, batch[3].event.key: known.event.key}
+    events = await store.events(EventFilter(tenant="default"), ALL)
+    assert [event.id for event in events.items] == ["b", "a", known.event.id]
+    job = await store.job("default", "job-1")
+    assert job is not None
+    assert job.events == 3
+    assert [await state_of(store, batch[index]) for index in (0, 2)] == [State.DELIVERING] * 2
+
+
+async def test_the_same_call_again_stores_nothing_and_says_so(store: Store, process: int) -> None:
+    new = make_delivery(make_event(), await subscribed(store))
+    assert await accept(store, process, new) == {}
+    assert await accept(store, process, new) == {new.event.key: new.event.key}
+    assert await state_of(store, new) is State.DELIVERING
+
+
+async def test_the_same_id_from_another_source_or_tenant_is_another_event(store: Store, process: int) -> None:
+    events = [
+        make_event(id="1", source="/jobs"),
+        make_event(id="1", source="/jobs/1"),
+        make_event(id="1", source="/jobs", tenant="other"),
+        make_event(id="11", source="/jobs/"),
+        make_event(id="/11", source="/jobs"),
+    ]
+    assert await store.accept(process, events, []) == {}
+
+
+async def test_a_batch_of_a_process_without_a_lease_is_due_now(store: Store) -> None:
+    gone = await store.register("a-host", 1, lease=60)
+    await store.leave(gone)
+    (new,) = await stored(store, gone, await subscribed(store))
+    delivery = await found(store, new)
+    assert delivery.state is State.PENDING
+    assert delivery.due_at is not None
+    heir = await store.register("a-host", 2, lease=60)
+    assert [claimed.id for claimed in await store.claim(heir, 10)] == [new.id]
+
+
+async def test_a_claim_below_what_the_heartbeat_said_is_due_now(store: Store, process: int) -> None:
+    subscription = await subscribed(store)
+    early = make_delivery(make_event(), subscription)
+    late = make_delivery(make_event(), subscription)
+    assert await store.heartbeat(process, 60, late.id)
+    await accept(store, process, early, late)
+    assert await state_of(store, early) is State.PENDING
+    assert await state_of(store, late) is State.DELIVERING
+
+
+async def test_further_deliveries_of_a_stored_event_are_stored_once(store: Store, process: int) -> None:
+    subscription = await subscribed(store)
+    (first,) = await stored(store, process, subscription)
+    replayed = make_delivery(first.event, subscription)
+    held = make_delivery(first.event, await subscribed(store, status="paused"), claimed=False)
+    await store.add_deliveries(process, [replayed, held])
+    await store.add_deliveries(process, [replayed, held])
+    assert await store.delivery_counts([first.event.key]) == {first.event.key: 3}
+    assert await state_of(store, replayed) is State.DELIVERING
+    assert (await found(store, held)).due_at is None
+
+
+async def test_no_character_of_a_publisher_stops_a_batch(store: Store, process: int) -> None:
+    document = {"message": "a\0b", "job": {"name": "n\0", "appId": "\0", "status": "x\0"}}
+    await store.accept(process, [make_event(event="UPDATED", data=document)], [])
+    job = await store.job("default", "job-1")
+    assert job is not None
+    assert (job.message, job.name, job.status) == ("a\N{REPLACEMENT CHARACTER}b", "n", "x")
+
+
+async def test_a_job_is_not_seen_from_another_tenant(store: Store, process: int) -> None:
+    await store.accept(process, [make_event(tenant="mine", job_id="one")], [])
+    assert await store.job("theirs", "one") is None
+    assert await store.job("mine", "two") is None
+
+
+async def test_a_permission_holds_until_it_is_revoked(store: Store, process: int) -> None:
+    def told(event: str, user: str, seconds: float, job_id: str = "job-1") -> Event:
+        return make_event(event=event, job_id=job_id, time=later(seconds), data={"username": user})
+
+    bob, eve, other = (
+        ("default", *names) for names in (("job-1", "bob"), ("job-1", "eve"), ("job-2", "bob"))
+    )
+    await store.accept(process, [told("PERMISSION_GRANT", "bob", 10)], [])
+    assert await store.granted([bob, eve, other]) == {bob}
+    await store.accept(process, [told("PERMISSION_REVOKE", "bob", 5)], [])
+    assert await store.granted([bob]) == {bob}, "an older word came later"
+    batch = [told("PERMISSION_GRANT", "eve", 30), told("PERMISSION_REVOKE", "bob", 20)]
+    batch += [told("PERMISSION_REVOKE", "eve", 30), told("PERMISSION_GRANT", "bob", 15, "job-2")]
+    await store.accept(process, batch, [])
+    assert await store.granted([bob, eve, other]) == {other}
+
+
+async def test_many_are_asked_for_at_once(store: Store, process: int) -> None:
+    events = [
+        make_event(job_id=f"job-{n}", event="PERMISSION_GRANT", data={"user": "bob"}) for n in range(1200)
+    ]
+    await store.accept(process, events, [])
+    wanted = {("default", f"job-{n}", "bob") for n in range(1300)}
+    assert len(await store.granted(wanted)) == 1200
+    assert len(await store.delivery_counts([event.key for event in events])) == 1200
+
+
+async def test_replicas_that_get_the_same_events_store_them_once(open_postgres: OpenAnother) -> None:
+    stores = [await open_postgres() for _ in range(3)]
+    subscription: Subscription = make_subscription(owner="*")
+    await stores[0].add_subscription(subscription)
+    processes = [await store.register("a-host", 1, lease=60) for store in stores]
+    names = [f"event-{number}" for number in range(40)]
+
+    async def take(index: int, order: int) -> dict[str, str]:
+        batch = [make_delivery(make_event(id=name, job_id=name), subscription) for name in names[::order]]
+        return dict(await accept(stores[index], processes[index], *batch))
+
+    existing = await asyncio.gather(take(0, 1), take(1, -1), take(2, 1))
+    assert sum(map(len, existing)) == 80
+    events = await stores[0].events(EventFilter(tenant="default"), ALL)
+    assert sorted(event.id for event in events.items) == sorted(names)
+    kept = {event.key for event in events.items}
+    assert {key for found_there in existing for key in found_there.values()} <= kept
+    assert set((await stores[0].delivery_counts(list(kept))).values()) == {1}

@@ -1,0 +1,302 @@
+"""Claims: what is due goes to one process, which decides about it as long as it has its lease."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+
+import pytest
+
+from dispatcher.domain.deliveries import Outcome, State
+from dispatcher.domain.events import utc_now
+from dispatcher.domain.ids import new_id
+from dispatcher.domain.subscriptions import SubscriptionStatus
+from dispatcher.store.contract import Store
+from tests.factories import NOW, make_delivery, make_event
+from tests.store.conftest import OpenAnother
+from tests.store.helpers import FUTURE, PAST, accept, attempt, found, outcome, state_of, stored, subscribed
+
+
+async def test_a_due_delivery_is_claimed_with_all_that_is_needed(store: Store, process: int) -> None:
+    subscription = await subscribed(store)
+    (new,) = await stored(store, process, subscription, claimed=False, due_at=PAST)
+    (claimed,) = await store.claim(process, 10)
+    assert (claimed.id, claimed.event, claimed.subscription) == (new.id, new.event, subscription)
+    assert (claimed.attempts, claimed.restarted_after, claimed.since) == (0, 0, NOW)
+    assert await state_of(store, new) is State.DELIVERING
+    assert await store.claim(process, 10) == []
+
+
+async def test_the_longest_due_are_claimed_first(store: Store, process: int) -> None:
+    subscription = await subscribed(store)
+    new = [
+        make_delivery(make_event(), subscription, claimed=False, due_at=PAST + timedelta(seconds=seconds))
+        for seconds in (30, 10, 20, 40)
+    ]
+    await accept(store, process, *new)
+    assert [one.id for one in await store.claim(process, 3)] == [new[1].id, new[2].id, new[0].id]
+    assert [one.id for one in await store.claim(process, 3)] == [new[3].id]
+
+
+async def test_what_is_not_due_is_not_claimed(store: Store, process: int) -> None:
+    subscription = await subscribed(store)
+    await stored(store, process, subscription, claimed=False, due_at=FUTURE)
+    await stored(store, process, subscription)
+    assert await store.claim(process, 10) == []
+    assert await store.next_due() == FUTURE
+
+
+async def test_nothing_is_due_when_nothing_waits(store: Store, process: int) -> None:
+    await stored(store, process, await subscribed(store))
+    assert await store.next_due() is None
+
+
+async def test_deliveries_of_one_event_share_it(store: Store, process: int) -> None:
+    event = make_event()
+    new = [
+        make_delivery(event, await subscribed(store), claimed=False, due_at=PAST),
+        make_delivery(event, await subscribed(store), claimed=False, due_at=PAST),
+    ]
+    await accept(store, process, *new)
+    first, second = await store.claim(process, 10)
+    assert first.event is second.event
+
+
+async def test_a_process_without_a_lease_claims_nothing(store: Store, process: int) -> None:
+    await stored(store, process, await subscribed(store), claimed=False, due_at=PAST)
+    await store.leave(process)
+    assert await store.claim(process, 10) == []
+
+
+async def test_an_outcome_ends_a_delivery(store: Store, process: int) -> None:
+    (new,) = await stored(store, process, await subscribed(store))
+    tried = attempt()
+    await store.finish(process, [outcome(new.id, State.DELIVERED, attempt=tried)])
+    delivery = await found(store, new)
+    assert (delivery.state, delivery.attempts, delivery.ended_at) == (State.DELIVERED, 1, NOW)
+    assert await store.attempts(new.id) == [tried]
+
+
+async def test_an_outcome_can_be_another_try(store: Store, process: int) -> None:
+    (new,) = await stored(store, process, await subscribed(store))
+    failed = attempt(status=None, answer=None, error="connection refused")
+    again = outcome(new.id, State.PENDING, due_at=PAST, reason="connection refused", attempt=failed)
+    await store.finish(process, [again])
+    delivery = await found(store, new)
+    assert (delivery.state, delivery.due_at, delivery.reason) == (State.PENDING, PAST, "connection refused")
+    (claimed,) = await store.claim(process, 10)
+    assert (claimed.id, claimed.attempts) == (new.id, 1)
+    second = attempt(2)
+    await store.finish(process, [outcome(new.id, State.DELIVERED, attempts=2, attempt=second)])
+    assert await store.attempts(new.id) == [failed, second]
+    delivery = await found(store, new)
+    assert (delivery.state, delivery.due_at, delivery.reason) == (State.DELIVERED, None, None)
+
+
+async def test_an_outcome_without_an_attempt_leaves_none(store: Store, process: int) -> None:
+    (new,) = await stored(store, process, await subscribed(store))
+    await store.finish(process, [outcome(new.id, State.EXHAUSTED, attempts=0, reason="too old")])
+    assert await store.attempts(new.id) == []
+    assert (await found(store, new)).attempts == 0
+
+
+async def test_the_same_outcome_again_changes_nothing(store: Store, process: int) -> None:
+    (new,) = await stored(store, process, await subscribed(store))
+    ended = outcome(new.id, State.DELIVERED, attempt=attempt())
+    await store.finish(process, [ended])
+    await store.finish(process, [ended])
+    assert len(await store.attempts(new.id)) == 1
+    assert await state_of(store, new) is State.DELIVERED
+
+
+async def test_no_answer_of_a_receiver_stops_a_batch(store: Store, process: int) -> None:
+    first, second = await stored(store, process, await subscribed(store), 2)
+    bad = attempt(answer="nul\0 and \ud800", error="\0", request="POST \0")
+    outcomes = [
+        outcome(first.id, State.EXHAUSTED, reason="\0", attempt=bad),
+        outcome(second.id, State.DELIVERED, attempt=attempt()),
+    ]
+    await store.finish(process, outcomes)
+    assert await state_of(store, second) is State.DELIVERED
+    (kept,) = await store.attempts(first.id)
+    assert kept.answer == "nul\N{REPLACEMENT CHARACTER} and \N{REPLACEMENT CHARACTER}"
+
+
+async def test_the_latest_hundred_attempts_are_shown(store: Store, process: int) -> None:
+    (new,) = await stored(store, process, await subscribed(store))
+    outcomes = [outcome(new.id, State.DELIVERED, attempt=attempt(number)) for number in range(1, 131)]
+    await store.finish(process, outcomes)
+    assert [tried.number for tried in await store.attempts(new.id)] == list(range(31, 131))
+
+
+async def test_an_outcome_of_a_lost_claim_changes_no_state(store: Store) -> None:
+    late = await store.register("a-host", 1, lease=-1)
+    heir = await store.register("a-host", 2, lease=60)
+    (new,) = await stored(store, late, await subscribed(store))
+    assert await store.take_over() == 1
+    tried = attempt()
+    await store.finish(late, [outcome(new.id, State.DELIVERED, attempt=tried)])
+    assert await state_of(store, new) is State.PENDING
+    assert await store.attempts(new.id) == [tried], "that it was tried is still true"
+    (claimed,) = await store.claim(heir, 10)
+    await store.finish(late, [outcome(new.id, State.EXHAUSTED)])
+    assert await state_of(store, new) is State.DELIVERING
+    await store.finish(heir, [outcome(claimed.id, State.DELIVERED, attempt=attempt(1, status=201))])
+    assert await state_of(store, new) is State.DELIVERED
+    assert await store.attempts(new.id) == [tried]
+
+
+async def test_whoever_dies_is_taken_over(store: Store) -> None:
+    dead = await store.register("a-host", 1, lease=-1)
+    alive = await store.register("a-host", 2, lease=60)
+    subscription = await subscribed(store)
+    fresh = await stored(store, dead, subscription, 3)
+    (finished,) = await stored(store, dead, subscription)
+    await store.finish(dead, [outcome(finished.id, State.DELIVERED)])
+    (others,) = await stored(store, alive, subscription)
+    (waits,) = await stored(store, dead, subscription, claimed=False, due_at=FUTURE)
+    assert await store.take_over() == 3
+    assert {one.id for one in await store.claim(alive, 10)} == {one.id for one in fresh}
+    assert await state_of(store, finished) is State.DELIVERED
+    assert await state_of(store, others) is State.DELIVERING
+    assert (await found(store, waits)).due_at == FUTURE
+    assert await store.take_over() == 0
+
+
+async def test_a_claimed_retry_is_taken_over_although_it_is_older_than_all_fresh_claims(store: Store) -> None:
+    dead = await store.register("a-host", 1, lease=60)
+    (old,) = await stored(store, dead, await subscribed(store), claimed=False, due_at=PAST)
+    await store.claim(dead, 10)
+    assert await store.heartbeat(dead, -1, new_id("dlv"))
+    assert await store.take_over() == 1
+    assert await state_of(store, old) is State.PENDING
+
+
+async def test_a_process_that_was_taken_over_learns_it_from_its_heartbeat(store: Store) -> None:
+    late = await store.register("a-host", 1, lease=-1)
+    assert await store.heartbeat(late, -1, new_id("dlv")), "nobody has taken it over yet"
+    await store.take_over()
+    assert not await store.heartbeat(late, 60, new_id("dlv"))
+
+
+async def test_a_process_with_a_lease_keeps_its_claims(store: Store, process: int) -> None:
+    (new,) = await stored(store, process, await subscribed(store))
+    assert await store.take_over() == 0
+    assert await state_of(store, new) is State.DELIVERING
+
+
+async def test_whoever_leaves_gives_its_claims_back(store: Store, process: int) -> None:
+    subscription = await subscribed(store)
+    (fresh,) = await stored(store, process, subscription)
+    (retried,) = await stored(store, process, subscription, claimed=False, due_at=PAST)
+    await store.claim(process, 10)
+    assert await store.leave(process) == 2
+    heir = await store.register("a-host", 2, lease=60)
+    assert {one.id for one in await store.claim(heir, 10)} == {fresh.id, retried.id}
+
+
+async def test_a_number_is_not_given_twice(store: Store, process: int) -> None:
+    await store.leave(process)
+    assert await store.register("a-host", 1, lease=60) != process
+
+
+@pytest.mark.parametrize(
+    ("status", "state", "reason"),
+    [
+        ("disabled", State.CANCELLED, "answered 410"),
+        ("completed", State.SUPERSEDED, "answered 410"),
+        ("paused", State.PENDING, None),
+    ],
+)
+async def test_what_was_stored_while_its_subscription_changed_is_settled_at_the_claim(
+    store: Store, process: int, status: SubscriptionStatus, state: State, reason: str | None
+) -> None:
+    subscription = await subscribed(store, status=status, status_reason=reason)
+    (new,) = await stored(store, process, subscription, claimed=False, due_at=PAST)
+    assert await store.claim(process, 10) == []
+    delivery = await found(store, new)
+    assert (delivery.state, delivery.reason, delivery.due_at) == (state, reason, None)
+
+
+async def test_what_was_stored_while_its_subscription_was_removed_is_cancelled(
+    store: Store, process: int
+) -> None:
+    subscription = await subscribed(store)
+    await store.remove_subscription("default", subscription.id)
+    (new,) = await stored(store, process, subscription, claimed=False, due_at=PAST)
+    assert await store.claim(process, 10) == []
+    delivery = await found(store, new)
+    assert (delivery.state, delivery.reason) == (State.CANCELLED, "the subscription was removed")
+
+
+async def test_an_expired_subscription_still_gets_what_waited_for_it(store: Store, process: int) -> None:
+    subscription = await subscribed(store, expires_at=PAST)
+    (new,) = await stored(store, process, subscription, claimed=False, due_at=PAST)
+    assert [claimed.id for claimed in await store.claim(process, 10)] == [new.id]
+
+
+async def test_processes_never_claim_the_same_delivery(open_postgres: OpenAnother) -> None:
+    stores = [await open_postgres() for _ in range(4)]
+    processes = [await store.register("a-host", number, lease=60) for number, store in enumerate(stores)]
+    subscription = await subscribed(stores[0])
+    new = await stored(stores[0], processes[0], subscription, 300, claimed=False, due_at=PAST)
+
+    async def claim_all(store: Store, process: int) -> list[str]:
+        mine: list[str] = []
+        while claimed := await store.claim(process, 7):
+            mine += [delivery.id for delivery in claimed]
+        return mine
+
+    shares = await asyncio.gather(*map(claim_all, stores, processes))
+    assert sorted(one for share in shares for one in share) == sorted(one.id for one in new)
+    assert all(shares), "each had its share"
+
+
+async def test_claims_at_once_within_a_process_do_not_meet(store: Store, process: int) -> None:
+    new = await stored(store, process, await subscribed(store), 60, claimed=False, due_at=PAST)
+    shares = await asyncio.gather(*(store.claim(process, 20) for _ in range(4)))
+    assert sorted(one.id for share in shares for one in share) == sorted(one.id for one in new)
+
+
+async def test_many_processes_take_a_dead_one_over_once(open_postgres: OpenAnother) -> None:
+    stores = [await open_postgres() for _ in range(4)]
+    dead = await stores[0].register("a-host", 1, lease=-1)
+    await stored(stores[0], dead, await subscribed(stores[0]), 50)
+    freed = await asyncio.gather(*(store.take_over() for store in stores))
+    assert sum(freed) == 50
+
+
+async def test_a_claim_whose_answer_was_lost_is_found_again(
+    open_postgres: OpenAnother, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = await open_postgres()
+    process = await store.register("a-host", 1, lease=60)
+    subscription = await subscribed(store)
+    (known,) = await stored(store, process, subscription, claimed=False, due_at=PAST)
+    await store.claim(process, 10)
+    (lost,) = await stored(store, process, subscription, claimed=False, due_at=PAST)
+
+    async def breaks(*_: object) -> None:
+        raise ConnectionResetError("after the commit")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(store, "_wanted", breaks)
+        with pytest.raises(ConnectionResetError):
+            await store.claim(process, 10)
+    assert await state_of(store, lost) is State.DELIVERING
+    assert [claimed.id for claimed in await store.claim(process, 10)] == [lost.id]
+    assert await state_of(store, known) is State.DELIVERING, "it is still being delivered"
+
+
+async def test_a_batch_of_outcomes_of_all_kinds(store: Store, process: int) -> None:
+    subscription = await subscribed(store)
+    new = await stored(store, process, subscription, 6)
+    due = utc_now() + timedelta(seconds=30)
+    outcomes: list[Outcome] = [
+        outcome(one.id, state, due_at=due if state is State.PENDING else None, reason=f"because {state}")
+        for one, state in zip(new, State, strict=True)
+        if state is not State.DELIVERING
+    ]
+    await store.finish(process, outcomes)
+    assert [await state_of(store, one) for one in new] == list(State)
+    assert (await found(store, new[0])).due_at == due
