@@ -120,7 +120,7 @@ def retry(
     count = ask(
         access(server, key), "POST", "/v1/deliveries/retry", {"state": state, "dry_run": dry_run, **which}
     )
-    say(f"{count['count']} deliveries {'would be' if dry_run else 'are'} sent again.")
+    say(f"Deliveries that {'would be' if dry_run else 'are'} sent again: {count['count']}.")
 
 
 @app.command()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+
 import typer
 
 
@@ -18,6 +20,7 @@ def demo() -> None:
         from dispatcher.demo.run import run
 
         code = run()
-    except KeyboardInterrupt:  # before the demo takes care of it
+    except KeyboardInterrupt:  # before the demo itself looks after signals
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
         code = 0
     raise typer.Exit(code)

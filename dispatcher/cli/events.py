@@ -86,4 +86,4 @@ def replay(
     )
     for delivery in answer["deliveries"]:
         typer.echo(delivery)
-    say(f"{len(answer['deliveries'])} new deliveries.")
+    say(f"New deliveries: {len(answer['deliveries'])}.")

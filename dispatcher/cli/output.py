@@ -38,7 +38,9 @@ def plain(value: object) -> str:
         return ""
     if isinstance(value, bool):
         return "yes" if value else "no"
-    text = value if isinstance(value, str) else msgspec.json.encode(value, order=None).decode()
+    if isinstance(value, list) and all(isinstance(item, str) for item in value):
+        value = ", ".join(value)
+    text = value if isinstance(value, str) else msgspec.json.encode(value).decode()
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
 
 
@@ -83,7 +85,8 @@ def print_fields(document: Mapping[str, object], skip: Iterable[str] = ()) -> No
     width = max(map(len, shown), default=0)
     out = console()
     for name, value in shown.items():
-        out.print(Text(f"{plain(name):<{width}}  ", style="dim") + cell(_short_time(value)), soft_wrap=True)
+        line = Text.assemble((f"{plain(name):<{width}}  ", "dim"), cell(_short_time(value)))
+        out.print(line, soft_wrap=True)
 
 
 def say(text: str) -> None:

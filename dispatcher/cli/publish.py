@@ -117,10 +117,10 @@ async def _publish(
                 advance(sum(len(line.document) + 1 for line in batch))
         except NotPublished as error:
             published += error.confirmed
-            raise NotPublished(f"{error}; {published} events are published for certain") from None
+            raise NotPublished(f"{error}; published for certain: {published}") from None
         except BadLine as error:
-            raise BadLine(f"{error}; the {published} events before it are published, nothing after") from None
-    say(f"{published} events published{f', {known} of them known already' if known else ''}.")
+            raise BadLine(f"{error}; published, all before it: {published}") from None
+    say(f"Events published: {published}{f', of them known already: {known}' if known else ''}.")
 
 
 async def _send(send: Way, batch: list[Line]) -> int:
@@ -162,10 +162,10 @@ def _event(number: int, document: bytes) -> Line:
         raise BadLine(f"{_at(number)}expected an object, got an array")
     message = Message(origin="amqp", body=document)
     try:
-        (event,) = decode(message, default_tenant=DEFAULT_TENANT, tenant_fixed=False, now=utc_now())
+        decode(message, default_tenant=DEFAULT_TENANT, tenant_fixed=False, now=utc_now())
     except InvalidInput as error:
         raise BadLine(f"{_at(number)}{error}") from None
-    return Line(number, document, event.event)
+    return Line(number, document)
 
 
 def _at(number: int) -> str:

@@ -2,28 +2,22 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from typing import NamedTuple
-from uuid import uuid4
 
-from msgspec import Raw
+import msgspec
 
 from dispatcher.cli.client import Access, Api
 from dispatcher.config_values import Url
 from dispatcher.domain.errors import DispatcherError
 
-TIMEOUT = 30.0
-"""Seconds that the broker has to answer, and to confirm a message."""
-
 
 class Line(NamedTuple):
-    """An event as it was given, where (from 1), and its name."""
+    """An event as it was given, and where, from 1."""
 
     number: int
     document: bytes
-    event: str
 
 
 class NotPublished(DispatcherError):
@@ -45,7 +39,9 @@ async def to_server(access: Access) -> AsyncIterator[Way]:
 
         async def send(batch: Sequence[Line]) -> int:
             try:
-                answer = await api.ask("POST", "/v1/events", document=[Raw(line.document) for line in batch])
+                answer = await api.ask(
+                    "POST", "/v1/events", document=[msgspec.Raw(line.document) for line in batch]
+                )
             except DispatcherError as error:
                 raise NotPublished(str(error)) from None
             return int(answer["duplicates"])
@@ -54,48 +50,27 @@ async def to_server(access: Access) -> AsyncIterator[Way]:
 
 
 @asynccontextmanager
-async def to_broker(url: Url, exchange_name: str) -> AsyncIterator[Way]:
-    """To the exchange; each message is confirmed by the broker after a queue has it. Raises NotPublished."""
-    import aio_pika
-    from aio_pika.exceptions import CONNECTION_EXCEPTIONS, ChannelNotFoundEntity
+async def to_broker(url: Url, exchange: str) -> AsyncIterator[Way]:
+    """To the exchange; the broker confirms each event after a queue has it. Raises NotPublished."""
+    from dispatcher.client import Publisher  # slow to import, and not needed for --help
 
-    try:
-        connection = await aio_pika.connect(url.reveal(), timeout=TIMEOUT)
-    except (*CONNECTION_EXCEPTIONS, TimeoutError) as error:
-        raise NotPublished(f"the broker at {url} cannot be reached: {_reason(error)}") from None
-    async with connection:
-        # Without on_return_raises a message that no queue takes would be lost without a word.
-        channel = await connection.channel(on_return_raises=True)
-        try:
-            exchange = await channel.get_exchange(exchange_name)
-        except ChannelNotFoundEntity:
-            message = (
-                f"the broker has no exchange {exchange_name}: `dispatcher serve` makes it at its first start"
-            )
-            raise NotPublished(message) from None
-
-        async def publish(line: Line) -> None:
-            message = aio_pika.Message(
-                line.document,
-                content_type="application/json",
-                delivery_mode=aio_pika.DeliveryMode.PERSISTENT,
-                # An event without an id gets one from this, the same should the message come twice.
-                message_id=str(uuid4()),
-            )
-            await exchange.publish(message, f"job.{line.event}", timeout=TIMEOUT)
+    async with AsyncExitStack() as stack:
+        with _at(url):
+            publisher = await stack.enter_async_context(Publisher.amqp(url.reveal(), exchange=exchange))
 
         async def send(batch: Sequence[Line]) -> int:
-            # gather starts them in their order, and each writes its frames before the next one starts.
-            outcomes = await asyncio.gather(*map(publish, batch), return_exceptions=True)
-            for confirmed, outcome in enumerate(outcomes):
-                if isinstance(outcome, (*CONNECTION_EXCEPTIONS, TimeoutError)):
-                    raise NotPublished(f"the broker did not confirm: {_reason(outcome)}", confirmed)
-                if outcome is not None and isinstance(outcome, BaseException):
-                    raise outcome
+            with _at(url):
+                await publisher.publish_many(msgspec.json.decode(line.document) for line in batch)
             return 0
 
         yield send
 
 
-def _reason(error: BaseException) -> str:
-    return str(error) or type(error).__name__
+@contextmanager
+def _at(url: Url) -> Iterator[None]:
+    from dispatcher import client
+
+    try:
+        yield
+    except client.NotPublished as error:
+        raise NotPublished(f"{url}: {error}", error.confirmed) from None

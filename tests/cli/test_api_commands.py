@@ -14,6 +14,7 @@ from pathlib import Path
 from queue import Queue
 from typing import Any
 
+import aiohttp
 import pytest
 from aiohttp import web
 
@@ -230,7 +231,7 @@ async def test_an_event_is_published_listed_shown_and_replayed(
     await subscribe(cli, receiver.url, "--job-id", job_id, "--name", "the portal")
     options = ["--event", "FINISHED", "--job-id", job_id, "--owner", "alice", "--message", "done"]
     published = await cli("publish", *options)
-    assert (published.code, published.err) == (0, "1 events published.\n")
+    assert (published.code, published.err) == (0, "Events published: 1.\n")
     await receiver.count(1)
     (listed,) = (await cli("events", "list", "--job-id", job_id, "--since", "1h", "--json")).json
     assert (listed["event"], listed["owner"], listed["deliveries"]) == ("FINISHED", "alice", 1)
@@ -239,7 +240,7 @@ async def test_an_event_is_published_listed_shown_and_replayed(
     assert '"message": "done"' in shown.out
     assert (await cli("events", "show", listed["id"], "--json")).json["id"] == listed["id"]
     replayed = await cli("events", "replay", listed["id"])
-    assert replayed.err == "1 new deliveries.\n"
+    assert replayed.err == "New deliveries: 1.\n"
     assert replayed.out.startswith("dlv_")
     await receiver.count(2)
 
@@ -248,7 +249,9 @@ async def test_events_go_to_the_server_in_batches_and_duplicates_are_told(cli: C
     lines = [{"event": "RUNNING", "job_id": job_id, "id": f"{job_id}-{number}"} for number in range(1200)]
     lines.append(lines[0])
     text = "\n".join(map(json.dumps, lines)).encode()
-    assert (await cli("publish", "-", stdin=text)).err == "1201 events published, 1 of them known already.\n"
+    assert (
+        await cli("publish", "-", stdin=text)
+    ).err == "Events published: 1201, of them known already: 1.\n"
     assert len((await cli("events", "list", "--job-id", job_id, "--limit", "700", "--json")).json) == 700
 
 
@@ -262,7 +265,7 @@ async def test_a_refused_batch_names_the_line(cli: Cli, job_id: str) -> None:
     result = await cli("publish", "-", stdin=text)
     assert result.code == 1
     assert "line 3: tenant: expected 'default'" in result.err
-    assert "0 events are published for certain" in result.err
+    assert "published for certain: 0" in result.err
 
 
 async def test_jobs_are_listed_and_shown_with_their_history(cli: Cli, job_id: str) -> None:
@@ -321,9 +324,9 @@ async def test_many_deliveries_are_counted_and_sent_again(cli: Cli, receiver: Re
     await exhausted(cli, receiver, job_id)
     which = ["--state", "exhausted", "--job-id", job_id]
     counted = await cli("deliveries", "retry", *which, "--dry-run")
-    assert counted.err == "1 deliveries would be sent again.\n"
+    assert counted.err == "Deliveries that would be sent again: 1.\n"
     assert len(receiver.arrived) == 1
-    assert (await cli("deliveries", "retry", *which)).err == "1 deliveries are sent again.\n"
+    assert (await cli("deliveries", "retry", *which)).err == "Deliveries that are sent again: 1.\n"
     await receiver.until(lambda arrived: len(arrived) == 2)
 
 
@@ -397,6 +400,16 @@ async def test_listen_shows_people_the_event_the_job_its_owner_and_the_message(
         )
         shown = await listening.text()
     assert shown.split("Z  ", 1)[1] == f"FINISHED  {job_id}  alice  done\\x1b[0m\n"
+
+
+async def test_listen_takes_nothing_that_is_not_signed_for_it(
+    cli: Cli, server: str, tmp_path: Path, job_id: str
+) -> None:
+    where = {"DISPATCHER_SERVER": server, "DISPATCHER_KEY": KEY}
+    async with started(tmp_path, "listen", "--job-id", job_id, "--json", **where) as listening:
+        async with aiohttp.ClientSession() as session, session.post(listening.url, data=b"{}") as answer:
+            assert answer.status == 401
+        assert await listening.rest() == ""
 
 
 async def test_listen_refuses_a_way_on_which_the_server_cannot_reach_it(cli: Cli, job_id: str) -> None:
