@@ -24,6 +24,7 @@ from dispatcher.demo.play import Play
 from dispatcher.demo.receivers import open_receivers
 from dispatcher.telemetry import logs
 
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _WIDE = 10_000
 
 
@@ -45,13 +46,17 @@ def run() -> int:
 async def _until_ended(console: Console, folder: Path, terminal: bool) -> int:
     demo = asyncio.create_task(_demo(console, folder, terminal))
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in _SIGNALS:
         loop.add_signal_handler(number, _end, demo)
     try:
         return await demo
     except asyncio.CancelledError:
         console.print("Ended.")
         return 0
+    finally:
+        for number in _SIGNALS:
+            loop.remove_signal_handler(number)
+            signal.signal(number, signal.SIG_IGN)  # an impatient one must not spoil the exit code
 
 
 def _end(demo: asyncio.Task[int]) -> None:
