@@ -143,7 +143,18 @@ def load(environ: Mapping[str, str] = os.environ, path: Path | None = None) -> S
             raise SettingsError(f"{section}.{key} ({source}): {error}") from None
     # Any, because each parser gives what its field is annotated with, which no type of a mapping can say.
     sections: dict[str, Any] = {name: SECTIONS[name](**values) for name, values in found.items()}
-    return Settings(**sections)
+    settings = Settings(**sections)
+    _check_lease(settings.delivery)
+    return settings
+
+
+def _check_lease(delivery: Delivery) -> None:
+    # A heartbeat comes four times in a lease, and an attempt begins only when the lease outlasts it.
+    if delivery.lease < 2 * delivery.timeout:
+        raise SettingsError(
+            f"delivery.lease: {delivery.lease:g} s, expected at least twice delivery.timeout ({delivery.timeout:g} s), "
+            "so that an attempt ends before others may take it over"
+        )
 
 
 _Setting = tuple[str, str, object, str]

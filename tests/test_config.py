@@ -406,3 +406,9 @@ def test_the_process_environment_is_read_by_default(monkeypatch: pytest.MonkeyPa
         monkeypatch.delenv(name)
     monkeypatch.setenv("DISPATCHER_HTTP_PORT", "9002")
     assert load().http.port == 9002
+
+
+def test_a_lease_that_an_attempt_could_outlast_is_refused() -> None:
+    message = refusal({"DISPATCHER_DELIVERY_LEASE": "20"})
+    assert message.startswith("delivery.lease: 20 s, expected at least twice delivery.timeout (15 s)")
+    assert load({"DISPATCHER_DELIVERY_LEASE": "30"}).delivery.lease == 30

@@ -47,6 +47,8 @@ class Service:
         self._said = asyncio.Condition()
         self._reader = asyncio.create_task(self._read())
         serving = await self.says("serving")
+        if "DISPATCHER_AMQP_URL" in self._settings:
+            await self.says("consuming")
         self.url = str(serving["url"])
         self._session = aiohttp.ClientSession(self.url, headers={"Authorization": f"Bearer {ADMIN_KEY}"})
         return self
