@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 from http import HTTPStatus
 
 from msgspec import Raw
@@ -25,6 +26,7 @@ from dispatcher.api.services import Services
 from dispatcher.domain.deliveries import Delivery, NewDelivery
 from dispatcher.domain.errors import Conflict, InvalidInput
 from dispatcher.domain.events import Event, parse_time, utc_now
+from dispatcher.domain.ids import new_id
 from dispatcher.domain.keys import ApiKey
 from dispatcher.domain.subscriptions import Subscription
 from dispatcher.intake.decode import Message, decode
@@ -97,7 +99,7 @@ async def replay_event(call: Call[NoQuery, Replay]) -> Replayed:
             raise Conflict(_unwanted(event, subscription))
     own = only_owner(call.caller)
     matches = [match for match in matches if own in (None, match[1].subscriber)]
-    deliveries = await _deliver(matches, call.services)
+    deliveries = await _send_again(matches, call.services)
     return Replayed([delivery.id for delivery in deliveries])
 
 
@@ -117,16 +119,21 @@ def _decoded(call: Call[NoQuery, bytes]) -> list[Event]:
         raise
 
 
-async def _deliver(matches: Sequence[Match], services: Services) -> list[NewDelivery]:
-    engine = services.engine
-    deliveries = engine.reserve(matches)
-    try:
-        await services.store.add_deliveries(engine.process, deliveries)
-    except BaseException:
-        engine.release(deliveries)
-        raise
-    engine.start(deliveries)
+async def _send_again(matches: Sequence[Match], services: Services) -> list[NewDelivery]:
+    """Store new deliveries that are due now.
+
+    None is claimed: whichever process has room takes it, and a lost answer of the database leaves none stuck.
+    """
+    now = utc_now()
+    deliveries = [_due(now, event, subscription) for event, subscription in matches]
+    await services.store.add_deliveries(services.engine.process, deliveries)
+    services.engine.start(deliveries)
     return deliveries
+
+
+def _due(now: datetime, event: Event, subscription: Subscription) -> NewDelivery:
+    due_at = None if subscription.status == "paused" else now
+    return NewDelivery(new_id("dlv"), event, subscription, claimed=False, due_at=due_at)
 
 
 def _view(event: Event) -> EventView:
@@ -165,9 +172,10 @@ def _outcome(event: Event, count: int, more: bool, caller: ApiKey) -> str:
     whose = "" if caller.admin else f" of {caller.owner}"
     if count == 0:
         return (
-            f"no subscription{whose} wanted it: none for {_selectors(event)} has such event names and filters"
+            f"no subscription{whose} wanted it: of those for {_selectors(event)}, "
+            f"none names {event.event} and has filters that pass"
         )
-    return f"{'more than ' if more else ''}{count} deliveries to subscriptions{whose}"
+    return f"deliveries to subscriptions{whose}: {count}{' and more' if more else ''}"
 
 
 def _selectors(event: Event) -> str:

@@ -9,7 +9,6 @@ from msgspec import Struct
 
 from dispatcher.domain.deliveries import NewDelivery
 from dispatcher.domain.events import Event
-from dispatcher.domain.subscriptions import Subscription
 from dispatcher.domain.targets import TargetKind
 from dispatcher.store.contract import Store
 
@@ -23,16 +22,12 @@ class Intake(Protocol):
 
 
 class Engine(Protocol):
-    """Delivers what a replay makes; see `dispatcher.delivery.engine.Engine`."""
+    """Delivers what a replay stores; see `dispatcher.delivery.engine.Engine`."""
 
     @property
     def process(self) -> int: ...
 
-    def reserve(self, matches: Sequence[tuple[Event, Subscription]]) -> list[NewDelivery]: ...
-
     def start(self, deliveries: Sequence[NewDelivery]) -> None: ...
-
-    def release(self, deliveries: Sequence[NewDelivery]) -> None: ...
 
 
 class Services(Struct, frozen=True, kw_only=True):

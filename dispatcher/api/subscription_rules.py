@@ -119,11 +119,12 @@ def changed_target(target: Struct, stored: Subscription, kinds: Kinds) -> tuple[
 
 
 def shown_target(target: Mapping[str, object], kinds: Kinds) -> Mapping[str, object]:
-    """A stored target without its credentials; nothing but its kind when this process does not know that."""
+    """A stored target without its credentials; only its kind when it is not known which they are."""
     kind = kinds.get(str(target["kind"]))
-    if kind is None:
+    try:
+        return {"kind": target["kind"]} if kind is None else kind.redact(msgspec.convert(target, kind.spec))
+    except msgspec.ValidationError:
         return {"kind": target["kind"]}
-    return kind.redact(msgspec.convert(target, kind.spec))
 
 
 def _with_hidden(new: object, shown: object, stored: object) -> object:

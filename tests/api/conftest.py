@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from io import BytesIO
@@ -23,7 +24,7 @@ from dispatcher.domain.ids import new_id
 from dispatcher.domain.subscriptions import Subscription
 from dispatcher.intake.batcher import Intake
 from dispatcher.matching.matcher import Matcher
-from dispatcher.store.connect import open_store
+from dispatcher.store.connect import migrate, open_store
 from dispatcher.store.contract import Store
 from dispatcher.store.sealing import Sealer
 from dispatcher.targets.http import HttpClient
@@ -226,13 +227,30 @@ async def _ready() -> Mapping[str, str | None]:
     return {"database": None}
 
 
+@asynccontextmanager
+async def opened(url: str) -> AsyncIterator[Store]:
+    """The store at a URL, while it is open."""
+    store = open_store(url, Sealer(["k" * 32]))
+    await store.open()
+    try:
+        yield store
+    finally:
+        await store.close()
+
+
+@pytest.fixture(scope="session")
+def empty_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An SQLite database with the schema and no rows, to be copied: making one takes long."""
+    path = tmp_path_factory.mktemp("api") / "empty.db"
+    migrate(f"sqlite:///{path}")
+    return path
+
+
 @pytest.fixture
-async def store(tmp_path: Path) -> AsyncIterator[Store]:
+async def store(empty_file: Path, tmp_path: Path) -> AsyncIterator[Store]:
     """An SQLite store that is new and empty."""
-    opened = open_store(f"sqlite:///{tmp_path}/dispatcher.db", Sealer(["k" * 32]))
-    await opened.open()
-    yield opened
-    await opened.close()
+    async with opened(f"sqlite:///{shutil.copy(empty_file, tmp_path / 'store.db')}") as store:
+        yield store
 
 
 @pytest.fixture

@@ -84,7 +84,7 @@ async def test_an_event_says_which_subscriptions_wanted_it_and_why(alice: Caller
     assert found[of_owner["id"]]["why"] == ["owner is alice", "event FINISHED is in *", "all filters pass"]
     assert found[of_job["id"]]["subscription_name"] == "the job"
     assert found[of_job["id"]]["state"] == "pending"
-    assert event["outcome"].startswith("2 deliveries")
+    assert event["outcome"] == "deliveries to subscriptions of alice: 2"
 
 
 async def test_an_event_that_nobody_wanted_says_so(alice: Caller) -> None:
