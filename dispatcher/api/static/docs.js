@@ -7,7 +7,7 @@ let api;
 function make(tag, attributes = {}, ...children) {
   const element = document.createElement(tag);
   for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
-  element.append(...children.flat().filter((child) => child !== null));
+  element.append(...children.flat(Infinity).filter((child) => child !== null));
   return element;
 }
 
@@ -41,18 +41,25 @@ function typeOf(schema) {
 
 function limits(schema) {
   const words = {
-    minimum: "at least", maximum: "at most", minLength: "characters, at least", maxLength: "characters, at most",
-    minItems: "items, at least", maxItems: "items, at most",
+    minimum: "at least #", maximum: "at most #", minLength: "at least # characters", maxLength: "at most # characters",
+    minItems: "at least # items", maxItems: "at most # items",
   };
-  const found = Object.entries(words).filter(([key]) => key in schema).map(([key, word]) => `${word} ${schema[key]}`);
+  const found = Object.entries(words).filter(([key]) => key in schema).map(([key, word]) => word.replace("#", schema[key]));
   if ("default" in schema) found.push(`default ${JSON.stringify(schema.default)}`);
   const sample = (schema.examples || [])[0];
   if (sample !== undefined) found.push(`such as ${JSON.stringify(sample)}`);
   return found.join(", ");
 }
 
+// A schema that may also be null, with what is said of it when it is not.
+function whole(schema) {
+  const options = (schema.anyOf || []).filter((option) => option.type !== "null");
+  return options.length === 1 ? { ...options[0], ...schema } : schema;
+}
+
 function fieldRow(name, schema, required, description, input = null) {
-  const about = [make("div", {}, inline(description || schema.description)), make("div", { class: "soft" }, limits(schema))];
+  const all = whole(schema);
+  const about = [make("div", {}, inline(description || all.description)), make("div", { class: "soft" }, limits(all))];
   return make("tr", {},
     make("td", {}, make("code", {}, name), required ? make("div", { class: "soft" }, "required") : null),
     make("td", {}, typeOf(schema), about, input));
@@ -64,17 +71,18 @@ function fieldTable(schema) {
   return make("table", {}, rows);
 }
 
-// A value that shows the shape of a schema: its example or default, or something of its type.
+// A value that shows the shape of a schema: its default or example, or something of its type.
 function sampleOf(schema, depth = 0) {
+  if ("default" in schema) return schema.default;
   schema = resolved(schema);
   if (schema.examples) return schema.examples[0];
-  if ("default" in schema) return schema.default;
   if (schema.enum) return schema.enum[0];
   const options = schema.anyOf || schema.oneOf;
   if (options) return sampleOf(options[0], depth);
   if (schema.type === "array") return [];
   if (schema.type === "object") {
-    const names = depth ? schema.required || [] : Object.keys(schema.properties || {});
+    const fields = schema.properties || {};
+    const names = Object.keys(fields).filter((name) => (schema.required || []).includes(name) || (!depth && "default" in fields[name]));
     return Object.fromEntries(names.map((name) => [name, sampleOf(schema.properties[name], depth + 1)]));
   }
   return { integer: 0, number: 0, boolean: false, string: "" }[schema.type] ?? null;
