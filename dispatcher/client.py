@@ -61,8 +61,8 @@ class Publisher:
     >>> async with Publisher.amqp("amqp://guest:guest@127.0.0.1/") as publisher:
     ...     await publisher.publish({"event": "FINISHED", "job_id": "0001-007", "owner": "alice"})
 
-    An event without an `id` gets one. Give it one of your own if you want to publish it again after NotPublished:
-    with the same id it is delivered once.
+    An event without an `id` gets one. Give it one of your own to publish it again after NotPublished: with
+    the same id it is delivered once.
     """
 
     def __init__(self, way: Callable[[], AbstractAsyncContextManager[_Way]]) -> None:

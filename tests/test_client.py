@@ -82,18 +82,18 @@ async def test_an_event_that_no_queue_takes_is_an_error(amqp_url: str) -> None:
     async with await aio_pika.connect(amqp_url) as connection:
         await (await connection.channel()).declare_exchange(EXCHANGE, "topic", durable=True)
     async with Publisher.amqp(amqp_url) as publisher:
-        with pytest.raises(NotPublished, match="the exchange dispatcher.events has no queue for the event"):
+        with pytest.raises(NotPublished, match=r"the exchange dispatcher\.events has no queue for the event"):
             await publisher.publish(EVENT)
 
 
 async def test_a_missing_exchange_is_an_error_that_says_who_makes_it(amqp_url: str) -> None:
-    with pytest.raises(NotPublished, match="no exchange dispatcher.events: `dispatcher serve` makes it"):
+    with pytest.raises(NotPublished, match=r"no exchange dispatcher\.events: `dispatcher serve` makes it"):
         async with Publisher.amqp(amqp_url):
             pass
 
 
 async def test_a_broker_that_cannot_be_reached_is_an_error() -> None:
-    with pytest.raises(NotPublished, match="the broker cannot be reached: .*Connect call failed"):
+    with pytest.raises(NotPublished, match=r"the broker cannot be reached: .*Connect call failed"):
         async with Publisher.amqp("amqp://127.0.0.1:1/"):
             pass
 

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
-from typing import get_args
 
 import structlog
 
@@ -19,9 +18,6 @@ log = structlog.get_logger("dispatcher.intake")
 FIRST_PAUSE = 0.1
 LONGEST_PAUSE = 5.0
 """Seconds between two tries to store a batch, doubled from one to the next."""
-
-_ACCEPTED = {source: EVENTS.labels(source, "accepted") for source in get_args(Source)}
-_UNMATCHED = {source: EVENTS_UNMATCHED.labels(source) for source in get_args(Source)}
 
 _Failed = list[tuple[Offer, Exception]]
 
@@ -173,8 +169,7 @@ class Intake:
             if len(offers) == 1:
                 return [(offers[0], error)]
         else:
-            for offer in offers:
-                self._confirm(offer, duplicates)
+            self._confirm(offers, duplicates)
             return []
         half = len(offers) // 2
         failed = await self._try(offers[:half])
@@ -200,16 +195,24 @@ class Intake:
         self._conclude(offer, error)
         return True
 
-    def _confirm(self, offer: Offer, existing: Mapping[str, str]) -> None:
-        duplicates = {e.key: existing[e.key] for e in offer.events if e.key in existing} if existing else {}
-        wanted = {delivery.event.key for delivery in offer.deliveries or ()}
-        unmatched = sum(event.key not in wanted and event.key not in duplicates for event in offer.events)
-        _ACCEPTED[offer.source].inc(len(offer.events) - len(duplicates))
-        if duplicates:
-            EVENTS.labels(offer.source, "duplicate").inc(len(duplicates))
-        if unmatched:
-            _UNMATCHED[offer.source].inc(unmatched)
-        self._conclude(offer, duplicates)
+    def _confirm(self, offers: Sequence[Offer], existing: Mapping[str, str]) -> None:
+        wanted = {delivery.event.key for offer in offers for delivery in offer.deliveries or ()}
+        counts: Counter[tuple[Source, str]] = Counter()
+        for offer in offers:
+            duplicates = (
+                {e.key: existing[e.key] for e in offer.events if e.key in existing} if existing else {}
+            )
+            counts[offer.source, "accepted"] += len(offer.events) - len(duplicates)
+            counts[offer.source, "duplicate"] += len(duplicates)
+            counts[offer.source, "unmatched"] += sum(
+                event.key not in wanted and event.key not in duplicates for event in offer.events
+            )
+            self._conclude(offer, duplicates)
+        for (source, result), count in counts.items():
+            if result == "unmatched":
+                EVENTS_UNMATCHED.labels(source).inc(count)
+            else:
+                EVENTS.labels(source, result).inc(count)
 
     def _tell(self, failed: _Failed, progress: bool) -> None:
         """Log when storing begins to fail, and when it works again."""

@@ -86,6 +86,10 @@ class Consumer:
             if was_cancelled():
                 raise
             self._lost(error)
+        except Exception as error:
+            # A fault of ours may cost a message its place, but never the whole process its life.
+            log.exception("consuming failed", queue=self._queue)
+            self._lost(error)
         finally:
             self._inbox = None
             self.connected = False

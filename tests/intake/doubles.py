@@ -15,9 +15,7 @@ from tests.factories import make_delivery
 
 
 class MemoryStore:
-    """Stores in memory, a batch as a whole or not at all. `fault` is asked before each batch, and may
-    raise.
-    """
+    """Stores in memory, a batch as a whole or not at all; `fault` is asked before, and may raise."""
 
     def __init__(self) -> None:
         self.events: dict[tuple[str, str, str], Event] = {}

@@ -280,7 +280,7 @@ async def test_an_outage_in_the_midst_of_a_search_keeps_the_order() -> None:
 async def test_a_request_that_waits_too_long_is_told_to_come_again() -> None:
     async with Running(patience=0.01) as run:
         run.store.open.clear()
-        with pytest.raises(StoreUnavailable, match="could not be stored within 0.01 s"):
+        with pytest.raises(StoreUnavailable, match=r"could not be stored within 0\.01 s"):
             await run.intake.submit(events("a"))
         run.store.open.set()
 

@@ -42,7 +42,8 @@ def test_a_structured_event_is_known_by_its_content_type_or_its_specversion(cont
 def test_a_structured_event_goes_on_as_it_came() -> None:
     body = (
         b'{ "id":"e-1", "specversion":"1.0","source":"/s","type":"FINISHED","subject":"j",'
-        b'"time":"2026-01-02T03:04:05Z","partof":7,"urgent":true,"data":{"n": 12345678901234567890123, "x": 1.10} }'
+        b'"time":"2026-01-02T03:04:05Z","partof":7,"urgent":true,'
+        b'"data":{"n": 12345678901234567890123, "x": 1.10} }'
     )
     assert read(body).document == body
 

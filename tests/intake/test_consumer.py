@@ -21,10 +21,11 @@ from pamqp.header import ContentHeader
 from dispatcher.client import Publisher
 from dispatcher.domain.errors import SettingsError, StoreUnavailable
 from dispatcher.domain.events import Event
-from dispatcher.intake import broker
+from dispatcher.intake import broker, inbox
 from dispatcher.intake import consumer as consumer_module
 from dispatcher.intake.broker import DELIVERY_LIMIT, declare
 from dispatcher.intake.consumer import Consumer
+from dispatcher.intake.decode import Message, decode
 from dispatcher.telemetry.metrics import DEAD_LETTERS
 from tests.intake.doubles import Running
 from tests.intake.wire import Wire
@@ -61,7 +62,7 @@ class Consuming(Running):
 
 async def until(condition: Callable[[], bool]) -> None:
     async with asyncio.timeout(20):
-        while not condition():
+        while not condition():  # noqa: ASYNC110 - of some states nobody tells when they are reached
             await asyncio.sleep(0.01)
 
 
@@ -235,6 +236,22 @@ async def test_what_cannot_be_understood_is_set_aside_and_the_next_one_is_handle
     assert (after[0] - before[0], after[1] - before[1]) == (1, 1)
 
 
+async def test_a_fault_of_our_own_sets_its_message_aside_and_nothing_else(
+    amqp_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def faulty(message: Message, **options: Any) -> list[Event]:
+        if b"trigger" in message.body:
+            raise ZeroDivisionError("division by zero")
+        return decode(message, **options)
+
+    monkeypatch.setattr(inbox, "decode", faulty)
+    async with Consuming(amqp_url) as run:
+        await publish(amqp_url, "a", "trigger", "b")
+        assert await run.store.holds(2) == ["a", "b"]
+        (letter,) = await dead(amqp_url)
+    assert letter.headers["x-dispatcher-reason"] == "internal error: ZeroDivisionError('division by zero')"
+
+
 async def test_a_dead_letter_does_not_expire_and_needs_no_rights_of_its_sender(amqp_url: str) -> None:
     async with Consuming(amqp_url):
         await send(amqp_url, b"", expiration=60, user_id="guest", reply_to="amq.rabbitmq.reply-to.x")
@@ -316,7 +333,7 @@ async def test_a_message_that_cannot_even_be_read_drags_no_other_one_along(
     async with Consuming(amqp_url, prefetch=5) as run:
         assert sorted(await run.store.holds(4)) == ["a", "b", "c", "d"]
         async with asyncio.timeout(20):
-            while await waiting(amqp_url, DEAD) == 0:
+            while await waiting(amqp_url, DEAD) == 0:  # noqa: ASYNC110 - the broker tells when it is asked
                 await asyncio.sleep(0.1)
         await publish(amqp_url, "e")
         await run.store.holds(5)
@@ -409,7 +426,7 @@ async def test_an_exchange_that_is_made_otherwise_stops_the_start(amqp_url: str)
         await opened.declare_exchange(EXCHANGE, aio_pika.ExchangeType.FANOUT)
     async with Consuming(amqp_url) as run:
         with pytest.raises(
-            SettingsError, match="amqp.exchange: the exchange dispatcher.events is there already"
+            SettingsError, match=r"amqp\.exchange: the exchange dispatcher\.events is there already"
         ):
             await run.consuming
 
@@ -422,7 +439,7 @@ async def test_a_password_that_the_broker_refuses_stops_the_start_and_is_not_tol
     )
     async with Consuming(wrong) as run:
         with pytest.raises(
-            SettingsError, match="amqp.url: the broker at .* refuses the user guest"
+            SettingsError, match=r"amqp\.url: the broker at .* refuses the user guest"
         ) as stopped:
             await run.consuming
     assert "hunter2" not in str(stopped.value)

@@ -23,9 +23,8 @@ texts = st.text(
 )
 names = st.from_regex(r"[A-Za-z][A-Za-z0-9_:-]{0,20}", fullmatch=True)
 # Whole seconds, because the oracle cuts off what its conversion to a float leaves of the milliseconds.
-times = st.datetimes(datetime(1970, 1, 2), datetime(2500, 1, 1), timezones=st.just(UTC)).map(
-    lambda time: time.replace(microsecond=0)
-)
+_FIRST, _LAST = datetime(1970, 1, 2), datetime(2500, 1, 1)  # noqa: DTZ001 - the strategy adds the time zone
+times = st.datetimes(_FIRST, _LAST, timezones=st.just(UTC)).map(lambda time: time.replace(microsecond=0))
 scalars = (
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text()
 )
@@ -224,11 +223,10 @@ def test_nonsense_is_refused_or_read_but_never_anything_else(
     )
     try:
         events = decoded(message)
-    except InvalidInput as refused:
-        assert refused.problem
-    else:
-        for event in events:
-            assert msgspec.json.decode(event.document) == event.decoded
+    except InvalidInput:
+        return
+    for event in events:
+        assert msgspec.json.decode(event.document) == event.decoded
 
 
 @settings(max_examples=50)
