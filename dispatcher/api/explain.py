@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
 import msgspec
 from msgspec import inspect
 
 from dispatcher.domain.errors import InvalidInput
 
-_MESSAGE = re.compile(r"(?P<problem>.*?)\s*(?: - at (?:`key` in )?`\$(?P<path>.*)`)?", re.DOTALL)
+_PLACE = re.compile(r" - at (?:`key` in )?`\$([^`]*)`$")
 _STEP = re.compile(r"\.([^.\[]+)|\[(\d+|\.\.\.)\]")
 _NAMED = re.compile(r"Object (contains unknown|missing required) field `(.*)`", re.DOTALL)
 _REFUSED_VALUE = re.compile(r"Invalid (?:enum )?value (.*)", re.DOTALL)
@@ -22,9 +22,10 @@ _A_TIME = "expected a time with its offset, such as 2026-05-04T12:00:00Z"
 
 def explain(error: msgspec.ValidationError, expected: object, document: object) -> InvalidInput:
     """The error of converting `document` (JSON, decoded) to the type `expected`, in the sender's terms."""
-    message = _MESSAGE.fullmatch(str(error))
-    problem, path = (message["problem"], message["path"] or "") if message else (str(error), "")
-    steps = [name or index for name, index in _STEP.findall(path)]
+    message = str(error)
+    place = _PLACE.search(message)
+    problem = message[: place.start()] if place else message
+    steps = [name or index for name, index in _STEP.findall(place[1] if place else "")]
     found = list(_walk(inspect.type_info(expected), document, steps))
     if named := _NAMED.fullmatch(problem):
         return _named_field(named[1] == "missing required", named[2], steps, found[-1])
@@ -35,24 +36,17 @@ def explain(error: msgspec.ValidationError, expected: object, document: object) 
     return InvalidInput(_field(steps), _taught(found[-1]) or _plain(problem))
 
 
-def nearest(name: str, known: Iterable[str]) -> str:
-    """What to say of an unknown name: the nearest known one, or all of them."""
-    names = list(known)
-    close = difflib.get_close_matches(name[:100], names, n=1)
-    return (
-        f"did you mean {close[0]}?"
-        if close
-        else f"known are {', '.join(names)}"
-        if names
-        else "none is known"
-    )
-
-
 def _named_field(missing: bool, name: str, steps: list[str], owner: inspect.Type) -> InvalidInput:
     field = _field([*steps, name[:100]])
-    if missing:
-        return InvalidInput(field, "is missing")
-    return InvalidInput(field, f"unknown field; {nearest(name, _names(owner))}")
+    return InvalidInput(field, "is missing" if missing else f"unknown field; {_nearest(name, _names(owner))}")
+
+
+def _nearest(name: str, known: list[str]) -> str:
+    """What to say of an unknown name: the nearest known one, or all of them."""
+    close = difflib.get_close_matches(name[:100], known, n=1)
+    if close:
+        return f"did you mean {close[0]}?"
+    return f"known are {', '.join(known)}" if known else "none is known"
 
 
 def _refused_value(value: str, found: list[inspect.Type]) -> str:
@@ -62,74 +56,78 @@ def _refused_value(value: str, found: list[inspect.Type]) -> str:
 
 def _walk(info: inspect.Type, document: object, steps: list[str]) -> Iterator[inspect.Type]:
     """The types along a path, that of the whole first; of several, the one that the document takes."""
+    info = _chosen(info, document)
     yield info
     for step in steps:
-        info = _chosen(info, document)
         info, document = _below(info, step), _value(document, step)
+        info = _chosen(info, document)
         yield info
 
 
 def _chosen(info: inspect.Type, document: object) -> inspect.Type:
-    while isinstance(info, inspect.Metadata):
-        info = info.type
-    if not isinstance(info, inspect.UnionType):
+    """The member of a union that an object must mean, by its tag or for want of others; else all."""
+    bare = _bare(info)
+    if not isinstance(bare, inspect.UnionType) or not isinstance(document, dict):
         return info
-    structs = [bare for bare in map(_bare, info.types) if isinstance(bare, inspect.StructType)]
-    for struct in structs:
-        if isinstance(document, dict) and struct.tag_field and document.get(struct.tag_field) == struct.tag:
-            return struct
-    others = [bare for bare in map(_bare, info.types) if not isinstance(bare, inspect.NoneType)]
-    return (
-        structs[0]
-        if len(structs) == 1 and isinstance(document, dict)
-        else others[0]
-        if len(others) == 1
-        else info
-    )
+    structs = [member for member in map(_bare, bare.types) if isinstance(member, inspect.StructType)]
+    tagged = [s for s in structs if s.tag_field and document.get(s.tag_field) == s.tag]
+    fitting = tagged or structs
+    return fitting[0] if len(fitting) == 1 else info
 
 
 def _bare(info: inspect.Type) -> inspect.Type:
-    return info.type if isinstance(info, inspect.Metadata) else info
+    while isinstance(info, inspect.Metadata):
+        info = info.type
+    return info
 
 
 def _below(info: inspect.Type, step: str) -> inspect.Type:
-    if isinstance(info, inspect.StructType):
-        return next((field.type for field in info.fields if field.encode_name == step), inspect.AnyType())
-    if isinstance(info, inspect.CollectionType):
-        return info.item_type
-    return info.value_type if isinstance(info, inspect.DictType) else inspect.AnyType()
+    for member in _members(info):
+        if isinstance(member, inspect.StructType):
+            return next(
+                (field.type for field in member.fields if field.encode_name == step), inspect.AnyType()
+            )
+        if isinstance(member, inspect.CollectionType):
+            return member.item_type
+        if isinstance(member, inspect.DictType):
+            return member.value_type
+    return inspect.AnyType()
+
+
+def _members(info: inspect.Type) -> list[inspect.Type]:
+    """The types of a union, or the one that it is."""
+    bare = _bare(info)
+    return [_bare(member) for member in bare.types] if isinstance(bare, inspect.UnionType) else [bare]
 
 
 def _value(document: object, step: str) -> object:
     if isinstance(document, dict):
         return document.get(step)
-    return (
-        document[int(step)]
-        if isinstance(document, list) and step.isdigit() and int(step) < len(document)
-        else None
-    )
+    if isinstance(document, list) and step.isdigit() and int(step) < len(document):
+        return document[int(step)]
+    return None
 
 
 def _names(info: inspect.Type) -> list[str]:
-    if not isinstance(info, inspect.StructType):
+    bare = _bare(info)
+    if not isinstance(bare, inspect.StructType):
         return []
-    tag = [info.tag_field] if info.tag_field else []
-    return tag + [field.encode_name for field in info.fields]
+    tag = [bare.tag_field] if bare.tag_field else []
+    return tag + [field.encode_name for field in bare.fields]
 
 
 def _values(info: inspect.Type) -> list[str]:
-    bare = _bare(info)
-    if isinstance(bare, inspect.UnionType):
-        return [value for member in bare.types for value in _values(member)]
-    if isinstance(bare, inspect.EnumType):
-        return [str(member.value) for member in bare.cls]
-    return [str(value) for value in bare.values] if isinstance(bare, inspect.LiteralType) else []
+    found: list[str] = []
+    for member in _members(info):
+        if isinstance(member, inspect.EnumType):
+            found += [str(one.value) for one in member.cls]
+        elif isinstance(member, inspect.LiteralType):
+            found += map(str, member.values)
+    return found
 
 
 def _tags(info: inspect.Type) -> list[str]:
-    bare = _bare(info)
-    members = bare.types if isinstance(bare, inspect.UnionType) else (bare,)
-    return [str(member.tag) for member in map(_bare, members) if isinstance(member, inspect.StructType)]
+    return [str(member.tag) for member in _members(info) if isinstance(member, inspect.StructType)]
 
 
 def _taught(info: inspect.Type) -> str | None:

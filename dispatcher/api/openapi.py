@@ -109,7 +109,7 @@ def _needed(route: AnyRoute) -> str:
 
 def _parameters(route: AnyRoute, schemas: _Schemas) -> list[Json]:
     names = re.findall(r"{(\w+)}", route.path)
-    thing = _tag(route).removesuffix("s").replace("deliverie", "delivery")
+    thing = "delivery" if _tag(route) == "deliveries" else _tag(route).removesuffix("s")
     in_path = [
         _parameter(
             "path", name, {"type": "string", "minLength": 1, "description": f"The {name} of the {thing}."}

@@ -134,11 +134,11 @@ def _body_reader(
     if expected is None:
         return _no_body
     if isinstance(expected, tuple):
-        return raw_body
+        return _raw_body
     decode = msgspec.json.Decoder(expected).decode
 
     async def read(request: web.Request) -> B:
-        body = await raw_body(request)
+        body = await _raw_body(request)
         if body:
             _check_media_type(request)
         try:
@@ -157,8 +157,7 @@ async def _no_body(request: web.Request) -> None:
     return None
 
 
-async def raw_body(request: web.Request) -> bytes:
-    """The body as it came. Raises Refusal when it is too long or compressed."""
+async def _raw_body(request: web.Request) -> bytes:
     encoding = request.headers.get(hdrs.CONTENT_ENCODING, "identity")
     if encoding.lower() != "identity":
         raise Refusal(

@@ -33,7 +33,7 @@ _READING = frozenset({"GET", "HEAD", "OPTIONS"})
 
 def build(services: Services) -> web.Application:
     """The application with all routes; it holds nothing that must be closed."""
-    app = web.Application(middlewares=[_answer], client_max_size=MAX_BODY)
+    app = web.Application(middlewares=[_answer], client_max_size=MAX_BODY + 1)
     table = routes(services.kinds)
     routing.attach(app, table, services)
     docs.attach(app, openapi(table))

@@ -104,10 +104,10 @@ def changed_target(target: Struct, stored: Subscription, kinds: Kinds) -> tuple[
 
     They are bound to their destination: nobody who may change a subscription can have them sent elsewhere.
     """
-    new: dict[str, object] = msgspec.to_builtins(target)
-    if new.get("kind") != stored.kind or stored.kind not in kinds:
+    new = _plain_json(target)
+    if target.__struct_config__.tag != stored.kind or stored.kind not in kinds:
         return checked_target(target, kinds)
-    kept = _with_hidden(new, shown_target(stored.target, kinds), stored.target)
+    kept = _with_hidden(new, _plain_json(shown_target(stored.target, kinds)), stored.target)
     document, destination = checked_target(msgspec.convert(kept, kinds[stored.kind].spec), kinds)
     if kept != new and destination != stored.destination:
         raise InvalidInput(
@@ -129,13 +129,16 @@ def shown_target(target: Mapping[str, object], kinds: Kinds) -> Mapping[str, obj
 
 def _with_hidden(new: object, shown: object, stored: object) -> object:
     """`new` with the stored value wherever it says the same as what was shown in its place."""
-    if isinstance(new, dict) and isinstance(shown, Mapping) and isinstance(stored, Mapping):
+    if isinstance(new, dict) and isinstance(shown, dict) and isinstance(stored, Mapping):
         return {name: _with_hidden(value, shown.get(name), stored.get(name)) for name, value in new.items()}
-    lists = (list, tuple)
-    if isinstance(new, lists) and isinstance(shown, lists) and isinstance(stored, lists):
+    if isinstance(new, list) and isinstance(shown, list) and isinstance(stored, Sequence):
         same = len(new) == len(shown) == len(stored)
         return [_with_hidden(*values) for values in zip(new, shown, stored, strict=True)] if same else new
     return stored if isinstance(new, str) and isinstance(stored, str) and new == shown else new
+
+
+def _plain_json(value: object) -> object:
+    return msgspec.json.decode(msgspec.json.encode(value))
 
 
 def check_document(field: str, document: object, limit: int) -> None:
