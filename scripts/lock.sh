@@ -6,7 +6,7 @@ cd "$(dirname "$0")/.."
 # Arguments: the same for both locks, then `--upgrade` or nothing.
 compile() {
     env -u UV_FIND_LINKS -u UV_INDEX_URL -u UV_EXTRA_INDEX_URL .venv/bin/uv pip compile pyproject.toml \
-        --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate "$@"
+        --quiet --system-certs --universal --python-version 3.11 --generate-hashes --no-header --no-annotate "$@"
 }
 
 compile --group build --output-file requirements.lock "$@"
