@@ -111,7 +111,6 @@ async def test_credentials_are_never_shown(alice: Caller) -> None:
         ({"events": ["FIN ISHED"]}, "events[0]", "event name"),
         ({"event": ["*"]}, "event", "did you mean events?"),
         ({"target": {"kind": "webhok", "url": HOOK}}, "target.kind", "webhook"),
-        ({"target": {"url": HOOK}}, "target.kind", "missing"),
         ({"target": {"kind": "webhook", "ulr": HOOK}}, "target.ulr", "did you mean url?"),
         ({"target": TARGET | {"url": f"{HOOK}/$<JOB_IDD>"}}, "target.url", "did you mean JOB_ID?"),
         ({"target": TARGET | {"method": "FETCH"}}, "target.method", "POST"),
