@@ -94,6 +94,15 @@ async def test_credentials_do_not_follow_a_target_to_another_destination(api: Ap
     assert (await stored(api, made["id"])).destination == "https://127.0.0.1:443"
 
 
+async def test_a_target_without_credentials_may_go_elsewhere(alice: Caller) -> None:
+    target = {"kind": "webhook", "url": HOOK, "success": {"status": [200, 204]}}
+    made = await alice.subscribe(target=target)
+    elsewhere = made["target"] | {"url": "https://127.0.0.2/hook"}
+    changed = await alice.patch(f"/v1/subscriptions/{made['id']}", {"target": elsewhere})
+    assert changed["destination"] == "https://127.0.0.2:443"
+    assert changed["target"]["success"]["status"] == [200, 204]
+
+
 async def test_what_is_shown_for_a_credential_is_none(alice: Caller) -> None:
     made = await alice.subscribe(target={"kind": "webhook", "url": HOOK})
     target = {"kind": "webhook", "url": HOOK, "auth": {"type": "bearer", "token": "***"}}
