@@ -38,6 +38,7 @@ DELIVERY = {
     "subscription_id": "uuid",
     "tenant": "text",
     "subscriber": "text",
+    "destination": "text",
     "claimed": "bool",
     "due_at": "timestamptz",
 }
@@ -205,6 +206,7 @@ def delivery_rows(
             to.id(delivery.subscription.id),
             safe(delivery.event.tenant),
             safe(delivery.subscription.subscriber),
+            safe(delivery.subscription.destination),
             delivery.claimed,
             to.moment_or_none(
                 now if held(delivery) and delivery.subscription.id in resumed else delivery.due_at

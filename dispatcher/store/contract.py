@@ -5,13 +5,22 @@ All methods raise StoreUnavailable when the database cannot be reached; then not
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Generic, Protocol, TypeVar
 
 from msgspec import Struct
 
-from dispatcher.domain.deliveries import Attempt, ClaimedDelivery, Delivery, NewDelivery, Outcome, State
+from dispatcher.domain.deliveries import (
+    ROOMS,
+    Attempt,
+    ClaimedDelivery,
+    Delivery,
+    NewDelivery,
+    Outcome,
+    Rooms,
+    State,
+)
 from dispatcher.domain.events import Event
 from dispatcher.domain.jobs import Job
 from dispatcher.domain.keys import ApiKey
@@ -140,12 +149,16 @@ class Store(Protocol):
 
     # Delivery
 
-    async def claim(self, process: int, limit: int) -> list[ClaimedDelivery]:
-        """Claim pending deliveries that are due, the longest due first; none that another process has."""
+    async def claim(self, process: int, limit: int, rooms: Rooms = ROOMS) -> list[ClaimedDelivery]:
+        """Claim pending deliveries that are due, of each destination the longest due; none that another process has.
+
+        A destination of which much is due takes nothing from the others: `rooms` bounds each. When `limit` ends a
+        claim early, the next one should go on after the last destination.
+        """
         ...
 
-    async def next_due(self) -> datetime | None:
-        """When the next pending delivery is due, None when none waits for a time."""
+    async def next_due(self, full: Collection[str] = ()) -> datetime | None:
+        """When the next pending delivery is due, None when none waits for a time. Destinations in `full` do not count."""
         ...
 
     async def finish(self, process: int, outcomes: Sequence[Outcome]) -> None:

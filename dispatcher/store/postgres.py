@@ -17,7 +17,7 @@ import asyncpg
 from sqlalchemy import Connection, NullPool
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from dispatcher.domain.deliveries import ClaimedDelivery, NewDelivery, Outcome
+from dispatcher.domain.deliveries import ROOMS, ClaimedDelivery, NewDelivery, Outcome, Rooms
 from dispatcher.domain.errors import SettingsError, StoreUnavailable
 from dispatcher.domain.events import Event, utc_now
 from dispatcher.store import batches
@@ -68,6 +68,7 @@ class PostgresStore(SqlStore):
         self._reading = self._engine.execution_options(isolation_level="AUTOCOMMIT")
         self._claimed: defaultdict[int, set[str]] = defaultdict(set)
         self._unsure: set[int] = set()
+        self._claiming = asyncio.Lock()
 
     async def open(self) -> None:
         # In a thread, because Alembic keeps its state in modules: it cannot take turns with another store's.
@@ -126,7 +127,7 @@ class PostgresStore(SqlStore):
         deliveries, jobs = batch.deliveries, batch.jobs
         held = {delivery.subscription.id for delivery in deliveries if batches.held(delivery)}
         async with self._hot() as connection, connection.transaction() if held else nullcontext():
-            resumed = await _among(connection, sql.RESUMED, "sub", held)
+            resumed = await _resumed(connection, sql.RESUMED, "sub", held)
             await connection.execute(
                 sql.ACCEPT,
                 process,
@@ -147,43 +148,45 @@ class PostgresStore(SqlStore):
     async def add_deliveries(self, process: int, deliveries: Sequence[NewDelivery]) -> None:
         held = {delivery.subscription.id for delivery in deliveries if batches.held(delivery)}
         async with self._hot() as connection, connection.transaction() if held else nullcontext():
-            resumed = await _among(connection, sql.RESUMED, "sub", held)
+            resumed = await _resumed(connection, sql.RESUMED, "sub", held)
             rows = batches.delivery_rows(deliveries, resumed, _TO)
             await connection.execute(sql.ADD_DELIVERIES, process, *_arrays(rows, batches.DELIVERY))
 
-    async def claim(self, process: int, limit: int) -> list[ClaimedDelivery]:
-        try:
-            claims, revisions = await self._claim(process, limit)
-            wanted = await self._wanted(process, claims, revisions)
-        except BaseException:
-            # It may have been committed although the answer was lost. The next call finds out.
-            self._unsure.add(process)
-            raise
-        self._claimed[process].update(delivery.id for delivery in wanted)
+    async def claim(self, process: int, limit: int, rooms: Rooms = ROOMS) -> list[ClaimedDelivery]:
+        async with self._claiming:
+            try:
+                claims, revisions = await self._claim(process, limit, rooms)
+                wanted = await self._wanted(process, claims, revisions)
+            except BaseException:
+                # It may have been committed although the answer was lost. The next call finds out.
+                self._unsure.add(process)
+                raise
+            self._claimed[process].update(delivery.id for delivery in wanted)
         return wanted
 
-    async def _claim(self, process: int, limit: int) -> tuple[list[Claim], list[Revision]]:
+    async def _claim(self, process: int, limit: int, rooms: Rooms) -> tuple[list[Claim], list[Revision]]:
         async with self._hot() as connection:
             if process in self._unsure:
                 await connection.execute(sql.UNCLAIM, process, list(map(hex_digits, self._claimed[process])))
                 self._unsure.discard(process)
-            rows = sorted(await connection.fetch(sql.CLAIM, process, utc_now(), limit), key=_due)
+            found = await connection.fetch(sql.CLAIM, process, utc_now(), limit, *_room_arrays(rooms))
+            rows = sorted(found, key=_due)
             if not rows:
                 return [], []
             events = await connection.fetch(sql.EVENTS, list({row["event_key"] for row in rows}))
-            found = await connection.fetch(sql.REVISIONS, list({row["subscription_id"] for row in rows}))
+            kept = await connection.fetch(sql.REVISIONS, list({row["subscription_id"] for row in rows}))
         by_key = {row["key"]: Event(**{**row, "key": f"evt_{row['key'].hex}"}) for row in events}
-        return [_claim_of(row, by_key[row["event_key"]]) for row in rows], _revisions(found)
+        return [_claim_of(row, by_key[row["event_key"]]) for row in rows], _revisions(kept)
 
-    async def next_due(self) -> datetime | None:
+    async def next_due(self, full: Collection[str] = ()) -> datetime | None:
         async with self._hot() as connection:
-            due: datetime | None = await connection.fetchval(sql.NEXT_DUE)
+            due: datetime | None = await connection.fetchval(sql.NEXT_DUE, list(full))
         return due
 
     async def finish(self, process: int, outcomes: Sequence[Outcome]) -> None:
         held = [outcome.delivery_id for outcome in outcomes if batches.held_outcome(outcome)]
         async with self._hot() as connection, connection.transaction() if held else nullcontext():
-            resumed = await _among(connection, sql.RESUMED_DELIVERIES, "dlv", held)
+            resumed = await _resumed(connection, sql.RESUMED_DELIVERIES, "dlv", held)
             await connection.execute(
                 sql.FINISH,
                 process,
@@ -274,16 +277,20 @@ async def _keep(connection: asyncpg.Connection) -> None:
     """Give a connection back as it is: our statements leave nothing there, and a reset is a round trip."""
 
 
-async def _among(connection: Proxy, statement: str, prefix: str, ids: Collection[str]) -> set[str]:
-    """Which of these ids the statement finds."""
+async def _resumed(connection: Proxy, statement: str, prefix: str, ids: Collection[str]) -> set[str]:
+    """Which of these ids the statement says to be resumed."""
     if not ids:
         return set()
     rows = await connection.fetch(statement, list(map(hex_digits, ids)))
-    return {f"{prefix}_{row['id'].hex}" for row in rows}
+    return {f"{prefix}_{row['id'].hex}" for row in rows if row["resumed"]}
 
 
 def _arrays(rows: Sequence[RowTuple], columns: Mapping[str, str]) -> Sequence[Sequence[object]]:
     return list(zip(*rows, strict=True)) if rows else [()] * len(columns)
+
+
+def _room_arrays(rooms: Rooms) -> tuple[str, int, list[str], list[int]]:
+    return rooms.after, rooms.each, list(rooms.of), list(rooms.of.values())
 
 
 def _due(row: asyncpg.Record) -> datetime:

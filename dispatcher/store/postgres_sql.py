@@ -34,8 +34,8 @@ def _insert_deliveries(first: int) -> str:
     # Without a lease, or below what its heartbeat says, nobody would find the claim: then it is due instead.
     return f"""
     insert into deliveries
-        (id, event_key, subscription_id, tenant, subscriber, state, listed_as, claimed_by, due_at)
-    select id, event_key, subscription_id, tenant, subscriber,
+        (id, event_key, subscription_id, tenant, subscriber, destination, state, listed_as, claimed_by, due_at)
+    select id, event_key, subscription_id, tenant, subscriber, destination,
         case when holds then {DELIVERING} else {PENDING} end,
         case when holds then null else {PENDING} end,
         case when holds then process end,
@@ -81,17 +81,18 @@ ADD_DELIVERIES = f"with {_ME} {_insert_deliveries(2)} on conflict (id) do nothin
 """Process, deliveries. Those that are there are left as they are: an earlier call stored them."""
 
 RESUMED = """
-select id from subscriptions
-where id = any($1::uuid[]) and status <> 'paused' and removed_at is null for share
+select id, status <> 'paused' or removed_at is not null as resumed
+from subscriptions where id = any($1::uuid[]) order by id for share
 """
 """Which of these subscriptions are not paused (any more).
 
-The lock makes a resume wait until what is held is stored.
+The lock is on the others too: it makes a resume wait until what is held is stored, and sees it then.
 """
 
 RESUMED_DELIVERIES = """
-select d.id from deliveries d join subscriptions s on s.id = d.subscription_id
-where d.id = any($1::uuid[]) and s.status <> 'paused' for share of s
+select d.id, s.status <> 'paused' or s.removed_at is not null as resumed
+from deliveries d join subscriptions s on s.id = d.subscription_id
+where d.id = any($1::uuid[]) order by s.id for share of s
 """
 """The same for the subscriptions of these deliveries."""
 
@@ -102,10 +103,37 @@ where match_key = any($1::text[]) and removed_at is null and status in ('active'
 """
 """The subscriptions that are in use with one of these match keys, at this time."""
 
+
+def _waiting(after: str) -> str:
+    # Jumps through the index from one destination to the next, however much waits for each.
+    return f"""waiting (destination) as (
+        (
+            select destination from deliveries
+            where due_at is not null and destination > {after} order by destination limit 1
+        )
+        union all
+        select (
+            select d.destination from deliveries d
+            where d.due_at is not null and d.destination > w.destination order by d.destination limit 1
+        )
+        from waiting w where w.destination is not null
+    )"""
+
+
 CLAIM = f"""
-with {_ME},
+with recursive {_ME},
+{_waiting("$4")},
 due as materialized (
-    select id, due_at from deliveries where due_at <= $2 order by due_at limit $3 for update skip locked
+    select d.id, d.due_at
+    from waiting w
+    left join unnest($6::text[], $7::int[]) as room (destination, places) on room.destination = w.destination
+    cross join lateral (
+        select id, due_at from deliveries
+        where destination = w.destination and due_at <= $2
+        order by due_at limit least(coalesce(room.places, $5::int), $3::int) for update skip locked
+    ) as d
+    where w.destination is not null
+    limit $3::int
 )
 update deliveries as d
 set state = {DELIVERING}, listed_as = {DELIVERING}, claimed_by = me.id, due_at = null
@@ -113,7 +141,7 @@ from due, me
 where d.id = due.id
 returning d.id, d.event_key, d.subscription_id, d.attempts, d.restarted_after, d.since, due.due_at
 """
-"""Process, time, limit."""
+"""Process, time, limit, the destination after which to begin, places of each, and those of some of them."""
 
 EVENTS = f"select {_names(Event.__struct_fields__)} from events where key = any($1::uuid[])"
 
@@ -138,7 +166,16 @@ where d.id = o.id and d.claimed_by = $1 and d.state = {DELIVERING}
 """
 """Process, outcomes, attempts."""
 
-NEXT_DUE = "select due_at from deliveries where due_at is not null order by due_at limit 1"
+NEXT_DUE = f"""
+with recursive {_waiting("''")}
+select min(d.due_at) from waiting w
+cross join lateral (
+    select due_at from deliveries
+    where destination = w.destination and due_at is not null order by due_at limit 1
+) as d
+where w.destination is not null and w.destination <> all($1::text[])
+"""
+"""Destinations that do not count."""
 
 HEARTBEAT = """
 update processes set lease_until = now() + make_interval(secs => $2), oldest_claim = $3

@@ -134,6 +134,7 @@ deliveries = Table(
     ),
     Column("tenant", Text, nullable=False),
     Column("subscriber", Text, nullable=False),
+    Column("destination", Text, nullable=False),
     Column("reason", Text),
     Index("deliveries_of_event", "event_key"),
     Index("deliveries_of_subscription", "subscription_id", "id"),
@@ -142,7 +143,7 @@ deliveries = Table(
     # A delivery that succeeds at once is never in these, so that no index changes with its state: PostgreSQL
     # then keeps the new version of the row in its page (HOT). The fill factor leaves room for that version:
     # with 80 two thirds of a batch find none, and the table becomes as large.
-    _partial("deliveries_due", "due_at", where="due_at is not null"),
+    _partial("deliveries_due", "destination", "due_at", where="due_at is not null"),
     _partial("deliveries_listed", "listed_as", "tenant", "id", where="listed_as is not null"),
     _partial("deliveries_waiting", "subscription_id", where=f"listed_as = {PENDING}"),
     sqlite_with_rowid=False,

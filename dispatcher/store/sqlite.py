@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import fcntl
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from pathlib import Path
@@ -18,7 +18,7 @@ from typing import Concatenate, ParamSpec, TypeVar
 from sqlalchemy import URL, Connection, Engine, create_engine, event
 from sqlalchemy.engine.interfaces import DBAPIConnection
 
-from dispatcher.domain.deliveries import ClaimedDelivery, NewDelivery, Outcome
+from dispatcher.domain.deliveries import ROOMS, ClaimedDelivery, NewDelivery, Outcome, Rooms
 from dispatcher.domain.errors import SettingsError
 from dispatcher.domain.events import Event
 from dispatcher.store import changes, sqlite_sql
@@ -77,12 +77,12 @@ class SqliteStore(SqlStore):
     async def add_deliveries(self, process: int, deliveries: Sequence[NewDelivery]) -> None:
         await self._write(sqlite_sql.add_deliveries, process, deliveries)
 
-    async def claim(self, process: int, limit: int) -> list[ClaimedDelivery]:
-        claims, revisions = await self._write(sqlite_sql.claim, process, limit)
+    async def claim(self, process: int, limit: int, rooms: Rooms = ROOMS) -> list[ClaimedDelivery]:
+        claims, revisions = await self._write(sqlite_sql.claim, process, limit, rooms)
         return await self._wanted(process, claims, revisions)
 
-    async def next_due(self) -> datetime | None:
-        return await self._read(sqlite_sql.next_due)
+    async def next_due(self, full: Collection[str] = ()) -> datetime | None:
+        return await self._read(sqlite_sql.next_due, full)
 
     async def finish(self, process: int, outcomes: Sequence[Outcome]) -> None:
         await self._write(sqlite_sql.finish, process, outcomes)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
+from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, Row, or_, select
 from sqlalchemy.exc import IntegrityError
 
-from dispatcher.domain.deliveries import NewDelivery, Outcome
+from dispatcher.domain.deliveries import NewDelivery, Outcome, Rooms
 from dispatcher.domain.events import Event, utc_now
 from dispatcher.store import batches
 from dispatcher.store.base import Claim, Revision
@@ -20,6 +21,7 @@ from dispatcher.store.queries import chunks, rows_of
 from dispatcher.store.rows import EVENT, hex_digits
 from dispatcher.store.schema import deliveries, events, identities, processes, subscriptions
 
+_RESUMED = or_(subscriptions.c.status != "paused", subscriptions.c.removed_at.is_not(None))
 _TO = Encoding(lambda some_id: bytes.fromhex(hex_digits(some_id)), microseconds)
 
 
@@ -40,7 +42,7 @@ _DELIVERY = (
     _insert(
         "deliveries",
         [
-            *("id", "event_key", "subscription_id", "tenant", "subscriber"),
+            *("id", "event_key", "subscription_id", "tenant", "subscriber", "destination"),
             *("state", "listed_as", "claimed_by", "due_at"),
         ],
     )
@@ -59,8 +61,18 @@ where match_key in (select value from json_each(?)) and removed_at is null and s
 """
 _DUE = """
 select id, event_key, subscription_id, attempts, restarted_after, since from deliveries
-where due_at <= ? order by due_at limit ?
+where destination = ? and due_at <= ? order by due_at limit ?
 """
+_WAITING = """
+with recursive waiting (destination) as (
+    select min(destination) from deliveries where due_at is not null and destination > ?
+    union all
+    select (select min(d.destination) from deliveries d where d.due_at is not null and d.destination > w.destination)
+    from waiting w where w.destination is not null
+)
+select destination from waiting where destination is not null
+"""
+_FIRST_DUE = "select min(due_at) from deliveries where destination = ? and due_at is not null"
 _CLAIM = f"""
 update deliveries set state = {DELIVERING}, listed_as = {DELIVERING}, claimed_by = ?, due_at = null
 where id = ?
@@ -93,7 +105,7 @@ def _identify(connection: Connection, batch: Batch) -> None:
 def add_deliveries(connection: Connection, process: int, new: Sequence[NewDelivery]) -> None:
     """Store deliveries; those that are there are left as they are."""
     held = {delivery.subscription.id for delivery in new if batches.held(delivery)}
-    resumed = {key for some in chunks(list(held)) for key in _not_paused(connection, some)}
+    resumed = {key for some in chunks(list(held)) for key in _resumed(connection, some)}
     oldest = _oldest_claim(connection, process)
     now = microseconds(utc_now())
     rows: list[RowTuple] = []
@@ -114,10 +126,9 @@ def _oldest_claim(connection: Connection, process: int) -> str | None:
     return connection.execute(select(processes.c.oldest_claim).where(processes.c.id == process)).scalar()
 
 
-def _not_paused(connection: Connection, ids: Collection[str]) -> list[str]:
+def _resumed(connection: Connection, ids: Collection[str]) -> list[str]:
     table = subscriptions.c
-    resumed = select(table.id).where(table.id.in_(ids), table.status != "paused", table.removed_at.is_(None))
-    return list(connection.execute(resumed).scalars())
+    return list(connection.execute(select(table.id).where(table.id.in_(ids), _RESUMED)).scalars())
 
 
 def matching(connection: Connection, match_keys: Sequence[str]) -> list[Revision]:
@@ -127,11 +138,13 @@ def matching(connection: Connection, match_keys: Sequence[str]) -> list[Revision
     return [(f"sub_{key.hex()}", revision) for key, revision in found]
 
 
-def claim(connection: Connection, process: int, limit: int) -> tuple[list[Claim], list[Revision]]:
+def claim(
+    connection: Connection, process: int, limit: int, rooms: Rooms
+) -> tuple[list[Claim], list[Revision]]:
     """Claim what is due, with the revisions of the subscriptions that were not removed."""
     if _oldest_claim(connection, process) is None:
         return [], []
-    due = connection.exec_driver_sql(_DUE, (microseconds(utc_now()), limit)).all()
+    due = _due(connection, limit, rooms)
     _many(connection, _CLAIM, [(process, row.id) for row in due])
     found: dict[str, Event] = {}
     for some in chunks(list({f"evt_{row.event_key.hex()}" for row in due})):
@@ -158,34 +171,45 @@ def claim(connection: Connection, process: int, limit: int) -> tuple[list[Claim]
     return claims, revisions
 
 
-def next_due(connection: Connection) -> datetime | None:
-    """When the next pending delivery is due."""
-    due = (
-        select(deliveries.c.due_at)
-        .where(deliveries.c.due_at.is_not(None))
-        .order_by(deliveries.c.due_at)
-        .limit(1)
-    )
-    return connection.execute(due).scalar()
+def _due(connection: Connection, limit: int, rooms: Rooms) -> list[Row[Any]]:
+    now = microseconds(utc_now())
+    due: list[Row[Any]] = []
+    for destination in _waiting(connection, rooms.after):
+        places = min(rooms.of.get(destination, rooms.each), limit - len(due))
+        due += connection.exec_driver_sql(_DUE, (destination, now, places)).all()
+        if len(due) == limit:
+            break
+    return due
+
+
+def _waiting(connection: Connection, after: str) -> list[str]:
+    """The destinations for which something waits, in the order of their names."""
+    return list(connection.exec_driver_sql(_WAITING, (after,)).scalars())
+
+
+def next_due(connection: Connection, full: Collection[str]) -> datetime | None:
+    """When the next pending delivery is due to a destination that is not full."""
+    firsts = [
+        connection.exec_driver_sql(_FIRST_DUE, (destination,)).scalar_one()
+        for destination in _waiting(connection, "")
+        if destination not in full
+    ]
+    return EPOCH + MICROSECOND * min(firsts) if firsts else None
 
 
 def finish(connection: Connection, process: int, outcomes: Sequence[Outcome]) -> None:
     """Write outcomes and their attempts."""
     held = [outcome.delivery_id for outcome in outcomes if batches.held_outcome(outcome)]
-    resumed = {key for some in chunks(held) for key in _not_paused_deliveries(connection, some)}
+    resumed = {key for some in chunks(held) for key in _resumed_deliveries(connection, some)}
     rows = batches.outcome_rows(outcomes, resumed, _TO)
     _many(connection, _OUTCOME, [(*row, process) for row in rows])
     _many(connection, _ATTEMPT, batches.attempt_rows(outcomes, _TO))
 
 
-def _not_paused_deliveries(connection: Connection, ids: Collection[str]) -> list[str]:
+def _resumed_deliveries(connection: Connection, ids: Collection[str]) -> list[str]:
     joined = deliveries.join(subscriptions, subscriptions.c.id == deliveries.c.subscription_id)
-    resumed = select(deliveries.c.id).select_from(joined)
-    return list(
-        connection.execute(
-            resumed.where(deliveries.c.id.in_(ids), subscriptions.c.status != "paused")
-        ).scalars()
-    )
+    resumed = select(deliveries.c.id).select_from(joined).where(deliveries.c.id.in_(ids), _RESUMED)
+    return list(connection.execute(resumed).scalars())
 
 
 def _many(connection: Connection, statement: str, rows: Sequence[RowTuple]) -> None:
