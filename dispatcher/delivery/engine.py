@@ -29,8 +29,8 @@ from dispatcher.telemetry.metrics import INFLIGHT
 
 log = structlog.get_logger("dispatcher.delivery")
 
-FULL_LANE_WAIT = timedelta(seconds=5)
-"""How long a due delivery waits in the store when it was claimed but its lane has no place."""
+FULL_LANE_WAIT = timedelta(seconds=1)
+"""How long a delivery waits that was claimed for a lane with room while others took the last place."""
 
 
 class DeliveryStore(ClaimStore, LeaseStore, OutcomeStore, Protocol):
@@ -56,7 +56,7 @@ class Engine:
         self._limits = limits
         self._lanes = Lanes(limits.concurrency, limits.queue, limits.in_memory)
         self._lease = Lease(store, limits.lease)
-        self._scheduler = Scheduler(store, lambda: self._lanes.room)
+        self._scheduler = Scheduler(store, self._lanes)
         self._outcomes = OutcomeWriter(store, self._written)
         self._senders: LRUCache[str, tuple[int, Sender]] = LRUCache(10_000)
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
@@ -123,7 +123,7 @@ class Engine:
                 lane = self._lanes[new.subscription.destination]
                 self._lanes.enter(lane, Work(process, _as_claimed(new)))
                 self._engage(lane)
-            elif new.due_at is not None:
+            elif new.subscription.retry.first_delay and new.due_at is not None:
                 self._scheduler.expect(new.due_at)
 
     def release(self, deliveries: Sequence[NewDelivery]) -> None:
@@ -147,7 +147,6 @@ class Engine:
     def _written(self, delivery_ids: Sequence[str]) -> None:
         for delivery_id in delivery_ids:
             self._lease.drop(delivery_id)
-        self._scheduler.room_freed()
 
     # Through the lanes to the targets
 
@@ -165,7 +164,8 @@ class Engine:
                 try:
                     await self._handle(work)
                 finally:
-                    self._lanes.done()
+                    if self._lanes.done(lane):
+                        self._scheduler.wake()
         finally:
             self._lanes.rest(lane)
 

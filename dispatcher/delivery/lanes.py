@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import deque
 from typing import NamedTuple
 
-from dispatcher.domain.deliveries import ClaimedDelivery
+from dispatcher.domain.deliveries import ClaimedDelivery, Rooms
 
 
 class Work(NamedTuple):
@@ -20,9 +20,12 @@ class Work(NamedTuple):
 
 
 class Lane:
-    """One destination's queue, its running attempts and its promised places."""
+    """One destination's queue, its running attempts and its promised places.
 
-    __slots__ = ("destination", "limit", "queue", "reserved", "running")
+    `behind`: the store has deliveries that found no place here.
+    """
+
+    __slots__ = ("behind", "destination", "limit", "queue", "reserved", "running")
 
     def __init__(self, destination: str, limit: int) -> None:
         self.destination = destination
@@ -30,6 +33,7 @@ class Lane:
         self.queue: deque[Work] = deque()
         self.reserved = 0
         self.running = 0
+        self.behind = False
 
     @property
     def load(self) -> int:
@@ -50,17 +54,13 @@ class Lanes:
         self._total = total
         self._lanes: dict[str, Lane] = {}
         self._load = 0
+        self._behind = False
 
     def __getitem__(self, destination: str) -> Lane:
         lane = self._lanes.get(destination)
         if lane is None:
             lane = self._lanes[destination] = Lane(destination, self._limit)
         return lane
-
-    @property
-    def room(self) -> int:
-        """How many more deliveries fit into all lanes together."""
-        return self._total - self._load
 
     @property
     def load(self) -> int:
@@ -74,11 +74,34 @@ class Lanes:
         """
         share = self._capacity - self._capacity // 4 if fresh else self._capacity
         lane = self[destination]
-        if self._load >= self._total or lane.load >= share:
+        if self._load >= self._total:
+            self._behind = True
+            return None
+        if lane.load >= share:
+            lane.behind = True
             return None
         lane.reserved += 1
         self._load += 1
         return lane
+
+    def rooms(self, after: str) -> tuple[int, Rooms]:
+        """How many deliveries may be claimed, and how many of each destination.
+
+        What fills a lane may have left others behind; the lane remembers that.
+        """
+        places: dict[str, int] = {}
+        for lane in self._lanes.values():
+            places[lane.destination] = max(0, self._capacity - lane.load)
+            lane.behind = lane.behind or not places[lane.destination]
+        self._behind = self._load >= self._total
+        return max(0, self._total - self._load), Rooms(each=self._capacity, of=places, after=after)
+
+    def full(self) -> list[str]:
+        """The destinations that have no place now; each is told when it has."""
+        full = [lane for lane in self._lanes.values() if lane.load >= self._capacity]
+        for lane in full:
+            lane.behind = True
+        return [lane.destination for lane in full]
 
     def enter(self, lane: Lane, work: Work) -> None:
         """Turn a promised place into waiting work."""
@@ -91,9 +114,16 @@ class Lanes:
         self._load -= 1
         self._retire(lane)
 
-    def done(self) -> None:
-        """One piece of work that was taken from a queue has ended."""
+    def done(self, lane: Lane) -> bool:
+        """One piece of work that was taken from a queue has ended. Whether there is room now for what was left behind."""
         self._load -= 1
+        if lane.behind and lane.load <= max(1, self._capacity // 2):
+            lane.behind = False
+            return True
+        if self._behind and self._load <= max(1, self._total // 2):
+            self._behind = False
+            return True
+        return False
 
     def rest(self, lane: Lane) -> None:
         """One of a lane's workers has nothing more to do."""

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from datetime import datetime
 from typing import Protocol
 
 import structlog
 
-from dispatcher.domain.deliveries import ClaimedDelivery
+from dispatcher.domain.deliveries import ClaimedDelivery, Rooms
 from dispatcher.domain.errors import StoreUnavailable
 from dispatcher.domain.events import utc_now
 
@@ -27,19 +27,30 @@ MAX_CLAIM = 500
 class ClaimStore(Protocol):
     """What claiming needs of the store; see `dispatcher.store.contract.Store`."""
 
-    async def claim(self, process: int, limit: int) -> list[ClaimedDelivery]: ...
+    async def claim(self, process: int, limit: int, rooms: Rooms) -> list[ClaimedDelivery]: ...
 
-    async def next_due(self) -> datetime | None: ...
+    async def next_due(self, full: Collection[str]) -> datetime | None: ...
+
+
+class Room(Protocol):
+    """What claiming asks of the lanes; see `dispatcher.delivery.lanes.Lanes`."""
+
+    def rooms(self, after: str) -> tuple[int, Rooms]: ...
+
+    def full(self) -> list[str]: ...
 
 
 class Scheduler:
-    """Claims due deliveries whenever there is room for them and hands them over, the longest due first."""
+    """Claims due deliveries whenever there is room for them and hands them over.
 
-    def __init__(self, store: ClaimStore, room: Callable[[], int]) -> None:
+    Destinations take turns; `_after` is where the last claim had to end because there was no more room.
+    """
+
+    def __init__(self, store: ClaimStore, room: Room) -> None:
         self._store = store
         self._room = room
         self._due: datetime | None = None
-        self._more = False
+        self._after = ""
         self._wake = asyncio.Event()
 
     def expect(self, due_at: datetime) -> None:
@@ -49,34 +60,34 @@ class Scheduler:
             self._wake.set()
 
     def wake(self) -> None:
-        """Look now: something may be due."""
+        """Look now: something may be due, or there is room again."""
         self.expect(utc_now())
-
-    def room_freed(self) -> None:
-        """Look now if the last claim left something behind and there is room for a good part of it."""
-        if self._more and self._room() >= MAX_CLAIM // 2:
-            self._more = False
-            self.wake()
 
     async def run(self, process: Callable[[], int], take: Callable[[int, list[ClaimedDelivery]], None]) -> None:
         """Claim for `process` and hand to `take` until cancelled."""
         while True:
             await self._wait()
-            limit = min(self._room(), MAX_CLAIM)
-            if limit <= 0:
-                self._more = True
+            limit, rooms = self._room.rooms(self._after)
+            if not limit:
                 continue
             number = process()
             try:
-                claimed = await self._store.claim(number, limit)
-                if claimed:
-                    take(number, claimed)
-                self._more = len(claimed) == limit
-                if not self._more and (due_at := await self._store.next_due()) is not None:
-                    self.expect(due_at)
+                claimed = await self._store.claim(number, min(limit, MAX_CLAIM), rooms)
+                take(number, claimed)
+                await self._go_on(claimed, min(limit, MAX_CLAIM))
             except StoreUnavailable as error:
                 log.warning("cannot claim what is due", error=str(error), retry_in=POLL)
-            self.room_freed()
+
+    async def _go_on(self, claimed: list[ClaimedDelivery], limit: int) -> None:
+        """Look again at once after a claim that did not see everything, else when the next one is due."""
+        if len(claimed) == limit:
+            self._after = max(delivery.subscription.destination for delivery in claimed)
+            self.wake()
+        elif self._after:
+            self._after = ""
+            self.wake()
+        elif (due_at := await self._store.next_due(self._room.full())) is not None:
+            self.expect(due_at)
 
     async def _wait(self) -> None:
         """Until the earliest time that is expected, a wake-up, or the poll."""

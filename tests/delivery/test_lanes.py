@@ -27,7 +27,7 @@ def test_all_lanes_together_are_bounded() -> None:
     lanes = Lanes(limit=2, capacity=8, total=9)
     taken = [lanes.reserve(f"https://{n}:443", fresh=True) for n in range(20)]
     assert sum(lane is not None for lane in taken) == 9
-    assert lanes.room == 0
+    assert lanes.rooms("")[0] == 0
 
 
 def test_places_come_back_and_an_empty_lane_is_forgotten() -> None:
@@ -35,7 +35,7 @@ def test_places_come_back_and_an_empty_lane_is_forgotten() -> None:
     lane = lanes.reserve(A, fresh=True)
     assert lane is not None
     lanes.release(lane)
-    assert lanes.room == 10
+    assert lanes.rooms("")[0] == 10
     assert lanes[A] is not lane
 
 
@@ -47,4 +47,24 @@ def test_what_is_dropped_takes_no_room() -> None:
         lanes.enter(lane, Work(1, make_claimed()))
     assert lanes.load == 3
     lanes.drop_queued()
-    assert (lanes.load, lanes.room) == (0, 10)
+    assert (lanes.load, lanes.rooms("")[0]) == (0, 10)
+
+
+def test_each_lane_says_how_many_it_can_take() -> None:
+    lanes = Lanes(limit=2, capacity=8, total=100)
+    for _ in range(5):
+        assert lanes.reserve(A, fresh=True) is not None
+    limit, rooms = lanes.rooms("")
+    assert (limit, rooms.each, rooms.of) == (95, 8, {A: 3})
+
+
+def test_a_lane_that_left_something_behind_tells_when_half_of_it_is_free() -> None:
+    lanes = Lanes(limit=8, capacity=8, total=100)
+    while lane := lanes.reserve(A, fresh=False):
+        lanes.enter(lane, Work(1, make_claimed()))
+    assert lanes.full() == [A]
+    told = []
+    while lanes[A].queue:
+        lanes[A].queue.popleft()
+        told.append(lanes.done(lanes[A]))
+    assert told == [False, False, False, True, False, False, False, False]
