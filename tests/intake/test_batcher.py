@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
+from typing import Any
 
 import pytest
 from prometheus_client import Counter
+from structlog.testing import capture_logs
 
 from dispatcher.domain.errors import InvalidInput, StoreUnavailable
 from dispatcher.domain.events import Event
@@ -22,6 +24,12 @@ from tests.intake.doubles import Running
 def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(batcher, "FIRST_PAUSE", 0.001)
     monkeypatch.setattr(batcher, "LONGEST_PAUSE", 0.01)
+
+
+@pytest.fixture(autouse=True)
+def logs() -> Iterator[list[MutableMapping[str, Any]]]:
+    with capture_logs() as captured:
+        yield captured
 
 
 def events(*ids: str) -> list[Event]:
@@ -130,6 +138,23 @@ async def test_a_batch_is_kept_while_the_store_cannot_be_reached() -> None:
         assert run.store.ids == ["a", "b"]
         assert len(run.deliverer.started) == 2
         assert not run.deliverer.reserved
+
+
+async def test_an_outage_is_logged_when_it_begins_and_when_it_ends(
+    logs: list[MutableMapping[str, Any]],
+) -> None:
+    async with Running() as run:
+        for name in "ab":
+            run.store.fault = unavailable
+            result = offered(run.intake, name)
+            await asyncio.sleep(0.05)
+            run.store.fault = lambda _: None
+            await result
+    assert [line["event"] for line in logs] == [
+        "events wait: the database cannot be reached",
+        "events are stored again",
+    ] * 2
+    assert logs[0]["error"] == "the database is being restarted"
 
 
 async def test_the_store_may_be_out_of_reach_for_matching_too() -> None:
