@@ -14,7 +14,6 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import NamedTuple
 
-import aiohttp
 import msgspec
 from rich.console import Console
 from rich.progress import Progress
@@ -57,7 +56,11 @@ def plain_event(number: int) -> dict[str, object]:
         "id": f"bench-{time.time_ns()}-{number}",
         "owner": "alice",
         "message": "Job started running",
-        "job": {"name": f"demo-pyplot {number}", "appId": "demo-pyplot-advanced", "executionSystem": "stampede"},
+        "job": {
+            "name": f"demo-pyplot {number}",
+            "appId": "demo-pyplot-advanced",
+            "executionSystem": "stampede",
+        },
     }
 
 
@@ -121,7 +124,11 @@ async def _rate(service: Service, count: int) -> float:
 
 
 async def compare(
-    machine: Machine, rounds: int, floor_count: int, measure: Callable[[], Awaitable[float]], tick: Callable[[], None]
+    machine: Machine,
+    rounds: int,
+    floor_count: int,
+    measure: Callable[[], Awaitable[float]],
+    tick: Callable[[], None],
 ) -> tuple[float, float]:
     """The medians of the floor and of what is measured, taken in turn."""
     floors, figures = [await bare(machine, floor_count)], []
@@ -135,7 +142,12 @@ async def compare(
 async def run(options: argparse.Namespace) -> list[tuple[Bar, float, float]]:
     """Start the servers and measure each bar."""
     scale, rounds, results = options.scale, options.rounds, []
-    with RabbitMQ() as rabbitmq, PostgreSQL() as postgresql, Nginx() as nginx, Progress(transient=True) as progress:
+    with (
+        RabbitMQ() as rabbitmq,
+        PostgreSQL() as postgresql,
+        Nginx() as nginx,
+        Progress(transient=True) as progress,
+    ):
         machine = Machine(rabbitmq, postgresql, nginx)
         measures: dict[Bar, Callable[[], Awaitable[float]]] = {
             P1: lambda: from_broker(machine, int(15_000 * scale), 1),
@@ -147,7 +159,11 @@ async def run(options: argparse.Namespace) -> list[tuple[Bar, float, float]]:
                 continue
             task = progress.add_task(f"{bar.name} {bar.what}", total=rounds)
             floor, figure = await compare(
-                machine, rounds, int(15_000 * scale), measure, lambda task=task: progress.advance(task)  # type: ignore[misc]
+                machine,
+                rounds,
+                int(15_000 * scale),
+                measure,
+                lambda task=task: progress.advance(task),  # type: ignore[misc]
             )
             results.append((bar, floor, figure))
     return results
@@ -160,7 +176,13 @@ def show(results: list[tuple[Bar, float, float]]) -> None:
         ratio = figure / floor
         verdict = "[green]met[/]" if ratio >= bar.least else f"[red]{ratio / bar.least - 1:.0%}[/]"
         table.add_row(
-            bar.name, bar.what, f"{floor:,.0f}", f"{figure:,.0f}", f"{ratio:.2f}", f"≥ {bar.least:.2f}", verdict
+            bar.name,
+            bar.what,
+            f"{floor:,.0f}",
+            f"{figure:,.0f}",
+            f"{ratio:.2f}",
+            f"≥ {bar.least:.2f}",
+            verdict,
         )
     Console().print(table)
 
@@ -169,7 +191,9 @@ def main() -> None:
     """Parse the command line, measure, print."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--rounds", type=int, default=3, help="how often each is measured; the median counts")
-    parser.add_argument("--scale", type=float, default=1.0, help="how many events, as a share of the usual number")
+    parser.add_argument(
+        "--scale", type=float, default=1.0, help="how many events, as a share of the usual number"
+    )
     parser.add_argument("--only", nargs="*", metavar="P", help="which: P1 P2 P7")
     show(asyncio.run(run(parser.parse_args())))
 

@@ -14,7 +14,9 @@ from typing import Any, Self
 import aiohttp
 
 ADMIN_KEY = "an-admin-key-for-measurements-of-32-characters"
-_DELIVERED = re.compile(rb'^dispatcher_deliveries_total\{[^}]*outcome="delivered"[^}]*\} ([0-9.e+]+)$', re.MULTILINE)
+_DELIVERED = re.compile(
+    rb'^dispatcher_deliveries_total\{[^}]*outcome="delivered"[^}]*\} ([0-9.e+]+)$', re.MULTILINE
+)
 
 
 class Service:

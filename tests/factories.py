@@ -47,7 +47,9 @@ def _document(fields: dict[str, Any], data: object) -> dict[str, object]:
         "subject": fields["job_id"],
         "time": fields["time"],
         "tenant": fields["tenant"],
-        "data": data if data is not None else {"event": fields["event"], "status": status_of(fields["event"])},
+        "data": data
+        if data is not None
+        else {"event": fields["event"], "status": status_of(fields["event"])},
     }
     if fields["owner"] is not None:
         document["owner"] = fields["owner"]

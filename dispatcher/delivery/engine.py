@@ -171,8 +171,7 @@ class Engine:
 
     async def _handle(self, work: Work) -> None:
         # An attempt must end before the lease can: without a heartbeat nothing is begun.
-        while not self._lease.lasts(self._limits.timeout):
-            await asyncio.sleep(0.5)
+        await self._lease.lasting(self._limits.timeout)
         if work.process != self.process:
             return  # the lease was lost: others have this delivery now
         if work.claimed.subscription.persistent:
@@ -215,7 +214,9 @@ class Engine:
         except Exception as error:
             # A fault of a target kind may cost this delivery an attempt, but never the other deliveries their process.
             log.exception("target failed", delivery=claimed.id, subscription=claimed.subscription.id)
-            return Answer(request="", error=f"internal error in the {claimed.subscription.kind} target: {error!r}")
+            return Answer(
+                request="", error=f"internal error in the {claimed.subscription.kind} target: {error!r}"
+            )
 
     def _sender(self, subscription: Subscription) -> Sender:
         cached = self._senders.get(subscription.id)
@@ -227,7 +228,9 @@ class Engine:
 
     def _end_if_asked(self, subscription: Subscription, state: State, answer: Answer) -> None:
         if answer.disable:
-            self._outcomes.end_subscription(subscription.id, "disabled", answer.error or "disabled by the receiver")
+            self._outcomes.end_subscription(
+                subscription.id, "disabled", answer.error or "disabled by the receiver"
+            )
         elif state is State.DELIVERED and not subscription.persistent:
             self._completed[subscription.id, subscription.revision] = True
             self._outcomes.end_subscription(subscription.id, "completed", "delivered once, as asked")

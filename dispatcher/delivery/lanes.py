@@ -115,7 +115,10 @@ class Lanes:
         self._retire(lane)
 
     def done(self, lane: Lane) -> bool:
-        """One piece of work that was taken from a queue has ended. Whether there is room now for what was left behind."""
+        """One piece of work that was taken from a queue has ended.
+
+        True when there is room again for what was left behind in the store.
+        """
         self._load -= 1
         if lane.behind and lane.load <= max(1, self._capacity // 2):
             lane.behind = False

@@ -43,6 +43,7 @@ class Lease:
         self._store = store
         self._seconds = seconds
         self._good_until = 0.0
+        self._renewed = asyncio.Event()
         self._fresh: dict[str, None] = {}
         self.process = 0
 
@@ -51,17 +52,20 @@ class Lease:
         asked = time.monotonic()
         self.process = await self._store.register(socket.gethostname(), os.getpid(), self._seconds)
         self._good_until = asked + self._seconds
+        self._renewed.set()
 
     async def end(self) -> int:
         """Leave, and give back what is still claimed; how many deliveries that was. Raises StoreUnavailable."""
         return await self._store.leave(self.process)
 
-    def lasts(self, seconds: float) -> bool:
-        """Whether the lease is sure to last so much longer."""
-        return time.monotonic() + seconds < self._good_until
+    async def lasting(self, seconds: float) -> None:
+        """Return when the lease is sure to last so much longer, which is at once unless a heartbeat is missing."""
+        while time.monotonic() + seconds >= self._good_until:
+            self._renewed.clear()
+            await self._renewed.wait()
 
     def hold(self, delivery_id: str) -> None:
-        """Note a delivery that is being stored as claimed. Ids come in increasing order, so the first is the lowest."""
+        """Note a delivery that is being stored as claimed. Ids increase, so the first is the lowest."""
         self._fresh[delivery_id] = None
 
     def drop(self, delivery_id: str) -> None:
@@ -97,4 +101,5 @@ class Lease:
         kept = await self._store.heartbeat(self.process, self._seconds, oldest)
         if kept:
             self._good_until = asked + self._seconds
+            self._renewed.set()
         return kept

@@ -21,13 +21,15 @@ from dispatcher.domain.targets import Answer
 log = structlog.get_logger("dispatcher.delivery")
 
 LINGER = 0.02
-"""Seconds that the first outcome of a batch waits for others: what is lost in a crash is sent again, so keep it short."""
+"""Seconds that the first outcome of a batch waits for others. A crash repeats what is not written: keep it short."""
 
 MAX_BATCH = 1000
 RETRY_DELAYS = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 
 
-def decide(claimed: ClaimedDelivery, attempt: Attempt, answer: Answer, now: datetime, chance: float) -> Outcome:
+def decide(
+    claimed: ClaimedDelivery, attempt: Attempt, answer: Answer, now: datetime, chance: float
+) -> Outcome:
     """The outcome of one attempt: delivered, due again after the retry policy, or exhausted with the reason.
 
     `chance` in [0, 1) places the next delay within its jitter.
@@ -40,7 +42,9 @@ def decide(claimed: ClaimedDelivery, attempt: Attempt, answer: Answer, now: date
     tried = attempt.number - claimed.restarted_after
     delay = policy.delay_after(tried, chance)
     if delay is None:
-        return _ended(claimed, State.EXHAUSTED, now, f"no retries left after {tried} attempts: {answer.error}", attempt)
+        return _ended(
+            claimed, State.EXHAUSTED, now, f"no retries left after {tried} attempts: {answer.error}", attempt
+        )
     if answer.retry_after is not None:
         delay = min(answer.retry_after, MAX_RETRY_AFTER)
     elif answer.early and tried == 1:
@@ -97,7 +101,9 @@ class OutcomeStore(Protocol):
 
     async def finish(self, process: int, outcomes: Sequence[Outcome]) -> None: ...
 
-    async def end_subscription(self, subscription_id: str, status: SubscriptionStatus, reason: str) -> None: ...
+    async def end_subscription(
+        self, subscription_id: str, status: SubscriptionStatus, reason: str
+    ) -> None: ...
 
 
 class OutcomeWriter:

@@ -63,7 +63,9 @@ class Scheduler:
         """Look now: something may be due, or there is room again."""
         self.expect(utc_now())
 
-    async def run(self, process: Callable[[], int], take: Callable[[int, list[ClaimedDelivery]], None]) -> None:
+    async def run(
+        self, process: Callable[[], int], take: Callable[[int, list[ClaimedDelivery]], None]
+    ) -> None:
         """Claim for `process` and hand to `take` until cancelled."""
         while True:
             await self._wait()

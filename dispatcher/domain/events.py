@@ -122,8 +122,12 @@ def parse_time(field: str, value: object) -> datetime:
     try:
         moment = msgspec.convert(value, datetime)
     except msgspec.ValidationError:
-        raise InvalidInput(field, f"expected a time such as 2014-10-24T04:48:08-05:00, got {value!r}") from None
+        raise InvalidInput(
+            field, f"expected a time such as 2014-10-24T04:48:08-05:00, got {value!r}"
+        ) from None
     try:
         return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
     except OverflowError:
-        raise InvalidInput(field, f"expected a time between the years 1 and 9999 in UTC, got {value!r}") from None
+        raise InvalidInput(
+            field, f"expected a time between the years 1 and 9999 in UTC, got {value!r}"
+        ) from None

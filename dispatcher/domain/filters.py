@@ -59,7 +59,9 @@ def _text_test(test: Callable[[str, str], bool], argument: object, field: str) -
         if not isinstance(text, str) or not text:
             raise InvalidInput(f"{field}.{name}", "expected a text that is not empty")
         wanted.append((name, text))
-    return lambda attributes: all(name in attributes and test(attributes[name], text) for name, text in wanted)
+    return lambda attributes: all(
+        name in attributes and test(attributes[name], text) for name, text in wanted
+    )
 
 
 def _list(argument: object, field: str) -> Sequence[object]:

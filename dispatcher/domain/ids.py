@@ -16,7 +16,9 @@ Prefix = Literal["evt", "sub", "dlv", "key"]
 _PATTERN = re.compile(r"(evt|sub|dlv|key)_[0-9a-f]{32}")
 _VERSION = 0x7 << 76
 _VARIANT = 0x2 << 62
-_COUNTER_BITS = 74  # rand_a (12) and rand_b (62) of RFC 9562, used as one counter (method 2 of its section 6.2)
+_COUNTER_BITS = (
+    74  # rand_a (12) and rand_b (62) of RFC 9562, used as one counter (method 2 of its section 6.2)
+)
 _RAND_B = (1 << 62) - 1
 _COUNTER = (1 << _COUNTER_BITS) - 1
 

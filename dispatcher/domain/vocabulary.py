@@ -37,7 +37,9 @@ EVENTS: dict[str, str] = {
 TERMINAL = frozenset({"FINISHED", "FAILED", "KILLED", "STOPPED"})
 
 # These say that something happened to a job without saying in which status it is now.
-WITHOUT_STATUS = frozenset({"CREATED", "UPDATED", "DELETED", "PERMISSION_GRANT", "PERMISSION_REVOKE", "HEARTBEAT"})
+WITHOUT_STATUS = frozenset(
+    {"CREATED", "UPDATED", "DELETED", "PERMISSION_GRANT", "PERMISSION_REVOKE", "HEARTBEAT"}
+)
 
 # The statuses of a Tethys job as events of ours.
 TETHYS_STATUSES: dict[str, str] = {

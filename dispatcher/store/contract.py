@@ -150,15 +150,19 @@ class Store(Protocol):
     # Delivery
 
     async def claim(self, process: int, limit: int, rooms: Rooms = ROOMS) -> list[ClaimedDelivery]:
-        """Claim pending deliveries that are due, of each destination the longest due; none that another process has.
+        """Claim pending deliveries that are due and that no other process has.
 
-        A destination of which much is due takes nothing from the others: `rooms` bounds each. When `limit` ends a
-        claim early, the next one should go on after the last destination.
+        Of each destination those that are due longest. One of which much is due takes nothing from the others:
+        `rooms` bounds each. When `limit` ends a claim early, the next one should go on after the last
+        destination.
         """
         ...
 
     async def next_due(self, full: Collection[str] = ()) -> datetime | None:
-        """When the next pending delivery is due, None when none waits for a time. Destinations in `full` do not count."""
+        """When the next pending delivery is due, None when none waits for a time.
+
+        Destinations in `full` do not count.
+        """
         ...
 
     async def finish(self, process: int, outcomes: Sequence[Outcome]) -> None:

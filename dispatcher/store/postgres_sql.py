@@ -34,7 +34,8 @@ def _insert_deliveries(first: int) -> str:
     # Without a lease, or below what its heartbeat says, nobody would find the claim: then it is due instead.
     return f"""
     insert into deliveries
-        (id, event_key, subscription_id, tenant, subscriber, destination, state, listed_as, claimed_by, due_at)
+        (id, event_key, subscription_id, tenant, subscriber, destination,
+            state, listed_as, claimed_by, due_at)
     select id, event_key, subscription_id, tenant, subscriber, destination,
         case when holds then {DELIVERING} else {PENDING} end,
         case when holds then null else {PENDING} end,

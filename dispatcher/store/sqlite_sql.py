@@ -67,7 +67,9 @@ _WAITING = """
 with recursive waiting (destination) as (
     select min(destination) from deliveries where due_at is not null and destination > ?
     union all
-    select (select min(d.destination) from deliveries d where d.due_at is not null and d.destination > w.destination)
+    select (
+        select min(d.destination) from deliveries d where d.due_at is not null and d.destination > w.destination
+    )
     from waiting w where w.destination is not null
 )
 select destination from waiting where destination is not null

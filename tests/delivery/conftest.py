@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Protocol
 
 import pytest
 from msgspec import Struct
@@ -94,6 +93,12 @@ class Running:
         deliveries = self.engine.reserve(await Matcher(self._store).match(events))
         await self._store.accept(self.engine.process, events, deliveries)
         self.engine.start(deliveries)
+
+    async def has(self, happened: Callable[[], bool]) -> None:
+        """Return when something has happened to the engine, which tells nobody of it."""
+        async with asyncio.timeout(20):
+            while not happened():  # noqa: ASYNC110 - there is nothing to wait for
+                await asyncio.sleep(0.01)
 
 
 @pytest.fixture

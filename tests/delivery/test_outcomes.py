@@ -13,7 +13,9 @@ from dispatcher.domain.targets import Answer
 from tests.factories import NOW, make_claimed, make_subscription
 
 
-def settle(answer: Answer, *, number: int = 1, restarted_after: int = 0, age: float = 0, **policy: object) -> Outcome:
+def settle(
+    answer: Answer, *, number: int = 1, restarted_after: int = 0, age: float = 0, **policy: object
+) -> Outcome:
     retry = RetryPolicy(**{"jitter": 0} | policy)  # type: ignore[arg-type]  # each test names real fields
     claimed = make_claimed(
         subscription=make_subscription(retry=retry), attempts=number - 1, restarted_after=restarted_after

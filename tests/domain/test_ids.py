@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import time
 import uuid
+from itertools import pairwise
 
 from dispatcher.domain.ids import is_id, lowest_id, new_id
 
 
 def test_ids_of_one_process_strictly_increase() -> None:
     ids = [new_id("dlv") for _ in range(20_000)]
-    assert all(a < b for a, b in zip(ids, ids[1:], strict=False))
+    assert all(a < b for a, b in pairwise(ids))
 
 
 def test_an_id_is_a_uuid_of_version_7_with_the_time_in_front() -> None:

@@ -35,7 +35,9 @@ class Service:
         self.url = ""
 
     async def __aenter__(self) -> Self:
-        environment = {k: v for k, v in os.environ.items() if not k.startswith("DISPATCHER_")} | self._settings
+        environment = {
+            k: v for k, v in os.environ.items() if not k.startswith("DISPATCHER_")
+        } | self._settings
         self.process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "dispatcher", "serve"),
             cwd=self._directory,
@@ -82,7 +84,9 @@ class Service:
                 for line in self.lines[seen:]:
                     if line["event"] == event:
                         return line
-                    assert line["event"] != "ended", f"the service ended without {event!r}: {self.lines[-20:]}"
+                    assert line["event"] != "ended", (
+                        f"the service ended without {event!r}: {self.lines[-20:]}"
+                    )
                 seen = len(self.lines)
                 await self._said.wait()
 
