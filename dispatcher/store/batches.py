@@ -39,6 +39,7 @@ DELIVERY = {
     "tenant": "text",
     "subscriber": "text",
     "destination": "text",
+    "since": "timestamptz",
     "claimed": "bool",
     "due_at": "timestamptz",
 }
@@ -207,6 +208,7 @@ def delivery_rows(
             safe(delivery.event.tenant),
             safe(delivery.subscription.subscriber),
             safe(delivery.subscription.destination),
+            to.moment_or_none(delivery.since),
             delivery.claimed,
             to.moment_or_none(
                 now if held(delivery) and delivery.subscription.id in resumed else delivery.due_at

@@ -30,13 +30,16 @@ def _names(columns: Iterable[str], table: str = "") -> str:
 _ME = "me as (select id, oldest_claim from processes where id = $1 for key share)"
 
 
+# All columns but the last two, which decide about the state.
+_DELIVERY = list(DELIVERY)[:-2]
+
+
 def _insert_deliveries(first: int) -> str:
     # Without a lease, or below what its heartbeat says, nobody would find the claim: then it is due instead.
     return f"""
     insert into deliveries
-        (id, event_key, subscription_id, tenant, subscriber, destination,
-            state, listed_as, claimed_by, due_at)
-    select id, event_key, subscription_id, tenant, subscriber, destination,
+        ({_names(_DELIVERY)}, state, listed_as, claimed_by, due_at)
+    select {_names(_DELIVERY)},
         case when holds then {DELIVERING} else {PENDING} end,
         case when holds then null else {PENDING} end,
         case when holds then process end,

@@ -41,10 +41,7 @@ _ATTEMPT = _insert("attempts", batches.ATTEMPT) + " on conflict do nothing"
 _DELIVERY = (
     _insert(
         "deliveries",
-        [
-            *("id", "event_key", "subscription_id", "tenant", "subscriber", "destination"),
-            *("state", "listed_as", "claimed_by", "due_at"),
-        ],
+        [*list(batches.DELIVERY)[:-2], "state", "listed_as", "claimed_by", "due_at"],
     )
     + " on conflict (id) do nothing"
 )
