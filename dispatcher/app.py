@@ -48,7 +48,9 @@ class App:
         self._engine = Engine(store, kinds, _limits(settings))
         self._intake = Intake(Matcher(store), self._engine, store)
         self._consumer = _consumer(settings, self._intake)
-        self._runner = web.AppRunner(build(self._services()), access_log=None, handle_signals=False)
+        self._runner = web.AppRunner(
+            build(self._services()), access_log=None, handle_signals=False, auto_decompress=False
+        )
 
     async def begin(self) -> None:
         """Reach everything that is needed, and listen. SettingsError when something cannot be."""

@@ -133,7 +133,7 @@ async def _send_again(matches: Sequence[Match], services: Services) -> list[NewD
 
 def _due(now: datetime, event: Event, subscription: Subscription) -> NewDelivery:
     due_at = None if subscription.status == "paused" else now
-    return NewDelivery(new_id("dlv"), event, subscription, claimed=False, due_at=due_at)
+    return NewDelivery(new_id("dlv"), event, subscription, claimed=False, due_at=due_at, since=now)
 
 
 def _view(event: Event) -> EventView:

@@ -249,5 +249,5 @@ def _as_claimed(new: NewDelivery) -> ClaimedDelivery:
         subscription=new.subscription,
         attempts=0,
         restarted_after=0,
-        since=new.event.accepted_at,
+        since=new.since or new.event.accepted_at,
     )

@@ -37,7 +37,8 @@ class NewDelivery(Struct, frozen=True):
     """A delivery that an event causes, before it is stored.
 
     Claimed ones are stored as `delivering` by the process that accepts the event; the others as `pending`, due at
-    `due_at`, or held until somebody resumes the subscription when that is None.
+    `due_at`, or held until somebody resumes the subscription when that is None. `since` is from when on its age
+    counts: None for the acceptance of its event.
     """
 
     id: str
@@ -45,6 +46,7 @@ class NewDelivery(Struct, frozen=True):
     subscription: Subscription
     claimed: bool
     due_at: datetime | None = None
+    since: datetime | None = None
 
 
 class Delivery(Struct, frozen=True, kw_only=True):

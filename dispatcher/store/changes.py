@@ -15,7 +15,7 @@ from dispatcher.domain.errors import Conflict
 from dispatcher.domain.events import utc_now
 from dispatcher.domain.ids import is_id, new_id
 from dispatcher.domain.subscriptions import SubscriptionStatus
-from dispatcher.store.delivery_queries import end_waiting, free_claims, release_held
+from dispatcher.store.delivery_queries import end_waiting, free_claims, redirect_waiting, release_held
 from dispatcher.store.rows import safe
 from dispatcher.store.schema import api_keys, processes, subscriptions
 
@@ -96,12 +96,16 @@ def save_subscription(
 ) -> int:
     """Store a changed one over the revision before it; how many held ones became due, see `release_held`."""
     table = subscriptions.c
-    before = (table.id == subscription_id, table.revision == revision - 1, table.removed_at.is_(None))
-    if connection.execute(update(subscriptions).values(row).where(*before)).rowcount != 1:
+    this = (table.id == subscription_id, table.revision == revision - 1, table.removed_at.is_(None))
+    # The lock waits for those who are storing held deliveries: so these are seen below.
+    destination = connection.execute(select(table.destination).where(*this).with_for_update()).scalar()
+    if destination is None:
         raise Conflict(
             f"{subscription_id} was changed or removed by somebody else meanwhile; read it again and repeat"
         )
-    # After the update, which waits for those who are storing held deliveries: so these are seen here.
+    connection.execute(update(subscriptions).values(row).where(*this))
+    if row["destination"] != destination:
+        redirect_waiting(connection, subscription_id, str(row["destination"]))
     return release_held(connection, subscription_id, utc_now()) if row["status"] == "active" else 0
 
 

@@ -19,7 +19,7 @@ from dispatcher.store.columns import PENDING
 from dispatcher.store.contract import DeliveryFilter, Page, Window
 from dispatcher.store.queries import Condition, after, limit_of, newest, page, rows_of
 from dispatcher.store.rows import ATTEMPT, DELIVERY, attempt_of, delivery_of, known_id, safe
-from dispatcher.store.schema import attempts, deliveries, events, processes, subscriptions
+from dispatcher.store.schema import attempts, deliveries, events, processes
 
 COUNT_LIMIT = 100_000
 CHUNK = 10_000
@@ -114,6 +114,12 @@ def release_held(connection: Connection, subscription_id: str, now: datetime) ->
     ).rowcount
 
 
+def redirect_waiting(connection: Connection, subscription_id: str, destination: str) -> None:
+    """Let what is pending for a subscription wait for its new destination."""
+    waiting = (_table.subscription_id == subscription_id, _WAITING)
+    connection.execute(update(deliveries).values(destination=destination).where(*waiting))
+
+
 def free_claims(connection: Connection, process: int, oldest_claim: str, now: datetime) -> int:
     """Make what a process has claimed pending and due now."""
     freed = update(deliveries).values(
@@ -144,9 +150,7 @@ def _ended(state: State, reason: str, now: datetime) -> Update:
 
 
 def _described() -> Select[*tuple[Any, ...]]:
-    joined = deliveries.join(events, events.c.key == _table.event_key)
-    joined = joined.join(subscriptions, subscriptions.c.id == _table.subscription_id)
-    return select(*DELIVERY).select_from(joined)
+    return select(*DELIVERY).select_from(deliveries.join(events, events.c.key == _table.event_key))
 
 
 def _branches(which: DeliveryFilter) -> list[Sequence[Condition]]:
@@ -180,6 +184,5 @@ def _conditions(which: DeliveryFilter) -> list[Condition]:
         of_job = (events.c.tenant == which.tenant, events.c.job_id == which.job_id)
         found.append(_table.event_key.in_(select(events.c.key).where(*of_job)))
     if which.destination is not None:
-        to_there = (subscriptions.c.tenant == which.tenant, subscriptions.c.destination == which.destination)
-        found.append(_table.subscription_id.in_(select(subscriptions.c.id).where(*to_there)))
+        found.append(_table.destination == which.destination)
     return found

@@ -82,8 +82,9 @@ def event_page(connection: Connection, which: EventFilter, window: Window) -> Pa
         conditions.append(key >= lowest_id("evt", which.since.timestamp()))
     if which.job_id is not None:
         conditions.append(events.c.job_id == which.job_id)
-    keys = newest(key, limit, *([*conditions, *seen] for seen in _visible_events(which)))
-    statement = select(*EVENT).where(key.in_(keys)).order_by(key.desc())
+    branches = [[*conditions, *seen] for seen in _visible_events(which)]
+    these = branches[0] if len(branches) == 1 else [key.in_(newest(key, limit, *branches))]
+    statement = select(*EVENT).where(*these).order_by(key.desc()).limit(limit)
     return page(rows_of(connection, statement), window, "key", event_of)
 
 
@@ -130,8 +131,9 @@ def job_page(connection: Connection, which: JobFilter, window: Window) -> Page[J
         conditions.append(jobs.c.owner == which.owner)
     if which.status is not None:
         conditions.append(jobs.c.status == which.status)
-    keys = newest(first, limit, *([*conditions, *seen] for seen in _visible_jobs(which)))
-    statement = select(*JOB).where(jobs.c.tenant == which.tenant, first.in_(keys)).order_by(first.desc())
+    branches = [[*conditions, *seen] for seen in _visible_jobs(which)]
+    these = branches[0] if len(branches) == 1 else [first.in_(newest(first, limit, *branches))]
+    statement = select(*JOB).where(jobs.c.tenant == which.tenant, *these).order_by(first.desc()).limit(limit)
     return page(rows_of(connection, statement), window, "first_event", job_of)
 
 

@@ -13,7 +13,7 @@ from dispatcher.domain.ids import Prefix, is_id
 from dispatcher.domain.jobs import Job
 from dispatcher.domain.keys import ApiKey
 from dispatcher.store.columns import EPOCH, MICROSECOND
-from dispatcher.store.schema import attempts, deliveries, events, jobs, subscriptions
+from dispatcher.store.schema import attempts, deliveries, events, jobs
 
 Row = Mapping[str, Any]
 """A row by the names of its columns."""
@@ -23,8 +23,8 @@ JOB = [jobs.c[name] for name in Job.__struct_fields__]
 ATTEMPT = [attempts.c[name] for name in Attempt.__struct_fields__]
 DELIVERY = [
     *(deliveries.c[name] for name in ("id", "event_key", "subscription_id", "state", "attempts")),
-    *(deliveries.c[name] for name in ("due_at", "ended_at", "reason")),
-    *(events.c.event, events.c.job_id, subscriptions.c.destination),
+    *(deliveries.c[name] for name in ("destination", "due_at", "ended_at", "reason")),
+    *(events.c.event, events.c.job_id),
 ]
 
 

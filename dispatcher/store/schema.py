@@ -113,7 +113,6 @@ subscriptions = Table(
     _partial(
         "subscriptions_of_job", "tenant", "job_id", "id", where="removed_at is null and job_id is not null"
     ),
-    Index("subscriptions_of_destination", "tenant", "destination"),
 )
 
 deliveries = Table(
@@ -140,12 +139,13 @@ deliveries = Table(
     Index("deliveries_of_subscription", "subscription_id", "id"),
     Index("deliveries_of_tenant", "tenant", "id"),
     Index("deliveries_of_subscriber", "tenant", "subscriber", "id"),
+    Index("deliveries_of_destination", "tenant", "destination", "id"),
     # A delivery that succeeds at once is never in these, so that no index changes with its state: PostgreSQL
     # then keeps the new version of the row in its page (HOT). The fill factor leaves room for that version:
     # with 80 two thirds of a batch find none, and the table becomes as large.
     _partial("deliveries_due", "destination", "due_at", where="due_at is not null"),
     _partial("deliveries_listed", "listed_as", "tenant", "id", where="listed_as is not null"),
-    _partial("deliveries_waiting", "subscription_id", where=f"listed_as = {PENDING}"),
+    _partial("deliveries_waiting", "subscription_id", "due_at", where=f"listed_as = {PENDING}"),
     sqlite_with_rowid=False,
     postgresql_with={"fillfactor": 50},
 )

@@ -137,7 +137,6 @@ def _subscriptions() -> None:
             "id",
             where="removed_at is null and job_id is not null",
         ),
-        Index("subscriptions_of_destination", "tenant", "destination"),
     )
 
 
@@ -165,9 +164,10 @@ def _deliveries_and_attempts() -> None:
         Index("deliveries_of_subscription", "subscription_id", "id"),
         Index("deliveries_of_tenant", "tenant", "id"),
         Index("deliveries_of_subscriber", "tenant", "subscriber", "id"),
+        Index("deliveries_of_destination", "tenant", "destination", "id"),
         _index("deliveries_due", "destination", "due_at", where="due_at is not null"),
         _index("deliveries_listed", "listed_as", "tenant", "id", where="listed_as is not null"),
-        _index("deliveries_waiting", "subscription_id", where="listed_as = 0"),
+        _index("deliveries_waiting", "subscription_id", "due_at", where="listed_as = 0"),
         sqlite_with_rowid=False,
         postgresql_with={"fillfactor": 50},
     )
