@@ -402,3 +402,12 @@ async def test_an_older_key_still_opens(store_url: str) -> None:
 async def test_a_time_of_the_past_is_kept(store: Store) -> None:
     subscription = await subscribed(store, created_at=NOW - timedelta(days=20_000), updated_at=utc_now())
     assert await store.subscription("default", subscription.id) == subscription
+
+
+async def test_what_waits_goes_to_the_new_destination_of_its_subscription(store: Store, process: int) -> None:
+    subscription = await subscribed(store)
+    (waits,) = await stored(store, process, subscription, claimed=False, due_at=FUTURE)
+    (done,) = await ended(store, process, subscription, State.DELIVERED)
+    await store.save_subscription(changed(subscription, destination="https://new.example:443"))
+    assert (await found(store, waits)).destination == "https://new.example:443"
+    assert (await found(store, done)).destination == subscription.destination
