@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, Update, func, literal_column, select, update
+from sqlalchemy import ColumnElement, Connection, Select, Update, exists, func, literal_column, select, update
 
 from dispatcher.domain.deliveries import Attempt, Delivery, State
 from dispatcher.domain.ids import is_id, lowest_id
@@ -19,7 +19,7 @@ from dispatcher.store.columns import PENDING
 from dispatcher.store.contract import DeliveryFilter, Page, Window
 from dispatcher.store.queries import Condition, after, limit_of, newest, page, rows_of
 from dispatcher.store.rows import ATTEMPT, DELIVERY, attempt_of, delivery_of, known_id, safe
-from dispatcher.store.schema import attempts, deliveries, events, processes
+from dispatcher.store.schema import attempts, deliveries, events, processes, subscriptions
 
 COUNT_LIMIT = 100_000
 CHUNK = 10_000
@@ -171,18 +171,28 @@ def _fresh_claims() -> list[Condition]:
 
 
 def _conditions(which: DeliveryFilter) -> list[Condition]:
-    found: list[Condition] = [_table.tenant == which.tenant]
+    found = _anchors(which) or [_table.tenant == which.tenant]
     if which.subscriber is not None:
         found.append(_table.subscriber == which.subscriber)
-    if which.event_key is not None:
-        found.append(_table.event_key == known_id("evt", "event", which.event_key))
-    if which.subscription_id is not None:
-        found.append(_table.subscription_id == known_id("sub", "subscription_id", which.subscription_id))
     if which.since is not None:
         found.append(_table.id >= lowest_id("dlv", which.since.timestamp()))
-    if which.job_id is not None:
-        of_job = (events.c.tenant == which.tenant, events.c.job_id == which.job_id)
-        found.append(_table.event_key.in_(select(events.c.key).where(*of_job)))
     if which.destination is not None:
         found.append(_table.destination == which.destination)
+    return found
+
+
+def _anchors(which: DeliveryFilter) -> list[Condition]:
+    """What selects so few that their tenant is looked up: SQLite would rather go through all of the tenant's."""
+    found: list[Condition] = []
+    if which.event_key is not None:
+        event_key = known_id("evt", "event", which.event_key)
+        one = select(events.c.key).where(events.c.tenant == which.tenant, events.c.key == event_key)
+        found.append(_table.event_key.in_(one))
+    if which.job_id is not None:
+        of_job = select(events.c.key).where(events.c.tenant == which.tenant, events.c.job_id == which.job_id)
+        found.append(_table.event_key.in_(of_job))
+    if which.subscription_id is not None:
+        subscription_id = known_id("sub", "subscription_id", which.subscription_id)
+        owned = (subscriptions.c.tenant == which.tenant, subscriptions.c.id == subscription_id)
+        found += [_table.subscription_id == subscription_id, exists().where(*owned)]
     return found

@@ -5,7 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
-from sqlalchemy import ColumnElement, Connection, Select, and_, exists, func, or_, select, tuple_, union_all
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Select,
+    Text,
+    and_,
+    column,
+    exists,
+    func,
+    or_,
+    select,
+    union_all,
+    values,
+)
 
 from dispatcher.domain.events import Event
 from dispatcher.domain.ids import Prefix, is_id, lowest_id
@@ -149,7 +162,12 @@ def _visible_jobs(which: JobFilter) -> list[list[Condition]]:
 def granted(connection: Connection, wanted: Sequence[tuple[str, str, str]]) -> set[tuple[str, str, str]]:
     """Which of at most MAX_VALUES (tenant, job, user) have a permission that was not revoked."""
     columns = (permissions.c.tenant, permissions.c.job_id, permissions.c.username)
-    found = connection.execute(select(*columns).where(tuple_(*columns).in_(wanted), permissions.c.granted))
+    # Not "in": SQLite would read all permissions for it.
+    asked = values(*(column(one.name, Text) for one in columns)).data(wanted).cte("asked")
+    same = and_(*(one == asked.c[one.name] for one in columns))
+    found = connection.execute(
+        select(*columns).select_from(asked).join(permissions, same).where(permissions.c.granted)
+    )
     return {(tenant, job_id, user) for tenant, job_id, user in found}
 
 

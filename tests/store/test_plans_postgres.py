@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import asyncpg
@@ -12,7 +12,6 @@ import pytest
 from sqlalchemy import event
 
 from dispatcher.domain.deliveries import State
-from dispatcher.domain.events import utc_now
 from dispatcher.domain.ids import new_id
 from dispatcher.store import postgres_sql as sql
 from dispatcher.store.connect import open_store
@@ -28,9 +27,9 @@ from dispatcher.store.postgres import HOT, PostgresStore
 from tests.factories import make_delivery, make_event, make_subscription
 from tests.servers import Databases
 from tests.store.conftest import SEALER
-from tests.store.helpers import ALL, PAST, attempt, outcome
+from tests.store.helpers import PAST, attempt, outcome
+from tests.store.questions import QUESTIONS, ROWS
 
-ROWS = 50_000
 PAGES = 2_500
 """What a question may look at: a good part of what one whole table has, and hundreds of rows through an index."""
 
@@ -90,10 +89,6 @@ async def _fill(server: Databases, template: str) -> str:
     await connection.execute("vacuum analyze")
     await connection.close()
     return url
-
-
-def some_id(prefix: str, number: int) -> str:
-    return f"{prefix}_01900000{number:024x}"
 
 
 class Asked:
@@ -174,87 +169,6 @@ async def check(url: str, asked: Asked) -> None:
                 assert pages(plan) < PAGES, f"{statement}\n{outline(plan)}"
         finally:
             await connection.close()
-
-
-def deliveries(**fields: object) -> Callable[[Store], Awaitable[object]]:
-    which = DeliveryFilter(**{"tenant": "default"} | fields)  # type: ignore[arg-type]  # real fields
-    return lambda store: store.deliveries(which, ALL)
-
-
-def count(**fields: object) -> Callable[[Store], Awaitable[object]]:
-    which = DeliveryFilter(**{"tenant": "default"} | fields)  # type: ignore[arg-type]  # real fields
-    return lambda store: store.count_deliveries(which)
-
-
-def events(**fields: object) -> Callable[[Store], Awaitable[object]]:
-    which = EventFilter(**{"tenant": "default"} | fields)  # type: ignore[arg-type]  # real fields
-    return lambda store: store.events(which, ALL)
-
-
-def jobs(**fields: object) -> Callable[[Store], Awaitable[object]]:
-    which = JobFilter(**{"tenant": "default"} | fields)  # type: ignore[arg-type]  # real fields
-    return lambda store: store.jobs(which, ALL)
-
-
-def subscriptions(**fields: object) -> Callable[[Store], Awaitable[object]]:
-    which = SubscriptionFilter(**{"tenant": "default"} | fields)  # type: ignore[arg-type]  # real fields
-    return lambda store: store.subscriptions(which, ALL)
-
-
-KEYS = [f"default\x1f{selector}" for selector in ("*", "job:job-2", "owner:o3")]
-CURSOR = Window(cursor=some_id("dlv", ROWS // 2))
-QUESTIONS: dict[str, Callable[[Store], Awaitable[object]]] = {
-    "candidates": lambda store: store.candidates(KEYS),
-    "granted": lambda store: store.granted([("default", f"job-{g}", "u1") for g in range(200)]),
-    "next due": lambda store: store.next_due(),
-    "backlog": lambda store: store.backlog(),
-    "one event": lambda store: store.event("default", some_id("evt", 7)),
-    "counts": lambda store: store.delivery_counts([some_id("evt", g) for g in range(1, 100)]),
-    "events": events(),
-    "events of a job": events(job_id="job-9"),
-    "events since": events(since=utc_now()),
-    "an owner's events": events(visible_to="o9"),
-    "a friend's events": events(visible_to="u9"),
-    "an owner's events of a job": events(visible_to="o9", job_id="job-9"),
-    "one job": lambda store: store.job("default", "job-9"),
-    "jobs": jobs(),
-    "an owner's jobs": jobs(owner="o9"),
-    "a friend's jobs": jobs(visible_to="u9"),
-    "one subscription": lambda store: store.subscription("default", some_id("sub", 9)),
-    "subscriptions": subscriptions(),
-    "a subscriber's subscriptions": subscriptions(subscriber="s9"),
-    "subscriptions of a job": subscriptions(job_id="job-8"),
-    "one delivery": lambda store: store.delivery("default", some_id("dlv", 9)),
-    "attempts": lambda store: store.attempts(some_id("dlv", 9)),
-    "deliveries": deliveries(),
-    "deliveries after": lambda store: store.deliveries(DeliveryFilter(tenant="default"), CURSOR),
-    "deliveries since": deliveries(since=utc_now()),
-    "a subscriber's deliveries": deliveries(subscriber="s9"),
-    "deliveries of a job": deliveries(job_id="job-9"),
-    "deliveries of an event": deliveries(event_key=some_id("evt", 9)),
-    "deliveries of a subscription": deliveries(subscription_id=some_id("sub", 9)),
-    "deliveries to a destination": deliveries(destination="https://h9:443"),
-    "deliveries to no destination": deliveries(destination="https://nowhere:443"),
-    "another tenant's deliveries": deliveries(tenant="other"),
-    **{f"{state} deliveries": deliveries(state=state) for state in State},
-    **{f"a subscriber's {state} deliveries": deliveries(state=state, subscriber="s9") for state in State},
-    "exhausted deliveries to a destination": deliveries(state=State.EXHAUSTED, destination="https://h9:443"),
-    "how many are exhausted": count(state=State.EXHAUSTED),
-    "how many wait for a subscriber": count(state=State.PENDING, subscriber="s9"),
-    "keys": lambda store: store.keys("default", ALL),
-    "a key": lambda store: store.key_by_digest("digest7"),
-    "retry many": lambda store: store.retry_deliveries(DeliveryFilter(tenant="default"), 9),
-    "retry a subscriber's": lambda store: store.retry_deliveries(
-        DeliveryFilter(tenant="default", subscriber="s8"), 9
-    ),
-    "retry one": lambda store: store.retry_delivery("default", some_id("dlv", 9)),
-    "cancel one": lambda store: store.cancel_delivery("default", some_id("dlv", ROWS + 9), "no"),
-    "end a subscription": lambda store: store.end_subscription(some_id("sub", 11), "disabled", "gone"),
-    "remove a subscription": lambda store: store.remove_subscription("default", some_id("sub", 12)),
-    "save a subscription": lambda store: store.save_subscription(
-        make_subscription(id=some_id("sub", 13), revision=2)
-    ),
-}
 
 
 @pytest.mark.parametrize("question", QUESTIONS)
