@@ -15,7 +15,7 @@ from sqlalchemy import ColumnElement, Connection, Select, Update, exists, func, 
 
 from dispatcher.domain.deliveries import Attempt, Delivery, State
 from dispatcher.domain.ids import is_id, lowest_id
-from dispatcher.store.columns import PENDING
+from dispatcher.store.columns import DELIVERING
 from dispatcher.store.contract import DeliveryFilter, Page, Window
 from dispatcher.store.queries import Condition, after, limit_of, newest, page, rows_of
 from dispatcher.store.rows import ATTEMPT, DELIVERY, attempt_of, delivery_of, known_id, safe
@@ -26,8 +26,11 @@ CHUNK = 10_000
 """How many deliveries one statement changes at most, so that nobody waits long for their locks."""
 
 _table = deliveries.c
-# A number and not a parameter: the database must see that the partial index holds these rows.
-_WAITING = _table.listed_as == literal_column(str(PENDING))
+# The condition of the index deliveries_waiting. A number and no parameter: the database must see that it is the same.
+# It is a range because SQLite, without statistics, may take any index that begins with an equality.
+_WAITING = _table.listed_as < literal_column(str(DELIVERING))
+# What holds still when the row is locked, after others may have changed it since it was found.
+_PENDING = _table.state == State.PENDING
 _FAILED = (State.EXHAUSTED, State.CANCELLED)
 
 
@@ -76,9 +79,11 @@ def backlog(connection: Connection) -> dict[State, int]:
 def retry(connection: Connection, which: DeliveryFilter, limit: int, now: datetime) -> int:
     """Make the oldest exhausted and cancelled ones pending and due now."""
     states = [state for state in _FAILED if which.state in (None, state)]
-    failed = _table.listed_as.in_(states)
-    oldest = select(_table.id).where(failed, *_conditions(which)).order_by(_table.id).limit(limit)
-    return connection.execute(_sent_again(now).where(_table.id.in_(oldest), failed)).rowcount
+    failed = [_table.listed_as.in_(states), *_conditions(which)]
+    oldest = select(_table.id).where(*failed).order_by(_table.id).limit(limit)
+    return connection.execute(
+        _sent_again(now).where(_table.id.in_(oldest), _table.state.in_(states))
+    ).rowcount
 
 
 def retry_one(connection: Connection, tenant: str, delivery_id: str, now: datetime) -> bool:
@@ -102,15 +107,15 @@ def end_waiting(
 ) -> int:
     """End some of what is pending for a subscription; CHUNK when there may be more."""
     some = select(_table.id).where(_table.subscription_id == subscription_id, _WAITING).limit(CHUNK)
-    return connection.execute(_ended(state, reason, now).where(_table.id.in_(some), _WAITING)).rowcount
+    return connection.execute(_ended(state, reason, now).where(_table.id.in_(some), _PENDING)).rowcount
 
 
 def release_held(connection: Connection, subscription_id: str, now: datetime) -> int:
     """Make some of what is held for a subscription due now; CHUNK when there may be more."""
-    held = (_WAITING, _table.due_at.is_(None))
-    some = select(_table.id).where(_table.subscription_id == subscription_id, *held).limit(CHUNK)
+    held = (_table.subscription_id == subscription_id, _WAITING, _table.due_at.is_(None))
+    released = update(deliveries).values(due_at=now)
     return connection.execute(
-        update(deliveries).values(due_at=now).where(_table.id.in_(some), *held)
+        released.where(_table.id.in_(select(_table.id).where(*held).limit(CHUNK)), _PENDING)
     ).rowcount
 
 

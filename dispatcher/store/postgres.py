@@ -15,6 +15,7 @@ from typing import Concatenate, ParamSpec, TypeAlias, TypedDict, TypeVar
 
 import asyncpg
 from sqlalchemy import Connection, NullPool
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from dispatcher.domain.deliveries import ROOMS, ClaimedDelivery, NewDelivery, Outcome, Rooms
@@ -244,8 +245,10 @@ async def _migrate(url: str) -> list[str]:
                 await connection.exec_driver_sql("set local statement_timeout = 0")
                 await connection.exec_driver_sql(f"select pg_advisory_xact_lock({MIGRATION_LOCK})")
                 return await connection.run_sync(upgrade)
-    except _REFUSALS as error:
-        raise SettingsError(f"DISPATCHER_DATABASE_URL: PostgreSQL refuses it: {error}") from error
+    except DBAPIError as error:
+        if not isinstance(error.driver_exception, _REFUSALS):
+            raise
+        raise SettingsError(f"DISPATCHER_DATABASE_URL: PostgreSQL says: {error.driver_exception}") from error
     finally:
         await engine.dispose()
 
@@ -253,7 +256,7 @@ async def _migrate(url: str) -> list[str]:
 _REFUSALS = (
     asyncpg.InvalidAuthorizationSpecificationError,
     asyncpg.InvalidCatalogNameError,
-    asyncpg.ClientConfigurationError,
+    asyncpg.InsufficientPrivilegeError,
 )
 
 

@@ -16,6 +16,7 @@ from sqlalchemy import (
     func,
     or_,
     select,
+    tuple_,
     union_all,
     values,
 )
@@ -88,7 +89,7 @@ def event(connection: Connection, tenant: str, key: str) -> Event | None:
 def event_page(connection: Connection, which: EventFilter, window: Window) -> Page[Event]:
     """A page of events."""
     key, limit = events.c.key, limit_of(window) + 1
-    conditions = [events.c.tenant == which.tenant, *after(key, window, "evt")]
+    conditions = after(key, window, "evt")
     if which.event is not None:
         conditions.append(events.c.event == which.event)
     if which.since is not None:
@@ -103,19 +104,20 @@ def event_page(connection: Connection, which: EventFilter, window: Window) -> Pa
 
 def _visible_events(which: EventFilter) -> list[list[Condition]]:
     if which.visible_to is None:
-        return [[]]
+        return [[events.c.tenant == which.tenant]]
     if which.job_id is None:
-        granted = _granted_jobs(which.tenant, which.visible_to)
-        return [[events.c.job_owner == which.visible_to], [events.c.job_id.in_(granted)]]
+        granted = tuple_(events.c.tenant, events.c.job_id).in_(_granted_jobs(which.tenant, which.visible_to))
+        return [[events.c.tenant == which.tenant, events.c.job_owner == which.visible_to], [granted]]
     this_job = and_(
         jobs.c.tenant == which.tenant, jobs.c.id == which.job_id, jobs.c.owner == which.visible_to
     )
-    granted = _granted_jobs(which.tenant, which.visible_to).where(permissions.c.job_id == which.job_id)
-    return [[or_(exists().where(this_job), granted.exists())]]
+    permitted = _granted_jobs(which.tenant, which.visible_to).where(permissions.c.job_id == which.job_id)
+    return [[events.c.tenant == which.tenant, or_(exists().where(this_job), permitted.exists())]]
 
 
-def _granted_jobs(tenant: str, user: str) -> Select[str]:
-    return select(permissions.c.job_id).where(
+def _granted_jobs(tenant: str, user: str) -> Select[str, str]:
+    # With the tenant, which stands nowhere else then: SQLite would rather go through all events of the tenant.
+    return select(permissions.c.tenant, permissions.c.job_id).where(
         permissions.c.tenant == tenant, permissions.c.username == user, permissions.c.granted
     )
 
@@ -139,7 +141,7 @@ def job(connection: Connection, tenant: str, job_id: str) -> Job | None:
 def job_page(connection: Connection, which: JobFilter, window: Window) -> Page[Job]:
     """A page of jobs."""
     first, limit = jobs.c.first_event, limit_of(window) + 1
-    conditions = [jobs.c.tenant == which.tenant, *after(first, window, "evt")]
+    conditions = after(first, window, "evt")
     if which.owner is not None:
         conditions.append(jobs.c.owner == which.owner)
     if which.status is not None:
@@ -152,11 +154,9 @@ def job_page(connection: Connection, which: JobFilter, window: Window) -> Page[J
 
 def _visible_jobs(which: JobFilter) -> list[list[Condition]]:
     if which.visible_to is None:
-        return [[]]
-    return [
-        [jobs.c.owner == which.visible_to],
-        [jobs.c.id.in_(_granted_jobs(which.tenant, which.visible_to))],
-    ]
+        return [[jobs.c.tenant == which.tenant]]
+    granted = tuple_(jobs.c.tenant, jobs.c.id).in_(_granted_jobs(which.tenant, which.visible_to))
+    return [[jobs.c.tenant == which.tenant, jobs.c.owner == which.visible_to], [granted]]
 
 
 def granted(connection: Connection, wanted: Sequence[tuple[str, str, str]]) -> set[tuple[str, str, str]]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from sqlalchemy import Boolean, Column, Double, Index, Integer, LargeBinary, MetaData, Table, Text, text
 
-from dispatcher.store.columns import PENDING, Digest, Id, Moment, StateCode
+from dispatcher.store.columns import DELIVERING, Digest, Id, Moment, StateCode
 
 metadata = MetaData()
 
@@ -73,12 +73,7 @@ permissions = Table(
     Column("username", Text, primary_key=True),
     Column("granted", Boolean, nullable=False),
     Column("at", Moment, nullable=False),
-    Index(
-        "permissions_of_user",
-        *("tenant", "username", "job_id"),
-        postgresql_where=text("granted"),
-        sqlite_where=text("granted"),
-    ),
+    Index("permissions_of_user", "tenant", "username", "granted", "job_id"),
     sqlite_with_rowid=False,
 )
 
@@ -145,7 +140,7 @@ deliveries = Table(
     # with 80 two thirds of a batch find none, and the table becomes as large.
     _partial("deliveries_due", "destination", "due_at", where="due_at is not null"),
     _partial("deliveries_listed", "listed_as", "tenant", "id", where="listed_as is not null"),
-    _partial("deliveries_waiting", "subscription_id", "due_at", where=f"listed_as = {PENDING}"),
+    _partial("deliveries_waiting", "subscription_id", "due_at", where=f"listed_as < {DELIVERING}"),
     sqlite_with_rowid=False,
     postgresql_with={"fillfactor": 50},
 )

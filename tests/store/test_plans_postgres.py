@@ -15,14 +15,6 @@ from dispatcher.domain.deliveries import State
 from dispatcher.domain.ids import new_id
 from dispatcher.store import postgres_sql as sql
 from dispatcher.store.connect import open_store
-from dispatcher.store.contract import (
-    DeliveryFilter,
-    EventFilter,
-    JobFilter,
-    Store,
-    SubscriptionFilter,
-    Window,
-)
 from dispatcher.store.postgres import HOT, PostgresStore
 from tests.factories import make_delivery, make_event, make_subscription
 from tests.servers import Databases

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 from alembic import op
-from sqlalchemy import Column, Index
+from sqlalchemy import Column
 
 revision = "0001"
 down_revision = None
@@ -29,8 +29,10 @@ def upgrade() -> None:
     _processes_and_keys()
 
 
-def _index(name: str, *columns: str, where: str) -> Index:
-    return Index(name, *columns, postgresql_where=sa.text(where), sqlite_where=sa.text(where))
+def _index(table: str, name: str, *columns: str, unique: bool = False, where: str | None = None) -> None:
+    # In this order everywhere: where SQLite has no better reason it chooses by the order.
+    condition = None if where is None else sa.text(where)
+    op.create_index(name, table, columns, unique=unique, postgresql_where=condition, sqlite_where=condition)
 
 
 def _identities_and_events() -> None:
@@ -57,10 +59,10 @@ def _identities_and_events() -> None:
             "job_owner", TEXT, comment="The event's owner, or else the job's as far as it was known then."
         ),
         Column("document", sa.LargeBinary(), nullable=False),
-        Index("events_of_tenant", "tenant", "key"),
-        Index("events_of_job", "tenant", "job_id", "key"),
-        Index("events_of_owner", "tenant", "job_owner", "key"),
     )
+    _index("events", "events_of_tenant", "tenant", "key")
+    _index("events", "events_of_job", "tenant", "job_id", "key")
+    _index("events", "events_of_owner", "tenant", "job_owner", "key")
 
 
 def _jobs_and_permissions() -> None:
@@ -82,10 +84,10 @@ def _jobs_and_permissions() -> None:
         Column("name", TEXT),
         Column("app_id", TEXT),
         Column("system", TEXT),
-        Index("jobs_of_tenant", "tenant", "first_event"),
-        Index("jobs_of_owner", "tenant", "owner", "first_event"),
         postgresql_with={"fillfactor": 70},
     )
+    _index("jobs", "jobs_of_tenant", "tenant", "first_event")
+    _index("jobs", "jobs_of_owner", "tenant", "owner", "first_event")
     op.create_table(
         "permissions",
         Column("tenant", TEXT, primary_key=True),
@@ -93,9 +95,9 @@ def _jobs_and_permissions() -> None:
         Column("username", TEXT, primary_key=True),
         Column("granted", sa.Boolean(), nullable=False),
         Column("at", MOMENT, nullable=False),
-        _index("permissions_of_user", "tenant", "username", "job_id", where="granted"),
         sqlite_with_rowid=False,
     )
+    _index("permissions", "permissions_of_user", "tenant", "username", "granted", "job_id")
 
 
 def _subscriptions() -> None:
@@ -123,20 +125,29 @@ def _subscriptions() -> None:
             nullable=False,
             comment="Target and signing secrets; empty once removed.",
         ),
-        _index(
-            "subscriptions_to_match",
-            "match_key",
-            where="removed_at is null and status in ('active', 'paused')",
-        ),
-        _index("subscriptions_of_tenant", "tenant", "id", where="removed_at is null"),
-        _index("subscriptions_of_subscriber", "tenant", "subscriber", "id", where="removed_at is null"),
-        _index(
-            "subscriptions_of_job",
-            "tenant",
-            "job_id",
-            "id",
-            where="removed_at is null and job_id is not null",
-        ),
+    )
+    _index(
+        "subscriptions",
+        "subscriptions_to_match",
+        "match_key",
+        where="removed_at is null and status in ('active', 'paused')",
+    )
+    _index("subscriptions", "subscriptions_of_tenant", "tenant", "id", where="removed_at is null")
+    _index(
+        "subscriptions",
+        "subscriptions_of_subscriber",
+        "tenant",
+        "subscriber",
+        "id",
+        where="removed_at is null",
+    )
+    _index(
+        "subscriptions",
+        "subscriptions_of_job",
+        "tenant",
+        "job_id",
+        "id",
+        where="removed_at is null and job_id is not null",
     )
 
 
@@ -160,17 +171,17 @@ def _deliveries_and_attempts() -> None:
         Column("subscriber", TEXT, nullable=False),
         Column("destination", TEXT, nullable=False),
         Column("reason", TEXT),
-        Index("deliveries_of_event", "event_key"),
-        Index("deliveries_of_subscription", "subscription_id", "id"),
-        Index("deliveries_of_tenant", "tenant", "id"),
-        Index("deliveries_of_subscriber", "tenant", "subscriber", "id"),
-        Index("deliveries_of_destination", "tenant", "destination", "id"),
-        _index("deliveries_due", "destination", "due_at", where="due_at is not null"),
-        _index("deliveries_listed", "listed_as", "tenant", "id", where="listed_as is not null"),
-        _index("deliveries_waiting", "subscription_id", "due_at", where="listed_as = 0"),
         sqlite_with_rowid=False,
         postgresql_with={"fillfactor": 50},
     )
+    _index("deliveries", "deliveries_of_event", "event_key")
+    _index("deliveries", "deliveries_of_subscription", "subscription_id", "id")
+    _index("deliveries", "deliveries_of_tenant", "tenant", "id")
+    _index("deliveries", "deliveries_of_subscriber", "tenant", "subscriber", "id")
+    _index("deliveries", "deliveries_of_destination", "tenant", "destination", "id")
+    _index("deliveries", "deliveries_due", "destination", "due_at", where="due_at is not null")
+    _index("deliveries", "deliveries_listed", "listed_as", "tenant", "id", where="listed_as is not null")
+    _index("deliveries", "deliveries_waiting", "subscription_id", "due_at", where="listed_as < 1")
     op.create_table(
         "attempts",
         Column("delivery_id", ID, primary_key=True),
@@ -204,6 +215,6 @@ def _processes_and_keys() -> None:
         Column("owner", TEXT, nullable=False),
         Column("name", TEXT, nullable=False),
         Column("scopes", TEXT, nullable=False, comment="Separated by spaces."),
-        Index("api_keys_by_digest", "digest", unique=True),
-        Index("api_keys_of_tenant", "tenant", "id"),
     )
+    _index("api_keys", "api_keys_by_digest", "digest", unique=True)
+    _index("api_keys", "api_keys_of_tenant", "tenant", "id")

@@ -1,0 +1,113 @@
+"""Every question that people and processes ask of a store, for tests of how it is answered.
+
+They are meant for a database with many rows (see `some_id`): subscriptions 1 to ROWS, events of as many, twice as many
+deliveries, one in two of them delivered.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+from dispatcher.domain.deliveries import State
+from dispatcher.domain.events import utc_now
+from dispatcher.store.contract import (
+    DeliveryFilter,
+    EventFilter,
+    JobFilter,
+    Store,
+    SubscriptionFilter,
+    Window,
+)
+from tests.factories import make_subscription
+from tests.store.helpers import ALL
+
+ROWS = 50_000
+
+
+def some_id(prefix: str, number: int) -> str:
+    """Return the id of a row of these databases."""
+    return f"{prefix}_01900000{number:024x}"
+
+
+def deliveries(**fields: object) -> Callable[[Store], Awaitable[object]]:
+    which = DeliveryFilter(**{"tenant": "default"} | fields)  # type: ignore[arg-type]  # real fields
+    return lambda store: store.deliveries(which, ALL)
+
+
+def count(**fields: object) -> Callable[[Store], Awaitable[object]]:
+    which = DeliveryFilter(**{"tenant": "default"} | fields)  # type: ignore[arg-type]  # real fields
+    return lambda store: store.count_deliveries(which)
+
+
+def events(**fields: object) -> Callable[[Store], Awaitable[object]]:
+    which = EventFilter(**{"tenant": "default"} | fields)  # type: ignore[arg-type]  # real fields
+    return lambda store: store.events(which, ALL)
+
+
+def jobs(**fields: object) -> Callable[[Store], Awaitable[object]]:
+    which = JobFilter(**{"tenant": "default"} | fields)  # type: ignore[arg-type]  # real fields
+    return lambda store: store.jobs(which, ALL)
+
+
+def subscriptions(**fields: object) -> Callable[[Store], Awaitable[object]]:
+    which = SubscriptionFilter(**{"tenant": "default"} | fields)  # type: ignore[arg-type]  # real fields
+    return lambda store: store.subscriptions(which, ALL)
+
+
+KEYS = [f"default\x1f{selector}" for selector in ("*", "job:job-2", "owner:o3")]
+AFTER = Window(cursor=some_id("dlv", ROWS // 2))
+QUESTIONS: dict[str, Callable[[Store], Awaitable[object]]] = {
+    "candidates": lambda store: store.candidates(KEYS),
+    "granted": lambda store: store.granted([("default", f"job-{g}", "u1") for g in range(20)]),
+    "next due": lambda store: store.next_due(),
+    "backlog": lambda store: store.backlog(),
+    "one event": lambda store: store.event("default", some_id("evt", 7)),
+    "counts": lambda store: store.delivery_counts([some_id("evt", g) for g in range(1, 100)]),
+    "events": events(),
+    "events of a job": events(job_id="job-9"),
+    "events since": events(since=utc_now()),
+    "an owner's events": events(visible_to="o9"),
+    "a friend's events": events(visible_to="u9"),
+    "an owner's events of a job": events(visible_to="o9", job_id="job-9"),
+    "one job": lambda store: store.job("default", "job-9"),
+    "jobs": jobs(),
+    "an owner's jobs": jobs(owner="o9"),
+    "a friend's jobs": jobs(visible_to="u9"),
+    "one subscription": lambda store: store.subscription("default", some_id("sub", 9)),
+    "subscriptions": subscriptions(),
+    "a subscriber's subscriptions": subscriptions(subscriber="s9"),
+    "subscriptions of a job": subscriptions(job_id="job-8"),
+    "one delivery": lambda store: store.delivery("default", some_id("dlv", 9)),
+    "attempts": lambda store: store.attempts(some_id("dlv", 9)),
+    "deliveries": deliveries(),
+    "deliveries after": lambda store: store.deliveries(DeliveryFilter(tenant="default"), AFTER),
+    "deliveries since": deliveries(since=utc_now()),
+    "a subscriber's deliveries": deliveries(subscriber="s9"),
+    "deliveries of a job": deliveries(job_id="job-9"),
+    "deliveries of an event": deliveries(event_key=some_id("evt", 9)),
+    "deliveries of a subscription": deliveries(subscription_id=some_id("sub", 9)),
+    "delivered of a subscription": deliveries(subscription_id=some_id("sub", 9), state=State.DELIVERED),
+    "exhausted of a subscription": deliveries(subscription_id=some_id("sub", 9), state=State.EXHAUSTED),
+    "a subscriber's deliveries of a job": deliveries(subscriber="s9", job_id="job-9"),
+    "deliveries to a destination": deliveries(destination="https://h9:443"),
+    "deliveries to no destination": deliveries(destination="https://nowhere:443"),
+    "another tenant's deliveries": deliveries(tenant="other"),
+    **{f"{state} deliveries": deliveries(state=state) for state in State},
+    **{f"a subscriber's {state} deliveries": deliveries(state=state, subscriber="s9") for state in State},
+    "exhausted deliveries to a destination": deliveries(state=State.EXHAUSTED, destination="https://h9:443"),
+    "how many are exhausted": count(state=State.EXHAUSTED),
+    "how many wait for a subscriber": count(state=State.PENDING, subscriber="s9"),
+    "keys": lambda store: store.keys("default", ALL),
+    "a key": lambda store: store.key_by_digest("digest7"),
+    "retry many": lambda store: store.retry_deliveries(DeliveryFilter(tenant="default"), 9),
+    "retry a subscriber's": lambda store: store.retry_deliveries(
+        DeliveryFilter(tenant="default", subscriber="s8"), 9
+    ),
+    "retry one": lambda store: store.retry_delivery("default", some_id("dlv", 9)),
+    "cancel one": lambda store: store.cancel_delivery("default", some_id("dlv", ROWS + 9), "no"),
+    "end a subscription": lambda store: store.end_subscription(some_id("sub", 11), "disabled", "gone"),
+    "remove a subscription": lambda store: store.remove_subscription("default", some_id("sub", 12)),
+    "save a subscription": lambda store: store.save_subscription(
+        make_subscription(id=some_id("sub", 13), revision=2)
+    ),
+}

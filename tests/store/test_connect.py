@@ -1,0 +1,156 @@
+"""A store opens at its URL, or says what is wrong with it."""
+
+from __future__ import annotations
+
+import asyncio
+import stat
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+
+from dispatcher.domain.deliveries import State
+from dispatcher.domain.errors import SettingsError, StoreUnavailable
+from dispatcher.store.connect import migrate, open_store
+from dispatcher.store.postgres import PostgresStore
+from dispatcher.store.sealing import Sealer
+from dispatcher.store.sqlite import SqliteStore
+from tests.servers import Databases, free_port
+from tests.store.conftest import SEALER
+from tests.store.helpers import ALL, PAST, state_of, stored, subscribed
+
+
+def test_a_url_says_which_database(tmp_path: Path) -> None:
+    assert isinstance(open_store("postgresql://user@host/database", SEALER), PostgresStore)
+    store = open_store("sqlite:///var/a.db", SEALER)
+    assert isinstance(store, SqliteStore)
+    assert store._path == Path("var/a.db")
+    absolute = open_store(f"sqlite:///{tmp_path}/a.db", SEALER)
+    assert isinstance(absolute, SqliteStore)
+    assert absolute._path == tmp_path / "a.db"
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "",
+        "mysql://user:pa55word@host/db",
+        "sqlite://",
+        "sqlite:///",
+        "sqlite:///:memory:",
+        "postgres:x",
+        "a.db",
+    ],
+)
+def test_another_url_is_refused_with_what_would_be_right(url: str) -> None:
+    with pytest.raises(SettingsError, match="DISPATCHER_DATABASE_URL: expected sqlite:///") as caught:
+        open_store(url, SEALER)
+    assert "pa55word" not in str(caught.value)
+    with pytest.raises(SettingsError):
+        migrate(url)
+
+
+def test_a_sealer_needs_a_key() -> None:
+    with pytest.raises(SettingsError, match="DISPATCHER_SECRETS_KEY"):
+        Sealer([])
+
+
+def test_what_is_sealed_opens_with_any_of_the_keys() -> None:
+    old, new = "the old key, which is long enough for it", "the new key, which is long enough for it"
+    sealed = Sealer([old]).seal(b"secret")
+    assert b"secret" not in sealed
+    assert sealed != Sealer([old]).seal(b"secret")
+    assert Sealer([new, old]).open(sealed) == b"secret"
+    assert Sealer([old]).open(sealed) == b"secret"
+    with pytest.raises(SettingsError, match="DISPATCHER_SECRETS_KEY") as caught:
+        Sealer([new]).open(sealed)
+    assert new not in str(caught.value)
+    with pytest.raises(SettingsError):
+        Sealer([old]).open(sealed[:-4] + b"AAAA")
+
+
+async def test_a_file_and_its_directory_are_made_for_their_owner_only(tmp_path: Path) -> None:
+    path = tmp_path / "var" / "deep" / "store.db"
+    store = open_store(f"sqlite:///{path}", SEALER)
+    await store.open()
+    await subscribed(store)
+    modes = {file.name: stat.S_IMODE(file.stat().st_mode) for file in path.parent.iterdir()}
+    await store.close()
+    assert modes == dict.fromkeys(["store.db", "store.db-wal", "store.db-shm", "store.db.lock"], 0o600)
+
+
+async def test_a_file_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    path = tmp_path / "file" / "store.db"
+    with pytest.raises(SettingsError, match=f"cannot write {path}"):
+        await open_store(f"sqlite:///{path}", SEALER).open()
+
+
+async def test_a_file_has_one_process(sqlite_url: str) -> None:
+    store = open_store(sqlite_url, SEALER)
+    await store.open()
+    with pytest.raises(SettingsError, match="in use by another process"):
+        await open_store(sqlite_url, SEALER).open()
+    with pytest.raises(SettingsError, match="in use by another process"):
+        await asyncio.to_thread(migrate, sqlite_url)
+    await store.ping()
+    await store.close()
+    await asyncio.to_thread(migrate, sqlite_url)
+    await store.open()
+    await store.ping()
+    await store.close()
+
+
+async def test_what_a_process_left_claimed_in_a_file_is_due_when_it_is_opened_again(sqlite_url: str) -> None:
+    store = open_store(sqlite_url, SEALER)
+    await store.open()
+    process = await store.register("a-host", 1, lease=3600)
+    subscription = await subscribed(store)
+    (fresh,) = await stored(store, process, subscription)
+    (again,) = await stored(store, process, subscription, claimed=False, due_at=PAST)
+    await store.claim(process, 10)
+    await store.close()
+    await store.open()
+    assert [await state_of(store, one) for one in (fresh, again)] == [State.PENDING] * 2
+    heir = await store.register("a-host", 2, lease=3600)
+    assert heir != process
+    assert len(await store.claim(heir, 10)) == 2
+    await store.close()
+
+
+async def test_a_store_can_be_closed_and_opened_again(store_url: str) -> None:
+    store = open_store(store_url, SEALER)
+    await store.open()
+    subscription = await subscribed(store)
+    await store.close()
+    await store.open()
+    assert await store.subscription("default", subscription.id) == subscription
+    await store.close()
+
+
+async def test_a_server_that_is_not_there_is_unavailable() -> None:
+    url = f"postgresql://postgres@127.0.0.1:{free_port()}/postgres"
+    with pytest.raises(StoreUnavailable) as caught:
+        await open_store(url, SEALER).open()
+    assert isinstance(caught.value.__cause__, OSError)
+    with pytest.raises(StoreUnavailable):
+        await asyncio.to_thread(migrate, url)
+
+
+async def test_a_database_that_does_not_exist_is_named(postgresql: Databases) -> None:
+    url = urlsplit(postgresql.url)._replace(path="/no_such_database").geturl()
+    with pytest.raises(SettingsError, match=r'DISPATCHER_DATABASE_URL: .*"no_such_database" does not exist'):
+        await open_store(url, SEALER).open()
+
+
+async def test_a_start_that_failed_leaves_no_connection(store_url: str) -> None:
+    store = open_store(store_url, SEALER)
+    await store.open()
+    await subscribed(store)
+    await store.close()
+    wrong = open_store(store_url, Sealer(["a key that has never sealed anything here"]))
+    with pytest.raises(SettingsError):
+        await wrong.open()
+    await store.open()
+    assert len((await store.keys(None, ALL)).items) == 0
+    await store.close()

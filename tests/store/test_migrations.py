@@ -1,0 +1,131 @@
+"""Migrations: an empty database gets the schema that the code has, once, whoever starts together."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import Connection, create_engine
+from sqlalchemy.ext.asyncio import create_async_engine
+
+from dispatcher.store.connect import migrate
+from dispatcher.store.schema import metadata
+from tests.servers import Databases
+
+ALL_REVISIONS = ["0001"]
+
+
+def differences(connection: Connection) -> list[Any]:
+    options = {"compare_type": True, "compare_server_default": True}
+    return list(compare_metadata(MigrationContext.configure(connection, opts=options), metadata))
+
+
+async def on(url: str, operation: Callable[[Connection], Any]) -> Any:
+    engine = create_async_engine(url.replace("postgresql://", "postgresql+asyncpg://"))
+    async with engine.begin() as connection:
+        result = await connection.run_sync(operation)
+    await engine.dispose()
+    return result
+
+
+def test_a_new_file_gets_all_revisions_once(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/new.db"
+    assert migrate(url) == ALL_REVISIONS
+    assert migrate(url) == []
+
+
+async def test_a_new_database_gets_all_revisions_once(database_url: str) -> None:
+    assert await asyncio.to_thread(migrate, database_url) == ALL_REVISIONS
+    assert await asyncio.to_thread(migrate, database_url) == []
+
+
+def test_a_migrated_file_is_what_the_schema_says(migrated_file: Path, tmp_path: Path) -> None:
+    engine = create_engine(f"sqlite:///{migrated_file}")
+    with engine.connect() as connection:
+        assert differences(connection) == []
+    engine.dispose()
+    direct = create_engine(f"sqlite:///{tmp_path}/direct.db")
+    metadata.create_all(direct)
+    direct.dispose()
+    assert _definitions(migrated_file) == _definitions(tmp_path / "direct.db")
+
+
+def _definitions(path: Path) -> dict[str, str]:
+    connection = sqlite3.connect(path)
+    rows = connection.execute("select name, sql from sqlite_master where sql is not null").fetchall()
+    connection.close()
+    return {name: " ".join(text.split()) for name, text in rows if name != "alembic_version"}
+
+
+CATALOG = """
+select indexname as name, indexdef as definition from pg_indexes where schemaname = 'public'
+union all
+select c.relname || '.' || a.attname,
+    format_type(a.atttypid, a.atttypmod) || case when a.attnotnull then ' not null' else '' end
+    || coalesce(' default ' || pg_get_expr(d.adbin, d.adrelid), '')
+from pg_attribute a join pg_class c on c.oid = a.attrelid and c.relkind = 'r'
+left join pg_attrdef d on d.adrelid = a.attrelid and d.adnum = a.attnum
+where a.attnum > 0 and c.relnamespace = 'public'::regnamespace
+union all
+select relname, coalesce(reloptions::text, '') from pg_class where relnamespace = 'public'::regnamespace
+"""
+
+
+async def test_a_migrated_database_is_what_the_schema_says(database_url: str, migrated_database: str) -> None:
+    assert await on(migrated_database, differences) == []
+    await on(database_url, metadata.create_all)
+    assert await _catalog(migrated_database) == await _catalog(database_url)
+
+
+async def _catalog(url: str) -> dict[str, str]:
+    connection = await asyncpg.connect(url)
+    rows = await connection.fetch(CATALOG)
+    await connection.close()
+    return {name: definition for name, definition in rows if not name.startswith("alembic_version")}
+
+
+async def test_processes_that_start_together_migrate_once(database_url: str) -> None:
+    loop = asyncio.get_running_loop()
+    with ThreadPoolExecutor(4) as threads:
+        applied = await asyncio.gather(
+            *(loop.run_in_executor(threads, migrate, database_url) for _ in range(4))
+        )
+    assert sorted(applied) == [[], [], [], ALL_REVISIONS]
+
+
+async def test_a_migration_waits_for_another_processs(database_url: str, postgresql: Databases) -> None:
+    """Threads of this process take turns by themselves; other processes are kept apart by the database."""
+    from dispatcher.store.postgres import MIGRATION_LOCK  # noqa: PLC0415
+
+    other = await asyncpg.connect(database_url)
+    await other.execute(f"select pg_advisory_lock({MIGRATION_LOCK})")
+    waiting = asyncio.create_task(asyncio.to_thread(migrate, database_url))
+    while not await other.fetchval(
+        "select count(*) from pg_locks where locktype = 'advisory' and not granted"
+    ):
+        await other.execute("select pg_sleep(0.01)")
+    assert await other.fetchval("select count(*) from pg_tables where schemaname = 'public'") == 0
+    await other.close()
+    assert await waiting == ALL_REVISIONS
+
+
+def test_a_migration_that_fails_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "new.db"
+    with monkeypatch.context() as patch:
+        patch.setattr("alembic.operations.ops.CreateIndexOp.create_index", _fails)
+        with pytest.raises(RuntimeError, match="no index today"):
+            migrate(f"sqlite:///{path}")
+    assert _definitions(path) == {}
+    assert migrate(f"sqlite:///{path}") == ALL_REVISIONS
+
+
+def _fails(*_: object, **__: object) -> None:
+    raise RuntimeError("no index today")
