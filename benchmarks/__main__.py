@@ -120,7 +120,7 @@ async def _rate(service: Service, count: int) -> float:
             began, first = now, done
         if done >= count:
             return (done - first) / (now - began)
-        await asyncio.sleep(0.05)
+        await asyncio.sleep(0.2)
 
 
 async def compare(

@@ -17,6 +17,7 @@ from msgspec import Struct
 from dispatcher.delivery.lanes import Lane, Lanes, Work
 from dispatcher.delivery.lease import Lease, LeaseStore
 from dispatcher.delivery.outcomes import OutcomeStore, OutcomeWriter, decide, put_back, without_attempt
+from dispatcher.delivery.pace import Pace
 from dispatcher.delivery.report import report
 from dispatcher.delivery.scheduler import ClaimStore, Scheduler
 from dispatcher.domain.deliveries import Attempt, ClaimedDelivery, NewDelivery, Outcome, State
@@ -56,6 +57,7 @@ class Engine:
         self._limits = limits
         self._lanes = Lanes(limits.concurrency, limits.queue, limits.in_memory)
         self._lease = Lease(store, limits.lease)
+        self._pace = Pace()
         self._scheduler = Scheduler(store, self._lanes)
         self._outcomes = OutcomeWriter(store, self._written)
         self._senders: LRUCache[str, tuple[int, Sender]] = LRUCache(10_000)
@@ -100,6 +102,10 @@ class Engine:
 
     # Between matching and the store
 
+    async def ready(self) -> None:
+        """Return when intake should go on with its next batch: at once unless this process has no CPU left."""
+        await self._pace.keep()
+
     def reserve(self, matches: Sequence[tuple[Event, Subscription]]) -> list[NewDelivery]:
         """Make the deliveries of a batch. Those that find a place in their lane are claimed; it is kept for them."""
         return [self._reserve(event, subscription) for event, subscription in matches]
@@ -109,11 +115,18 @@ class Engine:
         if subscription.status == "paused":
             return NewDelivery(delivery_id, event, subscription, claimed=False, due_at=None)
         wait = subscription.retry.first_delay
-        if wait or self._stopping or self._lanes.reserve(subscription.destination, fresh=True) is None:
+        claimed = not wait and not self._stopping and self._place(subscription.destination)
+        if not claimed:
             due_at = utc_now() + timedelta(seconds=wait)
             return NewDelivery(delivery_id, event, subscription, claimed=False, due_at=due_at)
         self._lease.hold(delivery_id)
         return NewDelivery(delivery_id, event, subscription, claimed=True)
+
+    def _place(self, destination: str) -> bool:
+        if self._lanes.reserve(destination, fresh=True) is None:
+            self._pace.crowded()
+            return False
+        return True
 
     def start(self, deliveries: Sequence[NewDelivery]) -> None:
         """Take deliveries from `reserve` that are stored now."""
@@ -165,6 +178,7 @@ class Engine:
                     await self._handle(work)
                 finally:
                     if self._lanes.done(lane):
+                        self._pace.freed()
                         self._scheduler.wake()
         finally:
             self._lanes.rest(lane)

@@ -45,6 +45,7 @@ class Intake:
         patience: float = 10.0,
     ) -> None:
         self._committer = Committer(matcher, deliverer, store)
+        self._deliverer = deliverer
         self._max_events = max_events
         self._max_waiting = max_waiting
         self._patience = patience
@@ -121,12 +122,17 @@ class Intake:
 
     async def _next(self) -> list[Offer]:
         """The offers that wait, as many as fit into a batch; none when there will be no more."""
-        while not (offers := self._take(self._max_events)):
+        await self._deliverer.ready()
+        while not (offers := self._take(self._room())):
             if self._stopping:
                 return []
             self._arrived.clear()
             await self._arrived.wait()
         return offers
+
+    def _room(self) -> int:
+        """How many events fit into a batch whose deliveries are not too many either."""
+        return max(1, int(self._max_events / self._committer.fan_out))
 
     def _take(self, room: int) -> list[Offer]:
         offers: list[Offer] = []

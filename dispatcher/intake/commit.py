@@ -30,6 +30,8 @@ class Matcher(Protocol):
 class Deliverer(Protocol):
     """Delivers what is stored; see `dispatcher.delivery.engine.Engine`."""
 
+    async def ready(self) -> None: ...
+
     @property
     def process(self) -> int: ...
 
@@ -65,12 +67,16 @@ class Offer(Struct, eq=False):
 
 
 class Committer:
-    """Brings batches into the store, and their deliveries to the deliverer."""
+    """Brings batches into the store, and their deliveries to the deliverer.
+
+    `fan_out` is how many deliveries an event has caused lately, one at the least.
+    """
 
     def __init__(self, matcher: Matcher, deliverer: Deliverer, store: EventStore) -> None:
         self._matcher = matcher
         self._deliverer = deliverer
         self._store = store
+        self.fan_out = 1.0
 
     async def commit(self, offers: Sequence[Offer]) -> Mapping[str, str]:
         """Match and store these events. Returns the keys of the duplicates, and of what was there before.
@@ -114,7 +120,9 @@ class Committer:
     async def _match(self, offers: Sequence[Offer]) -> None:
         if not offers:
             return
-        matches = await self._matcher.match([event for offer in offers for event in offer.events])
+        events = [event for offer in offers for event in offer.events]
+        matches = await self._matcher.match(events)
+        self.fan_out = max(1.0, (self.fan_out + len(matches) / max(1, len(events))) / 2)
         by_event: defaultdict[str, list[NewDelivery]] = defaultdict(list)
         for delivery in self._deliverer.reserve(matches):
             by_event[delivery.event.key].append(delivery)

@@ -82,9 +82,13 @@ class Deliverer:
 
     def __init__(self) -> None:
         self.process = 1
+        self.asked = 0
         self.reserved: dict[str, NewDelivery] = {}
         self.started: list[NewDelivery] = []
         self.released: list[NewDelivery] = []
+
+    async def ready(self) -> None:
+        self.asked += 1
 
     def reserve(self, matches: Sequence[tuple[Event, Subscription]]) -> list[NewDelivery]:
         made = [make_delivery(event, subscription) for event, subscription in matches]

@@ -100,6 +100,20 @@ async def test_a_batch_has_no_more_events_than_it_may() -> None:
         assert run.store.batches == [["a", "b"], ["c", "d"], ["e"]]
 
 
+async def test_a_batch_is_smaller_when_an_event_causes_many_deliveries() -> None:
+    async with Running(*(make_subscription() for _ in range(10)), max_events=40) as run:
+        for _ in range(4):
+            await asyncio.gather(*(run.intake.submit([make_event()]) for _ in range(40)))
+    assert len(run.store.batches[0]) == 40
+    assert len(run.store.batches[-1]) < 8
+
+
+async def test_the_deliverer_is_asked_before_each_batch_whether_it_is_ready() -> None:
+    async with Running(max_events=2) as run:
+        await asyncio.gather(*(run.intake.submit([make_event()]) for _ in range(6)))
+    assert run.deliverer.asked >= 3
+
+
 async def test_the_events_of_one_message_are_stored_together_however_many() -> None:
     async with Running(max_events=2) as run:
         results = [offered(run.intake, "a"), offered(run.intake, "b", "c", "d"), offered(run.intake, "e")]
