@@ -126,6 +126,9 @@ class Parked:
     def __init__(self, process: int) -> None:
         self.process = process
 
+    async def ready(self) -> None:
+        """It takes any number."""
+
     def reserve(self, matches: Sequence[tuple[Event, Subscription]]) -> list[NewDelivery]:
         now = utc_now()
         return [NewDelivery(new_id("dlv"), event, s, False, _due(s, now)) for event, s in matches]
