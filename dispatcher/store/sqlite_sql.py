@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
+from functools import cache
+from itertools import chain
 from typing import Any
 
 import msgspec
@@ -22,34 +24,38 @@ from dispatcher.store.rows import EVENT, hex_digits
 from dispatcher.store.schema import deliveries, events, identities, processes, subscriptions
 
 _RESUMED = or_(subscriptions.c.status != "paused", subscriptions.c.removed_at.is_not(None))
+_SIZES = (256, 64, 16, 4, 1)
 _TO = Encoding(lambda some_id: bytes.fromhex(hex_digits(some_id)), microseconds)
 
 
+# Statements that take many rows at once, where {rows} stands. One that runs row by row hands the interpreter's lock
+# over and waits for it again with each: under load that costs far more than the row.
+
+
 def _insert(into: str, columns: Iterable[str]) -> str:
-    names = list(columns)
-    return f"insert into {into} ({', '.join(names)}) values ({', '.join('?' * len(names))})"
+    return f"insert into {into} ({', '.join(columns)}) values {{rows}}"
 
 
 _IDENTITY = _insert("identities", batches.IDENTITY)
 _EVENT = f"""
-insert into events ({", ".join(batches.EVENT)}) values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10,
-    coalesce(?11, (select owner from jobs where tenant = ?4 and id = ?9)), ?12)
+insert into events ({", ".join(batches.EVENT)})
+select column1, column2, column3, column4, column5, column6, column7, column8, column9, column10,
+    coalesce(column11, (select owner from jobs where tenant = column4 and id = column9)), column12
+from (values {{rows}})
 """
 _JOB = _insert("jobs as old", batches.JOB) + MERGE_JOB
 _PERMISSION = _insert("permissions as old", batches.PERMISSION) + MERGE_PERMISSION
 _ATTEMPT = _insert("attempts", batches.ATTEMPT) + " on conflict do nothing"
 _DELIVERY = (
-    _insert(
-        "deliveries",
-        [*list(batches.DELIVERY)[:-2], "state", "listed_as", "claimed_by", "due_at"],
-    )
+    _insert("deliveries", [*list(batches.DELIVERY)[:-2], "state", "listed_as", "claimed_by", "due_at"])
     + " on conflict (id) do nothing"
 )
 _OUTCOME = f"""
 update deliveries
-set state = ?2, listed_as = nullif(?2, {DELIVERED}), attempts = ?3, claimed_by = null,
-    due_at = ?4, ended_at = ?5, reason = ?6
-where id = ?1 and claimed_by = ?7 and state = {DELIVERING}
+set state = o.column2, listed_as = nullif(o.column2, {DELIVERED}), attempts = o.column3, claimed_by = null,
+    due_at = o.column4, ended_at = o.column5, reason = o.column6
+from (values {{rows}}) as o
+where id = o.column1 and claimed_by = o.column7 and state = {DELIVERING}
 """
 _MATCHING = """
 select id, revision from subscriptions
@@ -73,8 +79,8 @@ select destination from waiting where destination is not null
 """
 _FIRST_DUE = "select min(due_at) from deliveries where destination = ? and due_at is not null"
 _CLAIM = f"""
-update deliveries set state = {DELIVERING}, listed_as = {DELIVERING}, claimed_by = ?, due_at = null
-where id = ?
+update deliveries set state = {DELIVERING}, listed_as = {DELIVERING}, claimed_by = c.column1, due_at = null
+from (values {{rows}}) as c where id = c.column2
 """
 
 
@@ -212,5 +218,16 @@ def _resumed_deliveries(connection: Connection, ids: Collection[str]) -> list[st
 
 
 def _many(connection: Connection, statement: str, rows: Sequence[RowTuple]) -> None:
-    if rows:
-        connection.exec_driver_sql(statement, list(rows))
+    left = list(rows)
+    while left:
+        # Few sizes, so that the driver keeps the prepared statements.
+        size = next(size for size in _SIZES if size <= len(left))
+        some, left = left[:size], left[size:]
+        values = tuple(chain.from_iterable(some))
+        connection.exec_driver_sql(_sized(statement, size, len(some[0])), values)
+
+
+@cache
+def _sized(statement: str, rows: int, columns: int) -> str:
+    row = f"({', '.join('?' * columns)})"
+    return statement.format(rows=", ".join([row] * rows))
