@@ -21,8 +21,9 @@ SECRETS_KEY = "a-secrets-key-for-the-tests-of-32-characters"
 class Service:
     """`dispatcher serve`, running while it is entered; ended with SIGTERM unless it was killed before."""
 
-    def __init__(self, directory: Path, **settings: object) -> None:
+    def __init__(self, directory: Path, *, consumes: bool = True, **settings: object) -> None:
         self._directory = directory
+        self._consumes = consumes and "amqp_url" in settings
         self._settings = {
             "DISPATCHER_HTTP_PORT": "0",
             "DISPATCHER_AUTH_ADMIN_KEY": ADMIN_KEY,
@@ -34,7 +35,28 @@ class Service:
         self.lines: list[Mapping[str, Any]] = []
         self.url = ""
 
+    async def ends(self) -> tuple[int, str]:
+        """Start it, wait until it ends by itself, and return its exit code and all that it said."""
+        await self.start()
+        code = await asyncio.wait_for(self.process.wait(), 60)
+        await self._reader
+        return code, "\n".join(str(line) for line in self.lines)
+
     async def __aenter__(self) -> Self:
+        await self.start()
+        await self.serving()
+        return self
+
+    async def serving(self) -> None:
+        """Return when it serves, and consumes if it has a broker."""
+        serving = await self.says("serving")
+        if self._consumes:
+            await self.says("consuming")
+        self.url = str(serving["url"])
+        self._session = aiohttp.ClientSession(self.url, headers={"Authorization": f"Bearer {ADMIN_KEY}"})
+
+    async def start(self) -> None:
+        """Start the process, and read what it says."""
         environment = {
             k: v for k, v in os.environ.items() if not k.startswith("DISPATCHER_")
         } | self._settings
@@ -48,12 +70,6 @@ class Service:
         )
         self._said = asyncio.Condition()
         self._reader = asyncio.create_task(self._read())
-        serving = await self.says("serving")
-        if "DISPATCHER_AMQP_URL" in self._settings:
-            await self.says("consuming")
-        self.url = str(serving["url"])
-        self._session = aiohttp.ClientSession(self.url, headers={"Authorization": f"Bearer {ADMIN_KEY}"})
-        return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
