@@ -10,4 +10,4 @@ compile() {
 }
 
 compile --group build --output-file requirements.lock "$@"
-compile --group build --group dev --extra otel --constraint requirements.lock --output-file requirements-dev.lock "$@"
+compile --group build --group dev --constraint requirements.lock --output-file requirements-dev.lock "$@"

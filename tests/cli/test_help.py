@@ -74,7 +74,7 @@ def test_a_server_that_is_no_url_is_refused(run: Run) -> None:
 
 
 @pytest.mark.parametrize(
-    "module", ["aiohttp", "structlog", "sqlalchemy", "aio_pika", "jinja2", "cryptography"]
+    "module", ["aiohttp", "structlog", "sqlalchemy", "aio_pika", "asyncpg", "cryptography"]
 )
 def test_help_does_not_import_what_is_slow(module: str) -> None:
     code = f"import sys, dispatcher.cli; sys.exit({module!r} in sys.modules)"
