@@ -17,7 +17,7 @@ setup: .venv/.dev ## Make .venv from the locks
 	@scripts/setup.sh dev
 
 .PHONY: demo
-demo: .venv/.runtime ## See job events become webhooks and e-mails
+demo: .venv/.runtime ## See job events become webhooks
 	@$(BIN)/dispatcher demo
 
 .PHONY: serve

@@ -61,7 +61,7 @@ class Amqp(Struct, frozen=True, kw_only=True):
 
 
 class Http(Struct, frozen=True, kw_only=True):
-    """Where the API and the dashboard listen; port 0 takes one that is free."""
+    """Where the API listens; port 0 takes one that is free."""
 
     host: Annotated[str, text("a host name or an address to listen on")] = "127.0.0.1"
     port: Annotated[int, integer(0, 65535)] = 8080

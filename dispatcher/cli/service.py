@@ -8,7 +8,7 @@ from dispatcher.cli.output import say
 def serve() -> None:
     """Run the service until SIGTERM or SIGINT.
 
-    It takes events in, delivers them, and serves the API and the dashboard.
+    It takes events in, delivers them, and serves the API.
 
     \b
     Example:

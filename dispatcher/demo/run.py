@@ -85,7 +85,7 @@ async def _demo(console: Console, folder: Path, terminal: bool) -> int:
             return 1
         _print(console, "", "Nothing is missing: every delivery arrived once, with a good signature.")
         if not terminal:
-            _print(console, "On a terminal the demo goes on serving its API and dashboard, to be looked at.")
+            _print(console, "On a terminal the demo goes on serving its API, to be looked at.")
         else:
             _print(console, "", *_where_to_look(app.url, admin_key, folder))
             await asyncio.Event().wait()
@@ -105,10 +105,9 @@ def _settings(folder: Path, admin_key: str) -> Settings:
 def _where_to_look(url: str, admin_key: str, folder: Path) -> list[str]:
     return [
         "The service goes on. Look at it:",
-        f"  dashboard  {url}/",
-        f"  API        {url}/docs",
-        f"  key        {admin_key}",
-        f"  example    curl -H 'Authorization: Bearer {admin_key}' '{url}/v1/deliveries?limit=3'",
+        f"  API      {url}/docs",
+        f"  key      {admin_key}",
+        f"  example  curl -H 'Authorization: Bearer {admin_key}' '{url}/v1/deliveries?limit=3'",
         f"Ctrl-C ends it and removes {folder}",
     ]
 

@@ -69,7 +69,9 @@ BACKLOG = Gauge(
     registry=REGISTRY,
 )
 BREAKERS_OPEN = Gauge(
-    "dispatcher_breakers_open", "Destinations whose circuit breaker is open.", registry=REGISTRY
+    "dispatcher_breakers_open",
+    "Destinations whose circuit breaker is open. Always 0: this version has no circuit breakers.",
+    registry=REGISTRY,
 )
 DEAD_LETTERS = Counter(
     "dispatcher_dead_letters",
