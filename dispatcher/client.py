@@ -16,7 +16,7 @@ from aio_pika.exceptions import CONNECTION_EXCEPTIONS, ChannelNotFoundEntity, Pu
 from aiormq.abc import AbstractChannel
 from pamqp.commands import Basic
 
-from dispatcher.domain.errors import DispatcherError
+from dispatcher.domain.errors import NotPublished
 from dispatcher.domain.events import utc_now
 from dispatcher.targets.signing import BadSignature, verify
 
@@ -33,14 +33,6 @@ BATCH_BYTES = 512 * 1024
 
 TIMEOUT = 30.0
 """Seconds within which the broker or the service must have taken an event."""
-
-
-class NotPublished(DispatcherError):
-    """Some events were not taken; the first `confirmed` of those that were given are published."""
-
-    def __init__(self, problem: str, confirmed: int = 0) -> None:
-        super().__init__(problem)
-        self.confirmed = confirmed
 
 
 class _Ready(NamedTuple):

@@ -5,6 +5,7 @@ DispatcherError
 ├── Forbidden          the key may not do this
 ├── NotFound           no such thing, or not for this key
 ├── Conflict           the thing is in a state that does not allow this
+├── NotPublished       events were not taken by the broker or the service: says how many before them were
 ├── SettingsError      the settings stop the start: names the setting, its source and what was expected
 └── StoreUnavailable   the database cannot be reached now; nothing was changed, the same call may be made again
 """
@@ -35,6 +36,14 @@ class NotFound(DispatcherError):
 
 class Conflict(DispatcherError):
     """The thing is in a state that does not allow this; the message names the state."""
+
+
+class NotPublished(DispatcherError):
+    """Some events were not taken; the first `confirmed` of those that were given are published."""
+
+    def __init__(self, problem: str, confirmed: int = 0) -> None:
+        super().__init__(problem)
+        self.confirmed = confirmed
 
 
 class SettingsError(DispatcherError):
