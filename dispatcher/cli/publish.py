@@ -6,7 +6,7 @@ import asyncio
 import re
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import AbstractAsyncContextManager, closing, contextmanager
+from contextlib import AbstractAsyncContextManager, contextmanager
 from pathlib import Path
 from typing import IO, Annotated
 
@@ -14,11 +14,12 @@ import msgspec
 import typer
 
 from dispatcher.cli.client import access
+from dispatcher.cli.files import open_file, read_file
 from dispatcher.cli.options import Key
 from dispatcher.cli.output import say
-from dispatcher.cli.publishing import Line, NotPublished, Way, to_broker, to_server
+from dispatcher.cli.publishing import Line, Way, to_broker, to_server
 from dispatcher.config import load
-from dispatcher.domain.errors import DispatcherError, InvalidInput
+from dispatcher.domain.errors import DispatcherError, InvalidInput, NotPublished
 from dispatcher.domain.events import DEFAULT_TENANT, utc_now
 
 BATCH = 500
@@ -84,7 +85,7 @@ def publish(
         "tenant": tenant,
         "message": message,
         "data": None if data is None else _json(data, "--data"),
-        "job": None if job is None else _json(_read(job), "--job"),
+        "job": None if job is None else _json(read_file(job, "--job"), "--job"),
     }
     given = {name: value for name, value in document.items() if value is not None}
     if bool(given) == (file is not None):
@@ -93,7 +94,7 @@ def publish(
         line = _event(0, msgspec.json.encode(given))
         asyncio.run(_publish(_way(http, key), iter([[line]]), lambda _: None))
     else:
-        with closing(_open(file)) as stream, _progress(file) as advance:
+        with open_file(file, "FILE") as stream, _progress(file) as advance:
             asyncio.run(_publish(_way(http, key), _batches(stream), advance))
 
 
@@ -184,22 +185,8 @@ def _progress(file: str) -> Iterator[Callable[[int], None]]:
         yield lambda bytes_: progress.advance(task, bytes_)
 
 
-def _open(file: str) -> IO[bytes]:
-    if file == "-":
-        return sys.stdin.buffer
-    try:
-        return Path(file).open("rb")
-    except OSError as error:
-        raise typer.BadParameter(f"{file} cannot be read ({error.strerror})", param_hint="FILE") from None
-
-
-def _read(file: str) -> str:
-    with closing(_open(file)) as stream:
-        return stream.read().decode(errors="replace")
-
-
-def _json(text: str, option: str) -> object:
+def _json(text: str | bytes, option: str) -> object:
     try:
         return msgspec.json.decode(text)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise typer.BadParameter(f"expected JSON: {error}", param_hint=option) from None

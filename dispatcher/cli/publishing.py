@@ -10,7 +10,7 @@ import msgspec
 
 from dispatcher.cli.client import Access, Api
 from dispatcher.config_values import Url
-from dispatcher.domain.errors import DispatcherError
+from dispatcher.domain.errors import DispatcherError, NotPublished
 
 
 class Line(NamedTuple):
@@ -18,14 +18,6 @@ class Line(NamedTuple):
 
     number: int
     document: bytes
-
-
-class NotPublished(DispatcherError):
-    """A batch of events did not go, but for its first `confirmed` ones."""
-
-    def __init__(self, message: str, confirmed: int = 0) -> None:
-        super().__init__(message)
-        self.confirmed = confirmed
 
 
 Way = Callable[[Sequence[Line]], Awaitable[int]]
@@ -68,9 +60,7 @@ async def to_broker(url: Url, exchange: str) -> AsyncIterator[Way]:
 
 @contextmanager
 def _at(url: Url) -> Iterator[None]:
-    from dispatcher import client
-
     try:
         yield
-    except client.NotPublished as error:
+    except NotPublished as error:
         raise NotPublished(f"{url}: {error}", error.confirmed) from None

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import sys
 import time
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from dispatcher.cli.files import read_file
 from dispatcher.cli.output import say
 
 app = typer.Typer(no_args_is_help=True, help="Sign a body as webhooks are signed, or check one that came in.")
@@ -50,7 +50,7 @@ def sign(
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint="--secret") from None
     now = int(time.time()) if timestamp is None else timestamp
-    for name, value in signer.headers(id, now, _read(body)).items():
+    for name, value in signer.headers(id, now, read_file(body, "FILE")).items():
         sys.stdout.write(f"{name}: {value}\n")
 
 
@@ -84,16 +84,7 @@ def verify(
         signing.SIGNATURE_HEADER: signature,
     }
     try:
-        signing.verify([secret], headers, _read(body), time.time() if at is None else at)
+        signing.verify([secret], headers, read_file(body, "FILE"), time.time() if at is None else at)
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint="--secret") from None
     say("The signature is good.")
-
-
-def _read(file: str) -> bytes:
-    if file == "-":
-        return sys.stdin.buffer.read()
-    try:
-        return Path(file).read_bytes()
-    except OSError as error:
-        raise typer.BadParameter(f"{file} cannot be read ({error.strerror})", param_hint="FILE") from None

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
 from typing import Annotated
 
 import msgspec
 import typer
 
 from dispatcher.cli.client import Document, access, ask, items, segment
+from dispatcher.cli.files import read_file
 from dispatcher.cli.options import AsJson, Key, Limit, Server
 from dispatcher.cli.output import print_fields, print_items, print_json, say
 
@@ -197,10 +196,8 @@ def _body(text: str | None) -> object:
 
 
 def _document(file: str) -> Document:
+    text = read_file(file, "--file")
     try:
-        text = sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
         return msgspec.json.decode(text, type=Document)
-    except OSError as error:
-        raise typer.BadParameter(f"{file} cannot be read ({error.strerror})", param_hint="--file") from None
-    except (msgspec.DecodeError, msgspec.ValidationError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise typer.BadParameter(f"expected a JSON object: {error}", param_hint="--file") from None

@@ -121,7 +121,7 @@ def test_a_broker_that_does_not_answer_is_named_without_its_password(run: Run) -
         ([], "expected either a FILE or an event's options"),
         (["-", "--event", "FINISHED"], "expected either a FILE or an event's options"),
         (["missing.jsonl"], "missing.jsonl cannot be read"),
-        (["--job", "missing.json"], "missing.json cannot be read"),
+        (["--job", "missing.json"], "Invalid value for --job: missing.json cannot be read"),
         (["--event", "FINISHED", "--job-id", "1", "--data", "{"], "expected JSON: "),
     ],
 )
