@@ -41,18 +41,6 @@ WITHOUT_STATUS = frozenset(
     {"CREATED", "UPDATED", "DELETED", "PERMISSION_GRANT", "PERMISSION_REVOKE", "HEARTBEAT"}
 )
 
-# The statuses of a Tethys job as events of ours.
-TETHYS_STATUSES: dict[str, str] = {
-    "Pending": "PENDING",
-    "Submitted": "QUEUED",
-    "Running": "RUNNING",
-    "Various": "RUNNING",
-    "Complete": "FINISHED",
-    "Various-Complete": "FINISHED",
-    "Error": "FAILED",
-    "Aborted": "KILLED",
-}
-
 EVENT_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.:-]{0,63}")
 _EVENT_PATTERN = re.compile(r"\*|@terminal|[A-Za-z][A-Za-z0-9_.:-]{0,63}\*?")
 
