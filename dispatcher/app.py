@@ -14,7 +14,8 @@ from aiohttp import web
 
 import dispatcher
 from dispatcher.api.auth import ensure_admin_key
-from dispatcher.api.server import Services, build
+from dispatcher.api.server import build
+from dispatcher.api.services import Services
 from dispatcher.config import Settings, secret_keys
 from dispatcher.delivery.engine import Engine, Limits
 from dispatcher.domain.errors import SettingsError, StoreUnavailable

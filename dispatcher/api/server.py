@@ -14,8 +14,6 @@ from dispatcher.api.problems import MAX_BODY, problem_response
 from dispatcher.api.routes import routes
 from dispatcher.api.services import Services
 
-__all__ = ["Services", "build"]
-
 log = structlog.get_logger("dispatcher.api")
 
 _HEADERS = {
@@ -59,6 +57,6 @@ async def _answer(
         method=request.method,
         path=request.path,
         status=response.status,
-        milliseconds=round(1000 * (time.perf_counter() - began), 1),
+        ms=round(1000 * (time.perf_counter() - began), 1),
     )
     return response

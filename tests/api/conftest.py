@@ -17,7 +17,8 @@ from aiohttp import ClientSession, DummyCookieJar
 from aiohttp.test_utils import TestServer
 from msgspec import Struct
 
-from dispatcher.api.server import Services, build
+from dispatcher.api.server import build
+from dispatcher.api.services import Services
 from dispatcher.domain.deliveries import Attempt, NewDelivery, Outcome, State
 from dispatcher.domain.events import Event, utc_now
 from dispatcher.domain.ids import new_id
