@@ -79,7 +79,7 @@ def _types(route: AnyRoute) -> Iterator[object]:
 def _any_json(kind: type) -> Json:
     if kind is object:
         return {"description": "Any JSON."}
-    raise NotImplementedError
+    raise TypeError(f"{kind} has no JSON schema: expected a type that msgspec knows")
 
 
 def _operation(route: AnyRoute, schemas: _Schemas) -> Json:
