@@ -12,6 +12,7 @@ import statistics
 import sys
 import time
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import NamedTuple
 
 import msgspec
@@ -163,7 +164,7 @@ async def run(options: argparse.Namespace) -> list[tuple[Bar, float, float]]:
                 rounds,
                 int(15_000 * scale),
                 measure,
-                lambda task=task: progress.advance(task),  # type: ignore[misc]
+                partial(progress.advance, task),
             )
             results.append((bar, floor, figure))
     return results

@@ -80,6 +80,6 @@ class Service:
         return int(float(found[1])) if found else 0
 
     async def publish(self, events: list[dict[str, Any]]) -> None:
-        """Post one event."""
+        """Post events, all in one request."""
         async with self._session.post("/v1/events", json=events) as answer:
             answer.raise_for_status()

@@ -87,6 +87,6 @@ def test_a_connection_that_was_gone_is_tried_early_once() -> None:
 
 @pytest.mark.parametrize("flag", ["final", "disable"])
 def test_what_cannot_help_is_not_tried_again(flag: str) -> None:
-    answer = Answer(request="POST x", status=410, error="answered 410 Gone", **{flag: True})  # type: ignore[arg-type]
+    answer = Answer(request="POST x", status=410, error="answered 410 Gone", **{flag: True})  # type: ignore[arg-type]  # a flag
     outcome = settle(answer)
     assert (outcome.state, outcome.reason, outcome.due_at) == (State.EXHAUSTED, "answered 410 Gone", None)

@@ -13,7 +13,8 @@ from tests.factories import SECRET
 
 
 def plan(**trouble: float) -> Plan:
-    return Plan(name="a test", path="/", events=("*",), wants=lambda event: True, **trouble)  # type: ignore[arg-type]
+    fields = {"name": "a test", "path": "/", "events": ("*",), "wants": lambda event: True}
+    return Plan(**fields | trouble)  # type: ignore[arg-type]  # each test names real fields
 
 
 @pytest.fixture
