@@ -6,8 +6,12 @@ from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 
 from dispatcher.domain.events import Event, text_in
+from dispatcher.domain.templates import RenderError
 from dispatcher.domain.variables import lookup
 from dispatcher.domain.vocabulary import TERMINAL, status_of
+
+MAX_TEXT = 1 << 20
+"""Characters that all values in one request or message may have together: a template can repeat each of them."""
 
 # The data of a plain event has these fields; the publisher's own stands in the last of them.
 _PLAIN_FIELDS = frozenset({"event", "status", "message", "job", "data"})
@@ -21,15 +25,29 @@ class EventValues:
     fields `event`, `status`, `message`, `job` and `data`, it is looked for in the publisher's own data too.
 
     The document is decoded when a value needs it, which EVENT, JOB_ID, UUID, JOB_OWNER and TENANT do not.
+    One request or message takes all its values from the same object, MAX_TEXT characters at most.
     """
 
-    __slots__ = ("_event",)
+    __slots__ = ("_event", "_left")
 
     def __init__(self, event: Event) -> None:
         self._event = event
+        self._left = MAX_TEXT
 
     def get(self, name: str, /) -> str:
-        """The value of a variable, empty when the event does not have it. KeyError: no such variable."""
+        """The value of a variable, empty when the event does not have it.
+
+        KeyError: no such variable. RenderError: it and those before it are more than MAX_TEXT together.
+        """
+        value = self._value(name)
+        self._left -= len(value)
+        if self._left < 0:
+            raise RenderError(
+                f"with the value of {name} the variables have more than {MAX_TEXT} characters together"
+            )
+        return value
+
+    def _value(self, name: str) -> str:
         if name.startswith("data."):
             return _data_value(self._event.data, name.split(".")[1:])
         return _READERS[name](self._event) or ""

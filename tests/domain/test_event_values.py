@@ -4,8 +4,9 @@ from collections.abc import Mapping
 
 import pytest
 
-from dispatcher.domain.event_values import EventValues
+from dispatcher.domain.event_values import MAX_TEXT, EventValues
 from dispatcher.domain.events import Event
+from dispatcher.domain.templates import RenderError
 from dispatcher.domain.variables import VARIABLES
 from tests.factories import make_event
 
@@ -153,3 +154,12 @@ def test_a_path_in_a_cloud_event_means_its_data_only() -> None:
 @pytest.mark.parametrize("name", ["EVENT", "JOB_ID", "UUID", "JOB_OWNER", "TENANT"])
 def test_what_the_event_itself_holds_does_not_decode_its_document(name: str) -> None:
     assert value(make_event(document=b"not JSON"), name)
+
+
+def test_the_values_of_one_request_are_bounded_together() -> None:
+    values = EventValues(make_event(data={"a": "x" * (MAX_TEXT // 2), "b": ["x" * MAX_TEXT]}))
+
+    assert len(values.get("data.a")) + len(values.get("data.a")) == MAX_TEXT
+    assert values.get("data.none") == ""
+    with pytest.raises(RenderError, match=r"data\.b"):
+        values.get("data.b")

@@ -260,6 +260,27 @@ async def test_a_value_that_cannot_stand_where_it_should_ends_the_delivery(
     assert receiver.arrived == []
 
 
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"body": "${data.a}" * 10_000},
+        {"body": {"many": ["${data.a}"] * 5_000}},
+        {"headers": {f"X-{number}": "${data.a}" * 900 for number in range(8)}},
+    ],
+)
+async def test_a_template_that_repeats_a_long_value_is_not_filled(
+    client: HttpClient, receiver: Receiver, fields: dict[str, object]
+) -> None:
+    event = make_event(data={"a": "x" * 10_000})
+
+    answer = await sender(client, receiver.url, **fields).send(event, DELIVERY, 1)
+
+    assert answer.error is not None
+    assert answer.final
+    assert "data.a" in answer.error
+    assert receiver.arrived == []
+
+
 # Secrets
 
 
