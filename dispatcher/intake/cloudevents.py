@@ -91,7 +91,7 @@ def _value(name: str, raw: Raw, scope: Scope) -> _Attribute:
         if _CONTROLS.search(value):
             raise scope.refusal(name, "expected no control characters")
     elif isinstance(value, int) and not -(1 << 31) <= value < 1 << 31:
-        raise scope.refusal(name, f"expected an integer of 32 bits, got {value:.0f}")
+        raise scope.refusal(name, "expected an integer of 32 bits")
     return value
 
 

@@ -94,6 +94,12 @@ def test_a_refusal_names_the_attribute(changes: dict[str, object], field: str) -
     assert refusal(cloudevent(**changes), content_type=STRUCTURED).field == field
 
 
+def test_an_integer_of_hundreds_of_digits_is_refused_by_name() -> None:
+    refused = refusal(cloudevent(custom=10**400), content_type=STRUCTURED)
+
+    assert (refused.field, refused.problem) == ("custom", "expected an integer of 32 bits")
+
+
 def test_a_batch_holds_several_events_in_order() -> None:
     body = msgspec.json.encode([cloudevent(id=str(i)) for i in range(3)])
     for origin in ("amqp", "http"):
