@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from typing import Protocol
 
 from dispatcher.domain.events import Event, utc_now
+from dispatcher.domain.permissions import permission_of
 from dispatcher.domain.subscriptions import EVERY_OWNER, Subscription, event_match_keys
 
 Match = tuple[Event, Subscription]
@@ -42,15 +43,36 @@ class Matcher:
             for subscription in by_key.get(key, ())
             if subscription.wants(event)
         ]
-        return await self._allowed(wanted)
+        return await self._allowed(wanted, events)
 
-    async def _allowed(self, matches: list[Match]) -> list[Match]:
+    async def _allowed(self, matches: list[Match], events: Sequence[Event]) -> list[Match]:
         """Without those whose job belongs to somebody else who has not granted it."""
         doubtful = {permit(e, s) for e, s in matches if not owner_fits(e, s)}
         if not doubtful:
             return matches
         granted = await self._store.granted(doubtful)
-        return [(e, s) for e, s in matches if owner_fits(e, s) or permit(e, s) in granted]
+        revoked = _revoked_before(events)
+        return [
+            (e, s)
+            for e, s in matches
+            if owner_fits(e, s) or (permit(e, s) in granted and (e.key, permit(e, s)) not in revoked)
+        ]
+
+
+def _revoked_before(events: Sequence[Event]) -> set[tuple[str, Permit]]:
+    """Keys of events, each with a permit that an earlier event of the same batch took back.
+
+    The store does not know of it yet: the batch is stored after it was matched.
+    """
+    gone: defaultdict[tuple[str, str], set[str]] = defaultdict(set)
+    found: set[tuple[str, Permit]] = set()
+    for event in events:
+        job = (event.tenant, event.job_id)
+        found |= {(event.key, (*job, user)) for user in gone.get(job, ())}
+        if (told := permission_of(event)) is not None:
+            change = gone[job].discard if told.granted else gone[job].add
+            change(told.user)
+    return found
 
 
 def owner_fits(event: Event, subscription: Subscription) -> bool:

@@ -87,6 +87,20 @@ async def test_a_granted_job_is_seen_until_the_grant_is_taken_back(store: Store)
     assert await matched(store, make_event()) == []
 
 
+async def test_what_follows_a_revocation_in_the_same_batch_is_not_seen(store: Store) -> None:
+    process = await store.register("host", 1, 60)
+    await store.add_subscription(make_subscription(job_id="job-1", owner="bob", subscriber="bob"))
+    grant = make_event(event="PERMISSION_GRANT", data={"username": "bob"})
+    await store.accept(process, [grant], [])
+    before, after, again = make_event(), make_event(), make_event()
+    revoke = make_event(event="PERMISSION_REVOKE", data={"username": "bob"})
+    other = make_event(event="PERMISSION_REVOKE", data={"username": "carol"})
+
+    matches = await Matcher(store).match([before, other, revoke, after, grant, again])
+
+    assert [event for event, _ in matches] == [before, other, revoke, again]
+
+
 async def test_a_batch_keeps_the_order_of_its_events(store: Store) -> None:
     await store.add_subscription(make_subscription())
     events = [make_event(job_id=f"job-{n}") for n in range(20)]
