@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from dispatcher.domain.errors import SettingsError
-from dispatcher.store import postgres, sqlite
+from dispatcher.store import postgres_server, sqlite
 from dispatcher.store.contract import Store
+from dispatcher.store.postgres import PostgresStore
 from dispatcher.store.sealing import Sealer
 
 _SQLITE = "sqlite:///"
@@ -16,7 +17,7 @@ _POSTGRES = "postgresql://"
 def open_store(url: str, sealer: Sealer) -> Store:
     """The store at `url`; it has to be opened. SettingsError for a URL that names neither database."""
     path = _sqlite_path(url)
-    return postgres.PostgresStore(url, sealer) if path is None else sqlite.SqliteStore(path, sealer)
+    return PostgresStore(url, sealer) if path is None else sqlite.SqliteStore(path, sealer)
 
 
 def migrate(url: str) -> list[str]:
@@ -25,7 +26,7 @@ def migrate(url: str) -> list[str]:
     Not for a thread with a running event loop. Raises SettingsError and StoreUnavailable, as opening does.
     """
     path = _sqlite_path(url)
-    return postgres.migrate(url) if path is None else sqlite.migrate(path)
+    return postgres_server.migrate(url) if path is None else sqlite.migrate(path)
 
 
 def _sqlite_path(url: str) -> Path | None:

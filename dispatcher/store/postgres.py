@@ -11,39 +11,29 @@ from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequen
 from contextlib import asynccontextmanager, nullcontext
 from datetime import datetime
 from functools import partial
-from typing import Concatenate, ParamSpec, TypeAlias, TypedDict, TypeVar
+from typing import Concatenate, ParamSpec, TypeAlias, TypeVar
 
 import asyncpg
-from sqlalchemy import Connection, NullPool
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy import Connection
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from dispatcher.domain.deliveries import ROOMS, ClaimedDelivery, NewDelivery, Outcome, Rooms
-from dispatcher.domain.errors import SettingsError, StoreUnavailable
+from dispatcher.domain.errors import StoreUnavailable
 from dispatcher.domain.events import Event, utc_now
 from dispatcher.store import batches
 from dispatcher.store import postgres_sql as sql
 from dispatcher.store.base import Claim, Revision, SqlStore
 from dispatcher.store.batches import Batch, Encoding, RowTuple
 from dispatcher.store.failures import unavailable
-from dispatcher.store.migrations import upgrade
+from dispatcher.store.postgres_server import CONNECT_TIMEOUT, migrate, options
 from dispatcher.store.rows import hex_digits
 from dispatcher.store.sealing import Sealer
 
 HOT = 4
 COLD = 4
 
-CONNECT_TIMEOUT = 10.0
-"""Seconds that a new connection, or a place in a pool, may take."""
-
-STATEMENT_TIMEOUT = 30.0
-"""Seconds that the server lets a statement run; the client gives up on it after twice as long."""
-
 TRIES = 10
 """How often a batch is written again because others stored some of its events in the meantime."""
-
-MIGRATION_LOCK = 7_215_366_640_113_905_921
-"""The advisory lock that lets processes which start together migrate one after the other."""
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -59,7 +49,7 @@ class PostgresStore(SqlStore):
         self._url = url
         self._engine = create_async_engine(
             "postgresql+asyncpg://",
-            async_creator=partial(asyncpg.connect, url, **_options()),
+            async_creator=partial(asyncpg.connect, url, **options()),
             pool_size=COLD,
             max_overflow=0,
             pool_timeout=CONNECT_TIMEOUT,
@@ -76,7 +66,7 @@ class PostgresStore(SqlStore):
         await asyncio.to_thread(migrate, self._url)
         with unavailable():
             self._pool = await asyncpg.create_pool(
-                self._url, min_size=1, max_size=HOT, reset=_keep, **_options(**sql.SETTINGS)
+                self._url, min_size=1, max_size=HOT, reset=_keep, **options(**sql.SETTINGS)
             )
         try:
             await self._check_seals()
@@ -224,56 +214,6 @@ class PostgresStore(SqlStore):
     def _forget(self, process: int) -> None:
         self._claimed.pop(process, None)
         self._unsure.discard(process)
-
-
-def migrate(url: str) -> list[str]:
-    """Bring the schema up to date and return the revisions that were applied.
-
-    Not for a thread with a running event loop. Raises StoreUnavailable, and SettingsError when the server
-    refuses the user or the database.
-    """
-    return asyncio.run(_migrate(url))
-
-
-async def _migrate(url: str) -> list[str]:
-    options = _options() | {"command_timeout": None}
-    creator = partial(asyncpg.connect, url, **options)
-    engine = create_async_engine("postgresql+asyncpg://", async_creator=creator, poolclass=NullPool)
-    try:
-        with unavailable():
-            async with engine.begin() as connection:
-                await connection.exec_driver_sql("set local statement_timeout = 0")
-                await connection.exec_driver_sql(f"select pg_advisory_xact_lock({MIGRATION_LOCK})")
-                return await connection.run_sync(upgrade)
-    except DBAPIError as error:
-        if not isinstance(error.driver_exception, _REFUSALS):
-            raise
-        raise SettingsError(f"DISPATCHER_DATABASE_URL: PostgreSQL says: {error.driver_exception}") from error
-    finally:
-        await engine.dispose()
-
-
-_REFUSALS = (
-    asyncpg.InvalidAuthorizationSpecificationError,
-    asyncpg.InvalidCatalogNameError,
-    asyncpg.InsufficientPrivilegeError,
-)
-
-
-class _Options(TypedDict):
-    timeout: float
-    command_timeout: float
-    server_settings: dict[str, str]
-
-
-def _options(**settings: str) -> _Options:
-    milliseconds = str(int(STATEMENT_TIMEOUT * 1000))
-    limits = {"statement_timeout": milliseconds, "idle_in_transaction_session_timeout": milliseconds}
-    return {
-        "timeout": CONNECT_TIMEOUT,
-        "command_timeout": 2 * STATEMENT_TIMEOUT,
-        "server_settings": {"application_name": "dispatcher", **limits, **settings},
-    }
 
 
 async def _keep(connection: asyncpg.Connection) -> None:

@@ -143,6 +143,13 @@ async def test_a_database_that_does_not_exist_is_named(postgresql: Databases) ->
         await open_store(url, SEALER).open()
 
 
+@pytest.mark.parametrize("place", ["host:port/db", "127.0.0.1/db?sslmode=perhaps"])
+async def test_an_address_that_makes_no_sense_is_refused(place: str) -> None:
+    with pytest.raises(SettingsError, match="DISPATCHER_DATABASE_URL: ") as caught:
+        await open_store(f"postgresql://user:pa55word@{place}", SEALER).open()
+    assert "pa55word" not in str(caught.value)
+
+
 async def test_a_start_that_failed_leaves_no_connection(store_url: str) -> None:
     store = open_store(store_url, SEALER)
     await store.open()

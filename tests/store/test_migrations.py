@@ -17,6 +17,7 @@ from sqlalchemy import Connection, create_engine
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from dispatcher.store.connect import migrate
+from dispatcher.store.postgres_server import MIGRATION_LOCK
 from dispatcher.store.schema import metadata
 from tests.servers import Databases
 
@@ -103,8 +104,6 @@ async def test_processes_that_start_together_migrate_once(database_url: str) -> 
 
 async def test_a_migration_waits_for_another_processs(database_url: str, postgresql: Databases) -> None:
     """Threads of this process take turns by themselves; other processes are kept apart by the database."""
-    from dispatcher.store.postgres import MIGRATION_LOCK  # noqa: PLC0415
-
     other = await asyncpg.connect(database_url)
     await other.execute(f"select pg_advisory_lock({MIGRATION_LOCK})")
     waiting = asyncio.create_task(asyncio.to_thread(migrate, database_url))
