@@ -24,7 +24,8 @@ LONGEST_PAUSE = 10.0
 class Consumer:
     """Consumes the intake queue: connects, declares, consumes until the connection is lost, and begins again.
 
-    There is one connection with one channel and one consumer, or none. `error` says why there is none.
+    There is one connection with one channel and one consumer, or none. `error` says why there is none; it is
+    None while events are consumed.
     """
 
     def __init__(self, url: str, *, exchange: str, queue: str, prefetch: int, intake: Offers) -> None:
@@ -40,7 +41,6 @@ class Consumer:
         self._pause = FIRST_PAUSE
         self._was_connected = False
         self._careful = False
-        self.connected = False
         self.error: str | None = "not connected yet"
 
     async def run(self) -> None:
@@ -92,7 +92,6 @@ class Consumer:
             self._lost(error)
         finally:
             self._inbox = None
-            self.connected = False
             AMQP_CONNECTED.set(0)
 
     async def _session(self) -> None:
@@ -112,7 +111,6 @@ class Consumer:
         log.info("consuming", queue=self._queue, exchange=self._exchange, careful=self._careful)
         self._pause = FIRST_PAUSE
         self._was_connected = True
-        self.connected = True
         self.error = None
         AMQP_CONNECTED.set(1)
 

@@ -61,6 +61,21 @@ def bad(*ids: str) -> Callable[[Sequence[Event]], None]:
     return fault
 
 
+class Noticed:
+    """A fault that says when it was met so many times."""
+
+    def __init__(self, fault: Callable[[Sequence[Event]], None], times: int = 1) -> None:
+        self._fault = fault
+        self._left = times
+        self.met = asyncio.Event()
+
+    def __call__(self, batch: Sequence[Event]) -> None:
+        self._left -= 1
+        if self._left <= 0:
+            self.met.set()
+        self._fault(batch)
+
+
 async def test_a_request_is_answered_when_its_events_and_their_deliveries_are_stored() -> None:
     async with Running(make_subscription(), make_subscription()) as run:
         assert await run.intake.submit(events("a", "b")) == {}
@@ -159,9 +174,9 @@ async def test_an_outage_is_logged_when_it_begins_and_when_it_ends(
 ) -> None:
     async with Running() as run:
         for name in "ab":
-            run.store.fault = unavailable
+            run.store.fault = fault = Noticed(unavailable)
             result = offered(run.intake, name)
-            await asyncio.sleep(0.05)
+            await fault.met.wait()
             run.store.fault = lambda _: None
             await result
     assert [line["event"] for line in logs] == [
@@ -173,9 +188,9 @@ async def test_an_outage_is_logged_when_it_begins_and_when_it_ends(
 
 async def test_the_store_may_be_out_of_reach_for_matching_too() -> None:
     async with Running(make_subscription()) as run:
-        run.matcher.fault = unavailable
+        run.matcher.fault = fault = Noticed(unavailable)
         result = offered(run.intake, "a")
-        await asyncio.sleep(0.01)
+        await fault.met.wait()
         assert not result.done()
         run.matcher.fault = lambda _: None
         assert await result == {}
@@ -270,9 +285,9 @@ async def test_what_the_store_says_is_invalid_is_refused_at_once() -> None:
 
 async def test_nothing_is_refused_while_the_store_refuses_everything() -> None:
     async with Running() as run:
-        run.store.fault = bad("a", "b", "c")
+        run.store.fault = fault = Noticed(bad("a", "b", "c"), times=20)
         results = [offered(run.intake, name) for name in "abc"]
-        await asyncio.sleep(0.05)
+        await fault.met.wait()
         assert not any(result.done() for result in results)
         run.store.fault = lambda _: None
         assert await asyncio.gather(*results) == [{}, {}, {}]

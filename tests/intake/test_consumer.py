@@ -52,7 +52,7 @@ class Consuming(Running):
     async def __aenter__(self) -> Consuming:
         await super().__aenter__()
         self.consuming = asyncio.create_task(self.consumer.run())
-        await until(lambda: self.consumer.connected or self.consuming.done())
+        await until(lambda: self.consumer.error is None or self.consuming.done())
         return self
 
     async def __aexit__(self, *exc: object) -> None:
@@ -347,11 +347,10 @@ async def test_it_comes_back_after_the_broker_was_restarted(own_rabbitmq: Rabbit
         await publish(url, "a")
         await run.store.holds(1)
         await asyncio.to_thread(own_rabbitmq.stop)
-        await until(lambda: not run.consumer.connected)
-        assert run.consumer.error
+        await until(lambda: run.consumer.error is not None)
         own_rabbitmq.launch()
         await asyncio.to_thread(own_rabbitmq.wait)
-        await until(lambda: run.consumer.connected)
+        await until(lambda: run.consumer.error is None)
         await publish(url, "b")
         assert await run.store.holds(2) == ["a", "b"]
         assert await consumers(url) == 1
@@ -363,8 +362,8 @@ async def test_it_comes_back_once_for_each_connection_that_is_lost(amqp_url: str
             await publish(amqp_url, name)
             await run.store.holds(count)
             wire.cut()
-            await until(lambda: not run.consumer.connected)
-            await until(lambda: run.consumer.connected)
+            await until(lambda: run.consumer.error is not None)
+            await until(lambda: run.consumer.error is None)
         assert run.store.ids == ["a", "b", "c"]
         assert wire.connections == 4
         assert await consumers(amqp_url) == 1
@@ -380,7 +379,7 @@ async def test_what_was_not_acknowledged_comes_again_and_is_stored_once(amqp_url
         run.store.open.set()
         await publish(amqp_url, "c")
         assert await run.store.holds(3) == ["a", "b", "c"]
-        assert run.consumer.connected
+        assert run.consumer.error is None
     assert await waiting(amqp_url) == 0
 
 
@@ -403,9 +402,9 @@ async def test_it_declares_and_consumes_a_deleted_queue_anew(amqp_url: str) -> N
     async with Consuming(amqp_url) as run:
         async with channel(amqp_url) as opened:
             await opened.queue_delete(QUEUE)
-        await until(lambda: not run.consumer.connected)
+        await until(lambda: run.consumer.error is not None)
         assert "the broker cancelled the consumer" in str(run.consumer.error)
-        await until(lambda: run.consumer.connected)
+        await until(lambda: run.consumer.error is None)
         await publish(amqp_url, "a")
         assert await run.store.holds(1) == ["a"]
         assert await consumers(amqp_url) == 1
@@ -453,7 +452,7 @@ async def test_a_queue_that_is_made_otherwise_later_is_told_and_tried_again(amqp
         await until(lambda: "made otherwise" in str(run.consumer.error))
         async with channel(amqp_url) as opened:
             await opened.queue_delete(QUEUE)
-        await until(lambda: run.consumer.connected)
+        await until(lambda: run.consumer.error is None)
         assert run.consumer.error is None
 
 
