@@ -1,0 +1,159 @@
+"""A database that goes away is told apart from everything else, and used again when it is back."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import AsyncIterator, Awaitable, Callable
+
+import asyncpg
+import pytest
+from sqlalchemy.exc import IntegrityError
+
+from dispatcher.domain.deliveries import State
+from dispatcher.domain.errors import StoreUnavailable
+from dispatcher.store.connect import open_store
+from dispatcher.store.contract import EventFilter, Store
+from dispatcher.store.postgres import PostgresStore
+from tests.factories import make_delivery, make_event
+from tests.servers import PostgreSQL
+from tests.store.conftest import SEALER
+from tests.store.helpers import ALL, PAST, accept, attempt, outcome, state_of, stored, subscribed
+
+
+@pytest.fixture
+async def mortal(own_postgresql: PostgreSQL) -> AsyncIterator[PostgresStore]:
+    """Yield a store on a server that may be killed."""
+    store = PostgresStore(await own_postgresql.create_database(), SEALER)
+    await store.open()
+    yield store
+    await store.close()
+
+
+async def test_everything_works_again_after_a_restart(mortal: Store, own_postgresql: PostgreSQL) -> None:
+    process = await mortal.register("a-host", 1, lease=60)
+    subscription = await subscribed(mortal)
+    (fresh,) = await stored(mortal, process, subscription)
+    (due,) = await stored(mortal, process, subscription, claimed=False, due_at=PAST)
+    await asyncio.to_thread(own_postgresql.kill)
+    new = make_delivery(make_event(), subscription)
+    calls: dict[str, Callable[[], Awaitable[object]]] = {
+        "ping": mortal.ping,
+        "candidates": lambda: mortal.candidates([subscription.match_key]),
+        "accept": lambda: accept(mortal, process, new),
+        "finish": lambda: mortal.finish(process, [outcome(fresh.id, State.DELIVERED, attempt=attempt())]),
+        "claim": lambda: mortal.claim(process, 10),
+        "heartbeat": lambda: mortal.heartbeat(process, 60, fresh.id),
+        "take_over": mortal.take_over,
+        "events": lambda: mortal.events(EventFilter(tenant="default"), ALL),
+        "save": lambda: mortal.remove_subscription("default", subscription.id),
+    }
+    for name, call in calls.items():
+        for _ in range(2):
+            with pytest.raises(StoreUnavailable) as caught:
+                await call()
+            assert caught.value.__cause__ is not None, name
+    await own_postgresql.start_async()
+    await mortal.ping()
+    assert await mortal.candidates([subscription.match_key]) == [subscription]
+    assert await accept(mortal, process, new) == {}
+    await mortal.finish(process, [outcome(fresh.id, State.DELIVERED, attempt=attempt())])
+    assert await state_of(mortal, fresh) is State.DELIVERED
+    assert [claimed.id for claimed in await mortal.claim(process, 10)] == [due.id]
+    assert await mortal.heartbeat(process, 60, fresh.id)
+    assert len((await mortal.events(EventFilter(tenant="default"), ALL)).items) == 3
+
+
+async def test_a_connection_that_breaks_within_a_call_is_unavailable(
+    open_postgres: object, postgres_url: str
+) -> None:
+    store = open_store(postgres_url, SEALER)
+    await store.open()
+    process = await store.register("a-host", 1, lease=60)
+    subscription = await subscribed(store)
+    new = make_delivery(make_event(), subscription)
+    admin = await asyncpg.connect(postgres_url)
+    async with admin.transaction():
+        await admin.execute("lock table jobs in access exclusive mode")
+        accepting = asyncio.create_task(accept(store, process, new))
+        while not (
+            blocked := await admin.fetchval(
+                "select pid from pg_locks where not granted and relation = 'jobs'::regclass"
+            )
+        ):
+            await admin.execute("select pg_sleep(0.01)")
+        await admin.execute("select pg_terminate_backend($1)", blocked)
+        with pytest.raises(StoreUnavailable):
+            await accepting
+    await admin.close()
+    assert await accept(store, process, new) == {}
+    await store.close()
+
+
+async def test_a_statement_that_takes_too_long_is_unavailable(
+    postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dispatcher.store.postgres_server.STATEMENT_TIMEOUT", 0.2)
+    store = open_store(postgres_url, SEALER)
+    await store.open()
+    process = await store.register("a-host", 1, lease=60)
+    admin = await asyncpg.connect(postgres_url)
+    async with admin.transaction():
+        await admin.execute("lock table jobs, api_keys in access exclusive mode")
+        with pytest.raises(StoreUnavailable):
+            await store.accept(process, [make_event()], [])
+        with pytest.raises(StoreUnavailable):
+            await store.keys(None, ALL)
+    await admin.close()
+    await store.accept(process, [make_event()], [])
+    await store.close()
+
+
+async def test_a_file_that_is_locked_is_unavailable(sqlite_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dispatcher.store.sqlite.BUSY_TIMEOUT", 0.05)
+    store = open_store(sqlite_url, SEALER)
+    await store.open()
+    process = await store.register("a-host", 1, lease=60)
+    (new,) = await stored(store, process, await subscribed(store))
+    tool = sqlite3.connect(sqlite_url.removeprefix("sqlite:///"), isolation_level=None)
+    tool.execute("begin immediate")
+    with pytest.raises(StoreUnavailable, match="locked"):
+        await store.finish(process, [outcome(new.id, State.DELIVERED)])
+    assert await state_of(store, new) is State.DELIVERING, "reading goes on"
+    tool.execute("rollback")
+    tool.close()
+    await store.finish(process, [outcome(new.id, State.DELIVERED)])
+    assert await state_of(store, new) is State.DELIVERED
+    await store.close()
+
+
+async def test_a_batch_that_fails_leaves_nothing(store: Store, process: int) -> None:
+    subscription = await subscribed(store)
+    (known,) = await stored(store, process, subscription)
+    other = make_event()
+    broken = make_event(key=known.event.key, id="another")  # another event under a key that is taken
+    with pytest.raises((IntegrityError, asyncpg.UniqueViolationError)):
+        await store.accept(process, [other, broken], [make_delivery(other, subscription)])
+    assert await store.event("default", other.key) is None
+    assert await store.accept(process, [other], []) == {}
+
+
+async def test_what_is_wrong_otherwise_rises_as_it_is_and_tells_no_values(store: Store) -> None:
+    subscription = await subscribed(store, name="a-name-of-somebody")
+    with pytest.raises(IntegrityError) as caught:
+        await store.add_subscription(subscription)
+    assert "a-name-of-somebody" not in str(caught.value)
+    assert subscription.match_key not in str(caught.value)
+
+
+async def test_a_call_that_is_given_up_leaves_the_store_usable(store: Store, process: int) -> None:
+    subscription = await subscribed(store)
+    new = [make_delivery(make_event(), subscription) for _ in range(200)]
+    accepting = asyncio.create_task(accept(store, process, *new))
+    await asyncio.sleep(0)
+    accepting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await accepting
+    await accept(store, process, *new)
+    assert len((await store.events(EventFilter(tenant="default"), ALL)).items) == 100
+    assert await state_of(store, new[-1]) is State.DELIVERING
