@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from http import HTTPStatus
 from typing import Any, Generic, Literal, TypeVar
@@ -19,6 +20,9 @@ from dispatcher.domain.errors import InvalidInput
 from dispatcher.domain.keys import ApiKey, Scope
 
 JSON = "application/json"
+
+BODY_SECONDS = 30.0
+"""How long a body may take to come in."""
 
 Q = TypeVar("Q")
 B = TypeVar("B")
@@ -165,7 +169,13 @@ async def _raw_body(request: web.Request) -> bytes:
         )
     if request.content_length is not None and request.content_length > MAX_BODY:
         raise web.HTTPRequestEntityTooLarge(MAX_BODY, request.content_length)
-    return await request.read()
+    try:
+        async with asyncio.timeout(BODY_SECONDS):
+            return await request.read()
+    except TimeoutError:
+        raise Refusal(
+            HTTPStatus.REQUEST_TIMEOUT, f"the body took too long: expected it within {BODY_SECONDS:g} s"
+        ) from None
 
 
 def _check_media_type(request: web.Request) -> None:

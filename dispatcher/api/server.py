@@ -16,6 +16,9 @@ from dispatcher.api.services import Services
 
 log = structlog.get_logger("dispatcher.api")
 
+IDLE = 60.0
+"""Seconds that a connection may take to send a request's headers, or be without one."""
+
 _HEADERS = {
     "Server": "Dispatcher",
     "Cache-Control": "no-store",
@@ -36,6 +39,17 @@ def build(services: Services) -> web.Application:
     routing.attach(app, table, services)
     docs.attach(app, openapi(table))
     return app
+
+
+def runner(services: Services, idle: float = IDLE) -> web.AppRunner:
+    """What lets the application listen. Whoever says nothing for `idle` seconds makes room for others."""
+    return web.AppRunner(
+        build(services),
+        access_log=None,
+        handle_signals=False,
+        auto_decompress=False,
+        keepalive_timeout=idle,
+    )
 
 
 @web.middleware
