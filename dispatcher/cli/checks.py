@@ -76,7 +76,7 @@ def secrets_key(settings: Settings) -> Finding:
     database = sqlite_file(settings.database.url)
     path = None if database is None else key_file(database)
     if path is not None and not path.exists():
-        return Finding("secrets key", State.OK, f"none yet: the first start makes {path}")
+        return Finding("secrets key", State.OK, f"none yet: the next start makes {path}")
     try:
         secret_keys(settings)
     except SettingsError as error:
@@ -103,7 +103,7 @@ async def database(settings: Settings) -> Finding:
 def _schema(url: str, revision: str | None) -> Finding:
     newest = _newest_revision()
     if revision is None:
-        return Finding("database", State.OK, f"{url}: empty, the first start makes the schema {newest}")
+        return Finding("database", State.OK, f"{url}: empty, the next start makes the schema {newest}")
     if revision != newest:
         found = f"{url}: schema {revision}, this program wants {newest}"
         return Finding("database", State.WARN, found, "dispatcher migrate, or a newer program")
@@ -164,18 +164,22 @@ async def broker(settings: Settings) -> Finding:
             "broker", State.FAIL, f"{url}: {_reason(error)}", "start it, or correct DISPATCHER_AMQP_URL"
         )
     except SettingsError as error:
-        return Finding("broker", State.FAIL, f"{url}: {_reason(error)}", "see the text")
+        return Finding("broker", State.FAIL, f"{url}: {_reason(error)}", "see what was found")
 
 
 async def _queues(connection: AbstractConnection, amqp: Amqp, url: str) -> Finding:
-    from dispatcher.intake.broker import dead_letter_name, declare
+    from dispatcher.intake.broker import dead_letter_name, declare, declare_queue
 
     dead_letters = dead_letter_name(amqp.queue)
     waiting, dead = await _depth(connection, amqp.queue), await _depth(connection, dead_letters)
-    if waiting is None or dead is None:
-        return Finding("broker", State.OK, f"{url}: no queue {amqp.queue} yet, the first start makes it")
-    # They are there: to declare them once more changes nothing, and is refused when they were made otherwise.
-    await declare(await connection.channel(), amqp.exchange, amqp.queue)
+    if waiting is None:
+        return Finding("broker", State.OK, f"{url}: no queue {amqp.queue} yet, the next start makes it")
+    # To declare once more what is there changes nothing, and is refused when it was made otherwise.
+    channel = await connection.channel()
+    await declare_queue(channel, amqp.queue)
+    if dead is None:
+        return Finding("broker", State.OK, f"{url}: no queue {dead_letters} yet, the next start makes it")
+    await declare(channel, amqp.exchange, amqp.queue)
     found = f"{url}: {waiting} messages in {amqp.queue}, {dead} in {dead_letters}"
     if dead:
         return Finding(

@@ -21,8 +21,11 @@ def serve() -> None:
     from dispatcher.telemetry import logs
 
     settings = load()
-    logs.configure(settings.log.level, settings.log.format)
-    uvloop.run(run(settings))
+    flush = logs.configure(settings.log.level, settings.log.format)
+    try:
+        uvloop.run(run(settings))
+    finally:
+        flush()  # what is said of an error comes after the log
 
 
 def migrate() -> None:

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 import aio_pika
 from aio_pika import ExchangeType
-from aio_pika.abc import AbstractChannel, AbstractConnection
+from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractQueue
 from aio_pika.exceptions import (
     CONNECTION_EXCEPTIONS,
     AuthenticationError,
@@ -51,10 +51,9 @@ async def connect(url: str, name: str) -> AbstractConnection:
     address = URL(url)
     if "heartbeat" not in address.query:
         address = address.update_query(heartbeat=_HEARTBEAT)
+    connection = aio_pika.Connection(address, client_properties={"connection_name": name})
     try:
-        return await aio_pika.connect(
-            address, timeout=CONNECT_SECONDS, client_properties={"connection_name": name}
-        )
+        return await _opened(connection)
     except (AuthenticationError, ProbableAuthenticationError) as error:
         raise SettingsError(
             f"amqp.url: the broker at {address.host} refuses the user {address.user}: {_text(error)}"
@@ -65,11 +64,31 @@ async def connect(url: str, name: str) -> AbstractConnection:
         raise ConnectionError(problem) from None
 
 
+async def _opened(connection: AbstractConnection) -> AbstractConnection:
+    try:
+        await connection.connect(timeout=CONNECT_SECONDS)
+    except BaseException:
+        # Else the collector closes it, in whichever thread that happens to run, and complains.
+        await connection.close()
+        raise
+    return connection
+
+
 async def declare(channel: AbstractChannel, exchange: str, queue: str) -> None:
     """Declare the topic exchange, the quorum queue bound to all of it, and where its dead letters go.
 
     Raises SettingsError when one of them is there already, but made otherwise.
     """
+    with _refusals_of("amqp.exchange", f"the exchange {exchange}"):
+        source = await channel.declare_exchange(exchange, ExchangeType.TOPIC, durable=True)
+    target = await declare_queue(channel, queue)
+    with _refusals_of("amqp.queue", f"the queue {queue}"):
+        await target.bind(source, "#")
+    await declare_dead_letters(channel, queue)
+
+
+async def declare_queue(channel: AbstractChannel, queue: str) -> AbstractQueue:
+    """Declare the quorum queue alone. Raises SettingsError likewise."""
     arguments: FieldTable = {
         "x-queue-type": "quorum",
         "x-delivery-limit": DELIVERY_LIMIT,
@@ -78,12 +97,8 @@ async def declare(channel: AbstractChannel, exchange: str, queue: str) -> None:
         "x-dead-letter-strategy": "at-least-once",
         "x-overflow": "reject-publish",
     }
-    with _refusals_of("amqp.exchange", f"the exchange {exchange}"):
-        source = await channel.declare_exchange(exchange, ExchangeType.TOPIC, durable=True)
     with _refusals_of("amqp.queue", f"the queue {queue}"):
-        target = await channel.declare_queue(queue, durable=True, arguments=arguments)
-        await target.bind(source, "#")
-    await declare_dead_letters(channel, queue)
+        return await channel.declare_queue(queue, durable=True, arguments=arguments)
 
 
 async def declare_dead_letters(channel: AbstractChannel, queue: str) -> None:

@@ -13,7 +13,7 @@ import re
 import sys
 import time
 from collections import deque
-from collections.abc import Iterator, MutableMapping
+from collections.abc import Callable, Iterator, MutableMapping
 from datetime import UTC, datetime
 from select import PIPE_BUF
 from threading import Event, Lock, Thread
@@ -32,14 +32,20 @@ MAX_WAITING = 10_000
 # What stands between a URL's scheme and its host.
 _CREDENTIALS = re.compile(r"(?<=://)[^\s/@]*:[^\s@]*(?=@)")
 
+# What aiormq logs of a broker that cannot be reached. It raises it too, and whoever connects says it once.
+_SAID_TWICE = "error when creating transport: %r"
+
 # Any, because structlog declares so what goes from one processor to the next.
 _Fields = MutableMapping[str, Any]
 
 
-def configure(level: str, fmt: Literal["console", "json"], stream: BinaryIO | None = None) -> None:
+def configure(
+    level: str, fmt: Literal["console", "json"], stream: BinaryIO | None = None
+) -> Callable[[], None]:
     """Log from this level on (`debug`, `info`, `warning`, `error`), to stderr unless a stream is given.
 
-    Times are UTC. To be called once in a process, before the first line.
+    Times are UTC. To be called once in a process, before the first line. Returns what writes at once the
+    lines that wait; the end of the process does so too.
     """
     target = sys.stderr.buffer if stream is None else stream
     lines = _Lines(target)
@@ -51,6 +57,7 @@ def configure(level: str, fmt: Literal["console", "json"], stream: BinaryIO | No
     )
     logging.basicConfig(handlers=[_Forward()], level=logging.WARNING, force=True)
     logging.captureWarnings(True)
+    return lines.flush
 
 
 class _Lines:
@@ -160,6 +167,8 @@ class _Forward(logging.Handler):
     """Hands what libraries log to structlog."""
 
     def emit(self, record: logging.LogRecord) -> None:
+        if record.msg == _SAID_TWICE:
+            return
         log = structlog.get_logger(record.name)
         try:
             say = log.error if record.levelno >= logging.ERROR else log.warning

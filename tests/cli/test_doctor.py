@@ -7,6 +7,7 @@ from pathlib import Path
 
 import aio_pika
 import pytest
+from aio_pika.exceptions import ChannelNotFoundEntity
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import AuthResult
 
@@ -105,7 +106,7 @@ async def test_a_file_that_is_no_database_fails(run: Run, tmp_path: Path) -> Non
 async def test_postgresql_is_asked_for_its_schema(run: Run, database_url: str) -> None:
     result = await doctor(run, DATABASE_URL=database_url, SECRETS_KEY=KEY)
     assert result.code == 0
-    assert "empty, the first start makes the schema" in row(result, "database")
+    assert "empty, the next start makes the schema" in row(result, "database")
     migrated = await asyncio.to_thread(run, "migrate", DISPATCHER_DATABASE_URL=database_url)
     assert "applied 0001" in migrated.err
     assert ": schema " in row(await doctor(run, DATABASE_URL=database_url, SECRETS_KEY=KEY), "database")
@@ -148,11 +149,22 @@ async def test_dead_letters_are_a_warning(run: Run, amqp_url: str) -> None:
 async def test_a_queue_that_was_made_otherwise_fails(run: Run, amqp_url: str) -> None:
     async with await aio_pika.connect(amqp_url) as connection:
         channel = await connection.channel()
-        for name in ("in", "in.dead"):
-            await channel.declare_queue(name, durable=True)
+        await channel.declare_queue("in", durable=True)
     result = await doctor(run, AMQP_URL=amqp_url, AMQP_QUEUE="in")
     assert result.code == 1
     assert "the queue in is there already, made otherwise" in row(result, "broker")
+
+
+async def test_a_missing_queue_for_dead_letters_is_well(run: Run, amqp_url: str) -> None:
+    async with await aio_pika.connect(amqp_url) as connection:
+        channel = await connection.channel()
+        await declare(channel, "dispatcher.events", "in")
+        await channel.queue_delete("in.dead")
+        result = await doctor(run, AMQP_URL=amqp_url, AMQP_QUEUE="in")
+        assert result.code == 0
+        assert "no queue in.dead yet" in row(result, "broker")
+        with pytest.raises(ChannelNotFoundEntity):
+            await channel.declare_queue("in.dead", passive=True)
 
 
 async def test_a_user_whom_the_broker_refuses_fails(run: Run, amqp_url: str) -> None:

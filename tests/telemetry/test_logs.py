@@ -8,11 +8,13 @@ import warnings
 from collections.abc import Iterator
 from select import PIPE_BUF
 
+import aio_pika
 import pytest
 import structlog
 
 from dispatcher.config_values import Secret
 from dispatcher.telemetry import logs
+from tests.servers import free_port
 
 
 class Stream(io.BytesIO):
@@ -164,6 +166,12 @@ def test_what_libraries_log_comes_out_the_same_way_from_warning_on(stream: Strea
     library.error("that %s", "one")
     (line,) = stream.lines()
     assert (line["level"], line["logger"], line["event"]) == ("error", "aiohttp.server", "that one")
+
+
+async def test_a_broker_that_cannot_be_reached_is_left_to_who_connects(stream: Stream) -> None:
+    with pytest.raises(ConnectionError):
+        await aio_pika.connect(f"amqp://127.0.0.1:{free_port()}/")
+    assert stream.lines() == []
 
 
 def test_a_librarys_exception_keeps_its_traceback(stream: Stream) -> None:
