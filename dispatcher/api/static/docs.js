@@ -166,7 +166,7 @@ function operationPanel(method, path, operation) {
   const button = make("button", { type: "button" }, "Send");
   button.addEventListener("click", () => send(method.toUpperCase(), path, inputs, editor, output));
   const summary = make("summary", {},
-    make("span", { class: `method ${method}` }, method.toUpperCase()), make("code", {}, path), make("span", {}, operation.summary));
+    make("span", { class: `method ${method}` }, method.toUpperCase()), make("code", {}, path), make("span", {}, inline(operation.summary)));
   return make("details", { id: operation.operationId }, summary, make("div", {},
     prose(operation.description), parameterTable(operation.parameters, inputs), editor ? editor.parts : null,
     make("div", { class: "send" }, button), output, answers(operation.responses)));
@@ -189,7 +189,7 @@ function show() {
   for (const [tag, group] of Map.groupBy(operations(), (one) => one.tag)) {
     list.append(make("h2", {}, tag[0].toUpperCase() + tag.slice(1)));
     list.append(...group.map((one) => operationPanel(one.method, one.path, one.operation)));
-    const links = group.map((one) => make("li", {}, make("a", { href: `#${one.operation.operationId}` }, one.operation.summary)));
+    const links = group.map((one) => make("li", {}, make("a", { href: `#${one.operation.operationId}` }, inline(one.operation.summary))));
     nav.append(make("strong", {}, tag), make("ul", {}, links));
   }
   nav.append(make("a", { href: "#schemas" }, "Schemas"));
