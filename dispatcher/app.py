@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import resource
+import os
 import signal
 import sys
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 
 import structlog
@@ -15,7 +15,7 @@ from aiohttp import web
 
 import dispatcher
 from dispatcher.api.auth import ensure_admin_key
-from dispatcher.api.server import runner
+from dispatcher.api.server import build
 from dispatcher.api.services import Services
 from dispatcher.config import Settings, secret_keys
 from dispatcher.delivery.engine import Engine, Limits
@@ -38,9 +38,6 @@ log = structlog.get_logger("dispatcher")
 PATIENCE = 60.0
 """Seconds that a start waits for a database that does not answer."""
 
-MAX_FILES = 65_536
-"""Files and connections that one process opens at most, if the system lets it."""
-
 
 class App:
     """A running process: where it listens, and the parts that are started and stopped."""
@@ -53,7 +50,9 @@ class App:
         self._engine = Engine(store, kinds, _limits(settings))
         self._intake = Intake(Matcher(store), self._engine, store)
         self._consumer = _consumer(settings, self._intake)
-        self._runner = runner(self._services())
+        self._runner = web.AppRunner(
+            build(self._services()), access_log=None, handle_signals=False, auto_decompress=False
+        )
 
     async def begin(self) -> None:
         """Reach everything that is needed, and listen. SettingsError when something cannot be."""
@@ -94,9 +93,11 @@ class App:
         try:
             await web.TCPSite(self._runner, http.host, http.port).start()
         except OSError as error:
-            where = f"http.host and http.port: cannot listen on {http.host}:{http.port}"
+            # asyncio's own text for a number says the address once more.
+            reason = os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror
             raise SettingsError(
-                f"{where} ({error.strerror}); expected an address and a port that are free"
+                f"http.host and http.port: cannot listen on {http.host}:{http.port} ({reason}); expected an "
+                "address of this machine, and a port that is free"
             ) from None
         host, port = self._runner.addresses[0][:2]
         return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
@@ -132,7 +133,7 @@ async def running(settings: Settings) -> AsyncIterator[App]:
     """
     store = open_store(settings.database.url.reveal(), Sealer(secret_keys(settings)))
     kinds = load_kinds(Resources(HttpClient(Guard(settings.network.allow), settings.delivery.timeout)))
-    await _open(store)
+    await _open(store, str(settings.database.url))
     try:
         app = App(settings, store, kinds)
         await app.begin()
@@ -156,41 +157,45 @@ def _plainest(group: ExceptionGroup[Exception]) -> Exception:
     return settings.exceptions[0] if settings is not None else group
 
 
-def allow_connections() -> None:
-    """Let this process open as many files as it may, MAX_FILES at most.
-
-    The usual 1024 are used up by a thousand idle connections, or by sixteen destinations that hang.
-    """
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = MAX_FILES if hard == resource.RLIM_INFINITY else min(hard, MAX_FILES)
-    if soft != resource.RLIM_INFINITY and soft < wanted:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
-
-
 async def serve(settings: Settings) -> None:
     """Serve until SIGTERM or SIGINT, then stop cleanly. Raises what `running` raises."""
-    allow_connections()
     stop = asyncio.Event()
+    start = asyncio.current_task()
+    assert start is not None  # noqa: S101 - a coroutine runs in a task
+    try:
+        _on_signal(lambda: start.cancelling() or start.cancel())  # what still starts is given up
+        async with running(settings):
+            _on_signal(stop.set)
+            await stop.wait()
+    except asyncio.CancelledError:
+        log.info("stopped before it served")
+    else:
+        log.info("stopped")
+
+
+def _on_signal(act: Callable[[], object]) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
-    async with running(settings):
-        await stop.wait()
-    log.info("stopped")
+        loop.add_signal_handler(number, act)
 
 
-async def _open(store: Store) -> None:
-    """Open the store, and wait a while for a database that is not there yet."""
+async def _open(store: Store, url: str) -> None:
+    """Open the store, and wait a while for a database that is not there yet. `url` is for people."""
     deadline = time.monotonic() + PATIENCE
+    told = None
     while True:
         try:
             return await store.open()
         except StoreUnavailable as error:
             if time.monotonic() > deadline:
                 raise SettingsError(
-                    f"database.url: {error}; it did not answer within {PATIENCE:g} s"
+                    f"database.url: {url}: {error}; it did not answer within {PATIENCE:g} s"
                 ) from None
-            log.warning("the database does not answer yet", error=str(error))
+            if str(error) != told:
+                told = str(error)
+                log.warning(
+                    "the database does not answer yet", url=url, error=told, patience=f"{PATIENCE:g} s"
+                )
             await asyncio.sleep(1)
 
 

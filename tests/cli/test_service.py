@@ -1,11 +1,22 @@
 from __future__ import annotations
 
 import os
+import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from tests.servers import free_port
+
+SERVE = [sys.executable, "-m", "dispatcher", "serve"]
+
+
+def environment(settings: dict[str, str]) -> dict[str, str]:
+    """What the process sees: no settings but these."""
+    return {k: v for k, v in os.environ.items() if not k.startswith("DISPATCHER_")} | settings
 
 
 @pytest.mark.parametrize(
@@ -19,13 +30,40 @@ import pytest
 def test_settings_that_stop_the_start_are_told_in_one_line(
     tmp_path: Path, settings: dict[str, str], told: str
 ) -> None:
-    environment = {k: v for k, v in os.environ.items() if not k.startswith("DISPATCHER_")} | settings
-    command = [sys.executable, "-m", "dispatcher", "serve"]
     ended = subprocess.run(
-        command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+        SERVE, cwd=tmp_path, env=environment(settings), capture_output=True, text=True, check=False
     )
     assert ended.returncode == 2
     assert ended.stderr.startswith("dispatcher: ")
     assert told in ended.stderr
     assert ended.stderr.count("\n") == 1
     assert "hunter22" not in ended.stderr
+
+
+def test_a_port_that_is_taken_stops_the_start_after_the_log_was_written(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        settings = {"DISPATCHER_HTTP_PORT": str(port), "DISPATCHER_LOG_LEVEL": "debug"}
+        ended = subprocess.run(
+            SERVE, cwd=tmp_path, env=environment(settings), capture_output=True, text=True, check=False
+        )
+    assert ended.returncode == 2
+    told = f"dispatcher: http.host and http.port: cannot listen on 127.0.0.1:{port} (Address already in use)"
+    assert ended.stderr.splitlines()[-1].startswith(told)
+
+
+def test_a_process_that_waits_for_its_database_says_so_once_and_ends_on_sigterm(tmp_path: Path) -> None:
+    url = f"postgresql://u:hunter22@127.0.0.1:{free_port()}/x"
+    settings = {"DISPATCHER_DATABASE_URL": url, "DISPATCHER_SECRETS_KEY": "0123456789abcdef0123456789abcdef"}
+    with subprocess.Popen(
+        SERVE, cwd=tmp_path, env=environment(settings), stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stderr is not None
+        first = process.stderr.readline()
+        process.send_signal(signal.SIGTERM)
+        rest = process.stderr.read()
+    assert "the database does not answer yet" in first
+    assert url.replace("hunter22", "***") in first
+    assert "stopped before it served" in rest
+    assert rest.count("\n") == 1
+    assert process.returncode == 0
