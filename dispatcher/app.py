@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import resource
 import signal
 import sys
 import time
@@ -15,7 +16,7 @@ from aiohttp import web
 
 import dispatcher
 from dispatcher.api.auth import ensure_admin_key
-from dispatcher.api.server import build
+from dispatcher.api.server import runner
 from dispatcher.api.services import Services
 from dispatcher.config import Settings, secret_keys
 from dispatcher.delivery.engine import Engine, Limits
@@ -38,6 +39,9 @@ log = structlog.get_logger("dispatcher")
 PATIENCE = 60.0
 """Seconds that a start waits for a database that does not answer."""
 
+MAX_FILES = 65_536
+"""Files and connections that one process opens at most, if the system lets it."""
+
 
 class App:
     """A running process: where it listens, and the parts that are started and stopped."""
@@ -50,9 +54,7 @@ class App:
         self._engine = Engine(store, kinds, _limits(settings))
         self._intake = Intake(Matcher(store), self._engine, store)
         self._consumer = _consumer(settings, self._intake)
-        self._runner = web.AppRunner(
-            build(self._services()), access_log=None, handle_signals=False, auto_decompress=False
-        )
+        self._runner = runner(self._services())
 
     async def begin(self) -> None:
         """Reach everything that is needed, and listen. SettingsError when something cannot be."""
@@ -157,8 +159,20 @@ def _plainest(group: ExceptionGroup[Exception]) -> Exception:
     return settings.exceptions[0] if settings is not None else group
 
 
+def allow_connections() -> None:
+    """Let this process open as many files as it may, MAX_FILES at most.
+
+    The usual 1024 are used up by a thousand idle connections, or by sixteen destinations that hang.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = MAX_FILES if hard == resource.RLIM_INFINITY else min(hard, MAX_FILES)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
 async def serve(settings: Settings) -> None:
     """Serve until SIGTERM or SIGINT, then stop cleanly. Raises what `running` raises."""
+    allow_connections()
     stop = asyncio.Event()
     start = asyncio.current_task()
     assert start is not None  # noqa: S101 - a coroutine runs in a task
