@@ -49,7 +49,6 @@ def add(
     method: Annotated[str | None, typer.Option("--method", metavar="NAME", help="Default: POST.")] = None,
     header: Headers = None,
     body: Body = None,
-    ordered: Annotated[bool, typer.Option("--ordered", help="One job's events one after the other.")] = False,
     once: Annotated[bool, typer.Option("--once", help="End it after its first successful delivery.")] = False,
     file: File = None,
     as_json: AsJson = False,
@@ -70,7 +69,6 @@ def add(
         "events": None if events is None else events.split(","),
         "job_id": job_id,
         "owner": owner,
-        "ordered": ordered or None,
         "persistent": False if once else None,
     }
     if (url is None) == (file is None):
