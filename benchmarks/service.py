@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import re
 import sys
 import tempfile
@@ -12,6 +11,8 @@ from types import TracebackType
 from typing import Any, Self
 
 import aiohttp
+
+from tests.environment import environment
 
 ADMIN_KEY = "an-admin-key-for-measurements-of-32-characters"
 _DELIVERED = re.compile(
@@ -34,12 +35,11 @@ class Service:
     async def __aenter__(self) -> Self:
         self._directory = tempfile.TemporaryDirectory(prefix="dispatcher-bench-")
         self._log = Path(self._directory.name, "log")
-        kept = {k: v for k, v in os.environ.items() if not k.startswith("DISPATCHER_")}
         with self._log.open("wb") as log:
             self.process = await asyncio.create_subprocess_exec(
                 *(sys.executable, "-m", "dispatcher", "serve"),
                 cwd=self._directory.name,
-                env=kept | self._settings,
+                env=environment(self._settings),
                 stdout=log,
                 stderr=log,
             )

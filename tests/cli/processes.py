@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import re
 import signal
 import sys
@@ -13,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+
+from tests.environment import environment
 
 
 class Command:
@@ -50,11 +51,10 @@ class Command:
 @asynccontextmanager
 async def started(directory: Path, *arguments: str, **settings: str) -> AsyncIterator[Command]:
     """Run a command while entered, with these settings only."""
-    environment = {k: v for k, v in os.environ.items() if not k.startswith("DISPATCHER_")}
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "dispatcher", *arguments),
         cwd=directory,
-        env=environment | settings,
+        env=environment(settings),
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )

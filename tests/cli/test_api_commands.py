@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import subprocess
 import sys
 import threading
@@ -21,6 +20,7 @@ from aiohttp import web
 from dispatcher.domain.ids import new_id
 from tests.cli.conftest import Result, Run
 from tests.cli.processes import started
+from tests.environment import environment
 from tests.receiver import Arrived, Receiver
 
 KEY = "0123456789abcdef0123456789abcdef"
@@ -37,11 +37,10 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         "DISPATCHER_NETWORK_ALLOW": "127.0.0.0/8",
         "DISPATCHER_LOG_FORMAT": "json",
     }
-    environment = {k: v for k, v in os.environ.items() if not k.startswith("DISPATCHER_")} | settings
     process = subprocess.Popen(
         [sys.executable, "-m", "dispatcher", "serve"],
         cwd=tmp_path_factory.mktemp("service"),
-        env=environment,
+        env=environment(settings),
         stderr=subprocess.PIPE,
     )
     urls: Queue[str] = Queue()

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import os
 import signal
 import socket
 import subprocess
@@ -9,14 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.environment import environment
 from tests.servers import free_port
 
 SERVE = [sys.executable, "-m", "dispatcher", "serve"]
-
-
-def environment(settings: dict[str, str]) -> dict[str, str]:
-    """What the process sees: no settings but these."""
-    return {k: v for k, v in os.environ.items() if not k.startswith("DISPATCHER_")} | settings
 
 
 @pytest.mark.parametrize(

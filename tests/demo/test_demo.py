@@ -16,12 +16,13 @@ from typing import NamedTuple
 
 import pytest
 
+from tests.environment import environment
+
 DEMO = (sys.executable, "-m", "dispatcher", "demo")
 
 
 def _environment(folder: Path) -> dict[str, str]:
-    settings = {name: value for name, value in os.environ.items() if not name.startswith("DISPATCHER_")}
-    return settings | {"TMPDIR": str(folder), "TERM": "xterm-256color"}
+    return environment({"TMPDIR": str(folder), "TERM": "xterm-256color"})
 
 
 class _Terminal:
