@@ -77,6 +77,7 @@ QUESTIONS: dict[str, Callable[[Store], Awaitable[object]]] = {
     "subscriptions": subscriptions(),
     "a subscriber's subscriptions": subscriptions(subscriber="s9"),
     "subscriptions of a job": subscriptions(job_id="job-8"),
+    "subscriptions alike": lambda store: store.count_alike(make_subscription(job_id="job-8"), 1000),
     "one delivery": lambda store: store.delivery("default", some_id("dlv", 9)),
     "attempts": lambda store: store.attempts(some_id("dlv", 9)),
     "deliveries": deliveries(),

@@ -1,0 +1,75 @@
+"""Destinations take turns: one of which much is due takes nothing from the others."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from dispatcher.domain.deliveries import Rooms
+from dispatcher.store.contract import Store
+from tests.factories import make_delivery, make_event
+from tests.store.conftest import OpenAnother
+from tests.store.helpers import FUTURE, PAST, accept, subscribed
+
+A, B, C = (f"https://{name}.example:443" for name in "abc")
+
+
+@pytest.fixture
+async def due(store: Store, process: int) -> dict[str, list[str]]:
+    """Store five due deliveries for each of three destinations; return their ids, the longest due first."""
+    found: dict[str, list[str]] = {}
+    for destination in (C, A, B):
+        subscription = await subscribed(store, destination=destination)
+        new = [
+            make_delivery(make_event(), subscription, claimed=False, due_at=PAST - timedelta(seconds=number))
+            for number in range(5)
+        ]
+        await accept(store, process, *new)
+        found[destination] = [delivery.id for delivery in reversed(new)]
+    return found
+
+
+async def claimed(store: Store, process: int, limit: int, rooms: Rooms) -> dict[str, list[str]]:
+    by_destination: dict[str, list[str]] = {}
+    for delivery in await store.claim(process, limit, rooms):
+        by_destination.setdefault(delivery.subscription.destination, []).append(delivery.id)
+    return by_destination
+
+
+async def test_each_gets_as_many_as_it_has_room_for(
+    store: Store, process: int, due: dict[str, list[str]]
+) -> None:
+    rooms = Rooms(each=2, of={B: 0, C: 4})
+    assert await claimed(store, process, 100, rooms) == {A: due[A][:2], C: due[C][:4]}
+    assert await claimed(store, process, 100, Rooms(each=1)) == {A: due[A][2:3], B: due[B][:1], C: due[C][4:]}
+
+
+async def test_the_next_claim_goes_on_where_the_last_one_had_to_end(
+    store: Store, process: int, due: dict[str, list[str]]
+) -> None:
+    assert await claimed(store, process, 3, Rooms(each=2)) == {A: due[A][:2], B: due[B][:1]}
+    assert await claimed(store, process, 3, Rooms(each=2, after=B)) == {C: due[C][:2]}
+    assert await claimed(store, process, 3, Rooms(each=2, after=C)) == {}
+
+
+async def test_the_next_due_time_does_not_count_full_destinations(store: Store, process: int) -> None:
+    for destination, due_at in ((A, PAST), (B, FUTURE)):
+        subscription = await subscribed(store, destination=destination)
+        await accept(store, process, make_delivery(make_event(), subscription, claimed=False, due_at=due_at))
+    assert await store.next_due() == PAST
+    assert await store.next_due([A]) == FUTURE
+    assert await store.next_due([A, B]) is None
+
+
+async def test_what_others_claim_at_the_same_time_is_skipped(open_postgres: OpenAnother) -> None:
+    one, another = await open_postgres(), await open_postgres()
+    first, second = await one.register("a-host", 1, lease=60), await another.register("a-host", 2, lease=60)
+    subscription = await subscribed(one, destination=A)
+    new = [make_delivery(make_event(), subscription, claimed=False, due_at=PAST) for _ in range(4)]
+    await accept(one, first, *new)
+    shares = [
+        await claimed(one, first, 100, Rooms(each=3)),
+        await claimed(another, second, 100, Rooms(each=3)),
+    ]
+    assert sorted(len(share[A]) for share in shares) == [1, 3]
