@@ -113,6 +113,7 @@ class Service:
 
     async def terminate(self) -> int:
         """SIGTERM, and the exit code."""
+        await self._session.close()
         self.process.send_signal(signal.SIGTERM)
         return await asyncio.wait_for(self.process.wait(), 60)
 
