@@ -144,6 +144,7 @@ def _console(colours: bool) -> list[Processor]:
         _with_name,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
+        _with_times,
         _with_exception,
         structlog.dev.ConsoleRenderer(colors=colours),
         lambda logger, level, text: str(text).encode(errors="backslashreplace"),
@@ -152,6 +153,13 @@ def _console(colours: bool) -> list[Processor]:
 
 def _with_name(logger: _Logger, level: str, fields: _Fields) -> _Fields:
     fields["logger"] = logger.name
+    return fields
+
+
+def _with_times(logger: _Logger, level: str, fields: _Fields) -> _Fields:
+    for name, value in fields.items():
+        if isinstance(value, datetime):
+            fields[name] = value.isoformat()
     return fields
 
 
@@ -171,7 +179,16 @@ class _Forward(logging.Handler):
             return
         log = structlog.get_logger(record.name)
         try:
-            say = log.error if record.levelno >= logging.ERROR else log.warning
-            say(_CREDENTIALS.sub("***", record.getMessage()), exc_info=record.exc_info)
+            text = _CREDENTIALS.sub("***", record.getMessage())
+            if record.levelno >= logging.ERROR:
+                log.error(text, exc_info=record.exc_info)
+            else:
+                log.warning(text, **_cause(record))
         except Exception:  # noqa: BLE001 - `logging` asks it of every handler: a line never stops its caller
             self.handleError(record)
+
+
+def _cause(record: logging.LogRecord) -> dict[str, str]:
+    # A warning is about a lost connection mostly: its traceback through the library tells nobody anything.
+    error = record.exc_info[1] if record.exc_info else None
+    return {} if error is None else {"error": _CREDENTIALS.sub("***", repr(error))}

@@ -6,6 +6,7 @@ import logging
 import threading
 import warnings
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from select import PIPE_BUF
 
 import aio_pika
@@ -180,6 +181,22 @@ def test_a_librarys_exception_keeps_its_traceback(stream: Stream) -> None:
     except RuntimeError:
         logging.getLogger("asyncio").exception("Task exception was never retrieved")
     assert "RuntimeError: inside" in str(stream.lines()[0]["exception"])
+
+
+def test_a_librarys_warning_has_its_cause_in_one_line(stream: Stream) -> None:
+    error = OSError("cannot reach amqp://u:hunter22@example.org")
+    logging.getLogger("asyncpg.pool").warning("trying again", exc_info=error)
+    (line,) = stream.lines()
+    assert "exception" not in line
+    assert line["error"] == "OSError('cannot reach amqp://***@example.org')"
+
+
+def test_the_console_shows_a_time_as_json_does() -> None:
+    stream = Stream()
+    flush = logs.configure("info", "console", stream)
+    structlog.get_logger("x").info("attempt", due=datetime(2026, 5, 4, 12, tzinfo=UTC))
+    flush()
+    assert b"due=2026-05-04T12:00:00+00:00" in stream.getvalue()
 
 
 def test_warnings_are_logged(stream: Stream) -> None:
