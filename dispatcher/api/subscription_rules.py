@@ -9,7 +9,7 @@ import msgspec
 from msgspec import Struct
 
 from dispatcher.api.access import may_see_job
-from dispatcher.domain.errors import Forbidden, InvalidInput
+from dispatcher.domain.errors import Conflict, Forbidden, InvalidInput
 from dispatcher.domain.events import parse_time, utc_now
 from dispatcher.domain.filters import compile_filters
 from dispatcher.domain.keys import ApiKey
@@ -25,6 +25,9 @@ MAX_DOCUMENT = 16 * 1024
 
 MAX_TARGET = 128 * 1024
 """Bytes of JSON that a target may have."""
+
+MAX_ALIKE = 1000
+"""Subscriptions that a subscriber may have for the same job, and for all jobs of an owner."""
 
 MAX_DEPTH = 32
 """How deep they may be nested, so that nothing that reads them later can run out of stack."""
@@ -89,6 +92,17 @@ async def check_job(caller: ApiKey, job_id: str | None, store: Store) -> None:
             f"job_id: job {job_id!r} belongs to somebody else, who has not granted it to {caller.owner!r} "
             "(a PERMISSION_GRANT event does)"
         )
+
+
+async def check_room(caller: ApiKey, subscription: Subscription, store: Store) -> None:
+    """Raise Conflict when a key that is no admin's has MAX_ALIKE others for the same jobs.
+
+    Each of them wants to be looked at, and to be delivered to, for every event of these jobs.
+    """
+    if caller.admin or await store.count_alike(subscription, MAX_ALIKE) < MAX_ALIKE:
+        return
+    jobs = "all your jobs" if subscription.job_id is None else f"job {subscription.job_id!r}"
+    raise Conflict(f"there are {MAX_ALIKE} subscriptions for {jobs} already: remove one, or change it")
 
 
 def checked_target(target: Struct, kinds: Kinds) -> tuple[dict[str, object], str]:

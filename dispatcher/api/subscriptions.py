@@ -35,6 +35,7 @@ async def create_subscription(call: Call[NoQuery, NewSubscription]) -> Subscript
     here and when it is rotated.
     """
     subscription = await _new(call)
+    await rules.check_room(call.caller, subscription, call.services.store)
     await call.services.store.add_subscription(subscription)
     return _with_secret(subscription, call)
 
@@ -217,12 +218,19 @@ async def _save_once(
     changed = change(current)
     if changed is current:
         return current
+    if _takes_room(changed) not in (None, _takes_room(current)):
+        await rules.check_room(call.caller, changed, call.services.store)
     changed = replace(changed, revision=current.revision + 1, updated_at=utc_now())
     try:
         await call.services.store.save_subscription(changed)
     except Conflict:
         raise _Outrun(f"{current.id} was changed by somebody else at the same moment: ask again") from None
     return changed
+
+
+def _takes_room(subscription: Subscription) -> str | None:
+    """Among which ones it is looked at for an event; None when it is not in use."""
+    return subscription.match_key if subscription.status in ("active", "paused") else None
 
 
 def _view(subscription: Subscription, call: Call[Any, Any]) -> SubscriptionView:

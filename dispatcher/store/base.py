@@ -164,6 +164,10 @@ class SqlStore(ABC):
         rows = await self._read(queries.subscription_page, _safe_filter(which), window)
         return Page([self._subscriptions.restore(row) for row in rows.items], rows.next)
 
+    async def count_alike(self, subscription: Subscription, limit: int) -> int:
+        key, subscriber = safe(subscription.match_key), safe(subscription.subscriber)
+        return await self._read(queries.count_alike, key, subscriber, subscription.id, limit)
+
     async def save_subscription(self, subscription: Subscription) -> None:
         row, key = self._subscriptions.row(subscription), subscription.id
         released = await self._write(changes.save_subscription, row, key, subscription.revision)

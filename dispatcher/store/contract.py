@@ -214,6 +214,10 @@ class Store(Protocol):
         """Subscriptions, newest first."""
         ...
 
+    async def count_alike(self, subscription: Subscription, limit: int) -> int:
+        """How many others in use its subscriber has with the same match key, `limit` at most."""
+        ...
+
     async def save_subscription(self, subscription: Subscription) -> None:
         """Store a changed one whose `revision` is one more than the stored one's; Conflict when it is not.
 

@@ -16,6 +16,7 @@ from sqlalchemy import (
     func,
     or_,
     select,
+    text,
     tuple_,
     union_all,
     values,
@@ -32,6 +33,9 @@ from dispatcher.store.schema import api_keys, deliveries, events, jobs, permissi
 MAX_LIMIT = 500
 MAX_VALUES = 500
 """How many values a statement names at most; more are asked for in several."""
+
+# The condition of the index subscriptions_to_match, as it stands there: with parameters it would not be used.
+_IN_USE = text("subscriptions.removed_at is null and subscriptions.status in ('active', 'paused')")
 
 T = TypeVar("T")
 Condition = ColumnElement[bool]
@@ -207,6 +211,14 @@ def subscription_page(connection: Connection, which: SubscriptionFilter, window:
         conditions.append(table.status == which.status)
     statement = select(subscriptions).where(*conditions).order_by(table.id.desc()).limit(limit_of(window) + 1)
     return page(rows_of(connection, statement), window, "id", lambda row: row)
+
+
+def count_alike(connection: Connection, match_key: str, subscriber: str, but: str, limit: int) -> int:
+    """How many subscriptions are in use with a match key for a subscriber, without one, `limit` at most."""
+    table = subscriptions.c
+    alike = (table.match_key == match_key, table.subscriber == subscriber, table.id != but, _IN_USE)
+    found = select(table.id).where(*alike).limit(limit).subquery()
+    return connection.execute(select(func.count()).select_from(found)).scalar_one()
 
 
 def api_key(connection: Connection, digest: str) -> ApiKey | None:
