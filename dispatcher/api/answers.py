@@ -82,7 +82,12 @@ class SubscriptionView(Struct, frozen=True, kw_only=True):
     events: tuple[str, ...]
     job_id: str | None
     owner: str
-    subscriber: Annotated[str, Meta(description="The owner of the key that made it.")]
+    subscriber: Annotated[
+        str,
+        Meta(
+            description="The owner of the key that made it; `*` when only admins see it, as it is for others' jobs."
+        ),
+    ]
     filters: tuple[Mapping[str, object], ...]
     target: Mapping[str, object]
     destination: Annotated[

@@ -80,6 +80,14 @@ def checked_owner(caller: ApiKey, named: str | None) -> str:
     return caller.owner
 
 
+def subscriber_of(maker: str, owner: str) -> str:
+    """Whose a subscription to the jobs of `owner` is: of his who made it, or `*`, the admins'.
+
+    An admin may have lesser keys of the same owner. They must not reach what tells of other owners' jobs.
+    """
+    return maker if owner == maker else EVERY_OWNER
+
+
 async def check_job(caller: ApiKey, job_id: str | None, store: Store) -> None:
     """Raise Forbidden when the job is known as somebody else's who has not granted it."""
     if job_id is None or caller.admin:

@@ -19,6 +19,7 @@ from dispatcher.api.routing import Call, NoQuery
 from dispatcher.domain.errors import Conflict, NotFound
 from dispatcher.domain.events import Event, utc_now
 from dispatcher.domain.ids import new_id
+from dispatcher.domain.keys import ApiKey
 from dispatcher.domain.subscriptions import EVERY_OWNER, Subscription
 from dispatcher.intake.decode import Message, decode
 from dispatcher.store.contract import SubscriptionFilter
@@ -83,7 +84,9 @@ async def pause_subscription(call: Call[NoQuery, None]) -> SubscriptionView:
 
 async def resume_subscription(call: Call[NoQuery, None]) -> SubscriptionView:
     """Let a subscription work again, also a disabled or completed one; held deliveries are due now."""
-    return _view(await _save(call, _resumed), call)
+    resumed = await _save(call, _resumed)
+    call.services.engine.wake()
+    return _view(resumed, call)
 
 
 async def rotate_secret(call: Call[NoQuery, None]) -> SubscriptionWithSecret:
@@ -106,7 +109,7 @@ async def test_subscription(call: Call[NoQuery, None]) -> Trial:
             f"{subscription.id} has a target of kind {subscription.kind}, which is not available here"
         )
     began = time.perf_counter()
-    answer = await kind.sender(subscription).send(_sample(subscription), new_id("dlv"), 1)
+    answer = await kind.sender(subscription).send(_sample(subscription, call.caller), new_id("dlv"), 1)
     return Trial(
         delivered=answer.error is None,
         request=answer.request,
@@ -121,16 +124,17 @@ async def _new(call: Call[NoQuery, NewSubscription]) -> Subscription:
     new, caller = call.body, call.caller
     await rules.check_job(caller, new.job_id, call.services.store)
     target, destination = rules.checked_target(new.target, call.services.kinds)
+    owner = rules.checked_owner(caller, new.owner)
     now = utc_now()
     return Subscription(
         id=new_id("sub"),
         revision=1,
         tenant=caller.tenant,
-        subscriber=caller.owner,
+        subscriber=rules.subscriber_of(caller.owner, owner),
         name=new.name,
         events=rules.checked_events(new.events),
         job_id=new.job_id,
-        owner=rules.checked_owner(caller, new.owner),
+        owner=owner,
         filters=rules.checked_filters(new.filters),
         target=target,
         destination=destination,
@@ -163,7 +167,8 @@ def _changed(
     given = {name: value for name, value in asdict(change).items() if value is not UNSET}
     fields = {name: _CHECKS[name](value) if name in _CHECKS else value for name, value in given.items()}
     if "owner" in given:
-        fields["owner"] = rules.checked_owner(call.caller, given["owner"])
+        owner = rules.checked_owner(call.caller, given["owner"])
+        fields |= {"owner": owner, "subscriber": rules.subscriber_of(current.subscriber, owner)}
     if "target" in given:
         fields["target"], fields["destination"] = rules.changed_target(
             given["target"], current, call.services.kinds
@@ -244,9 +249,9 @@ def _with_secret(subscription: Subscription, call: Call[Any, Any]) -> Subscripti
     return SubscriptionWithSecret(**asdict(_view(subscription, call)), secret=subscription.secrets[0])
 
 
-def _sample(subscription: Subscription) -> Event:
+def _sample(subscription: Subscription, caller: ApiKey) -> Event:
     """An event such as the subscription may get, through the same decoding as all others."""
-    owner = subscription.owner if subscription.owner != EVERY_OWNER else subscription.subscriber
+    owner = subscription.owner if subscription.owner != EVERY_OWNER else caller.owner
     job = {"id": subscription.job_id or "sample-job", "name": "sample", "owner": owner, "status": "FINISHED"}
     plain = {"event": "FINISHED", "message": f"A test of {subscription.id}", "job": job}
     message = Message(origin="http", body=msgspec.json.encode(plain))
