@@ -23,7 +23,8 @@ SubscriptionStatus = Literal["active", "paused", "disabled", "completed"]
 class Subscription(Struct, frozen=True, kw_only=True, dict=True):
     """Events and filters on one side, a target and a retry policy on the other.
 
-    `subscriber` is the owner of the key that made it; `owner` is whose jobs it means, `*` for every job.
+    `subscriber` is the owner of the key that made it, `*` when only admins may see it; `owner` is whose jobs it means,
+    `*` for every job.
     `target` is the kind's own JSON object; `destination` is what it shares a fate with. `secrets` sign its requests:
     the newest first, during a rotation the one before it too. `revision` grows with every change.
     """
@@ -50,6 +51,10 @@ class Subscription(Struct, frozen=True, kw_only=True, dict=True):
     previous_secret_until: datetime | None
     created_at: datetime
     updated_at: datetime
+
+    def __repr__(self) -> str:
+        # Its target and secrets have no place in a traceback or a log.
+        return f"Subscription({self.id}, revision {self.revision})"
 
     @cached_property
     def kind(self) -> str:
