@@ -41,6 +41,7 @@ async def retry_delivery(call: Call[NoQuery, None]) -> DeliveryDetail:
         raise Conflict(f"{delivery.id} cannot be sent again: its subscription was removed")
     if not await call.services.store.retry_delivery(call.caller.tenant, delivery.id):
         raise Conflict(f"{delivery.id} is being delivered at this moment")
+    call.services.engine.wake()
     return await get_delivery(call)
 
 
@@ -67,7 +68,9 @@ async def retry_deliveries(call: Call[NoQuery, RetryMany]) -> Counted:
         raise InvalidInput(
             "state", f"expected exhausted or cancelled, got {state}; others can only be counted"
         )
-    return Counted(await call.services.store.retry_deliveries(which, call.body.limit))
+    count = await call.services.store.retry_deliveries(which, call.body.limit)
+    call.services.engine.wake()
+    return Counted(count)
 
 
 def _filter(caller: ApiKey, wanted: DeliveriesQuery | RetryMany, state: State | None) -> DeliveryFilter:

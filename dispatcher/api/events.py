@@ -127,7 +127,7 @@ async def _send_again(matches: Sequence[Match], services: Services) -> list[NewD
     now = utc_now()
     deliveries = [_due(now, event, subscription) for event, subscription in matches]
     await services.store.add_deliveries(services.engine.process, deliveries)
-    services.engine.start(deliveries)
+    services.engine.wake()
     return deliveries
 
 

@@ -7,7 +7,6 @@ from typing import Protocol
 
 from msgspec import Struct
 
-from dispatcher.domain.deliveries import NewDelivery
 from dispatcher.domain.events import Event
 from dispatcher.domain.targets import TargetKind
 from dispatcher.store.contract import Store
@@ -22,12 +21,12 @@ class Intake(Protocol):
 
 
 class Engine(Protocol):
-    """Delivers what a replay stores; see `dispatcher.delivery.engine.Engine`."""
+    """Delivers what the API makes due; see `dispatcher.delivery.engine.Engine`."""
 
     @property
     def process(self) -> int: ...
 
-    def start(self, deliveries: Sequence[NewDelivery]) -> None: ...
+    def wake(self) -> None: ...
 
 
 class Services(Struct, frozen=True, kw_only=True):

@@ -148,6 +148,10 @@ class Engine:
 
     # From the store back into the lanes
 
+    def wake(self) -> None:
+        """Look into the store now: somebody made deliveries due."""
+        self._scheduler.wake()
+
     def _take(self, process: int, claimed: Sequence[ClaimedDelivery]) -> None:
         for delivery in claimed:
             lane = self._lanes.reserve(delivery.subscription.destination, fresh=False)

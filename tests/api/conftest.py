@@ -126,6 +126,7 @@ class Parked:
 
     def __init__(self, process: int) -> None:
         self.process = process
+        self.woken = 0
 
     async def ready(self) -> None:
         """It takes any number."""
@@ -139,6 +140,9 @@ class Parked:
 
     def release(self, deliveries: Sequence[NewDelivery]) -> None:
         """The same."""
+
+    def wake(self) -> None:
+        self.woken += 1
 
 
 def _due(subscription: Subscription, now: Any) -> Any:
@@ -167,6 +171,11 @@ class Api:
     def with_key(self, key: str) -> Caller:
         """Whoever has this key."""
         return Caller(self._session, self.url, key)
+
+    @property
+    def woken(self) -> int:
+        """How often the engine was told that something is due."""
+        return self._engine.woken
 
     async def settle(self, state: State, reason: str | None = None) -> list[str]:
         """Let everything that is due end so, each after one attempt. Their ids."""

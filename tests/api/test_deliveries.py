@@ -89,6 +89,7 @@ async def test_an_exhausted_delivery_is_sent_again_under_its_id(api: Api, alice:
     [delivery_id] = await api.settle(State.EXHAUSTED, "answered 500")
     again = await alice.post(f"/v1/deliveries/{delivery_id}/retry")
     assert (again["state"], again["reason"], again["attempts"]) == ("pending", None, 1)
+    assert api.woken == 1
     assert await api.settle(State.DELIVERED) == [delivery_id]
     assert len((await alice.get(f"/v1/deliveries/{delivery_id}"))["latest_attempts"]) == 2
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import signal
 import sys
 from collections.abc import Mapping
@@ -14,6 +13,8 @@ from typing import Any, Self
 import aiohttp
 import msgspec
 
+from tests.environment import environment
+
 ADMIN_KEY = "an-admin-key-for-the-tests-of-32-characters"
 SECRETS_KEY = "a-secrets-key-for-the-tests-of-32-characters"
 
@@ -21,7 +22,7 @@ SECRETS_KEY = "a-secrets-key-for-the-tests-of-32-characters"
 class Service:
     """`dispatcher serve`, running while it is entered; ended with SIGTERM unless it was killed before."""
 
-    def __init__(self, directory: Path, *, consumes: bool = True, **settings: object) -> None:
+    def __init__(self, directory: Path, *, consumes: bool = True, **settings: str | float) -> None:
         self._directory = directory
         self._consumes = consumes and "amqp_url" in settings
         self._settings = {
@@ -57,13 +58,10 @@ class Service:
 
     async def start(self) -> None:
         """Start the process, and read what it says."""
-        environment = {
-            k: v for k, v in os.environ.items() if not k.startswith("DISPATCHER_")
-        } | self._settings
         self.process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "dispatcher", "serve"),
             cwd=self._directory,
-            env=environment,
+            env=environment(self._settings),
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
             limit=1 << 22,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
+from typing import Any
 
 import asyncpg
 import pytest
@@ -34,7 +35,7 @@ async def test_a_killed_process_loses_nothing_and_repeats_only_what_was_in_fligh
         await asyncio.sleep(0.02)
         return web.Response(status=204)
 
-    settings = {
+    settings: dict[str, Any] = {
         "amqp_url": amqp_url,
         "database_url": database_url,
         "delivery_lease": LEASE,
@@ -131,7 +132,7 @@ async def test_a_clean_stop_sends_nothing_twice_and_gives_back_what_waits(
         await asyncio.sleep(0.05)
         return web.Response(status=204)
 
-    settings = {"amqp_url": amqp_url, "database_url": database_url}
+    settings: dict[str, Any] = {"amqp_url": amqp_url, "database_url": database_url}
     async with Receiver(slowly) as receiver:
         async with Service(tmp_path, **settings) as first:
             await first.subscribe(f"{receiver.url}/hook")

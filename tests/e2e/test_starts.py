@@ -72,9 +72,9 @@ async def test_the_first_admin_key_is_shown_once_and_works(tmp_path: Path) -> No
     async with Service(tmp_path, auth_admin_key="") as service:
         text = "\n".join(str(line.get("text", "")) for line in service.lines)
         (key,) = [word for word in text.split() if word.startswith("dspk_")]
-        async with aiohttp.ClientSession(headers={"Authorization": f"Bearer {key}"}) as session:
-            async with session.get(f"{service.url}/v1/keys") as answer:
-                assert answer.status == 200
-                assert key not in await answer.text()
+        authorized = aiohttp.ClientSession(headers={"Authorization": f"Bearer {key}"})
+        async with authorized as session, session.get(f"{service.url}/v1/keys") as answer:
+            assert answer.status == 200
+            assert key not in await answer.text()
     async with Service(tmp_path, auth_admin_key="") as again:
         assert not [line for line in again.lines if "dspk_" in str(line)]
