@@ -8,11 +8,15 @@ from functools import cached_property
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import asdict
 
 from dispatcher.domain.errors import InvalidInput
 
 DEFAULT_SOURCE = "/jobs"
 DEFAULT_TENANT = "default"
+
+LONG_DOCUMENT = 64 * 1024
+"""Bytes from which on a document is decoded for each use: decoded, it can take thirty times as much memory."""
 
 _LIMITS = {
     "id": 255,
@@ -52,10 +56,18 @@ class Event(Struct, frozen=True, kw_only=True, dict=True):
         """What makes two events the same one: tenant, source and id."""
         return (self.tenant, self.source, self.id)
 
-    @cached_property
+    @property
     def decoded(self) -> Mapping[str, object]:
-        """The document as a mapping; decoded on first use, because most deliveries never need it."""
+        """The document as a mapping. It is kept from its first use on, unless it is long."""
+        return self._decoded if len(self.document) <= LONG_DOCUMENT else _decode_document(self.document)
+
+    @cached_property
+    def _decoded(self) -> Mapping[str, object]:
         return _decode_document(self.document)
+
+    def held(self) -> Event:
+        """The event for somebody who reads much of it at once, and then lets it go: what is decoded is kept."""
+        return self if len(self.document) <= LONG_DOCUMENT else _HeldEvent(**asdict(self))
 
     @cached_property
     def attributes(self) -> dict[str, str]:
@@ -71,7 +83,7 @@ class Event(Struct, frozen=True, kw_only=True, dict=True):
         """The `data` of the document, or None when it has none that is JSON."""
         return self.decoded.get("data")
 
-    @cached_property
+    @property
     def job(self) -> Mapping[str, object]:
         """The job document in the event's data: `data.job`, or a CloudEvent's whole data; empty without one."""
         data = self.data
@@ -85,6 +97,14 @@ class Event(Struct, frozen=True, kw_only=True, dict=True):
         """What the publisher says about it, if anything."""
         data = self.data
         return text_in(data, "message", "description") if isinstance(data, dict) else None
+
+
+class _HeldEvent(Event, frozen=True, kw_only=True, dict=True):
+    """An event that keeps even a long document decoded."""
+
+    @property
+    def decoded(self) -> Mapping[str, object]:
+        return self._decoded
 
 
 def _is_attribute(name: str, value: object) -> bool:

@@ -140,7 +140,8 @@ UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 def check_document(event: Event, scope: Scope) -> Event:
     """The event itself when whoever decodes its document later will be able to.
 
-    What passes through as raw JSON was only skimmed before. The decoded form stays with the event for them.
+    What passes through as raw JSON was only skimmed before. Unless it is long, the decoded form stays with the
+    event for them.
     """
     try:
         decoded = event.decoded

@@ -1,0 +1,46 @@
+"""Events with long documents: what is decoded of them takes much memory, so nobody keeps it."""
+
+from __future__ import annotations
+
+import tracemalloc
+
+from dispatcher.domain.event_values import EventValues
+from dispatcher.domain.events import LONG_DOCUMENT, Event
+from dispatcher.domain.jobs import project_one
+from dispatcher.domain.permissions import permission_of
+from tests.factories import make_event
+
+MANY: list[object] = [[] for _ in range(30_000)]
+
+
+def read(event: Event) -> None:
+    """All that is read of an event on its way."""
+    project_one(event)
+    permission_of(event)
+    assert event.attributes["job_id"] == "job-1"
+    assert EventValues(event).get("data.x.7") == "[]"
+
+
+def test_a_long_document_is_not_kept_decoded() -> None:
+    event = make_event(event="PERMISSION_GRANT", data={"job": {"x": MANY}, "x": MANY})
+    assert len(event.document) > LONG_DOCUMENT
+    tracemalloc.start()
+    try:
+        read(event)
+        kept, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    assert kept < len(event.document)
+
+
+def test_a_short_document_is_decoded_once() -> None:
+    event = make_event(data={"x": 1})
+
+    assert event.decoded is event.decoded
+
+
+def test_the_values_of_one_request_decode_a_long_document_once() -> None:
+    held = make_event(data={"x": MANY}).held()
+
+    assert held.decoded is held.decoded
