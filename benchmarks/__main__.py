@@ -11,7 +11,7 @@ import asyncio
 import statistics
 import sys
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from typing import NamedTuple
 
@@ -20,6 +20,7 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
+from benchmarks.cpu import cpu_seconds
 from benchmarks.service import Service
 from dispatcher.client import Publisher
 from tests.servers import Nginx, PostgreSQL, RabbitMQ
@@ -40,12 +41,20 @@ P2 = Bar("P2", "ten subscriptions an event, deliveries/s", 0.75)
 P7 = Bar("P7", "embedded: SQLite, events by HTTP, deliveries/s", 0.25)
 
 
+class Figure(NamedTuple):
+    """What one measurement gave: deliveries a second, and µs of CPU that a delivery cost each process."""
+
+    rate: float
+    cpu: Mapping[str, float]
+
+
 class Machine:
     """The servers of one run."""
 
     def __init__(self, rabbitmq: RabbitMQ, postgresql: PostgreSQL, nginx: Nginx) -> None:
         self.rabbitmq = rabbitmq
         self.postgresql = postgresql
+        self.pids = {"RabbitMQ": rabbitmq.pid, "PostgreSQL": postgresql.pid, "nginx": nginx.pid}
         self.sink = f"{nginx.url}/hook"
 
 
@@ -84,7 +93,7 @@ async def bare(machine: Machine, count: int) -> float:
     return float(output)
 
 
-async def from_broker(machine: Machine, events: int, subscriptions: int) -> float:
+async def from_broker(machine: Machine, events: int, subscriptions: int) -> Figure:
     """Deliveries a second from a queue that is full when the service starts to consume."""
     amqp = await machine.rabbitmq.create_vhost()
     database = await machine.postgresql.create_database()
@@ -93,10 +102,10 @@ async def from_broker(machine: Machine, events: int, subscriptions: int) -> floa
     async with Publisher.amqp(amqp) as publisher:
         await publisher.publish_many(plain_event(n) for n in range(events))
     async with Service(amqp_url=amqp, database_url=database) as service:
-        return await _rate(service, events * subscriptions)
+        return await _measured(machine, service, events * subscriptions)
 
 
-async def embedded(machine: Machine, events: int) -> float:
+async def embedded(machine: Machine, events: int) -> Figure:
     """Deliveries a second on SQLite while 64 clients post one event each at a time."""
     async with Service() as service:
         await service.subscribe(machine.sink)
@@ -107,9 +116,16 @@ async def embedded(machine: Machine, events: int) -> float:
                 await service.publish([plain_event(number)])
 
         posting = asyncio.gather(*(post() for _ in range(CONNECTIONS)))
-        rate = await _rate(service, events)
+        figure = await _measured(machine, service, events)
         await posting
-        return rate
+        return figure
+
+
+async def _measured(machine: Machine, service: Service, count: int) -> Figure:
+    pids = {"Dispatcher": service.process.pid, **machine.pids}
+    before = {name: cpu_seconds(pid) for name, pid in pids.items()}
+    rate = await _rate(service, count)
+    return Figure(rate, {name: 1e6 * (cpu_seconds(pid) - before[name]) / count for name, pid in pids.items()})
 
 
 async def _rate(service: Service, count: int) -> float:
@@ -128,19 +144,20 @@ async def compare(
     machine: Machine,
     rounds: int,
     floor_count: int,
-    measure: Callable[[], Awaitable[float]],
+    measure: Callable[[], Awaitable[Figure]],
     tick: Callable[[], None],
-) -> tuple[float, float]:
+) -> tuple[float, Figure]:
     """The medians of the floor and of what is measured, taken in turn."""
     floors, figures = [await bare(machine, floor_count)], []
     for _ in range(rounds):
         figures.append(await measure())
         floors.append(await bare(machine, floor_count))
         tick()
-    return statistics.median(floors), statistics.median(figures)
+    cpu = {name: statistics.median(figure.cpu[name] for figure in figures) for name in figures[0].cpu}
+    return statistics.median(floors), Figure(statistics.median(figure.rate for figure in figures), cpu)
 
 
-async def run(options: argparse.Namespace) -> list[tuple[Bar, float, float]]:
+async def run(options: argparse.Namespace) -> list[tuple[Bar, float, Figure]]:
     """Start the servers and measure each bar."""
     scale, rounds, results = options.scale, options.rounds, []
     with (
@@ -150,7 +167,7 @@ async def run(options: argparse.Namespace) -> list[tuple[Bar, float, float]]:
         Progress(transient=True) as progress,
     ):
         machine = Machine(rabbitmq, postgresql, nginx)
-        measures: dict[Bar, Callable[[], Awaitable[float]]] = {
+        measures: dict[Bar, Callable[[], Awaitable[Figure]]] = {
             P1: lambda: from_broker(machine, int(15_000 * scale), 1),
             P2: lambda: from_broker(machine, int(3_000 * scale), 10),
             P7: lambda: embedded(machine, int(8_000 * scale)),
@@ -170,22 +187,27 @@ async def run(options: argparse.Namespace) -> list[tuple[Bar, float, float]]:
     return results
 
 
-def show(results: list[tuple[Bar, float, float]]) -> None:
-    """Print the table."""
+def show(results: list[tuple[Bar, float, Figure]]) -> None:
+    """Print the tables."""
     table = Table("", "what", "bare /s", "measured /s", "ratio", "bar", "verdict")
     for bar, floor, figure in results:
-        ratio = figure / floor
+        ratio = figure.rate / floor
         verdict = "[green]met[/]" if ratio >= bar.least else f"[red]{ratio / bar.least - 1:.0%}[/]"
         table.add_row(
             bar.name,
             bar.what,
             f"{floor:,.0f}",
-            f"{figure:,.0f}",
+            f"{figure.rate:,.0f}",
             f"{ratio:.2f}",
             f"≥ {bar.least:.2f}",
             verdict,
         )
     Console().print(table)
+    processes = list(results[0][2].cpu) if results else []
+    costs = Table("µs of CPU a delivery", *processes)
+    for bar, _, figure in results:
+        costs.add_row(bar.name, *(f"{figure.cpu[name]:,.0f}" for name in processes))
+    Console().print(costs)
 
 
 def main() -> None:
