@@ -1,8 +1,9 @@
 """What people ask of deliveries and do with them: lists, counts, sending again, cancelling, holding.
 
-`listed_as` is the state of every delivery but of those on the way straight from acceptance to delivered; so
-its index holds what waits and what failed, however many were delivered. Fresh claims are found by their id
-instead: no process has one below its `oldest_claim`.
+`listed_as` is the state of every delivery but of those on the way straight from acceptance to delivered; so its index
+holds what waits and what failed, however many were delivered. What was claimed after it waited is still listed as
+pending, because a claim changes no index; it stands in `claims`. What was claimed on acceptance is found by its id: no
+process has such a one below its `oldest_claim`.
 """
 
 from __future__ import annotations
@@ -11,7 +12,18 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, Update, exists, func, literal_column, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Select,
+    Update,
+    delete,
+    exists,
+    func,
+    literal_column,
+    select,
+    update,
+)
 
 from dispatcher.domain.deliveries import Attempt, Delivery, State
 from dispatcher.domain.ids import is_id, lowest_id
@@ -19,7 +31,7 @@ from dispatcher.store.columns import DELIVERING
 from dispatcher.store.contract import DeliveryFilter, Page, Window
 from dispatcher.store.queries import Condition, after, limit_of, newest, page, rows_of
 from dispatcher.store.rows import ATTEMPT, DELIVERY, attempt_of, delivery_of, known_id, safe
-from dispatcher.store.schema import attempts, deliveries, events, processes, subscriptions
+from dispatcher.store.schema import attempts, claims, deliveries, events, processes, subscriptions
 
 COUNT_LIMIT = 100_000
 CHUNK = 10_000
@@ -66,13 +78,15 @@ def count(connection: Connection, which: DeliveryFilter) -> int:
 
 def backlog(connection: Connection) -> dict[State, int]:
     """How many deliveries of all tenants are pending, delivering and exhausted."""
-    states = (State.PENDING, State.DELIVERING, State.EXHAUSTED)
+    states = (State.PENDING, State.EXHAUSTED)
     listed = (
         select(_table.listed_as, func.count()).where(_table.listed_as.in_(states)).group_by(_table.listed_as)
     )
     fresh = select(func.count()).select_from(deliveries).where(*_fresh_claims())
     counts = dict.fromkeys(states, 0) | dict(connection.execute(listed).all())
-    counts[State.DELIVERING] += connection.execute(fresh).scalar_one()
+    claimed = connection.execute(select(func.count()).select_from(claims)).scalar_one()
+    counts[State.PENDING] -= claimed
+    counts[State.DELIVERING] = claimed + connection.execute(fresh).scalar_one()
     return counts
 
 
@@ -106,13 +120,13 @@ def end_waiting(
     connection: Connection, subscription_id: str, state: State, reason: str, now: datetime
 ) -> int:
     """End some of what is pending for a subscription; CHUNK when there may be more."""
-    some = select(_table.id).where(_table.subscription_id == subscription_id, _WAITING).limit(CHUNK)
+    some = select(_table.id).where(_table.subscription_id == subscription_id, _WAITING, _PENDING).limit(CHUNK)
     return connection.execute(_ended(state, reason, now).where(_table.id.in_(some), _PENDING)).rowcount
 
 
 def release_held(connection: Connection, subscription_id: str, now: datetime) -> int:
     """Make some of what is held for a subscription due now; CHUNK when there may be more."""
-    held = (_table.subscription_id == subscription_id, _WAITING, _table.due_at.is_(None))
+    held = (_table.subscription_id == subscription_id, _WAITING, _PENDING, _table.due_at.is_(None))
     released = update(deliveries).values(due_at=now)
     return connection.execute(
         released.where(_table.id.in_(select(_table.id).where(*held).limit(CHUNK)), _PENDING)
@@ -127,13 +141,17 @@ def redirect_waiting(connection: Connection, subscription_id: str, destination: 
 
 def free_claims(connection: Connection, process: int, oldest_claim: str, now: datetime) -> int:
     """Make what a process has claimed pending and due now."""
-    freed = update(deliveries).values(
-        state=State.PENDING, listed_as=State.PENDING, claimed_by=None, due_at=now
+    freed = (
+        update(deliveries)
+        .values(state=State.PENDING, claimed_by=None)
+        .where(_table.state == State.DELIVERING, _table.claimed_by == process)
     )
-    of_process = freed.where(_table.state == State.DELIVERING, _table.claimed_by == process)
-    fresh = of_process.where(_table.listed_as.is_(None), _table.id >= oldest_claim)
-    again = of_process.where(_table.listed_as == State.DELIVERING)
-    return connection.execute(fresh).rowcount + connection.execute(again).rowcount
+    fresh = freed.values(listed_as=State.PENDING, due_at=now)
+    straight = connection.execute(fresh.where(_table.listed_as.is_(None), _table.id >= oldest_claim)).rowcount
+    waited = select(claims.c.delivery_id).where(claims.c.process == process)
+    again = connection.execute(freed.where(_table.id.in_(waited))).rowcount
+    connection.execute(delete(claims).where(claims.c.process == process))
+    return straight + again
 
 
 def _sent_again(now: datetime) -> Update:
@@ -164,8 +182,11 @@ def _branches(which: DeliveryFilter) -> list[Sequence[Condition]]:
         return [conditions]
     if which.state is State.DELIVERED:
         return [[*conditions, _table.state == which.state]]
+    if which.state is State.DELIVERING:
+        claimed = _table.id.in_(select(claims.c.delivery_id))
+        return [[*conditions, claimed], [*conditions, *_fresh_claims()]]
     listed = [*conditions, _table.listed_as == which.state]
-    return [listed, [*conditions, *_fresh_claims()]] if which.state is State.DELIVERING else [listed]
+    return [[*listed, _PENDING]] if which.state is State.PENDING else [listed]
 
 
 def _fresh_claims() -> list[Condition]:

@@ -133,27 +133,34 @@ due as materialized (
     left join unnest($6::text[], $7::int[]) as room (destination, places) on room.destination = w.destination
     cross join lateral (
         select id, due_at from deliveries
-        where destination = w.destination and due_at <= $2
+        where destination = w.destination and due_at <= $2 and state = {PENDING}
         order by due_at limit least(coalesce(room.places, $5::int), $3::int) for update skip locked
     ) as d
     where w.destination is not null
     limit $3::int
-)
-update deliveries as d
-set state = {DELIVERING}, listed_as = {DELIVERING}, claimed_by = me.id, due_at = null
-from due, me
-where d.id = due.id
-returning d.id, d.event_key, d.subscription_id, d.attempts, d.restarted_after, d.since, due.due_at
+),
+claimed as (
+    update deliveries as d set state = {DELIVERING}, claimed_by = me.id
+    from due, me
+    where d.id = due.id
+    returning d.id, d.event_key, d.subscription_id, d.attempts, d.restarted_after, d.since, d.due_at
+),
+noted as (insert into claims (delivery_id, process) select id, $1 from claimed)
+select * from claimed
 """
-"""Process, time, limit, the destination after which to begin, places of each, and those of some of them."""
+"""Process, time, limit, the destination after which to begin, places of each, and those of some of them.
+
+No indexed column changes, so it costs the same in a table of millions: one page for each delivery.
+"""
 
 EVENTS = f"select {_names(Event.__struct_fields__)} from events where key = any($1::uuid[])"
 
 REVISIONS = "select id, revision from subscriptions where id = any($1::uuid[]) and removed_at is null"
 
 UNCLAIM = f"""
-update deliveries set state = {PENDING}, listed_as = {PENDING}, claimed_by = null, due_at = now()
-where listed_as = {DELIVERING} and claimed_by = $1 and id <> all($2::uuid[])
+with lost as (delete from claims where process = $1 and delivery_id <> all($2::uuid[]) returning delivery_id)
+update deliveries set state = {PENDING}, claimed_by = null
+from lost where id = lost.delivery_id and claimed_by = $1 and state = {DELIVERING}
 """
 """Process, and what it knows to have claimed: the rest was claimed by a call whose answer was lost."""
 
@@ -161,7 +168,8 @@ FINISH = f"""
 with tried as (
     insert into attempts ({_names(ATTEMPT)}) select * from {_unnest("a", ATTEMPT, 2 + len(OUTCOME))}
     on conflict do nothing
-)
+),
+done as (delete from claims where delivery_id = any($2::uuid[]) and process = $1)
 update deliveries as d
 set state = o.state, listed_as = nullif(o.state, {DELIVERED}), attempts = o.attempts, claimed_by = null,
     due_at = o.due_at, ended_at = o.ended_at, reason = o.reason
@@ -175,7 +183,7 @@ with recursive {_waiting("''")}
 select min(d.due_at) from waiting w
 cross join lateral (
     select due_at from deliveries
-    where destination = w.destination and due_at is not null order by due_at limit 1
+    where destination = w.destination and due_at is not null and state = {PENDING} order by due_at limit 1
 ) as d
 where w.destination is not null and w.destination <> all($1::text[])
 """

@@ -116,7 +116,7 @@ deliveries = Table(
     Column("id", Id("dlv"), primary_key=True),
     Column("event_key", Id("evt"), nullable=False),
     Column("subscription_id", Id("sub"), nullable=False),
-    Column("due_at", Moment, comment="Set exactly while it is pending and not held."),
+    Column("due_at", Moment, comment="Null while it is held, has ended, or goes straight."),
     Column("ended_at", Moment),
     Column("since", Moment, comment="When somebody sent it again, with restarted_after."),
     Column("claimed_by", Integer, comment="The process that is delivering it."),
@@ -145,6 +145,15 @@ deliveries = Table(
     postgresql_with={"fillfactor": 50},
 )
 
+claims = Table(
+    "claims",
+    metadata,
+    Column("delivery_id", Id("dlv"), primary_key=True),
+    Column("process", Integer, nullable=False),
+    comment="What processes have claimed of that which waited; see oldest_claim for the others.",
+    sqlite_with_rowid=False,
+)
+
 attempts = Table(
     "attempts",
     metadata,
@@ -165,7 +174,9 @@ processes = Table(
     Column("pid", Integer, nullable=False),
     Column("started_at", Moment, nullable=False),
     Column("lease_until", Moment, nullable=False),
-    Column("oldest_claim", Id("dlv"), nullable=False),
+    Column(
+        "oldest_claim", Id("dlv"), nullable=False, comment="No delivery below it was claimed on acceptance."
+    ),
     Column("host", Text, nullable=False),
     sqlite_autoincrement=True,
 )

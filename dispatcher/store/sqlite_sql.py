@@ -62,9 +62,9 @@ select id, revision from subscriptions
 where match_key in (select value from json_each(?)) and removed_at is null and status in ('active', 'paused')
     and (expires_at is null or expires_at > ?)
 """
-_DUE = """
+_DUE = f"""
 select id, event_key, subscription_id, attempts, restarted_after, since from deliveries
-where destination = ? and due_at <= ? order by due_at limit ?
+where destination = ? and due_at <= ? and state = {PENDING} order by due_at limit ?
 """
 _WAITING = """
 with recursive waiting (destination) as (
@@ -77,11 +77,16 @@ with recursive waiting (destination) as (
 )
 select destination from waiting where destination is not null
 """
-_FIRST_DUE = "select min(due_at) from deliveries where destination = ? and due_at is not null"
+_FIRST_DUE = f"""
+select due_at from deliveries
+where destination = ? and due_at is not null and state = {PENDING} order by due_at limit 1
+"""
 _CLAIM = f"""
-update deliveries set state = {DELIVERING}, listed_as = {DELIVERING}, claimed_by = c.column1, due_at = null
+update deliveries set state = {DELIVERING}, claimed_by = c.column1
 from (values {{rows}}) as c where id = c.column2
 """
+_NOTE = _insert("claims", ["process", "delivery_id"])
+_DONE = "delete from claims where delivery_id in (values {rows}) and process = ?"
 
 
 def accept(connection: Connection, process: int, batch: Batch) -> None:
@@ -150,7 +155,9 @@ def claim(
     if _oldest_claim(connection, process) is None:
         return [], []
     due = _due(connection, limit, rooms)
-    _many(connection, _CLAIM, [(process, row.id) for row in due])
+    taken = [(process, row.id) for row in due]
+    _many(connection, _CLAIM, taken)
+    _many(connection, _NOTE, taken)
     found: dict[str, Event] = {}
     for some in chunks(list({f"evt_{row.event_key.hex()}" for row in due})):
         found |= {
@@ -195,9 +202,10 @@ def _waiting(connection: Connection, after: str) -> list[str]:
 def next_due(connection: Connection, full: Collection[str]) -> datetime | None:
     """When the next pending delivery is due to a destination that is not full."""
     firsts = [
-        connection.exec_driver_sql(_FIRST_DUE, (destination,)).scalar_one()
+        first
         for destination in _waiting(connection, "")
         if destination not in full
+        for first in connection.exec_driver_sql(_FIRST_DUE, (destination,)).scalars()
     ]
     return EPOCH + MICROSECOND * min(firsts) if firsts else None
 
@@ -208,6 +216,7 @@ def finish(connection: Connection, process: int, outcomes: Sequence[Outcome]) ->
     resumed = {key for some in chunks(held) for key in _resumed_deliveries(connection, some)}
     rows = batches.outcome_rows(outcomes, resumed, _TO)
     _many(connection, _OUTCOME, [(*row, process) for row in rows])
+    _many(connection, _DONE, [row[:1] for row in rows], process)
     _many(connection, _ATTEMPT, batches.attempt_rows(outcomes, _TO))
 
 
@@ -217,13 +226,13 @@ def _resumed_deliveries(connection: Connection, ids: Collection[str]) -> list[st
     return list(connection.execute(resumed).scalars())
 
 
-def _many(connection: Connection, statement: str, rows: Sequence[RowTuple]) -> None:
+def _many(connection: Connection, statement: str, rows: Sequence[RowTuple], *more: object) -> None:
     left = list(rows)
     while left:
         # Few sizes, so that the driver keeps the prepared statements.
         size = next(size for size in _SIZES if size <= len(left))
         some, left = left[:size], left[size:]
-        values = tuple(chain.from_iterable(some))
+        values = (*chain.from_iterable(some), *more)
         connection.exec_driver_sql(_sized(statement, size, len(some[0])), values)
 
 

@@ -157,7 +157,7 @@ def _deliveries_and_attempts() -> None:
         Column("id", ID, primary_key=True),
         Column("event_key", ID, nullable=False),
         Column("subscription_id", ID, nullable=False),
-        Column("due_at", MOMENT, comment="Set exactly while it is pending and not held."),
+        Column("due_at", MOMENT, comment="Null while it is held, has ended, or goes straight."),
         Column("ended_at", MOMENT),
         Column("since", MOMENT, comment="When somebody sent it again, with restarted_after."),
         Column("claimed_by", sa.Integer(), comment="The process that is delivering it."),
@@ -183,6 +183,13 @@ def _deliveries_and_attempts() -> None:
     _index("deliveries", "deliveries_listed", "listed_as", "tenant", "id", where="listed_as is not null")
     _index("deliveries", "deliveries_waiting", "subscription_id", "due_at", where="listed_as < 1")
     op.create_table(
+        "claims",
+        Column("delivery_id", ID, primary_key=True),
+        Column("process", sa.Integer(), nullable=False),
+        comment="What processes have claimed of that which waited; see oldest_claim for the others.",
+        sqlite_with_rowid=False,
+    )
+    op.create_table(
         "attempts",
         Column("delivery_id", ID, primary_key=True),
         Column("number", sa.Integer(), primary_key=True, autoincrement=False),
@@ -202,7 +209,7 @@ def _processes_and_keys() -> None:
         Column("pid", sa.Integer(), nullable=False),
         Column("started_at", MOMENT, nullable=False),
         Column("lease_until", MOMENT, nullable=False),
-        Column("oldest_claim", ID, nullable=False),
+        Column("oldest_claim", ID, nullable=False, comment="No delivery below it was claimed on acceptance."),
         Column("host", TEXT, nullable=False),
         sqlite_autoincrement=True,
     )
