@@ -72,7 +72,8 @@ class Lanes:
 
         Fresh deliveries leave a quarter to those that come back from the store, so that these are not starved.
         """
-        share = self._capacity - self._capacity // 4 if fresh else self._capacity
+        bound = self._bound()
+        share = bound - bound // 4 if fresh else bound
         lane = self[destination]
         if self._load >= self._total:
             self._behind = True
@@ -91,14 +92,14 @@ class Lanes:
         """
         places: dict[str, int] = {}
         for lane in self._lanes.values():
-            places[lane.destination] = max(0, self._capacity - lane.load)
+            places[lane.destination] = max(0, self._bound() - lane.load)
             lane.behind = lane.behind or not places[lane.destination]
         self._behind = self._load >= self._total
-        return max(0, self._total - self._load), Rooms(each=self._capacity, of=places, after=after)
+        return max(0, self._total - self._load), Rooms(each=self._bound(), of=places, after=after)
 
     def full(self) -> list[str]:
         """The destinations that have no place now; each is told when it has."""
-        full = [lane for lane in self._lanes.values() if lane.load >= self._capacity]
+        full = [lane for lane in self._lanes.values() if lane.load >= self._bound()]
         for lane in full:
             lane.behind = True
         return [lane.destination for lane in full]
@@ -120,7 +121,7 @@ class Lanes:
         True when there is room again for what was left behind in the store.
         """
         self._load -= 1
-        if lane.behind and lane.load <= max(1, self._capacity // 2):
+        if lane.behind and lane.load <= max(1, self._bound() // 2):
             lane.behind = False
             return True
         if self._behind and self._load <= max(1, self._total // 2):
@@ -139,6 +140,10 @@ class Lanes:
             self._load -= len(lane.queue)
             lane.queue.clear()
             self._retire(lane)
+
+    def _bound(self) -> int:
+        """How much a lane may hold now: at most a quarter of what is left, so that full ones leave room for the next."""
+        return min(self._capacity, max(1, (self._total - self._load) // 4))
 
     def _retire(self, lane: Lane) -> None:
         if lane.load == 0:

@@ -90,7 +90,7 @@ async def test_what_does_not_fit_into_a_lane_waits_in_the_store_and_comes_back(
     gate = Gate(asyncio.Event())
     kind.answer = gate
     await store.add_subscription(make_subscription())
-    async with running(store, kind, Limits(concurrency=2, queue=8, in_memory=50)) as process:
+    async with running(store, kind, Limits(concurrency=2, queue=8, in_memory=500)) as process:
         await process.accept(*(new_event() for _ in range(40)))
         await settled(store, {State.DELIVERING: 8, State.PENDING: 32})
         gate.opened.set()
@@ -107,7 +107,7 @@ async def test_a_hanging_destination_delays_only_itself(store: Store, kind: Scri
     kind.answer = hang_there
     await store.add_subscription(make_subscription(owner="*", destination="https://hangs:443"))
     await store.add_subscription(make_subscription(owner="*", destination="https://works:443"))
-    async with running(store, kind, Limits(concurrency=2, queue=20, in_memory=50)) as process:
+    async with running(store, kind, Limits(concurrency=2, queue=20, in_memory=500)) as process:
         for _ in range(10):
             await process.accept(*(new_event() for _ in range(10)))
             await kind.until(lambda sent: sum("works" in s.subscription.destination for s in sent) % 10 == 0)

@@ -31,23 +31,23 @@ def test_all_lanes_together_are_bounded() -> None:
 
 
 def test_places_come_back_and_an_empty_lane_is_forgotten() -> None:
-    lanes = Lanes(limit=2, capacity=8, total=10)
+    lanes = Lanes(limit=2, capacity=8, total=100)
     lane = lanes.reserve(A, fresh=True)
     assert lane is not None
     lanes.release(lane)
-    assert lanes.rooms("")[0] == 10
+    assert lanes.rooms("")[0] == 100
     assert lanes[A] is not lane
 
 
 def test_what_is_dropped_takes_no_room() -> None:
-    lanes = Lanes(limit=2, capacity=8, total=10)
+    lanes = Lanes(limit=2, capacity=8, total=100)
     for _ in range(3):
         lane = lanes.reserve(A, fresh=True)
         assert lane is not None
         lanes.enter(lane, Work(1, make_claimed()))
     assert lanes.load == 3
     lanes.drop_queued()
-    assert (lanes.load, lanes.rooms("")[0]) == (0, 10)
+    assert (lanes.load, lanes.rooms("")[0]) == (0, 100)
 
 
 def test_each_lane_says_how_many_it_can_take() -> None:
@@ -68,3 +68,14 @@ def test_a_lane_that_left_something_behind_tells_when_half_of_it_is_free() -> No
         lanes[A].queue.popleft()
         told.append(lanes.done(lanes[A]))
     assert told == [False, False, False, True, False, False, False, False]
+
+
+def test_however_many_destinations_hang_the_next_one_finds_room() -> None:
+    lanes = Lanes(limit=64, capacity=1000, total=5000)
+    for number in range(20):
+        while lanes.reserve(f"https://hangs-{number}:443", fresh=True):
+            pass
+    places = 0
+    while lanes.reserve("https://works:443", fresh=True):
+        places += 1
+    assert places >= 20
