@@ -66,7 +66,8 @@ _DUE = f"""
 select id, event_key, subscription_id, attempts, restarted_after, since from deliveries
 where destination = ? and due_at <= ? and state = {PENDING} order by due_at limit ?
 """
-_WAITING = """
+# Jumps through the index from one destination to the next, however much waits for each.
+_WAITING = f"""
 with recursive waiting (destination) as (
     select min(destination) from deliveries where due_at is not null and destination > ?
     union all
@@ -75,11 +76,12 @@ with recursive waiting (destination) as (
     )
     from waiting w where w.destination is not null
 )
-select destination from waiting where destination is not null
-"""
-_FIRST_DUE = f"""
-select due_at from deliveries
-where destination = ? and due_at is not null and state = {PENDING} order by due_at limit 1
+select destination, (
+    select d.due_at from deliveries d
+    where d.destination = w.destination and d.due_at is not null and d.state = {PENDING}
+    order by d.due_at limit 1
+) as first
+from waiting w where first is not null
 """
 _CLAIM = f"""
 update deliveries set state = {DELIVERING}, claimed_by = c.column1
@@ -186,27 +188,17 @@ def claim(
 def _due(connection: Connection, limit: int, rooms: Rooms) -> list[Row[Any]]:
     now = microseconds(utc_now())
     due: list[Row[Any]] = []
-    for destination in _waiting(connection, rooms.after):
+    for destination, first in connection.exec_driver_sql(_WAITING, (rooms.after,)).all():
         places = min(rooms.of.get(destination, rooms.each), limit - len(due))
-        due += connection.exec_driver_sql(_DUE, (destination, now, places)).all()
-        if len(due) == limit:
-            break
+        if first <= now and places > 0:
+            due += connection.exec_driver_sql(_DUE, (destination, now, places)).all()
     return due
-
-
-def _waiting(connection: Connection, after: str) -> list[str]:
-    """The destinations for which something waits, in the order of their names."""
-    return list(connection.exec_driver_sql(_WAITING, (after,)).scalars())
 
 
 def next_due(connection: Connection, full: Collection[str]) -> datetime | None:
     """When the next pending delivery is due to a destination that is not full."""
-    firsts = [
-        first
-        for destination in _waiting(connection, "")
-        if destination not in full
-        for first in connection.exec_driver_sql(_FIRST_DUE, (destination,)).scalars()
-    ]
+    waiting = connection.exec_driver_sql(_WAITING, ("",)).all()
+    firsts = [first for destination, first in waiting if destination not in full]
     return EPOCH + MICROSECOND * min(firsts) if firsts else None
 
 
