@@ -16,6 +16,9 @@ from dispatcher.domain.ids import Prefix
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MICROSECOND = timedelta(microseconds=1)
 
+_FIRST = datetime.min.replace(tzinfo=UTC) + MICROSECOND
+_LAST = datetime.max.replace(tzinfo=UTC) - MICROSECOND
+
 PENDING, DELIVERING, DELIVERED = 0, 1, 2
 
 CODES = {
@@ -82,7 +85,9 @@ class Moment(TypeDecorator[datetime]):
         return dialect.type_descriptor(BigInteger() if dialect.name == "sqlite" else TIMESTAMP(timezone=True))
 
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | int | None:
-        return value if value is None or dialect.name != "sqlite" else microseconds(value)
+        if value is None:
+            return None
+        return microseconds(value) if dialect.name == "sqlite" else finite(value)
 
     def process_result_value(self, value: datetime | int | None, dialect: Dialect) -> datetime | None:
         return EPOCH + MICROSECOND * value if isinstance(value, int) else value
@@ -99,6 +104,11 @@ class StateCode(TypeDecorator[State]):
 
     def process_result_value(self, value: int | None, dialect: Dialect) -> State | None:
         return None if value is None else STATES[value]
+
+
+def finite(moment: datetime) -> datetime:
+    """The time itself, but for the first and the last there is: asyncpg takes these for infinite ones."""
+    return min(max(moment, _FIRST), _LAST)
 
 
 def microseconds(moment: datetime) -> int:

@@ -24,6 +24,7 @@ from dispatcher.store import batches
 from dispatcher.store import postgres_sql as sql
 from dispatcher.store.base import Claim, Revision, SqlStore
 from dispatcher.store.batches import Batch, Encoding, RowTuple
+from dispatcher.store.columns import finite
 from dispatcher.store.failures import unavailable
 from dispatcher.store.postgres_server import CONNECT_TIMEOUT, migrate, options
 from dispatcher.store.rows import hex_digits
@@ -38,7 +39,7 @@ TRIES = 10
 P = ParamSpec("P")
 R = TypeVar("R")
 Proxy: TypeAlias = "asyncpg.pool.PoolConnectionProxy[asyncpg.Record]"
-_TO = Encoding(hex_digits, lambda moment: moment)
+_TO = Encoding(hex_digits, finite)
 
 
 class PostgresStore(SqlStore):

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from dispatcher.domain.deliveries import Attempt, Delivery
+from dispatcher.domain.deliveries import Attempt, Delivery, State
 from dispatcher.domain.errors import InvalidInput
 from dispatcher.domain.events import Event
 from dispatcher.domain.ids import Prefix, is_id
@@ -77,8 +77,9 @@ def attempt_of(row: Row) -> Attempt:
 
 
 def delivery_of(row: Row) -> Delivery:
-    """From a row of DELIVERY."""
-    return Delivery(**row, created_at=made_at(row["id"]))
+    """From a row of DELIVERY. A claim leaves the due time as it was."""
+    due_at = row["due_at"] if row["state"] is State.PENDING else None
+    return Delivery(**{**row, "due_at": due_at}, created_at=made_at(row["id"]))
 
 
 def api_key_of(row: Row) -> ApiKey:

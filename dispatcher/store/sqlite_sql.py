@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from functools import cache
 from itertools import chain
@@ -160,29 +160,37 @@ def claim(
     taken = [(process, row.id) for row in due]
     _many(connection, _CLAIM, taken)
     _many(connection, _NOTE, taken)
+    events_by_key = _events(connection, {f"evt_{row.event_key.hex()}" for row in due})
+    claims = [_claim_of(row, events_by_key) for row in due]
+    return claims, _revisions(connection, {claim.subscription_id for claim in claims})
+
+
+def _claim_of(row: Row[Any], events_by_key: Mapping[str, Event]) -> Claim:
+    return Claim(
+        f"dlv_{row.id.hex()}",
+        events_by_key[f"evt_{row.event_key.hex()}"],
+        f"sub_{row.subscription_id.hex()}",
+        row.attempts,
+        row.restarted_after,
+        None if row.since is None else EPOCH + MICROSECOND * row.since,
+    )
+
+
+def _events(connection: Connection, keys: Collection[str]) -> dict[str, Event]:
     found: dict[str, Event] = {}
-    for some in chunks(list({f"evt_{row.event_key.hex()}" for row in due})):
-        found |= {
-            row["key"]: Event(**row)
-            for row in rows_of(connection, select(*EVENT).where(events.c.key.in_(some)))
-        }
-    revisions: list[Revision] = []
+    for some in chunks(list(keys)):
+        rows = rows_of(connection, select(*EVENT).where(events.c.key.in_(some)))
+        found |= {row["key"]: Event(**row) for row in rows}
+    return found
+
+
+def _revisions(connection: Connection, ids: Collection[str]) -> list[Revision]:
     table = subscriptions.c
-    for some in chunks(list({f"sub_{row.subscription_id.hex()}" for row in due})):
+    found: list[Revision] = []
+    for some in chunks(list(ids)):
         kept = select(table.id, table.revision).where(table.id.in_(some), table.removed_at.is_(None))
-        revisions += [(key, revision) for key, revision in connection.execute(kept)]
-    claims = [
-        Claim(
-            f"dlv_{row.id.hex()}",
-            found[f"evt_{row.event_key.hex()}"],
-            f"sub_{row.subscription_id.hex()}",
-            row.attempts,
-            row.restarted_after,
-            None if row.since is None else EPOCH + MICROSECOND * row.since,
-        )
-        for row in due
-    ]
-    return claims, revisions
+        found += [(key, revision) for key, revision in connection.execute(kept)]
+    return found
 
 
 def _due(connection: Connection, limit: int, rooms: Rooms) -> list[Row[Any]]:

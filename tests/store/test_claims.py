@@ -23,7 +23,8 @@ async def test_a_due_delivery_is_claimed_with_all_that_is_needed(store: Store, p
     (claimed,) = await store.claim(process, 10)
     assert (claimed.id, claimed.event, claimed.subscription) == (new.id, new.event, subscription)
     assert (claimed.attempts, claimed.restarted_after, claimed.since) == (0, 0, NOW)
-    assert await state_of(store, new) is State.DELIVERING
+    delivery = await found(store, new)
+    assert (delivery.state, delivery.due_at) == (State.DELIVERING, None)
     assert await store.claim(process, 10) == []
 
 

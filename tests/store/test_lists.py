@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -12,7 +12,7 @@ from dispatcher.domain.events import Event, utc_now
 from dispatcher.domain.ids import new_id
 from dispatcher.domain.keys import ApiKey, hash_key
 from dispatcher.store.contract import DeliveryFilter, EventFilter, JobFilter, Store, Window
-from tests.factories import NOW, make_delivery, make_event
+from tests.factories import NOW, make_delivery, make_event, make_subscription
 from tests.store.helpers import ALL, FUTURE, PAST, accept, ended, ids, stored, subscribed, unknown
 
 
@@ -295,3 +295,19 @@ async def test_keys_are_listed_newest_first(store: Store) -> None:
     first = await store.keys("default", Window(limit=1))
     assert (first.items, first.next) == ([keys[2]], keys[2].id)
     assert (await store.keys("default", Window(limit=1, cursor=first.next))).items == [keys[0]]
+
+
+async def test_the_first_and_the_last_time_there_is_can_be_stored_and_asked_for(
+    store: Store, process: int
+) -> None:
+    first, last = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
+    events = [make_event(time=first, job_id="first"), make_event(time=last, job_id="last")]
+    await store.accept(process, events, [])
+    kept = [event.time for event in (await store.events(EventFilter(tenant="default"), ALL)).items]
+    assert last - kept[0] <= timedelta(microseconds=1)
+    assert kept[1] - first <= timedelta(microseconds=1)
+    assert len(await seen(store, since=first)) == 2
+    assert await seen(store, since=last) == []
+    assert await ids(store, since=first) == []
+    await subscribed(store, expires_at=last)
+    assert len(await store.candidates([make_subscription(owner="*").match_key])) == 1
