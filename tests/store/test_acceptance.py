@@ -167,6 +167,8 @@ async def test_a_permission_holds_until_it_is_revoked(store: Store, process: int
     assert await store.granted([bob, eve, other]) == {bob}
     await store.accept(process, [told("PERMISSION_REVOKE", "bob", 5)], [])
     assert await store.granted([bob]) == {bob}, "an older word came later"
+    await store.accept(process, [told("PERMISSION_REVOKE", "bob", 10)], [])
+    assert await store.granted([bob]) == set(), "of two words at the same time the later one holds"
     batch = [told("PERMISSION_GRANT", "eve", 30), told("PERMISSION_REVOKE", "bob", 20)]
     batch += [told("PERMISSION_REVOKE", "eve", 30), told("PERMISSION_GRANT", "bob", 15, "job-2")]
     await store.accept(process, batch, [])

@@ -5,16 +5,29 @@ from __future__ import annotations
 import asyncio
 from datetime import timedelta
 
+import asyncpg
 import pytest
 
 from dispatcher.domain.deliveries import Outcome, State
 from dispatcher.domain.events import utc_now
 from dispatcher.domain.ids import new_id
 from dispatcher.domain.subscriptions import SubscriptionStatus
+from dispatcher.store.batches import digest
 from dispatcher.store.contract import Store
 from tests.factories import NOW, make_delivery, make_event
 from tests.store.conftest import OpenAnother
-from tests.store.helpers import FUTURE, PAST, accept, attempt, found, outcome, state_of, stored, subscribed
+from tests.store.helpers import (
+    FUTURE,
+    PAST,
+    accept,
+    attempt,
+    found,
+    ids,
+    outcome,
+    state_of,
+    stored,
+    subscribed,
+)
 
 
 async def test_a_due_delivery_is_claimed_with_all_that_is_needed(store: Store, process: int) -> None:
@@ -87,8 +100,11 @@ async def test_an_outcome_can_be_another_try(store: Store, process: int) -> None
     assert (delivery.state, delivery.due_at, delivery.reason) == (State.PENDING, PAST, "connection refused")
     (claimed,) = await store.claim(process, 10)
     assert (claimed.id, claimed.attempts) == (new.id, 1)
+    assert (await store.backlog())[State.DELIVERING] == 1
     second = attempt(2)
     await store.finish(process, [outcome(new.id, State.DELIVERED, attempts=2, attempt=second)])
+    assert await ids(store, state=State.DELIVERING) == []
+    assert await store.backlog() == {State.PENDING: 0, State.DELIVERING: 0, State.EXHAUSTED: 0}
     assert await store.attempts(new.id) == [failed, second]
     delivery = await found(store, new)
     assert (delivery.state, delivery.due_at, delivery.reason) == (State.DELIVERED, None, None)
@@ -301,3 +317,40 @@ async def test_a_batch_of_outcomes_of_all_kinds(store: Store, process: int) -> N
     await store.finish(process, outcomes)
     assert [await state_of(store, one) for one in new] == list(State)
     assert (await found(store, new[0])).due_at == due
+
+
+async def test_a_claim_does_not_wait_for_what_others_have_locked(
+    open_postgres: OpenAnother, postgres_url: str
+) -> None:
+    store = await open_postgres()
+    process = await store.register("a-host", 1, lease=60)
+    first, second = await stored(store, process, await subscribed(store), 2, claimed=False, due_at=PAST)
+    other = await asyncpg.connect(postgres_url)
+    async with asyncio.timeout(5), other.transaction():
+        await other.execute("select 1 from deliveries where id = $1 for update", first.id[4:])
+        assert [claimed.id for claimed in await store.claim(process, 10)] == [second.id]
+    await other.close()
+    assert [claimed.id for claimed in await store.claim(process, 10)] == [first.id]
+
+
+async def test_a_process_is_not_taken_over_while_it_stores_a_batch(
+    open_postgres: OpenAnother, postgres_url: str
+) -> None:
+    """Else its claims would be stored after somebody has looked for them for the last time."""
+    store = await open_postgres()
+    late = await store.register("a-host", 1, lease=-1)
+    new = make_delivery(make_event(), await subscribed(store))
+    other = await asyncpg.connect(postgres_url)
+    transaction = other.transaction()
+    await transaction.start()
+    await other.execute("insert into identities values ($1, $2)", digest(new.event).hex(), new_id("evt")[4:])
+    accepting = asyncio.create_task(accept(store, late, new))
+    async with asyncio.timeout(5):
+        while not await other.fetchval("select count(*) from pg_locks where not granted"):
+            await other.execute("select pg_sleep(0.01)")
+        assert await store.take_over() == 0
+        await transaction.rollback()
+        await accepting
+    await other.close()
+    assert await state_of(store, new) is State.DELIVERING
+    assert await store.take_over() == 1
