@@ -142,7 +142,7 @@ class Lanes:
             self._retire(lane)
 
     def _bound(self) -> int:
-        """How much a lane may hold now: at most a quarter of what is left, so that full ones leave room for the next."""
+        """How much a lane may hold now: a quarter of what is left, so that full ones leave room for the next."""
         return min(self._capacity, max(1, (self._total - self._load) // 4))
 
     def _retire(self, lane: Lane) -> None:
