@@ -15,6 +15,7 @@ import structlog
 from aiohttp import web
 
 import dispatcher
+from dispatcher import compat
 from dispatcher.api.auth import ensure_admin_key
 from dispatcher.api.server import runner
 from dispatcher.api.services import Services
@@ -54,7 +55,7 @@ class App:
         self._engine = Engine(store, kinds, _limits(settings))
         self._intake = Intake(Matcher(store), self._engine, store)
         self._consumer = _consumer(settings, self._intake)
-        self._runner = runner(self._services())
+        self._runner = runner(self._services(), extensions=[compat.attach])
 
     async def begin(self) -> None:
         """Reach everything that is needed, and listen. SettingsError when something cannot be."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TypeAlias
 
 import structlog
 from aiohttp import web
@@ -32,19 +33,25 @@ _HEADERS = {
 _READING = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
-def build(services: Services) -> web.Application:
+Extension: TypeAlias = Callable[[web.Application, Services], None]
+"""Adds routes of other systems' shapes to the application."""
+
+
+def build(services: Services, extensions: Sequence[Extension] = ()) -> web.Application:
     """The application with all routes; it holds nothing that must be closed."""
     app = web.Application(middlewares=[_answer], client_max_size=MAX_BODY + 1)
     table = routes(services.kinds)
     routing.attach(app, table, services)
     docs.attach(app, openapi(table))
+    for attach in extensions:
+        attach(app, services)
     return app
 
 
-def runner(services: Services, idle: float = IDLE) -> web.AppRunner:
+def runner(services: Services, idle: float = IDLE, extensions: Sequence[Extension] = ()) -> web.AppRunner:
     """What lets the application listen. Whoever says nothing for `idle` seconds makes room for others."""
     return web.AppRunner(
-        build(services),
+        build(services, extensions),
         access_log=None,
         handle_signals=False,
         auto_decompress=False,

@@ -109,7 +109,7 @@ async def test_subscription(call: Call[NoQuery, None]) -> Trial:
             f"{subscription.id} has a target of kind {subscription.kind}, which is not available here"
         )
     began = time.perf_counter()
-    answer = await kind.sender(subscription).send(_sample(subscription, call.caller), new_id("dlv"), 1)
+    answer = await kind.sender(subscription).send(_sample(subscription, call.caller), new_id("dlv"), 1, None)
     return Trial(
         delivered=answer.error is None,
         request=answer.request,

@@ -16,7 +16,14 @@ from msgspec import Struct
 
 from dispatcher.delivery.lanes import Lane, Lanes, Work
 from dispatcher.delivery.lease import Lease, LeaseStore
-from dispatcher.delivery.outcomes import OutcomeStore, OutcomeWriter, decide, put_back, without_attempt
+from dispatcher.delivery.outcomes import (
+    OutcomeStore,
+    OutcomeWriter,
+    decide,
+    postponed,
+    put_back,
+    without_attempt,
+)
 from dispatcher.delivery.pace import Pace
 from dispatcher.delivery.report import report
 from dispatcher.delivery.scheduler import ClaimStore, Scheduler
@@ -213,6 +220,9 @@ class Engine:
         started_at, began = utc_now(), time.perf_counter()
         number = claimed.attempts + 1
         answer = await self._send(claimed, number)
+        if answer.postponed is not None:
+            self._settle(work, postponed(claimed, answer, utc_now()))
+            return
         attempt = Attempt(
             number=number,
             started_at=started_at,
@@ -228,7 +238,9 @@ class Engine:
 
     async def _send(self, claimed: ClaimedDelivery, number: int) -> Answer:
         try:
-            return await self._sender(claimed.subscription).send(claimed.event, claimed.id, number)
+            return await self._sender(claimed.subscription).send(
+                claimed.event, claimed.id, number, claimed.memo
+            )
         except Exception as error:
             # A fault of a target kind may cost this delivery an attempt, but never the other deliveries their process.
             log.exception("target failed", delivery=claimed.id, subscription=claimed.subscription.id)

@@ -61,6 +61,26 @@ def decide(
         ended_at=None,
         reason=answer.error,
         attempt=attempt,
+        memo=answer.memo,
+    )
+
+
+def postponed(claimed: ClaimedDelivery, answer: Answer, now: datetime) -> Outcome:
+    """The outcome of a delivery that was not tried because it is not the time yet: it waits, up to its max_age."""
+    due = now + timedelta(seconds=answer.postponed or 0)
+    max_age = claimed.subscription.retry.max_age
+    if due > claimed.since + timedelta(seconds=max_age):
+        reason = f"the next attempt would be later than max_age ({max_age:g} s): {answer.error}"
+        return _ended(claimed, State.EXHAUSTED, now, reason, None)
+    return Outcome(
+        delivery_id=claimed.id,
+        state=State.PENDING,
+        attempts=claimed.attempts,
+        due_at=due,
+        ended_at=None,
+        reason=answer.error,
+        attempt=None,
+        memo=answer.memo or claimed.memo,
     )
 
 
@@ -79,6 +99,7 @@ def put_back(claimed: ClaimedDelivery, due_at: datetime) -> Outcome:
         ended_at=None,
         reason=None,
         attempt=None,
+        memo=claimed.memo,
     )
 
 

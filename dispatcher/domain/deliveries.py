@@ -82,7 +82,8 @@ class ClaimedDelivery(Struct, frozen=True, kw_only=True):
     """A delivery that this process may try now, with all that is needed for it.
 
     When somebody sends a delivery again its retry policy starts anew: it counts the attempts after `restarted_after`,
-    and the age from `since` on (else 0 and the acceptance of the event).
+    and the age from `since` on (else 0 and the acceptance of the event). `memo` is what its target kind noted at the
+    last attempt.
     """
 
     id: str
@@ -91,6 +92,7 @@ class ClaimedDelivery(Struct, frozen=True, kw_only=True):
     attempts: int
     restarted_after: int
     since: datetime
+    memo: str | None = None
 
 
 class Rooms(Struct, frozen=True, kw_only=True):
@@ -111,7 +113,8 @@ ROOMS = Rooms()
 class Outcome(Struct, frozen=True, kw_only=True):
     """What became of a claimed delivery: its new state, and the attempt that led there if one was made.
 
-    A `pending` outcome is due again at `due_at`; None holds it until its subscription is resumed.
+    A `pending` outcome is due again at `due_at`; None holds it until its subscription is resumed. `memo` is for the
+    target kind at the next attempt.
     """
 
     delivery_id: str
@@ -121,3 +124,4 @@ class Outcome(Struct, frozen=True, kw_only=True):
     ended_at: datetime | None
     reason: str | None
     attempt: Attempt | None
+    memo: str | None = None

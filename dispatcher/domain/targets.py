@@ -28,13 +28,20 @@ class Answer(Struct, frozen=True, kw_only=True):
     """No retry can help."""
     disable: bool = False
     """The receiver wants nothing more from this subscription."""
+    postponed: float | None = None
+    """Seconds: nothing was tried, because it is not the time yet (`error` says why). It costs no attempt."""
+    memo: str | None = None
+    """What the kind wants to know at the next attempt of this delivery, such as who has it already."""
 
 
 class Sender(Protocol):
     """One subscription's target, made ready: all that can be prepared once is prepared."""
 
-    async def send(self, event: Event, delivery_id: str, number: int) -> Answer:
-        """Make attempt `number` (from 1). Never raises for what a receiver or the network does."""
+    async def send(self, event: Event, delivery_id: str, number: int, memo: str | None) -> Answer:
+        """Make attempt `number` (from 1). Never raises for what a receiver or the network does.
+
+        `memo` is what the last answer of this delivery said in its own.
+        """
         ...
 
 

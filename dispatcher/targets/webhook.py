@@ -152,7 +152,7 @@ class WebhookSender:
         until = subscription.previous_secret_until
         self._rotation_end = float("inf") if until is None else until.timestamp()
 
-    async def send(self, event: Event, delivery_id: str, number: int) -> Answer:
+    async def send(self, event: Event, delivery_id: str, number: int, memo: str | None = None) -> Answer:
         """Make one attempt. Raises for nothing that the receiver or the network does."""
         try:
             request = self._fixed or self._template.render(EventValues(event))

@@ -78,7 +78,7 @@ class ScriptedSender:
         self._kind = kind
         self._subscription = subscription
 
-    async def send(self, event: Event, delivery_id: str, number: int) -> Answer:
+    async def send(self, event: Event, delivery_id: str, number: int, memo: str | None) -> Answer:
         return await self._kind.attempted(Sent(self._subscription, event, delivery_id, number))
 
 
