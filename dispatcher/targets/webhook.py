@@ -33,6 +33,7 @@ from dispatcher.targets.credentials import (
     refuse_hidden,
     secrets_in,
 )
+from dispatcher.targets.formats import FORMATS
 from dispatcher.targets.http import HttpClient, NoReply
 from dispatcher.targets.network import BlockedAddress
 from dispatcher.targets.registry import Resources
@@ -74,15 +75,19 @@ _Template = TypeVar("_Template")
 class WebhookTarget(Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag="webhook"):
     """Where an event goes as an HTTP request, and in which form.
 
-    Without a `body` it is the event as structured CloudEvents JSON, and none at all with GET and DELETE. An
-    object or array is a JSON document whose strings hold variables; a text with variables goes out as
-    `text/plain`. A Content-Type in `headers` takes the place of the usual one.
+    Without a `body` it is the event in its `format`, and none at all with GET and DELETE. An object or array is
+    a JSON document whose strings hold variables; a text with variables goes out as `text/plain`. A
+    Content-Type in `headers` takes the place of the usual one.
+
+    `format`: "cloudevents" is structured CloudEvents JSON, "binary" is CloudEvents with its attributes in
+    headers, "plain" is the event as it may be published, "tapis" is the job document with the headers of Tapis v2.
     """
 
     url: Annotated[str, Meta(min_length=1, max_length=4096)]
     method: Literal["GET", "PUT", "PATCH", "POST", "DELETE"] = "POST"
     headers: Annotated[dict[_HeaderName, _HeaderValue], Meta(max_length=50)] = {}
     body: _Body = None
+    format: Literal["cloudevents", "binary", "plain", "tapis"] = "cloudevents"
     auth: Auth | None = None
     success: Success | None = None
 
@@ -112,6 +117,7 @@ class WebhookKind:
         if webhook.method in _WITHOUT_BODY and webhook.body is not None:
             raise InvalidInput("target.body", f"expected none, because {webhook.method} carries no body")
         _compiled("target.body", _body_template, webhook.body)
+        _check_format(webhook)
         return url.origin
 
     def redact(self, target: Struct) -> dict[str, object]:
@@ -147,6 +153,8 @@ class WebhookSender:
         self._credentials = secrets_in(target.url, target.headers, target.auth)
         self._template = _RequestTemplate(target)
         self._fixed = self._template.render(_NoValues()) if self._template.is_static else None
+        form = FORMATS.get(target.format)
+        self._form = None if form is None else form.prepare(subscription)
         self._signer = Signer(subscription.secrets)
         self._next_signer = Signer(subscription.secrets[:1])
         until = subscription.previous_secret_until
@@ -159,9 +167,14 @@ class WebhookSender:
         except RenderError as error:
             return Answer(request=self._template.line, error=str(error), final=True)
         body = event.document if request.body is None else request.body
+        headers = request.headers.copy()
+        if self._form is not None:
+            content = self._form(event, delivery_id, number)
+            body = content.body
+            for name, value in content.headers.items():
+                headers.setdefault(name, value)
         now = time.time()
         signer = self._signer if now < self._rotation_end else self._next_signer
-        headers = request.headers.copy()
         headers.update(signer.headers(delivery_id, int(now), body))
         try:
             reply = await self._client.exchange(self._method, request.url, headers, body or None)
@@ -269,6 +282,22 @@ def _check_header_name(name: str, field: str, taken: set[str]) -> None:
     taken.add(lower)
 
 
+def _check_format(target: WebhookTarget) -> None:
+    form = FORMATS.get(target.format)
+    if form is None:
+        return
+    if target.body is not None:
+        raise InvalidInput("target.format", "expected none beside target.body, which says what is sent")
+    if target.method in _WITHOUT_BODY:
+        raise InvalidInput("target.format", f"expected none, because {target.method} carries no body")
+    named = {f"target.headers.{name}": name for name in target.headers}
+    if target.auth is not None:
+        named["target.auth.name"] = auth_header(target.auth)[0]
+    for field, name in named.items():
+        if name.lower().startswith(form.headers):
+            raise InvalidInput(field, f'the format "{target.format}" sets {name}: expected another header')
+
+
 def _body_template(body: _Body) -> JsonTemplate | TextTemplate | None:
     if body is None:
         return None
@@ -279,7 +308,8 @@ def _implied_headers(target: WebhookTarget) -> dict[str, str]:
     """The headers that follow from the rest of a target."""
     implied = {} if target.auth is None else dict([auth_header(target.auth)])
     sends_body = target.method not in _WITHOUT_BODY
-    if sends_body and not any(name.lower() == _CONTENT_TYPE for name in target.headers):
+    own_type = any(name.lower() == _CONTENT_TYPE for name in target.headers)
+    if sends_body and not own_type and target.format == "cloudevents":
         implied["Content-Type"] = _content_type(target.body)
     return implied
 

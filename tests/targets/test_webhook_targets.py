@@ -38,6 +38,7 @@ def test_a_redacted_target_shows_no_credentials() -> None:
         "method": "POST",
         "headers": {"Cookie": "***", "X-API-Key": "***", "X-Other": "seen"},
         "body": {"text": "${EVENT}"},
+        "format": "cloudevents",
         "auth": {"type": "basic", "user": "ann", "password": "***"},
         "success": {"status": (200,), "json": {"ok": True}},
     }

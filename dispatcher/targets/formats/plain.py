@@ -1,0 +1,65 @@
+"""The plain form, `{"event": "FINISHED", "job_id": "…", …}`: as events may come in, so they may go out."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import msgspec
+from msgspec import UNSET, Raw, Struct, UnsetType
+
+from dispatcher.domain.events import Event
+from dispatcher.domain.subscriptions import Subscription
+from dispatcher.targets.formats.content import Content, Render
+
+_HEADERS = {"Content-Type": "application/json"}
+# The data of an event that came in plain form.
+_FIELDS = frozenset({"event", "status", "message", "job", "data"})
+
+
+class _Plain(Struct, kw_only=True):
+    event: str
+    job_id: str
+    id: str
+    source: str
+    time: datetime
+    owner: str | UnsetType
+    tenant: str
+    message: str | UnsetType
+    job: Raw | UnsetType
+    data: Raw | UnsetType
+
+
+class _Document(Struct):
+    data: Raw | UnsetType = UNSET
+
+
+_document = msgspec.json.Decoder(_Document).decode
+_members = msgspec.json.Decoder(dict[str, Raw]).decode
+_encode = msgspec.json.Encoder().encode
+
+
+def prepare(_: Subscription) -> Render:
+    """The same for every subscription."""
+    return _render
+
+
+def _render(event: Event, _: str, __: int) -> Content:
+    data = _document(event.document).data
+    job: Raw | UnsetType = UNSET
+    if data is not UNSET and bytes(data).startswith(b"{"):
+        members = _members(data)
+        if members.keys() == _FIELDS:
+            job, data = members["job"], members["data"]
+    written = _Plain(
+        event=event.event,
+        job_id=event.job_id,
+        id=event.id,
+        source=event.source,
+        time=event.time,
+        owner=UNSET if event.owner is None else event.owner,
+        tenant=event.tenant,
+        message=UNSET if event.message is None else event.message,
+        job=job,
+        data=data,
+    )
+    return Content(_HEADERS, _encode(written))

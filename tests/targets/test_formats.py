@@ -1,0 +1,181 @@
+"""The forms that a webhook can ask for, read back by the package that CloudEvents publishes, and by our intake."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+import msgspec
+import pytest
+from cloudevents.core.bindings.http import HTTPMessage, from_http_event
+from cloudevents.core.formats.json import JSONFormat
+from standardwebhooks import Webhook
+
+from dispatcher.domain.agave import attempt_of, subscription_id
+from dispatcher.domain.errors import InvalidInput
+from dispatcher.domain.events import Event
+from dispatcher.domain.ids import new_id
+from dispatcher.targets.http import HttpClient
+from dispatcher.targets.network import Guard
+from dispatcher.targets.webhook import WebhookKind, WebhookTarget
+from tests.factories import SECRET, make_event, make_subscription
+from tests.intake.messages import cloudevent, plain, read
+from tests.receiver import Arrived, Receiver
+
+DELIVERY = new_id("dlv")
+JOB = {"id": "job-1", "name": "fold", "owner": "alice", "status": "RUNNING", "archive": False}
+
+
+async def sent(client: HttpClient, receiver: Receiver, event: Event, form: str, **fields: Any) -> Arrived:
+    """The request that a delivery of this event makes, at its second attempt."""
+    target = {"kind": "webhook", "url": receiver.url, "format": form} | fields
+    subscription = make_subscription(target=target)
+    answer = await WebhookKind(client).sender(subscription).send(event, DELIVERY, 2)
+    assert answer.error is None
+    return receiver.arrived[-1]
+
+
+def understood(arrived: Arrived) -> tuple[dict[str, object], object]:
+    """The attributes and the data of a CloudEvent, as the `cloudevents` package finds them."""
+    event = from_http_event(HTTPMessage(arrived.headers, arrived.body), JSONFormat())
+    return event.get_attributes(), event.get_data()
+
+
+@pytest.mark.parametrize("form", ["cloudevents", "binary"])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"data": {"exit_code": 0}},
+        {"data": {"exit_code": 0}, "datacontenttype": "application/json"},
+        {"data": [1, "two"], "datacontenttype": "application/vnd.x+json; charset=utf-8"},
+        {"data": "a\nb ü", "datacontenttype": "text/plain; charset=utf-8"},
+        {"data_base64": "AP8=", "datacontenttype": "application/octet-stream"},
+        {"datacontenttype": None},
+        {"data": {}, "owner": 'Zoë "Z" 100%', "partof": 7, "urgent": True},
+    ],
+)
+async def test_the_cloudevents_package_reads_what_is_sent(
+    client: HttpClient, receiver: Receiver, form: str, changes: dict[str, object]
+) -> None:
+    document = cloudevent(time="2026-01-02T03:04:05Z", **changes)
+    attributes, data = understood(await sent(client, receiver, read(document), form))
+
+    wanted = {name: value for name, value in document.items() if name not in ("data", "data_base64")}
+    found = {name: value for name, value in attributes.items() if name != "datacontenttype"}
+    assert {name: _text(value) for name, value in found.items()} == {
+        name: _text(value) for name, value in wanted.items() if name != "datacontenttype"
+    }
+    assert data == (b"\x00\xff" if "data_base64" in changes else changes.get("data"))
+
+
+def _text(value: object) -> str:
+    """A value as a header carries it, which knows no types."""
+    if isinstance(value, datetime):
+        return value.isoformat().replace("+00:00", "Z")
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return str(value)
+
+
+async def test_in_binary_form_the_data_goes_out_byte_for_byte(client: HttpClient, receiver: Receiver) -> None:
+    body = (
+        b'{"id":"e-1","specversion":"1.0","source":"/s","type":"FINISHED","subject":"j",'
+        b'"data":{"n": 12345678901234567890123, "x": 1.10} }'
+    )
+    arrived = await sent(client, receiver, read(body), "binary")
+
+    assert arrived.body == b'{"n": 12345678901234567890123, "x": 1.10}'
+    assert arrived.headers["content-type"] == "application/json"
+
+
+async def test_a_header_value_is_encoded_as_the_binding_says(client: HttpClient, receiver: Receiver) -> None:
+    event = read(cloudevent(owner='Zoë "Z" 100%', data={}))
+    arrived = await sent(client, receiver, event, "binary")
+
+    assert arrived.headers["ce-owner"] == "Zo%C3%AB%20%22Z%22%20100%25"
+    assert arrived.headers["ce-source"] == "/cluster"
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        plain(id="1", owner="alice", message="done", job=JOB, data={"x": [1]}),
+        plain(id="1", time="2026-01-02T03:04:05Z", source="/cluster", tenant="blue"),
+    ],
+)
+async def test_a_plain_event_goes_out_as_it_may_come_in(
+    client: HttpClient, receiver: Receiver, document: dict[str, object]
+) -> None:
+    event = read(document)
+    arrived = await sent(client, receiver, event, "plain")
+
+    assert arrived.headers["content-type"] == "application/json"
+    assert arrived.event.items() >= document.items()
+    assert read(arrived.body).document == event.document
+
+
+async def test_a_cloudevent_in_plain_form_has_all_its_data(client: HttpClient, receiver: Receiver) -> None:
+    arrived = await sent(client, receiver, read(cloudevent(data={"exit_code": 0, "message": "bye"})), "plain")
+
+    assert (arrived.event["event"], arrived.event["job_id"]) == ("FINISHED", "job-1")
+    assert (arrived.event["data"], arrived.event["message"]) == ({"exit_code": 0, "message": "bye"}, "bye")
+    assert "job" not in arrived.event
+
+
+async def test_tapis_receivers_get_the_job_and_the_headers_of_agave(
+    client: HttpClient, receiver: Receiver
+) -> None:
+    arrived = await sent(client, receiver, read(plain(job=JOB)), "tapis")
+
+    assert arrived.event == JOB | {"status": "FINISHED"}
+    assert arrived.headers["content-type"] == "application/json"
+    assert attempt_of(arrived.headers["x-agave-delivery"]) == (DELIVERY, 2)
+    assert arrived.headers["x-agave-delivery"].endswith("-0002-042")
+    assert subscription_id(arrived.headers["x-agave-notification"]) is not None
+    assert arrived.headers["x-agave-notification"].endswith("-0001-011")
+
+
+async def test_a_job_without_a_document_has_what_is_known_of_it(
+    client: HttpClient, receiver: Receiver
+) -> None:
+    arrived = await sent(client, receiver, read(plain(owner="alice")), "tapis")
+
+    assert arrived.event == {"id": "job-1", "owner": "alice", "status": "FINISHED"}
+
+
+@pytest.mark.parametrize("form", ["cloudevents", "binary", "plain", "tapis"])
+async def test_every_form_is_signed(client: HttpClient, receiver: Receiver, form: str) -> None:
+    arrived = await sent(client, receiver, make_event(), form)
+
+    assert Webhook(SECRET).verify(arrived.body, arrived.headers) == msgspec.json.decode(arrived.body)
+
+
+@pytest.mark.parametrize(
+    ("fields", "field"),
+    [
+        ({"format": "binary", "body": {}}, "target.format"),
+        ({"format": "tapis", "method": "GET"}, "target.format"),
+        ({"format": "binary", "headers": {"CE-Id": "x"}}, "target.headers.CE-Id"),
+        ({"format": "binary", "headers": {"Content-Type": "x"}}, "target.headers.Content-Type"),
+        ({"format": "tapis", "headers": {"X-Agave-Delivery": "x"}}, "target.headers.X-Agave-Delivery"),
+        (
+            {"format": "binary", "auth": {"type": "header", "name": "ce-id", "value": "x"}},
+            "target.auth.name",
+        ),
+    ],
+)
+def test_what_a_form_sets_itself_is_refused(fields: dict[str, object], field: str) -> None:
+    target = msgspec.convert({"kind": "webhook", "url": "https://example.org/"} | fields, WebhookTarget)
+    with pytest.raises(InvalidInput) as refused:
+        WebhookKind(HttpClient(Guard())).check(target)
+
+    assert refused.value.field == field
+
+
+async def test_a_content_type_of_ones_own_stands_beside_a_form(
+    client: HttpClient, receiver: Receiver
+) -> None:
+    own = {"Content-Type": "application/vnd.site+json"}
+    arrived = await sent(client, receiver, make_event(), "plain", headers=own)
+
+    assert arrived.headers["content-type"] == "application/vnd.site+json"
