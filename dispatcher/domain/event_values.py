@@ -68,6 +68,25 @@ def _job_field(*names: str) -> Callable[[Event], str | None]:
     return lambda event: text_in(event.job, *names)
 
 
+def _job_value(name: str) -> Callable[[Event], str]:
+    """The same for a field that may be a number, a list or an object."""
+    return lambda event: lookup(event.job, (name,))
+
+
+def _job_document(event: Event) -> str:
+    return lookup(event.job, ()) if event.job else ""
+
+
+def _permission_field(*names: str) -> Callable[[Event], str | None]:
+    def read(event: Event) -> str | None:
+        if event.event not in ("PERMISSION_GRANT", "PERMISSION_REVOKE") or not isinstance(event.data, dict):
+            return None
+        own = event.data.get("data")
+        return (text_in(own, *names) if isinstance(own, dict) else None) or text_in(event.data, *names)
+
+    return read
+
+
 def _job_link(name: str) -> Callable[[Event], str | None]:
     return lambda event: lookup(event.job, ("_links", name, "href"))
 
@@ -105,5 +124,26 @@ _READERS: Mapping[str, Callable[[Event], str | None]] = MappingProxyType(
         "JOB_APP_ID": _job_field("appId", "app_id"),
         "JOB_MESSAGE": lambda event: event.message,
         "TENANT": lambda event: event.tenant,
+        "OWNER": lambda event: event.owner,
+        "RAW_JSON": _job_document,
+        "APP_ID": _job_field("appId", "app_id"),
+        "JOB_BATCH_QUEUE": _job_value("batchQueue"),
+        "JOB_CREATED": _job_value("created"),
+        "JOB_EXECUTION_SYSTEM": _job_field("executionSystem", "system"),
+        "JOB_INPUTS": _job_value("inputs"),
+        "JOB_LOCAL_ID": _job_value("localId"),
+        "JOB_MAX_RUNTIME": _job_value("maxRunTime"),
+        "JOB_MEMORY_PER_NODE": _job_value("memoryPerNode"),
+        "JOB_NODE_COUNT": _job_value("nodeCount"),
+        "JOB_OUTPUT_PATH": _job_value("outputPath"),
+        "JOB_PARAMETERS": _job_value("parameters"),
+        "JOB_PROCESSORS_PER_NODE": _job_value("processorsPerNode"),
+        "JOB_TENANT": lambda event: event.tenant,
+        "JOB_ARCHIVE": _job_value("archive"),
+        "JOB_ARCHIVE_SYSTEM": _job_value("archiveSystem"),
+        "JOB_JSON": _job_document,
+        "PERMISSION_ID": _permission_field("id", "permissionId"),
+        "PERMISSION_PERMISSION": _permission_field("permission"),
+        "PERMISSION_USERNAME": _permission_field("username", "user"),
     }
 )

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import NamedTuple, Protocol
 
-# The table of the Tapis job monitoring guide, and from JOB_OWNER on our own.
+# The table of the Tapis job monitoring guide, from JOB_OWNER on our own, and from OWNER on what else Tapis v2 knows.
 VARIABLES: Mapping[str, str] = MappingProxyType(
     {
         "UUID": "The UUID of the job",
@@ -33,6 +33,27 @@ VARIABLES: Mapping[str, str] = MappingProxyType(
         "JOB_APP_ID": "The id of the app that the job runs",
         "JOB_MESSAGE": "The message that came with the event",
         "TENANT": "The tenant of the job",
+        "OWNER": "The user whose job it is",
+        "RAW_JSON": "The job document, as JSON",
+        "APP_ID": "The id of the app that the job runs",
+        "JOB_BATCH_QUEUE": "The batch queue that it runs in",
+        "JOB_CREATED": "The time when the job was created, in ISO 8601 format",
+        "JOB_EXECUTION_SYSTEM": "The id of the job's execution system",
+        "JOB_INPUTS": "The inputs of the job, as JSON",
+        "JOB_LOCAL_ID": "The id that the execution system's scheduler gave it",
+        "JOB_MAX_RUNTIME": "The longest time that it may run",
+        "JOB_MEMORY_PER_NODE": "The memory that it asked for, on each node",
+        "JOB_NODE_COUNT": "The number of nodes that it asked for",
+        "JOB_OUTPUT_PATH": "The path of its output on the execution system, or of the archived one",
+        "JOB_PARAMETERS": "The parameters of the job, as JSON",
+        "JOB_PROCESSORS_PER_NODE": "The number of processors that it asked for, on each node",
+        "JOB_TENANT": "The tenant of the job",
+        "JOB_ARCHIVE": "Whether its output is archived: true or false",
+        "JOB_ARCHIVE_SYSTEM": "The id of the system where its output is archived",
+        "JOB_JSON": "The job document, as JSON",
+        "PERMISSION_ID": "The id of the permission that was granted or removed",
+        "PERMISSION_PERMISSION": "The permission that was granted or removed",
+        "PERMISSION_USERNAME": "The user to whom it was granted, or who had it",
     }
 )
 

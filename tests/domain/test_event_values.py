@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 
 import pytest
@@ -22,6 +23,9 @@ JOB = {
     "endTime": "2018-01-26T15:09:55.000-06:00",
     "archivePath": "alice/archive/0001",
     "outputPath": "alice/scratch/0001",
+    "nodeCount": 2,
+    "archive": False,
+    "parameters": {"sort": True},
     "_links": {
         "self": {"href": "https://api.example.org/jobs/0001-007"},
         "archiveData": {"href": "https://api.example.org/jobs/0001-007/outputs"},
@@ -59,6 +63,16 @@ def value(event: Event, name: str) -> str:
         ("JOB_APP_ID", "bwa-0.7"),
         ("JOB_MESSAGE", "done"),
         ("TENANT", "default"),
+        ("OWNER", "alice"),
+        ("APP_ID", "bwa-0.7"),
+        ("JOB_TENANT", "default"),
+        ("JOB_EXECUTION_SYSTEM", "ssh.execute.example.com"),
+        ("JOB_OUTPUT_PATH", "alice/scratch/0001"),
+        ("JOB_NODE_COUNT", "2"),
+        ("JOB_ARCHIVE", "false"),
+        ("JOB_PARAMETERS", '{"sort":true}'),
+        ("JOB_BATCH_QUEUE", ""),
+        ("PERMISSION_USERNAME", ""),
     ],
 )
 @pytest.mark.parametrize("in_plain_form", [True, False])
@@ -71,6 +85,21 @@ def test_each_variable_comes_from_the_event_or_its_job_document(
         event = make_event(job_id="0001-007", data=JOB | {"message": "done"})
 
     assert value(event, name) == expected
+
+
+@pytest.mark.parametrize("name", ["RAW_JSON", "JOB_JSON"])
+def test_the_whole_job_document_is_a_variable_too(name: str) -> None:
+    assert json.loads(value(plain(job=JOB), name)) == JOB
+    assert value(plain(), name) == ""
+
+
+@pytest.mark.parametrize("data", [{"data": {"username": "bob", "permission": "READ"}}, {"username": "bob"}])
+def test_an_event_about_a_permission_tells_whose_it_is(data: dict[str, object]) -> None:
+    event = "PERMISSION_GRANT"
+    granted = plain(event, **data) if "data" in data else make_event(event=event, data=data)
+
+    assert value(granted, "PERMISSION_USERNAME") == "bob"
+    assert value(granted, "PERMISSION_PERMISSION") == ("READ" if "data" in data else "")
 
 
 @pytest.mark.parametrize("name", VARIABLES)
