@@ -51,8 +51,11 @@ def is_terminal(event: str) -> bool:
 
 
 def status_of(event: str) -> str | None:
-    """The status that an event of this name puts its job into, or None when it says nothing about it."""
-    return None if event in WITHOUT_STATUS else event
+    """The status that an event of this name puts its job into, or None when it says nothing about it.
+
+    A name with a dot, `<category>.<detail>`, is of something beside the job's status, such as a transfer.
+    """
+    return None if event in WITHOUT_STATUS or "." in event else event
 
 
 def check_patterns(patterns: Sequence[str], field: str = "events") -> None:

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from dispatcher.domain.errors import InvalidInput
 from dispatcher.domain.events import Event
-from dispatcher.intake import cloudevents, cloudevents_binary, plain
+from dispatcher.intake import cloudevents, cloudevents_binary, plain, tapis_v3
 from dispatcher.intake.message import UNREADABLE, Message, Scope, Shape, unreadable
 
 __all__ = ["MAX_BODY", "MAX_EVENTS", "Message", "decode"]
@@ -21,7 +21,7 @@ MAX_BODY = 1 << 20
 MAX_EVENTS = 1000
 """Events that one message may have."""
 
-SHAPES: tuple[Shape, ...] = (cloudevents, plain)
+SHAPES: tuple[Shape, ...] = (cloudevents, tapis_v3, plain)
 """The forms of an event in JSON; the first that recognises it reads it."""
 
 _EXPECTED = ("application/json", cloudevents.STRUCTURED, cloudevents.BATCH)

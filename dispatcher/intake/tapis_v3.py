@@ -1,0 +1,158 @@
+"""The event of Tapis v3, as its notifications service sends it through its exchange, and the CloudEvent it becomes.
+
+Source: tapis-notifications 1.6.2, model.Event. The event stays whole in `data.data` of the CloudEvent.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime
+
+import msgspec
+from msgspec import UNSET, Raw, Struct, UnsetType
+
+from dispatcher.domain.events import Event
+from dispatcher.domain.ids import new_id
+from dispatcher.domain.tapis_v3 import check_type, event_name
+from dispatcher.domain.vocabulary import status_of
+from dispatcher.intake.message import UNREADABLE, Message, Scope, check_document, unreadable
+
+# Every event of theirs has this field, and hardly anything else does.
+_MARK = b'"deleteSubscriptionsMatchingSubject"'
+# Java leaves the seconds out when they are zero.
+_NO_SECONDS = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d)(Z|[+-]\d\d:\d\d)?")
+
+
+class TapisEvent(Struct, kw_only=True, rename="camel", omit_defaults=True):
+    """An event of Tapis v3. What its server adds to what was published begins with `tenant`."""
+
+    source: str
+    type: str
+    timestamp: str
+    subject: str | None = None
+    data: str | None = None
+    series_id: str | None = None
+    end_series: bool | UnsetType = UNSET
+    delete_subscriptions_matching_subject: bool | UnsetType = UNSET
+    tenant: str | None = None
+    user: str | None = None
+    received: str | None = None
+    uuid: str | None = None
+    series_seq_count: int | UnsetType = UNSET
+
+
+class _JobData(Struct):
+    """What the Jobs service writes into the text `data`; other services write what they like."""
+
+    job_uuid: str | None = msgspec.field(name="jobUuid", default=None)
+    job_name: str | None = msgspec.field(name="jobName", default=None)
+    job_owner: str | None = msgspec.field(name="jobOwner", default=None)
+    message: str | None = None
+
+
+class _Job(Struct, omit_defaults=True):
+    id: str
+    name: str | None = None
+    owner: str | None = None
+
+
+class _Data(Struct):
+    event: str
+    status: str | None
+    message: str | None
+    job: _Job
+    data: TapisEvent
+
+
+class _Document(Struct, kw_only=True):
+    specversion: str = "1.0"
+    id: str
+    source: str
+    type: str
+    subject: str
+    time: datetime
+    tenant: str
+    owner: str | UnsetType
+    data: _Data
+
+
+_split = msgspec.json.Decoder(dict[str, Raw]).decode
+_decode = msgspec.json.Decoder(TapisEvent).decode
+_decode_data = msgspec.json.Decoder(_JobData).decode
+_encode = msgspec.json.Encoder().encode
+
+
+def recognises(message: Message, document: bytes | Raw) -> bool:
+    """Whether it has the fields that every event of theirs has."""
+    text = bytes(document)
+    if _MARK not in text:
+        return False
+    try:
+        return {"type", "timestamp", "deleteSubscriptionsMatchingSubject"} <= _split(text).keys()
+    except UNREADABLE:
+        return False  # another shape will say what is wrong
+
+
+def read(document: bytes | Raw, scope: Scope) -> Event:
+    """The event: its `subject` is the job. Raises InvalidInput.
+
+    One without a subject is of a job that is called as its series, or else as the event.
+    """
+    try:
+        theirs = _decode(document)
+    except UNREADABLE as error:
+        raise unreadable(error, scope) from None
+    check_type(scope.at("type"), theirs.type)
+    key = new_id("evt")
+    theirs.uuid = theirs.uuid or scope.stable_id() or key
+    theirs.tenant = scope.tenant(theirs.tenant or None)
+    written = _written(theirs, scope)
+    return check_document(
+        Event(
+            key=key,
+            id=written.id,
+            source=written.source,
+            type=written.type,
+            event=written.data.event,
+            job_id=written.subject,
+            owner=None if written.owner is UNSET else written.owner,
+            tenant=written.tenant,
+            time=written.time,
+            accepted_at=scope.now,
+            document=_encode(written),
+        ),
+        scope,
+    )
+
+
+def _written(theirs: TapisEvent, scope: Scope) -> _Document:
+    """The CloudEvent, its data in the form that plain events have."""
+    said = _said(theirs.data)
+    name = event_name(theirs.type)
+    subject = scope.text("subject", theirs.subject or theirs.series_id or theirs.uuid or "")
+    owner = said.job_owner or theirs.user
+    job = _Job(id=subject, name=said.job_name, owner=said.job_owner)
+    return _Document(
+        id=scope.text("uuid", theirs.uuid or ""),
+        source=scope.text("source", theirs.source),
+        type=theirs.type,
+        subject=subject,
+        time=_time(theirs.timestamp, scope),
+        tenant=theirs.tenant or scope.default_tenant,
+        owner=scope.text("owner", owner) if owner else UNSET,
+        data=_Data(event=name, status=status_of(name), message=said.message, job=job, data=theirs),
+    )
+
+
+def _said(data: str | None) -> _JobData:
+    if not data or not data.startswith("{"):
+        return _JobData()
+    try:
+        return _decode_data(data)
+    except UNREADABLE:
+        return _JobData()  # it is the other service's own
+
+
+def _time(text: str, scope: Scope) -> datetime:
+    short = _NO_SECONDS.fullmatch(text)
+    return scope.time("timestamp", f"{short[1]}:00{short[2] or ''}" if short else text)
