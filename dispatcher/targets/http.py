@@ -1,69 +1,32 @@
 """The HTTP client of all target kinds: guarded addresses, one time limit an exchange, bounded answers.
 
-Redirects are not followed, cookies not kept, proxies and netrc not looked at, compressed answers not asked
-for and not unpacked.
+HTTP/1.1 on asyncio's protocols and llhttp (docs/decisions/0010). Redirects are not followed, cookies not kept, proxies
+and netrc not looked at, compressed answers not asked for and not unpacked, and nothing is sent twice.
 """
 
 from __future__ import annotations
 
-import os
-import ssl
+import asyncio
 from collections.abc import Mapping
 
-from aiohttp import (
-    ClientConnectionError,
-    ClientConnectorCertificateError,
-    ClientConnectorDNSError,
-    ClientConnectorError,
-    ClientConnectorSSLError,
-    ClientError,
-    ClientHandlerType,
-    ClientOSError,
-    ClientRequest,
-    ClientResponse,
-    ClientResponseError,
-    ClientSession,
-    ClientTimeout,
-    ConnectionTimeoutError,
-    DummyCookieJar,
-    ServerDisconnectedError,
-    TCPConnector,
-)
-from msgspec import Struct
-from multidict import CIMultiDictProxy
 from yarl import URL
 
-from dispatcher import __version__
-from dispatcher.targets.network import BlockedAddress, Guard, GuardedResolver
+from dispatcher.targets.http_connection import Connection
+from dispatcher.targets.http_dialing import Dialer
+from dispatcher.targets.http_messages import (
+    MAX_READ,
+    Headers,
+    NoReply,
+    Origin,
+    Reply,
+    ending,
+    opening,
+    request_line,
+)
+from dispatcher.targets.http_pool import Pool
+from dispatcher.targets.network import Guard
 
-MAX_READ = 64 * 1024
-"""Bytes of an answer's body that are read; the connection is dropped after them."""
-
-_KEEP_ALIVE = 30.0
-_RESENT_BY_AIOHTTP = frozenset({"GET", "PUT", "DELETE"})
-
-
-class Reply(Struct, frozen=True):
-    """What came back. Once there is a status it counts, whatever becomes of the body.
-
-    `complete` is False when the body was too long, too slow or broken off; `body` is its beginning then.
-    """
-
-    status: int
-    headers: CIMultiDictProxy[str]
-    body: bytes
-    complete: bool
-
-
-class NoReply(Exception):
-    """There was no answer; the message says why, and holds no more of the URL than host and port.
-
-    `early`: the connection was gone before an answer, as when a receiver closes one that was idle.
-    """
-
-    def __init__(self, problem: str, *, early: bool = False) -> None:
-        super().__init__(problem)
-        self.early = early
+__all__ = ["MAX_READ", "Headers", "HttpClient", "NoReply", "Origin", "Reply"]
 
 
 class HttpClient:
@@ -74,137 +37,67 @@ class HttpClient:
 
     def __init__(self, guard: Guard, timeout: float = 15.0) -> None:
         self.guard = guard
-        # aiohttp would round times above the threshold up to whole seconds.
-        self._timeout = ClientTimeout(total=timeout, connect=timeout * 2 / 3, ceil_threshold=timeout + 1)
-        self._session: ClientSession | None = None
-        self._resolver: GuardedResolver | None = None
+        self._timeout = timeout
+        self._dialer = Dialer(guard, timeout * 2 / 3)
+        self._pool = Pool()
+        # Who waits, and until when. All limits are equal, so the first that came is the first to end.
+        self._waiting: dict[asyncio.Future[Reply], float] = {}
+        self._alarm: asyncio.TimerHandle | None = None
 
     async def exchange(self, method: str, url: URL, headers: Mapping[str, str], body: bytes | None) -> Reply:
         """Make one request and read the answer. Raises NoReply when there is none."""
-        session = self._session or self._open()
-        middlewares = (_send_once,) if method in _RESENT_BY_AIOHTTP else None
         try:
-            response = await session.request(
-                method, url, headers=headers, data=body, allow_redirects=False, middlewares=middlewares
-            )
-        except (ClientError, OSError, ValueError) as error:
-            raise self._no_reply(error, url) from error
-        if response.content.at_eof():
-            return Reply(response.status, response.headers, b"", True)
-        return await _read(response)
+            origin = Origin(url.scheme == "https", (url.raw_host or "").rstrip("."), url.port or 0)
+            head = request_line(method, url.raw_path_qs) + opening(origin, headers)
+        except ValueError as error:
+            raise NoReply(f"the request could not be made: {error}") from error
+        return await self.send(origin, head + ending(method, body or b""))
+
+    async def send(self, origin: Origin, request: bytes) -> Reply:
+        """Write a whole request, as `http_messages` makes its parts, and read the answer. Raises NoReply."""
+        loop = asyncio.get_running_loop()
+        waiter: asyncio.Future[Reply] = loop.create_future()
+        self._waiting[waiter] = deadline = loop.time() + self._timeout
+        if self._alarm is None:
+            self._alarm = loop.call_at(deadline, self._end_late_ones)
+        try:
+            connection = self._pool.take(origin) or await self._connect(origin)
+            connection.begin(request, waiter)
+            return await self._answer(connection, waiter)
+        finally:
+            del self._waiting[waiter]
 
     async def close(self) -> None:
         """Let go of all connections."""
-        if self._session is not None:
-            await self._session.close()
-            self._session = None
-        if self._resolver is not None:
-            await self._resolver.close()
-            self._resolver = None
+        if self._alarm is not None:
+            self._alarm.cancel()
+            self._alarm = None
+        self._pool.close()
+        await self._dialer.close()
+        # Transports tell of their end in the next turn of the loop.
+        await asyncio.sleep(0)
 
-    def _open(self) -> ClientSession:
-        # Here and not at the start, because a session belongs to the running loop.
-        context = ssl.create_default_context()
-        context.set_alpn_protocols(("http/1.1",))
-        self._resolver = GuardedResolver(self.guard)
-        connector = TCPConnector(
-            resolver=self._resolver,
-            socket_factory=self.guard.open_socket,
-            ssl=context,
-            limit=0,
-            keepalive_timeout=_KEEP_ALIVE,
-        )
-        self._session = ClientSession(
-            connector=connector,
-            cookie_jar=DummyCookieJar(),
-            headers={"User-Agent": f"Dispatcher/{__version__}", "Accept-Encoding": "identity"},
-            timeout=self._timeout,
-            auto_decompress=False,
-            trust_env=False,
-        )
-        return self._session
+    async def _connect(self, origin: Origin) -> Connection:
+        connection = await self._dialer.connect(origin, lambda: self._pool.make(origin))
+        self._pool.add(connection)
+        return connection
 
-    def _no_reply(self, error: Exception, url: URL) -> NoReply:
-        if isinstance(error, ConnectionTimeoutError):
-            return NoReply(f"no connection to {_place(url)} within {self._timeout.connect:g} s")
-        if isinstance(error, TimeoutError):
-            return NoReply(f"no answer within {self._timeout.total:g} s")
-        if isinstance(error, ClientConnectorError):
-            return NoReply(_connecting_problem(error, url))
-        if isinstance(error, ClientResponseError):
-            return NoReply(f"the answer is not HTTP: {error.message.partition(chr(10))[0][:200]}")
-        return _lost(error)
+    async def _answer(self, connection: Connection, waiter: asyncio.Future[Reply]) -> Reply:
+        try:
+            return await waiter
+        except TimeoutError:
+            return connection.give_up(f"no answer within {self._timeout:g} s")
+        except asyncio.CancelledError:
+            connection.drop()
+            raise
 
-
-class _Lost(ClientError):
-    """A lost connection, in a form that aiohttp does not answer by sending the request again."""
-
-
-async def _send_once(request: ClientRequest, handler: ClientHandlerType) -> ClientResponse:
-    # aiohttp sends GET, PUT and DELETE a second time when the connection was lost, be it an idle one or not.
-    # An attempt is one request: what is repeated is seen and counted.
-    try:
-        return await handler(request)
-    except ClientConnectorError:
-        raise
-    except (ClientOSError, ServerDisconnectedError) as error:
-        raise _Lost from error
-
-
-async def _read(response: ClientResponse) -> Reply:
-    content = response.content
-    chunks: list[bytes] = []
-    left = MAX_READ
-    try:
-        while left > 0 and not content.at_eof():
-            chunk = await content.read(left)
-            chunks.append(chunk)
-            left -= len(chunk)
-    except (ClientError, OSError):
-        complete = False
-    else:
-        complete = content.at_eof()
-    finally:
-        if not content.at_eof():
-            response.close()
-    return Reply(response.status, response.headers, b"".join(chunks), complete)
-
-
-def _connecting_problem(error: ClientConnectorError, url: URL) -> str:
-    cause = error.os_error
-    if isinstance(cause, BlockedAddress):
-        return f"blocked: {cause.found_behind(error.host)}"
-    if isinstance(error, ClientConnectorDNSError):
-        return f"could not find the address of {error.host}: {cause.strerror or cause}"
-    if isinstance(error, ClientConnectorCertificateError):
-        return f"the certificate of {_place(url)} is not accepted: {_tls_reason(error.certificate_error)}"
-    if isinstance(error, ClientConnectorSSLError):
-        return f"no TLS connection to {_place(url)}: {_tls_reason(cause)}"
-    return f"no connection to {_place(url)}: {os.strerror(cause.errno) if cause.errno else cause}"
-
-
-def _tls_reason(error: Exception) -> str:
-    if isinstance(error, ssl.SSLCertVerificationError):
-        return error.verify_message
-    if isinstance(error, ssl.SSLError) and error.reason:
-        return error.reason.replace("_", " ").lower()
-    return type(error).__name__
-
-
-def _lost(error: Exception) -> NoReply:
-    if isinstance(error, _Lost) and isinstance(error.__cause__, Exception):
-        error = error.__cause__
-    if isinstance(error, ServerDisconnectedError):
-        if not isinstance(error.message, str):
-            return NoReply("the receiver closed the connection in the middle of its answer's headers")
-        return NoReply("the receiver closed the connection before it answered", early=True)
-    if isinstance(error, ClientConnectionError):
-        number = error.errno if isinstance(error, OSError) else None
-        detail = os.strerror(number) if number else type(error).__name__
-        return NoReply(f"the connection was lost before an answer came: {detail}", early=True)
-    # Not its text, which may hold the whole URL.
-    return NoReply(f"the request could not be made: {type(error).__name__}")
-
-
-def _place(url: URL) -> str:
-    return f"{url.host_subcomponent}:{url.port}"
+    def _end_late_ones(self) -> None:
+        loop = asyncio.get_running_loop()
+        now = loop.time()
+        self._alarm = None
+        for waiter, deadline in self._waiting.items():
+            if deadline > now:
+                self._alarm = loop.call_at(deadline, self._end_late_ones)
+                break
+            if not waiter.done():
+                waiter.set_exception(TimeoutError())

@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Callable
 from ipaddress import ip_network
 
 import pytest
+import uvloop
 
 from dispatcher.targets.http import HttpClient
 from dispatcher.targets.network import Guard
 from tests.receiver import Receiver
 
 LOOPBACK = [ip_network("127.0.0.0/8"), ip_network("::1/128")]
+
+_ON_BOTH_LOOPS = {"test_http", "test_connections"}
+
+
+def pytest_asyncio_loop_factories(item: pytest.Item) -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
+    """Run what tests the client itself also on the loop that the service has."""
+    usual: dict[str, Callable[[], asyncio.AbstractEventLoop]] = {"asyncio": asyncio.new_event_loop}
+    return usual | {"uvloop": uvloop.new_event_loop} if item.path.stem in _ON_BOTH_LOOPS else usual
 
 
 @pytest.fixture

@@ -7,11 +7,10 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from multidict import CIMultiDict, CIMultiDictProxy
 
 from dispatcher.domain.targets import Answer
 from dispatcher.targets.answers import MAX_KEPT, Success, judge
-from dispatcher.targets.http import Reply
+from dispatcher.targets.http import Headers, Reply
 
 
 def judged(
@@ -23,8 +22,8 @@ def judged(
     secrets: tuple[str, ...] = (),
     **headers: str,
 ) -> Answer:
-    named = CIMultiDict((name.replace("_", "-"), value) for name, value in headers.items())
-    return judge(Reply(status, CIMultiDictProxy(named), body, complete), "POST https://…", success, secrets)
+    named = Headers([(name.replace("_", "-").encode(), value.encode()) for name, value in headers.items()])
+    return judge(Reply(status, named, body, complete), "POST https://…", success, secrets)
 
 
 # Success

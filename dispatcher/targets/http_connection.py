@@ -1,0 +1,229 @@
+"""One connection of the HTTP client: writes a request, reads its answer within bounds, and says if it can go on.
+
+llhttp parses; it has no bounds of its own. Whatever a receiver sends that was not asked for ends the connection,
+so that it can never be taken for the answer to a later request.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import ssl
+from collections.abc import Callable
+from typing import cast
+
+from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
+
+from dispatcher.targets.http_messages import MAX_READ, Headers, NoReply, Origin, Reply
+
+MAX_HEAD = 64 * 1024
+"""Bytes that an answer's head may have, with all interim answers before it."""
+
+# Chunks of one byte take six on the wire. What is more than that is padding, or endless trailers.
+_MAX_WIRE = MAX_HEAD + 8 * MAX_READ
+
+_TOO_LONG = f"its head is longer than {MAX_HEAD // 1024} KiB"
+_SWITCHING = 101
+
+
+class Connection(asyncio.Protocol):
+    """A connection with `origin`, for one request after the other.
+
+    `rest(connection)` is called when it can take another request, `gone(connection)` when it will take none any more.
+    """
+
+    # A protocol is made for each connection, and its fields are touched for each event.
+    __slots__ = (
+        "_chunks",
+        "_complete",
+        "_ended",
+        "_fields",
+        "_gone",
+        "_headers_done",
+        "_interim",
+        "_keep",
+        "_left",
+        "_parser",
+        "_problem",
+        "_received",
+        "_rest",
+        "_status",
+        "_to_head",
+        "_transport",
+        "_until_end",
+        "_waiter",
+        "idle_since",
+        "origin",
+    )
+
+    def __init__(
+        self, origin: Origin, rest: Callable[[Connection], None], gone: Callable[[Connection], None]
+    ) -> None:
+        self.origin = origin
+        self.idle_since = 0.0
+        self._rest = rest
+        self._gone = gone
+        self._waiter: asyncio.Future[Reply] | None = None
+        self._ended: NoReply | None = None
+
+    @property
+    def usable(self) -> bool:
+        """Whether a request can be written, as far as is known."""
+        return not self._transport.is_closing()
+
+    def begin(self, request: bytes, waiter: asyncio.Future[Reply]) -> None:
+        """Write a whole request. `waiter` gets the Reply, or NoReply."""
+        if self._ended is not None:
+            waiter.set_exception(self._ended)
+            return
+        self._waiter = waiter
+        self._to_head = request.startswith(b"HEAD ")
+        self._fields: list[tuple[bytes, bytes]] = []
+        self._chunks: list[bytes] = []
+        self._left = MAX_READ
+        self._received = 0
+        self._status = 0
+        self._headers_done = self._complete = self._keep = self._interim = False
+        self._problem: str | None = None
+        self._transport.write(request)
+
+    def give_up(self, problem: str) -> Reply:
+        """End an exchange that took too long: what came of its answer, else NoReply with the problem."""
+        self.drop()
+        if self._headers_done:
+            return self._reply(complete=False)
+        raise NoReply(problem)
+
+    def drop(self) -> None:
+        """Close the connection at once."""
+        self._waiter = None
+        self._gone(self)
+        self._transport.abort()
+
+    def end(self) -> None:
+        """Close the connection at once; who waits for an answer gets NoReply."""
+        waiter = self._waiter
+        self.drop()
+        if waiter is not None and not waiter.done():
+            waiter.set_exception(NoReply("the client was closed before an answer came"))
+
+    # What the transport calls
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)
+        self._parser = HttpResponseParser(self)
+
+    def data_received(self, data: bytes) -> None:
+        if self._waiter is None:
+            self.drop()
+            return
+        self._received += len(data)
+        try:
+            self._parser.feed_data(data)
+        except HttpParserUpgrade:
+            self._complete, self._keep = True, False
+        except HttpParserError as error:
+            self._keep = False
+            self._problem = str(error.__context__ or error)
+        self._judge()
+
+    def eof_received(self) -> None:
+        self._gone(self)
+
+    def connection_lost(self, error: Exception | None) -> None:
+        del self._parser  # it refers to this connection, and this one to it
+        self._gone(self)
+        waiter, self._waiter = self._waiter, None
+        if waiter is None:
+            self._ended = _lost(error, begun=False)
+        elif waiter.done():
+            pass
+        elif self._headers_done:
+            waiter.set_result(self._reply(complete=error is None and self._until_end))
+        else:
+            waiter.set_exception(_lost(error, begun=self._received > 0))
+
+    # What the parser calls
+
+    def on_message_begin(self) -> None:
+        if self._complete:
+            raise ValueError("a second answer")
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        # Those of a chunked body's trailer are left out.
+        if not self._headers_done:
+            self._fields.append((name, value))
+
+    def on_headers_complete(self) -> None:
+        self._status = self._parser.get_status_code()
+        if self._status < 200 and self._status != _SWITCHING:
+            if self._status < 100:
+                raise ValueError(f"its status is {self._status:03}")
+            self._interim = True
+            self._fields.clear()
+            return
+        if sum(len(name) + len(value) for name, value in self._fields) > MAX_HEAD:
+            raise ValueError(_TOO_LONG)
+        self._headers_done = True
+        self._until_end = not any(
+            name.lower() in (b"content-length", b"transfer-encoding") for name, _ in self._fields
+        )
+        if self._to_head:
+            self._complete = True
+
+    def on_body(self, body: bytes) -> None:
+        if self._left > 0:
+            self._chunks.append(body[: self._left])
+        self._left -= len(body)
+
+    def on_message_complete(self) -> None:
+        if self._interim:
+            self._interim = False
+            return
+        self._complete = True
+        self._keep = self._parser.should_keep_alive() and self._status != _SWITCHING and not self._to_head
+
+    # What becomes of it
+
+    def _judge(self) -> None:
+        """Tell the waiter when the answer is whole, or cannot become so."""
+        if self._complete and self._left >= 0:
+            self._finish(complete=True)
+        elif self._headers_done:
+            if self._problem is not None or self._left < 0 or self._received > _MAX_WIRE:
+                self._finish(complete=False)
+        elif self._problem is not None:
+            self._fail(self._problem)
+        elif self._received > MAX_HEAD:
+            self._fail(_TOO_LONG)
+
+    def _finish(self, complete: bool) -> None:
+        waiter, self._waiter = self._waiter, None
+        if waiter is None or waiter.done():
+            self.drop()  # who waited has left, and is about to drop it as well
+            return
+        waiter.set_result(self._reply(complete))
+        # A receiver that answers before it has read everything is likely to stop reading.
+        if complete and self._keep and not self._transport.get_write_buffer_size():
+            self._rest(self)
+        else:
+            self.drop()
+
+    def _fail(self, problem: str) -> None:
+        waiter = self._waiter
+        self.drop()
+        if waiter is not None and not waiter.done():
+            waiter.set_exception(NoReply(f"the answer is not HTTP: {problem[:200]}"))
+
+    def _reply(self, complete: bool) -> Reply:
+        return Reply(self._status, Headers(self._fields), b"".join(self._chunks), complete)
+
+
+def _lost(error: Exception | None, begun: bool) -> NoReply:
+    if error is not None:
+        number = error.errno if isinstance(error, OSError) and not isinstance(error, ssl.SSLError) else None
+        detail = os.strerror(number) if number else type(error).__name__
+        return NoReply(f"the connection was lost before an answer came: {detail}", early=not begun)
+    if begun:
+        return NoReply("the receiver closed the connection in the middle of its answer's headers")
+    return NoReply("the receiver closed the connection before it answered", early=True)
