@@ -18,6 +18,11 @@ DEFAULT_TENANT = "default"
 LONG_DOCUMENT = 64 * 1024
 """Bytes from which on a document is decoded for each use: decoded, it can take thirty times as much memory."""
 
+_DECODED = 31
+"""How much memory a document and its decoded form can take, in sizes of the document."""
+_OBJECT = 1024
+"""Bytes that an event takes beside its document."""
+
 _LIMITS = {
     "id": 255,
     "source": 1024,
@@ -55,6 +60,12 @@ class Event(Struct, frozen=True, kw_only=True, dict=True):
     def identity(self) -> tuple[str, str, str]:
         """What makes two events the same one: tenant, source and id."""
         return (self.tenant, self.source, self.id)
+
+    @property
+    def size(self) -> int:
+        """Bytes of memory that it takes at most, while its decoded document is kept."""
+        length = len(self.document)
+        return _OBJECT + (length if length > LONG_DOCUMENT else _DECODED * length)
 
     @property
     def decoded(self) -> Mapping[str, object]:

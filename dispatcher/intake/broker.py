@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Literal
 
 import aio_pika
 from aio_pika import ExchangeType
@@ -16,6 +17,7 @@ from aio_pika.exceptions import (
     InvalidFrameError,
     ProbableAuthenticationError,
 )
+from aiormq import TransportFactory
 from aiormq.exceptions import ChannelAccessRefused
 from pamqp.common import FieldTable
 from yarl import URL
@@ -26,9 +28,11 @@ DELIVERY_LIMIT = 50
 """How often a message is handed out before the broker takes it for the death of its readers.
 
 Every message that is not acknowledged when a process dies or a connection drops is counted, the innocent too:
-so it is high. One that its readers cannot even take off the wire must be out of the way in some seconds: so
-it is not higher.
+so it is high. One that kills its readers must be out of the way some time: so it is not higher.
 """
+
+AmqpExchangeType = Literal["topic", "fanout"]
+"""Of which type the exchange of the events is; a fanout exchange gives everything to every queue."""
 
 CONNECT_SECONDS = 10.0
 _HEARTBEAT = 15
@@ -43,8 +47,10 @@ def dead_letter_name(queue: str) -> str:
     return f"{queue}.dead"
 
 
-async def connect(url: str, name: str) -> AbstractConnection:
+async def connect(url: str, name: str, transport: TransportFactory | None = None) -> AbstractConnection:
     """A connection, called `name` on the broker's pages. It does not restore itself when it is lost.
+
+    It is made by `transport`, or as the library does it.
 
     Raises SettingsError when the broker refuses the user, and one of LOST when it cannot be reached.
     """
@@ -52,6 +58,7 @@ async def connect(url: str, name: str) -> AbstractConnection:
     if "heartbeat" not in address.query:
         address = address.update_query(heartbeat=_HEARTBEAT)
     connection = aio_pika.Connection(address, client_properties={"connection_name": name})
+    connection.kwargs["transport_factory"] = transport
     try:
         return await _opened(connection)
     except (AuthenticationError, ProbableAuthenticationError) as error:
@@ -74,13 +81,15 @@ async def _opened(connection: AbstractConnection) -> AbstractConnection:
     return connection
 
 
-async def declare(channel: AbstractChannel, exchange: str, queue: str) -> None:
-    """Declare the topic exchange, the quorum queue bound to all of it, and where its dead letters go.
+async def declare(
+    channel: AbstractChannel, exchange: str, queue: str, exchange_type: AmqpExchangeType = "topic"
+) -> None:
+    """Declare the durable exchange, the quorum queue bound to all of it, and where its dead letters go.
 
     Raises SettingsError when one of them is there already, but made otherwise.
     """
     with _refusals_of("amqp.exchange", f"the exchange {exchange}"):
-        source = await channel.declare_exchange(exchange, ExchangeType.TOPIC, durable=True)
+        source = await channel.declare_exchange(exchange, ExchangeType(exchange_type), durable=True)
     target = await declare_queue(channel, queue)
     with _refusals_of("amqp.queue", f"the queue {queue}"):
         await target.bind(source, "#")

@@ -6,12 +6,12 @@ import asyncio
 import random
 
 import structlog
-from aio_pika.exceptions import InvalidFrameError
 
 from dispatcher.domain.errors import SettingsError
 from dispatcher.intake.broker import LOST, connect, declare, was_cancelled
 from dispatcher.intake.dead_letters import DeadLetters
 from dispatcher.intake.inbox import Inbox, Offers
+from dispatcher.intake.transport import Transport
 from dispatcher.telemetry.metrics import AMQP_CONNECTED
 
 log = structlog.get_logger("dispatcher.intake")
@@ -40,7 +40,6 @@ class Consumer:
         self._task: asyncio.Task[None] | None = None
         self._pause = FIRST_PAUSE
         self._was_connected = False
-        self._careful = False
         self.error: str | None = "not connected yet"
 
     async def run(self) -> None:
@@ -95,29 +94,24 @@ class Consumer:
             AMQP_CONNECTED.set(0)
 
     async def _session(self) -> None:
-        async with await connect(self._url, "dispatcher intake") as connection:
+        transport = Transport()
+        async with await connect(self._url, "dispatcher intake", transport) as connection:
             channel = await connection.channel(publisher_confirms=False)
             await declare(channel, self._exchange, self._queue)
-            self._inbox = Inbox(await channel.get_underlay_channel(), self._intake, self._dead_letters)
-            if self._careful:
-                await self._inbox.begin(self._queue, prefetch=1, limit=self._prefetch)
-            else:
-                await self._inbox.begin(self._queue, prefetch=self._prefetch)
+            underlay = await channel.get_underlay_channel()
+            self._inbox = Inbox(underlay, transport, self._intake, self._dead_letters)
+            await self._inbox.begin(self._queue, prefetch=self._prefetch)
             self._begun()
             await self._inbox.finish()
-            self._careful = False
 
     def _begun(self) -> None:
-        log.info("consuming", queue=self._queue, exchange=self._exchange, careful=self._careful)
+        log.info("consuming", queue=self._queue, exchange=self._exchange)
         self._pause = FIRST_PAUSE
         self._was_connected = True
         self.error = None
         AMQP_CONNECTED.set(1)
 
     def _lost(self, error: BaseException) -> None:
-        # A message that the library cannot take off the wire ends the connection, and comes again with the
-        # next one. One by one the innocent get past it, and only its own deliveries are counted.
-        self._careful = isinstance(error, InvalidFrameError)
         self.error = str(error) or type(error).__name__
         log.warning("not consuming", queue=self._queue, error=self.error)
 

@@ -5,17 +5,17 @@ from __future__ import annotations
 import asyncio
 import struct
 from contextlib import suppress
-from copy import copy
 
 import structlog
 from aio_pika.abc import AbstractConnection
-from aiormq.abc import AbstractChannel, DeliveredMessage
+from aiormq.abc import AbstractChannel
 from pamqp.commands import Basic
 from pamqp.common import FieldTable
 
 from dispatcher.domain.errors import InvalidInput
 from dispatcher.domain.events import utc_now
 from dispatcher.intake.broker import LOST, connect, dead_letter_name, declare_dead_letters, was_cancelled
+from dispatcher.intake.received import UNREADABLE, Received
 from dispatcher.telemetry.metrics import DEAD_LETTERS
 
 log = structlog.get_logger("dispatcher.intake")
@@ -44,7 +44,7 @@ class DeadLetters:
         self._connection: AbstractConnection | None = None
         self._channel: AbstractChannel | None = None
 
-    async def publish(self, message: DeliveredMessage, refusal: InvalidInput, reason: str) -> None:
+    async def publish(self, message: Received, refusal: InvalidInput, reason: str) -> None:
         """Try until the broker has the message; `reason` is the word by which it is counted."""
         pause = _FIRST_PAUSE
         while True:
@@ -73,24 +73,19 @@ class DeadLetters:
             with suppress(*LOST):
                 await connection.close()
 
-    async def _publish(self, message: DeliveredMessage, refusal: InvalidInput) -> None:
+    async def _publish(self, message: Received, refusal: InvalidInput) -> None:
         channel = await self._open()
         try:
-            await self._send(channel, message, _headers(message, refusal, with_original=True))
+            await self._send(channel, message, _properties(message, refusal, with_original=True))
         except (TypeError, ValueError, struct.error):
             # The library reads some headers that it cannot write.
-            await self._send(channel, message, _headers(message, refusal, with_original=False))
+            await self._send(channel, message, _properties(message, refusal, with_original=False))
 
-    async def _send(self, channel: AbstractChannel, message: DeliveredMessage, headers: FieldTable) -> None:
-        properties = copy(message.header.properties)
-        for name in _NOT_KEPT:
-            setattr(properties, name, None)
-        properties.headers = headers
-        properties.delivery_mode = 2
+    async def _send(self, channel: AbstractChannel, message: Received, properties: Basic.Properties) -> None:
         await channel.basic_publish(
             message.body,
             exchange=dead_letter_name(self._queue),
-            routing_key=message.routing_key or "",
+            routing_key=message.route[1],
             properties=properties,
             mandatory=True,
             timeout=_CONFIRM_SECONDS,
@@ -107,20 +102,29 @@ class DeadLetters:
             return self._channel
 
 
-def _headers(message: DeliveredMessage, refusal: InvalidInput, *, with_original: bool) -> FieldTable:
-    """The reason and where the message came from, beside what it had in its own headers."""
-    properties: Basic.Properties = message.header.properties
-    original: FieldTable = dict(properties.headers or {})
+def _properties(message: Received, refusal: InvalidInput, *, with_original: bool) -> Basic.Properties:
+    """What it had, with the reason and where it came from in the headers."""
+    try:
+        properties = message.properties
+        original: FieldTable = dict(properties.headers or {})
+    except UNREADABLE:
+        properties = Basic.Properties()
+        original = {"x-dispatcher-properties": repr(message.header)[:_MAX_HEADERS]}
     written = repr(original)
     if not with_original or len(written) > _MAX_HEADERS:
         original = {"x-dispatcher-headers": written[:_MAX_HEADERS]}
     not_kept = {name: getattr(properties, name) for name in _NOT_KEPT}
+    exchange, routing_key = message.route
     told: FieldTable = {
         "reason": refusal.problem[:1000],
         "field": refusal.field[:255],
-        "exchange": message.exchange or "",
-        "routing-key": message.routing_key or "",
+        "exchange": exchange,
+        "routing-key": routing_key,
         "time": utc_now().isoformat(),
         **{name.replace("_", "-"): str(value) for name, value in not_kept.items() if value},
     }
-    return original | {f"x-dispatcher-{name}": value for name, value in told.items()}
+    for name in _NOT_KEPT:
+        setattr(properties, name, None)
+    properties.headers = original | {f"x-dispatcher-{name}": value for name, value in told.items()}
+    properties.delivery_mode = 2
+    return properties

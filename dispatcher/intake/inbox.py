@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from datetime import datetime
 from functools import partial
 from typing import Protocol
 
@@ -16,10 +17,15 @@ from dispatcher.domain.events import DEFAULT_TENANT, Event, utc_now
 from dispatcher.intake.broker import LOST
 from dispatcher.intake.commit import Result, Source
 from dispatcher.intake.dead_letters import DeadLetters
-from dispatcher.intake.decode import Message, decode
+from dispatcher.intake.decode import decode
+from dispatcher.intake.received import Received
+from dispatcher.intake.transport import Transport
 from dispatcher.telemetry.metrics import EVENTS
 
 log = structlog.get_logger("dispatcher.intake")
+
+MAX_HELD = 64 << 20
+"""Bytes of memory for messages that are not finished, from which on no more are read."""
 
 _REFUSED = EVENTS.labels("amqp", "refused")
 
@@ -38,28 +44,32 @@ class Inbox:
     nothing more is to be expected, with an error when the channel, its connection or its consumer was lost.
     """
 
-    def __init__(self, channel: AbstractChannel, intake: Offers, dead_letters: DeadLetters) -> None:
+    def __init__(
+        self, channel: AbstractChannel, transport: Transport, intake: Offers, dead_letters: DeadLetters
+    ) -> None:
         self._channel = channel
+        self._transport = transport
         self._intake = intake
         self._dead_letters = dead_letters
         self._received = 0
         self._acknowledged = 0
         self._upto = 0
         self._ahead: set[int] = set()
+        self._held = 0
         self._changed = asyncio.Event()
         self._burials: set[asyncio.Task[None]] = set()
         self._gone = False
         self.over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.over.add_done_callback(lambda over: over.cancelled() or over.exception())
 
-    async def begin(self, queue: str, *, prefetch: int, limit: int | None = None) -> None:
-        """Consume the queue: for ever, or `limit` messages."""
+    async def begin(self, queue: str, *, prefetch: int) -> None:
+        """Consume the queue until the `end`."""
         channel = self._channel
         channel.closing.add_done_callback(self._closed)
         channel.on_consumer_cancel_callbacks.add(self._cancelled)
         await channel.basic_qos(prefetch_count=prefetch)
-        receive = self._receive if limit is None else partial(self._receive_some, limit)
-        consuming = await channel.basic_consume(queue, receive)
+        self._transport.divert(channel.number, self._receive)
+        consuming = await channel.basic_consume(queue, _diverted)
         self._consumer_tag = str(consuming.consumer_tag)
 
     async def finish(self) -> None:
@@ -67,6 +77,7 @@ class Inbox:
         acknowledging = asyncio.create_task(self._acknowledge_all())
         try:
             await self.over
+            self._read_no_more()
             await self._channel.basic_cancel(self._consumer_tag)
             await self._drained()
         finally:
@@ -86,47 +97,63 @@ class Inbox:
 
     # Messages in
 
-    async def _receive(self, message: DeliveredMessage) -> None:
-        self._received += 1
+    def _receive(self, messages: list[Received]) -> None:
+        now = utc_now()
+        for message in messages:
+            self._received += 1
+            self._decode(message, self._received, now)
+        if self._held > MAX_HELD:
+            self._transport.hold()
+
+    def _decode(self, message: Received, tag: int, now: datetime) -> None:
         try:
-            events = decode(
-                _as_message(message), default_tenant=DEFAULT_TENANT, tenant_fixed=False, now=utc_now()
-            )
+            events = decode(message.understood(), default_tenant=DEFAULT_TENANT, tenant_fixed=False, now=now)
         except InvalidInput as refusal:
             _REFUSED.inc()
-            self._bury(message, refusal, "invalid" if refusal.field else "malformed")
+            self._bury(message, tag, refusal, "invalid" if refusal.field else "malformed")
         except Exception as error:
             # A fault of ours, but it must not hold up the messages behind this one.
-            log.exception("a message could not be decoded", routing_key=message.routing_key)
+            log.exception("a message could not be decoded", routing_key=message.route[1])
             _REFUSED.inc()
-            self._bury(message, InvalidInput("", f"internal error: {error!r}"), "fault")
+            self._bury(message, tag, InvalidInput("", f"internal error: {error!r}"), "fault")
         else:
-            self._intake.offer(events, "amqp", partial(self._done, message))
+            size = len(message.body) + sum([event.size for event in events])
+            self._held += size
+            self._intake.offer(events, "amqp", partial(self._done, message, tag, size))
 
-    async def _receive_some(self, limit: int, message: DeliveredMessage) -> None:
-        await self._receive(message)
-        if self._received >= limit:
-            self.end()
+    def _read_no_more(self) -> None:
+        """What was not read because it is too much goes back to the broker with the end of the connection."""
+        if self._transport.held:
+            self._transport.divert(self._channel.number, lambda _: None)
+            self._transport.go_on()
 
-    def _done(self, message: DeliveredMessage, result: Result) -> None:
+    def _done(self, message: Received, tag: int, size: int, result: Result) -> None:
+        self._let_go(size)
         if not isinstance(result, InvalidInput):
-            self._finish(_tag(message))
+            self._finish(tag)
         elif not self._gone:
-            self._bury(message, result, "refused")
+            self._bury(message, tag, result, "refused")
 
-    def _bury(self, message: DeliveredMessage, refusal: InvalidInput, reason: str) -> None:
+    def _bury(self, message: Received, tag: int, refusal: InvalidInput, reason: str) -> None:
+        self._held += len(message.body)
         task = asyncio.create_task(self._dead_letters.publish(message, refusal, reason))
         self._burials.add(task)
-        task.add_done_callback(partial(self._buried, _tag(message)))
+        task.add_done_callback(partial(self._buried, tag, len(message.body)))
 
-    def _buried(self, tag: int, task: asyncio.Task[None]) -> None:
+    def _buried(self, tag: int, size: int, task: asyncio.Task[None]) -> None:
         self._burials.discard(task)
+        self._let_go(size)
         if task.cancelled():
             return
         if (error := task.exception()) is not None:
             self.end(error)
         else:
             self._finish(tag)
+
+    def _let_go(self, size: int) -> None:
+        self._held -= size
+        if self._held <= MAX_HELD // 2 and not self._gone:
+            self._transport.go_on()
 
     # Acknowledgements out
 
@@ -168,18 +195,5 @@ class Inbox:
         self.end(ConnectionError("the broker cancelled the consumer: the queue was deleted or has moved"))
 
 
-def _tag(message: DeliveredMessage) -> int:
-    return message.delivery_tag or 0  # every delivery has one; only the library's type says that it may not
-
-
-def _as_message(message: DeliveredMessage) -> Message:
-    properties = message.header.properties
-    return Message(
-        origin="amqp",
-        body=message.body,
-        content_type=properties.content_type,
-        content_encoding=properties.content_encoding,
-        headers=properties.headers or {},
-        message_id=properties.message_id,
-        timestamp=properties.timestamp,
-    )
+async def _diverted(_: DeliveredMessage) -> None:
+    """The library wants a callback; messages do not get as far as that."""
