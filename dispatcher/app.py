@@ -231,5 +231,10 @@ def _consumer(settings: Settings, intake: Intake) -> Consumer | None:
     if amqp.url is None:
         return None
     return Consumer(
-        amqp.url.reveal(), exchange=amqp.exchange, queue=amqp.queue, prefetch=amqp.prefetch, intake=intake
+        amqp.url.reveal(),
+        exchange=amqp.exchange,
+        queue=amqp.queue,
+        prefetch=amqp.prefetch,
+        intake=intake,
+        exchange_type=amqp.exchange_type,
     )

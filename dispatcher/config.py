@@ -43,6 +43,7 @@ _NOT_SETTINGS = re.compile(r"DISPATCHER_(CONFIG|SERVER|KEY|TEST_.*|SERVICE_.*|PO
 
 LogLevel = Literal["debug", "info", "warning", "error"]
 LogFormat = Literal["console", "json"]
+ExchangeType = Literal["topic", "fanout"]
 
 
 class Database(Struct, frozen=True, kw_only=True):
@@ -56,6 +57,7 @@ class Amqp(Struct, frozen=True, kw_only=True):
 
     url: Annotated[Url | None, optional_url("amqp", "amqps")] = None
     exchange: Annotated[str, amqp_name] = "dispatcher.events"
+    exchange_type: Annotated[ExchangeType, choice(*get_args(ExchangeType))] = "topic"
     queue: Annotated[str, amqp_name] = "dispatcher.intake"
     prefetch: Annotated[int, integer(1, 65535)] = 1000
 

@@ -8,7 +8,7 @@ import random
 import structlog
 
 from dispatcher.domain.errors import SettingsError
-from dispatcher.intake.broker import LOST, connect, declare, was_cancelled
+from dispatcher.intake.broker import LOST, AmqpExchangeType, connect, declare, was_cancelled
 from dispatcher.intake.dead_letters import DeadLetters
 from dispatcher.intake.inbox import Inbox, Offers
 from dispatcher.intake.transport import Transport
@@ -28,9 +28,19 @@ class Consumer:
     None while events are consumed.
     """
 
-    def __init__(self, url: str, *, exchange: str, queue: str, prefetch: int, intake: Offers) -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        exchange: str,
+        queue: str,
+        prefetch: int,
+        intake: Offers,
+        exchange_type: AmqpExchangeType = "topic",
+    ) -> None:
         self._url = url
         self._exchange = exchange
+        self._exchange_type = exchange_type
         self._queue = queue
         self._prefetch = prefetch
         self._intake = intake
@@ -97,7 +107,7 @@ class Consumer:
         transport = Transport()
         async with await connect(self._url, "dispatcher intake", transport) as connection:
             channel = await connection.channel(publisher_confirms=False)
-            await declare(channel, self._exchange, self._queue)
+            await declare(channel, self._exchange, self._queue, self._exchange_type)
             underlay = await channel.get_underlay_channel()
             self._inbox = Inbox(underlay, transport, self._intake, self._dead_letters)
             await self._inbox.begin(self._queue, prefetch=self._prefetch)
