@@ -7,6 +7,7 @@ and netrc not looked at, compressed answers not asked for and not unpacked, and 
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import Mapping
 
 from yarl import URL
@@ -32,22 +33,40 @@ __all__ = ["MAX_READ", "Headers", "HttpClient", "NoReply", "Origin", "Reply"]
 class HttpClient:
     """Makes requests. `timeout` (seconds) is for a whole exchange, of which connecting may take two thirds.
 
-    How many run at once is not limited here: that belongs to the destinations.
+    How many run at once is not limited here: that belongs to the destinations. `tls` stands for another trust than
+    the system's; `max_read` are the bytes of an answer's body that are read.
     """
 
-    def __init__(self, guard: Guard, timeout: float = 15.0) -> None:
+    def __init__(
+        self,
+        guard: Guard,
+        timeout: float = 15.0,
+        tls: ssl.SSLContext | None = None,
+        max_read: int = MAX_READ,
+    ) -> None:
         self.guard = guard
-        self._timeout = timeout
-        self._dialer = Dialer(guard, timeout * 2 / 3)
-        self._pool = Pool()
+        self.timeout = timeout
+        self._dialer = Dialer(guard, timeout * 2 / 3, tls)
+        self._pool = Pool(max_read)
         # Who waits, and until when. All limits are equal, so the first that came is the first to end.
         self._waiting: dict[asyncio.Future[Reply], float] = {}
         self._alarm: asyncio.TimerHandle | None = None
 
-    async def exchange(self, method: str, url: URL, headers: Mapping[str, str], body: bytes | None) -> Reply:
-        """Make one request and read the answer. Raises NoReply when there is none."""
+    async def exchange(
+        self,
+        method: str,
+        url: URL,
+        headers: Mapping[str, str],
+        body: bytes | None,
+        context: ssl.SSLContext | None = None,
+    ) -> Reply:
+        """Make one request and read the answer. Raises NoReply when there is none.
+
+        `context` is for TLS with a server that has certificates of its own; it should be the same each time.
+        """
         try:
-            origin = Origin(url.scheme == "https", (url.raw_host or "").rstrip("."), url.port or 0)
+            host = (url.raw_host or "").rstrip(".")
+            origin = Origin(url.scheme == "https", host, url.port or 0, context)
             head = request_line(method, url.raw_path_qs) + opening(origin, headers)
         except ValueError as error:
             raise NoReply(f"the request could not be made: {error}") from error
@@ -57,7 +76,7 @@ class HttpClient:
         """Write a whole request, as `http_messages` makes its parts, and read the answer. Raises NoReply."""
         loop = asyncio.get_running_loop()
         waiter: asyncio.Future[Reply] = loop.create_future()
-        self._waiting[waiter] = deadline = loop.time() + self._timeout
+        self._waiting[waiter] = deadline = loop.time() + self.timeout
         if self._alarm is None:
             self._alarm = loop.call_at(deadline, self._end_late_ones)
         try:
@@ -86,7 +105,7 @@ class HttpClient:
         try:
             return await waiter
         except TimeoutError:
-            return connection.give_up(f"no answer within {self._timeout:g} s")
+            return connection.give_up(f"no answer within {self.timeout:g} s")
         except asyncio.CancelledError:
             connection.drop()
             raise

@@ -27,14 +27,17 @@ _NEXT_ADDRESS = 0.25
 
 
 class Dialer:
-    """Makes connections, each within `limit` seconds. Addresses are remembered for ten seconds."""
+    """Makes connections, each within `limit` seconds. Addresses are remembered for ten seconds.
 
-    def __init__(self, guard: Guard, limit: float) -> None:
+    Without `tls` it trusts what the system trusts.
+    """
+
+    def __init__(self, guard: Guard, limit: float, tls: ssl.SSLContext | None = None) -> None:
         self._guard = guard
         self._limit = limit
         self._resolver: GuardedResolver | None = None
         self._found: TTLCache[str, asyncio.Task[list[ResolveResult]]] = TTLCache(_MAX_REMEMBERED, _REMEMBERED)
-        self._tls: ssl.SSLContext | None = None
+        self._tls = tls
 
     async def connect(self, origin: Origin, make: Callable[[], Connection]) -> Connection:
         """A connection with this origin. Raises NoReply when there is none in time."""
@@ -55,7 +58,7 @@ class Dialer:
 
     async def _connect(self, origin: Origin, make: Callable[[], Connection]) -> Connection:
         addresses = await self._addresses(origin)
-        context = self._context() if origin.tls else None
+        context = (origin.context or self._context()) if origin.tls else None
         try:
             connected = await start_connection(
                 addresses,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import ssl
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Self
 
@@ -34,11 +35,15 @@ class NoReply(Exception):
 
 
 class Origin(Struct, frozen=True):
-    """Whom a connection is with. `host` is a name or an address, the latter without brackets."""
+    """Whom a connection is with. `host` is a name or an address, the latter without brackets.
+
+    `context` says which certificates are accepted: None for those that the system trusts.
+    """
 
     tls: bool
     host: str
     port: int
+    context: ssl.SSLContext | None = None
 
     @classmethod
     def parse(cls, text: str) -> Self:

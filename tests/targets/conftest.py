@@ -15,7 +15,7 @@ from tests.receiver import Receiver
 
 LOOPBACK = [ip_network("127.0.0.0/8"), ip_network("::1/128")]
 
-_ON_BOTH_LOOPS = {"test_http", "test_connections"}
+_ON_BOTH_LOOPS = {"test_http", "test_http_wire", "test_http_pool", "test_connections"}
 
 
 def pytest_asyncio_loop_factories(item: pytest.Item) -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
