@@ -19,9 +19,6 @@ from dispatcher.targets.http_messages import MAX_READ, Headers, NoReply, Origin,
 MAX_HEAD = 64 * 1024
 """Bytes that an answer's head may have, with all interim answers before it."""
 
-# Chunks of one byte take six on the wire. What is more than that is padding, or endless trailers.
-_MAX_WIRE = MAX_HEAD + 8 * MAX_READ
-
 _TOO_LONG = f"its head is longer than {MAX_HEAD // 1024} KiB"
 _SWITCHING = 101
 
@@ -43,6 +40,7 @@ class Connection(asyncio.Protocol):
         "_interim",
         "_keep",
         "_left",
+        "_max_read",
         "_parser",
         "_problem",
         "_received",
@@ -57,9 +55,14 @@ class Connection(asyncio.Protocol):
     )
 
     def __init__(
-        self, origin: Origin, rest: Callable[[Connection], None], gone: Callable[[Connection], None]
+        self,
+        origin: Origin,
+        rest: Callable[[Connection], None],
+        gone: Callable[[Connection], None],
+        max_read: int = MAX_READ,
     ) -> None:
         self.origin = origin
+        self._max_read = max_read
         self.idle_since = 0.0
         self._rest = rest
         self._gone = gone
@@ -80,7 +83,7 @@ class Connection(asyncio.Protocol):
         self._to_head = request.startswith(b"HEAD ")
         self._fields: list[tuple[bytes, bytes]] = []
         self._chunks: list[bytes] = []
-        self._left = MAX_READ
+        self._left = self._max_read
         self._received = 0
         self._status = 0
         self._headers_done = self._complete = self._keep = self._interim = False
@@ -185,12 +188,17 @@ class Connection(asyncio.Protocol):
 
     # What becomes of it
 
+    @property
+    def _max_wire(self) -> int:
+        # Chunks of one byte take six on the wire. What is more than that is padding, or endless trailers.
+        return MAX_HEAD + 8 * self._max_read
+
     def _judge(self) -> None:
         """Tell the waiter when the answer is whole, or cannot become so."""
         if self._complete and self._left >= 0:
             self._finish(complete=True)
         elif self._headers_done:
-            if self._problem is not None or self._left < 0 or self._received > _MAX_WIRE:
+            if self._problem is not None or self._left < 0 or self._received > self._max_wire:
                 self._finish(complete=False)
         elif self._problem is not None:
             self._fail(self._problem)

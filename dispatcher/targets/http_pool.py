@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from dispatcher.targets.http_connection import Connection
-from dispatcher.targets.http_messages import Origin
+from dispatcher.targets.http_messages import MAX_READ, Origin
 
 KEEP_ALIVE = 30.0
 """Seconds that a connection may rest, and up to half of that again."""
@@ -17,7 +17,8 @@ MAX_RESTING = 512
 class Pool:
     """All open connections."""
 
-    def __init__(self) -> None:
+    def __init__(self, max_read: int = MAX_READ) -> None:
+        self._max_read = max_read
         self._open: set[Connection] = set()
         self._resting: dict[Origin, list[Connection]] = {}
         self._count = 0
@@ -25,7 +26,7 @@ class Pool:
 
     def make(self, origin: Origin) -> Connection:
         """A connection that is not open yet. It comes here when it rests, and leaves when it ends."""
-        return Connection(origin, self._rest, self._gone)
+        return Connection(origin, self._rest, self._gone, self._max_read)
 
     def add(self, connection: Connection) -> None:
         """Note that it is open."""
