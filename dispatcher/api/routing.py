@@ -138,11 +138,11 @@ def _body_reader(
     if expected is None:
         return _no_body
     if isinstance(expected, tuple):
-        return _raw_body
+        return raw_body
     decode = msgspec.json.Decoder(expected).decode
 
     async def read(request: web.Request) -> B:
-        body = await _raw_body(request)
+        body = await raw_body(request)
         if body:
             _check_media_type(request)
         try:
@@ -161,7 +161,8 @@ async def _no_body(request: web.Request) -> None:
     return None
 
 
-async def _raw_body(request: web.Request) -> bytes:
+async def raw_body(request: web.Request) -> bytes:
+    """The body of a request. Raises Refusal when it is encoded, too long or too slow."""
     encoding = request.headers.get(hdrs.CONTENT_ENCODING, "identity")
     if encoding.lower() != "identity":
         raise Refusal(

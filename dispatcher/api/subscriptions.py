@@ -16,6 +16,7 @@ from dispatcher.api.access import only_owner, subscription_for
 from dispatcher.api.answers import SubscriptionList, SubscriptionView, SubscriptionWithSecret, Trial
 from dispatcher.api.requests import NewSubscription, SubscriptionChange, SubscriptionsQuery
 from dispatcher.api.routing import Call, NoQuery
+from dispatcher.api.services import Services
 from dispatcher.domain.errors import Conflict, NotFound
 from dispatcher.domain.events import Event, utc_now
 from dispatcher.domain.ids import new_id
@@ -103,13 +104,21 @@ async def test_subscription(call: Call[NoQuery, None]) -> Trial:
     Nothing of it is stored.
     """
     subscription = await _named(call)
-    kind = call.services.kinds.get(subscription.kind)
+    return await try_out(subscription, _sample(subscription, call.caller), new_id("dlv"), call.services)
+
+
+async def try_out(subscription: Subscription, event: Event, delivery_id: str, services: Services) -> Trial:
+    """Send an event to a subscription's target, once and now. Nothing of it is stored.
+
+    Raises Conflict when there is no target of its kind here.
+    """
+    kind = services.kinds.get(subscription.kind)
     if kind is None:
         raise Conflict(
             f"{subscription.id} has a target of kind {subscription.kind}, which is not available here"
         )
     began = time.perf_counter()
-    answer = await kind.sender(subscription).send(_sample(subscription, call.caller), new_id("dlv"), 1, None)
+    answer = await kind.sender(subscription).send(event, delivery_id, 1, None)
     return Trial(
         delivered=answer.error is None,
         request=answer.request,

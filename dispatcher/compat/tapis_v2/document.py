@@ -1,0 +1,229 @@
+"""A notification as a caller writes it: as JSON, as a form, or as a file in a form."""
+
+from __future__ import annotations
+
+import difflib
+import email.parser
+import email.policy
+import re
+from collections.abc import Mapping
+from urllib.parse import parse_qsl
+
+import msgspec
+from msgspec import Struct
+
+from dispatcher.compat.tapis_v2.policy import STRATEGIES, Policy, Strategy, check_policy
+from dispatcher.domain.errors import InvalidInput
+from dispatcher.domain.vocabulary import EVENTS
+
+EVERY = "*"
+"""As `event` every event, as `associatedUuid` every job."""
+
+_EVENT = re.compile(r"\*|[a-zA-Z][a-zA-Z0-9_]*")
+_MAX_EVENT, _MAX_UUID, _MIN_URL, _MAX_URL = 32, 64, 4, 1024
+
+_WRITTEN = ("url", "event", "associatedUuid", "persistent", "policy")
+# What an answer holds besides: clients send back what they were given.
+_READ_ONLY = (
+    *("id", "owner", "responseCode", "attempts", "lastSent", "success", "status", "lastUpdated", "created"),
+    "_links",
+)
+_POLICY = ("retryLimit", "retryRate", "retryDelay", "saveOnFailure", "retryStrategy")
+_FORM_POLICY = {"retrystrategytype": "retryStrategy"}
+
+# Any other type of thing that Agave has: an app, a system, …
+_UUID = re.compile(r"[0-9]+-[0-9a-z]+-[0-9]{4}-(?P<type>[0-9]{3})")
+_JOB_TYPE = "007"
+
+
+class Notification(Struct, frozen=True, kw_only=True):
+    """What is to be subscribed: checked, but for the URL's own form."""
+
+    url: str
+    event: str
+    associated_uuid: str
+    persistent: bool
+    policy: Policy
+
+
+def read_document(body: bytes, content_type: str) -> dict[str, object]:
+    """The object in a body. InvalidInput when it holds none."""
+    media_type = content_type.partition(";")[0].strip().lower()
+    if media_type == "application/x-www-form-urlencoded":
+        return _from_form(body)
+    if media_type == "multipart/form-data":
+        body = _file_in(body, content_type)
+    if not body.strip():
+        raise InvalidInput("", "No notification object provided.")
+    try:
+        document = msgspec.json.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise InvalidInput("", f"Unable to parse the notification json description. {error}") from None
+    if not isinstance(document, dict):
+        raise InvalidInput("", "Notification should be a valid JSON object.")
+    return document
+
+
+def notification_in(document: Mapping[str, object], associated_uuid: str | None = None) -> Notification:
+    """The notification that an object means. InvalidInput names the property.
+
+    `associated_uuid` is of the job in whose document it stands.
+    """
+    if "result" in document:
+        raise InvalidInput("", 'expected the notification itself, not its envelope: send what "result" holds')
+    given = _properties(document, (*_WRITTEN, *_READ_ONLY), "")
+    policy = given.get("policy")
+    return Notification(
+        url=_url(given.get("url")),
+        event=_event(given.get("event")),
+        associated_uuid=associated_uuid or _associated(given.get("associatedUuid")),
+        persistent=_flag("persistent", given.get("persistent"), default=False),
+        policy=Policy() if policy is None else _policy(policy),
+    )
+
+
+def _properties(document: Mapping[str, object], known: tuple[str, ...], prefix: str) -> dict[str, object]:
+    """The properties by the names that we know; upper and lower case are the same."""
+    names = {name.lower(): name for name in known}
+    given: dict[str, object] = {}
+    for name, value in document.items():
+        if name.lower() not in names:
+            raise InvalidInput("", f"Unknown property {prefix}{name[:80]}. {_advice(name, names, prefix)}")
+        given[names[name.lower()]] = value
+    return given
+
+
+def _advice(name: str, names: Mapping[str, str], prefix: str) -> str:
+    nearest = difflib.get_close_matches(name[:80].lower().replace("_", ""), names, n=1, cutoff=0.5)
+    if nearest:
+        return f"Did you mean {prefix}{names[nearest[0]]}?"
+    return f"Valid values are: {', '.join(prefix + one for one in names.values())}"
+
+
+def _text(field: str, value: object) -> str:
+    if value is None:
+        return ""
+    if not isinstance(value, str):
+        raise InvalidInput(field, f"expected a text, got {msgspec.json.encode(value)[:80].decode()}")
+    return value.strip()
+
+
+def _url(value: object) -> str:
+    url = _text("url", value)
+    if not _MIN_URL <= len(url) <= _MAX_URL:
+        raise InvalidInput(
+            "url", f"expected a web or e-mail address of {_MIN_URL} to {_MAX_URL} characters, got {len(url)}"
+        )
+    return url
+
+
+def _event(value: object) -> str:
+    event = _text("event", value)
+    if not event:
+        raise InvalidInput("event", f'expected the name of an event, or "{EVERY}" for all')
+    if not _EVENT.fullmatch(event):
+        raise InvalidInput(
+            "event",
+            "Event names must contain only letters, numbers and underscores and must begin with a character; "
+            f'"{EVERY}" alone is every event. Got {event[:80]!r}',
+        )
+    if len(event) > _MAX_EVENT:
+        raise InvalidInput("event", f"expected at most {_MAX_EVENT} characters, got {len(event)}")
+    return event.upper() if event.upper() in EVENTS else event
+
+
+def _associated(value: object) -> str:
+    uuid = _text("associatedUuid", value)
+    if not uuid or uuid.lower() == "null":
+        raise InvalidInput("associatedUuid", "expected the id of a job; it cannot be empty")
+    if len(uuid) > _MAX_UUID or not uuid.isprintable():
+        raise InvalidInput(
+            "associatedUuid", f"expected at most {_MAX_UUID} characters, none a control character"
+        )
+    if EVERY in uuid and uuid != EVERY:
+        raise InvalidInput("associatedUuid", f'expected the id of a job, or "{EVERY}" alone; got {uuid!r}')
+    found = _UUID.fullmatch(uuid)
+    if found is not None and found["type"] != _JOB_TYPE:
+        raise InvalidInput(
+            "associatedUuid",
+            f"{uuid} is no job: this service knows events of jobs only, whose ids end in -{_JOB_TYPE}",
+        )
+    return uuid
+
+
+def _policy(value: object) -> Policy:
+    if not isinstance(value, dict):
+        raise InvalidInput("policy", "expected an object")
+    given = _properties(value, _POLICY, "policy.")
+    default = Policy()
+    return check_policy(
+        Policy(
+            retry_limit=_whole("policy.retryLimit", given.get("retryLimit"), default.retry_limit),
+            retry_rate=_whole("policy.retryRate", given.get("retryRate"), default.retry_rate),
+            retry_delay=_whole("policy.retryDelay", given.get("retryDelay"), default.retry_delay),
+            save_on_failure=_flag("policy.saveOnFailure", given.get("saveOnFailure"), default=False),
+            retry_strategy=_strategy(given.get("retryStrategy")),
+        )
+    )
+
+
+def _strategy(value: object) -> Strategy:
+    name = _text("policy.retryStrategy", value).upper()
+    if not name:
+        return Policy().retry_strategy
+    for strategy in STRATEGIES:
+        if strategy == name:
+            return strategy
+    raise InvalidInput("policy.retryStrategy", f"expected one of {', '.join(STRATEGIES)}, got {name[:40]!r}")
+
+
+def _whole(field: str, value: object, default: int) -> int:
+    if value is None:
+        return default
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
+    if isinstance(value, str) and re.fullmatch(r"\s*-?[0-9]{1,9}\s*", value, re.ASCII):
+        return int(value)
+    raise InvalidInput(field, f"expected a whole number, got {msgspec.json.encode(value)[:80].decode()}")
+
+
+def _flag(field: str, value: object, *, default: bool) -> bool:
+    if value is None:
+        return default
+    if isinstance(value, bool):
+        return value
+    word = str(value).strip().lower() if isinstance(value, (str, int)) else ""
+    if word in ("true", "1", "yes", "on"):
+        return True
+    if word in ("false", "0", "no", "off", ""):
+        return False
+    raise InvalidInput(field, f"expected true or false, got {word[:40]!r}")
+
+
+# Forms
+
+
+def _from_form(body: bytes) -> dict[str, object]:
+    try:
+        pairs = parse_qsl(body.decode(), keep_blank_values=False, max_num_fields=100, errors="strict")
+    except ValueError as error:
+        raise InvalidInput("", f"expected a form in UTF-8 with at most 100 fields: {error}") from None
+    if not pairs:
+        raise InvalidInput("", "No notification object provided.")
+    document: dict[str, object] = {}
+    policy: dict[str, object] = {}
+    for name, value in pairs:
+        place, key = (policy, name[7:]) if name.lower().startswith("policy.") else (document, name)
+        place[_FORM_POLICY.get(key.lower(), key)] = value
+    return document | ({"policy": policy} if policy else {})
+
+
+def _file_in(body: bytes, content_type: str) -> bytes:
+    """The first file in a multipart form."""
+    head = f"Content-Type: {content_type}\r\n\r\n".encode("utf-8", "replace")
+    message = email.parser.BytesParser(policy=email.policy.HTTP).parsebytes(head + body)
+    for part in message.iter_parts():
+        if part.get_filename() is not None:
+            content = part.get_payload(decode=True)
+            return content if isinstance(content, bytes) else b""
+    raise InvalidInput("", "No notification found in upload form.")

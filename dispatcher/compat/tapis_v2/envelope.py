@@ -1,0 +1,170 @@
+"""How Tapis v2 (Agave) answers: one envelope around every result and every error, and what a query asks of it."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from http import HTTPStatus
+
+import msgspec
+from aiohttp import hdrs, web
+from msgspec import Struct
+
+from dispatcher import __version__
+from dispatcher.api.auth import authorize
+from dispatcher.api.problems import refusal_of
+from dispatcher.api.routing import raw_body
+from dispatcher.api.services import Services
+from dispatcher.domain.errors import InvalidInput
+from dispatcher.domain.keys import ApiKey
+
+MAX_LIMIT = 100
+"""Items of a list: when nothing is said, and at most."""
+
+MAX_OFFSET = 10_000
+MAX_FIELDS = 100
+"""Fields that `filter` may name."""
+
+_TRUE = frozenset({"true", "1", "yes"})
+_OPTIONS = frozenset({"pretty", "naked", "filter", "limit", "offset"})
+
+_encode = msgspec.json.Encoder().encode
+
+
+class Asked(Struct, frozen=True, kw_only=True):
+    """A request as its handler sees it.
+
+    `base` is where the service answers (scheme and host); `terms` are the query parameters that are no options.
+    """
+
+    caller: ApiKey
+    services: Services
+    base: str
+    path: Mapping[str, str]
+    headers: Mapping[str, str]
+    terms: Mapping[str, str]
+    limit: int
+    offset: int
+    read: Callable[[], Awaitable[bytes]]
+
+
+class Answered(Struct, frozen=True):
+    """What a handler answers. Without a `result` nothing stands in the envelope."""
+
+    result: object = {}
+    status: HTTPStatus = HTTPStatus.OK
+    headers: Mapping[str, str] = {}
+
+
+Handler = Callable[[Asked], Awaitable[Answered]]
+
+
+class _Form(Struct, frozen=True):
+    """In which form the caller wants the answer."""
+
+    pretty: bool = False
+    naked: bool = False
+    fields: tuple[str, ...] = ()
+
+
+def enveloped(act: Handler, services: Services) -> Callable[[web.Request], Awaitable[web.Response]]:
+    """What aiohttp calls for a handler whose callers need the scope `subscribe`."""
+
+    async def handle(request: web.Request) -> web.Response:
+        form = _Form(pretty=_is_true(request.query.get("pretty")))
+        try:
+            caller = await authorize(request.headers.get(hdrs.AUTHORIZATION), "subscribe", services)
+            form = _form(request)
+            answered = await act(_asked(request, caller, services))
+        except Exception as error:  # noqa: BLE001 - every error has this shape; what is unknown is logged
+            return _refused(error, request, form)
+        return _success(answered, form)
+
+    return handle
+
+
+def _asked(request: web.Request, caller: ApiKey, services: Services) -> Asked:
+    query = request.query
+    for name in query:
+        if len(query.getall(name)) > 1:
+            raise InvalidInput(name[:80], "is given more than once")
+    return Asked(
+        caller=caller,
+        services=services,
+        base=str(request.url.origin()),
+        path=request.match_info,
+        headers=request.headers,
+        terms={name: value for name, value in query.items() if name not in _OPTIONS},
+        limit=min(_number(query, "limit", MAX_LIMIT), MAX_LIMIT),
+        offset=_number(query, "offset", 0, MAX_OFFSET),
+        read=lambda: raw_body(request),
+    )
+
+
+def _form(request: web.Request) -> _Form:
+    query = request.query
+    fields = tuple(name.strip() for name in query.get("filter", "").split(",") if name.strip())
+    if len(fields) > MAX_FIELDS:
+        raise InvalidInput("filter", f"expected at most {MAX_FIELDS} fields, got {len(fields)}")
+    return _Form(_is_true(query.get("pretty")), _is_true(query.get("naked")), fields)
+
+
+def _is_true(value: str | None) -> bool:
+    return value is not None and value.lower() in _TRUE
+
+
+def _number(query: Mapping[str, str], name: str, default: int, most: int | None = None) -> int:
+    text = query.get(name, "")
+    if not text:
+        return default
+    if not (text.isascii() and text.isdigit() and len(text) <= 9):
+        raise InvalidInput(name, f"expected a whole number from 0 on, got {text[:80]!r}")
+    if most is not None and int(text) > most:
+        raise InvalidInput(name, f"expected at most {most}, got {text}")
+    return int(text)
+
+
+def _success(answered: Answered, form: _Form) -> web.Response:
+    if answered.status == HTTPStatus.NOT_MODIFIED:
+        return web.Response(status=answered.status, headers=answered.headers)
+    result = _selected(answered.result, form.fields) if form.fields else answered.result
+    document = result if form.naked else _envelope("success", None, result)
+    return _response(document, form.pretty, answered.status, answered.headers)
+
+
+def _refused(error: Exception, request: web.Request, form: _Form) -> web.Response:
+    refusal = refusal_of(error, request)
+    document = _envelope("error", str(refusal), None)
+    return _response(document, form.pretty, refusal.status, refusal.headers)
+
+
+def _envelope(status: str, message: str | None, result: object) -> dict[str, object]:
+    return {"status": status, "message": message, "version": __version__, "result": result}
+
+
+def _response(document: object, pretty: bool, status: HTTPStatus, headers: Mapping[str, str]) -> web.Response:
+    body = _encode(document)
+    if pretty:
+        body = msgspec.json.format(body, indent=2)
+    return web.Response(status=status, body=body, content_type="application/json", headers=headers)
+
+
+def _selected(result: object, fields: tuple[str, ...]) -> object:
+    """Only these fields of an object, or of each object in a list; a dotted one keeps its place."""
+    if isinstance(result, list):
+        return [_selected(item, fields) for item in result]
+    if not isinstance(result, dict):
+        return result
+    found: dict[str, object] = {}
+    for field in fields:
+        _copy(field.split("."), result, found)
+    return found
+
+
+def _copy(steps: list[str], source: dict[str, object], target: dict[str, object]) -> None:
+    for step in steps[:-1]:
+        inner, place = source.get(step), target.setdefault(step, {})
+        if not isinstance(inner, dict) or not isinstance(place, dict):
+            return
+        source, target = inner, place
+    if steps[-1] in source:
+        target[steps[-1]] = source[steps[-1]]
