@@ -19,6 +19,7 @@ from dispatcher import compat
 from dispatcher.api.auth import ensure_admin_key
 from dispatcher.api.server import runner
 from dispatcher.api.services import Services
+from dispatcher.api.tokens import Tokens, read_tokens
 from dispatcher.config import Settings, secret_keys
 from dispatcher.delivery.engine import Engine, Limits
 from dispatcher.domain.errors import SettingsError, StoreUnavailable
@@ -115,6 +116,7 @@ class App:
             admin_key=configured.reveal() if configured else None,
             readiness=self._readiness,
             metrics=metrics.render,
+            tokens=_tokens(self._settings),
         )
 
     async def _readiness(self) -> Mapping[str, str | None]:
@@ -212,6 +214,11 @@ async def _open(store: Store, url: str) -> None:
                     "the database does not answer yet", url=url, error=told, patience=f"{PATIENCE:g} s"
                 )
             await asyncio.sleep(1)
+
+
+def _tokens(settings: Settings) -> Tokens | None:
+    tapis = settings.tapis
+    return None if tapis.keys is None else read_tokens(tapis.keys, tapis.issuers)
 
 
 def _limits(settings: Settings) -> Limits:

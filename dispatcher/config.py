@@ -28,11 +28,13 @@ from dispatcher.config_values import (
     integer,
     networks,
     one_secret,
+    optional_file,
     optional_url,
     seconds,
     secret_list,
     sender_address,
     text,
+    words,
 )
 from dispatcher.domain.errors import SettingsError
 
@@ -83,6 +85,13 @@ class Auth(Struct, frozen=True, kw_only=True):
     admin_key: Annotated[Secret | None, one_secret] = None
 
 
+class Tapis(Struct, frozen=True, kw_only=True):
+    """Whose tokens are accepted as X-Tapis-Token; without keys only API keys are. Without issuers any will do."""
+
+    keys: Annotated[Path | None, optional_file] = None
+    issuers: Annotated[tuple[str, ...], words("issuers such as https://dev.tapis.io/v3/tokens")] = ()
+
+
 class Secrets(Struct, frozen=True, kw_only=True):
     """What seals secrets in the store: the first key seals, all open. Without one see `secret_keys`."""
 
@@ -121,6 +130,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     http: Http = Http()
     smtp: Smtp = Smtp()
     auth: Auth = Auth()
+    tapis: Tapis = Tapis()
     secrets: Secrets = Secrets()
     network: NetworkSettings = NetworkSettings()
     log: Log = Log()

@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Sequence
 from email.utils import parseaddr
 from ipaddress import IPv4Network, IPv6Network, ip_interface, ip_network
+from pathlib import Path
 from typing import NoReturn
 from urllib.parse import SplitResult, urlsplit
 
@@ -173,6 +174,16 @@ def domains(raw: object) -> tuple[str, ...]:
         if not _DOMAIN.fullmatch(item):
             _refuse("domains such as example.org, example.com", item)
     return tuple(items)
+
+
+def optional_file(raw: object) -> Path | None:
+    """The path of a file, or nothing."""
+    return None if raw == "" else Path(text("the path of a file, or nothing")(raw))
+
+
+def words(expected: str) -> Callable[[object], tuple[str, ...]]:
+    """A reader of several texts with commas between them, or of none."""
+    return lambda raw: tuple(_list(raw, expected))
 
 
 def amqp_name(raw: object) -> str:

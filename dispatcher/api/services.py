@@ -7,6 +7,7 @@ from typing import Protocol
 
 from msgspec import Struct
 
+from dispatcher.api.tokens import Tokens
 from dispatcher.domain.events import Event
 from dispatcher.domain.targets import TargetKind
 from dispatcher.store.contract import Store
@@ -33,6 +34,7 @@ class Services(Struct, frozen=True, kw_only=True):
     """The parts of one process that the API speaks to.
 
     `admin_key` is the one from the settings. `readiness` gives each part's problem, None when it has none.
+    `tokens` checks those of Tapis, None when none are accepted.
     """
 
     store: Store
@@ -42,3 +44,4 @@ class Services(Struct, frozen=True, kw_only=True):
     admin_key: str | None
     readiness: Callable[[], Awaitable[Mapping[str, str | None]]]
     metrics: Callable[[], bytes]
+    tokens: Tokens | None = None
