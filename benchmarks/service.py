@@ -4,30 +4,42 @@ from __future__ import annotations
 
 import asyncio
 import re
+import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 import aiohttp
 
+from dispatcher.store.sealing import Sealer
 from tests.environment import environment
 
 ADMIN_KEY = "an-admin-key-for-measurements-of-32-characters"
+SECRETS_KEY = "a-secrets-key-for-measurements-of-32-characters"
+SEALER = Sealer([SECRETS_KEY])
 _DELIVERED = re.compile(
     rb'^dispatcher_deliveries_total\{[^}]*outcome="delivered"[^}]*\} ([0-9.e+]+)$', re.MULTILINE
 )
 
 
 class Service:
-    """`dispatcher serve` with signing, metrics and info logs on, as in production; logs go to a file."""
+    """`dispatcher serve` with signing, metrics and info logs on, as in production; logs go to a file.
 
-    def __init__(self, **settings: str) -> None:
+    `workers` is how many processes share the work; more than one takes PostgreSQL.
+    """
+
+    def __init__(self, *, workers: int = 1, **settings: str) -> None:
+        self._processes = workers
+        self._workers = ("--workers", str(workers)) if workers > 1 else ()
+        self._consumes = "amqp_url" in settings
         self._settings = {
             "DISPATCHER_HTTP_PORT": "0",
             "DISPATCHER_AUTH_ADMIN_KEY": ADMIN_KEY,
-            "DISPATCHER_SECRETS_KEY": "a-secrets-key-for-measurements-of-32-characters",
+            "DISPATCHER_SECRETS_KEY": SECRETS_KEY,
             "DISPATCHER_NETWORK_ALLOW": "127.0.0.0/8",
             "DISPATCHER_LOG_FORMAT": "json",
         } | {f"DISPATCHER_{name}".upper(): value for name, value in settings.items()}
@@ -35,16 +47,7 @@ class Service:
     async def __aenter__(self) -> Self:
         self._directory = tempfile.TemporaryDirectory(prefix="dispatcher-bench-")
         self._log = Path(self._directory.name, "log")
-        with self._log.open("wb") as log:
-            self.process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "dispatcher", "serve"),
-                cwd=self._directory.name,
-                env=environment(self._settings),
-                stdout=log,
-                stderr=log,
-            )
-        self.url = await self._serving()
-        self._session = aiohttp.ClientSession(self.url, headers={"Authorization": f"Bearer {ADMIN_KEY}"})
+        await self.start()
         return self
 
     async def __aexit__(
@@ -56,22 +59,52 @@ class Service:
             await self.process.wait()
         self._directory.cleanup()
 
-    async def _serving(self) -> str:
-        for _ in range(600):
-            found = re.search(rb'"event":"serving".*?"url":"([^"]+)"', self._log.read_bytes())
-            if found:
-                return found[1].decode()
+    async def start(self) -> None:
+        """Start it and return when it serves, and all its processes consume if there is a broker.
+
+        Raises RuntimeError with its log.
+        """
+        before = self._log.stat().st_size if self._log.exists() else 0
+        with self._log.open("ab") as log:
+            self.process = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-m", "dispatcher", "serve", *self._workers),
+                cwd=self._directory.name,
+                env=environment(self._settings),
+                stdout=log,
+                stderr=log,
+            )
+        found = await self._says(rb'"event":"serving".*?"url":"([^"]+)"', before)
+        if self._consumes:
+            await self._says(rb'"event":"consuming"', before, self._processes)
+        self.url = found[1].decode()
+        self._session = aiohttp.ClientSession(self.url, headers={"Authorization": f"Bearer {ADMIN_KEY}"})
+
+    async def kill(self) -> None:
+        """SIGKILL: nothing is finished, nothing is given back. `start` may follow."""
+        self.process.kill()
+        await self.process.wait()
+        await self._session.close()
+
+    async def _says(self, pattern: bytes, begin: int, times: int = 1) -> re.Match[bytes]:
+        """What matches, once it was said so often after the first `begin` bytes of the log."""
+        for _ in range(1200):
+            found = list(re.finditer(pattern, self._log.read_bytes()[begin:]))
+            if len(found) >= times:
+                return found[0]
             if self.process.returncode is not None:
                 break
             await asyncio.sleep(0.05)
         raise RuntimeError(f"the service did not start: {self._log.read_text()[-2000:]}")
 
-    async def subscribe(self, url: str, count: int = 1) -> None:
-        """So many subscriptions to every event."""
-        for number in range(count):
-            document = {"name": f"bench {number}", "events": ["*"], "target": {"kind": "webhook", "url": url}}
+    async def subscribe(self, *urls: str, **fields: object) -> Sequence[str]:
+        """A subscription to every event for each of the webhooks, changed as `fields` say; their ids."""
+        ids: list[str] = []
+        for url in urls:
+            document = {"events": ["*"], "target": {"kind": "webhook", "url": url}} | fields
             async with self._session.post("/v1/subscriptions", json=document) as answer:
                 answer.raise_for_status()
+                ids.append((await answer.json())["id"])
+        return ids
 
     async def delivered(self) -> int:
         """How many deliveries this process has delivered."""
@@ -83,3 +116,12 @@ class Service:
         """Post events, all in one request."""
         async with self._session.post("/v1/events", json=events) as answer:
             answer.raise_for_status()
+
+
+@cache
+def can_have_workers() -> bool:
+    """Whether `dispatcher serve` can run as several processes."""
+    shown = subprocess.run(
+        (sys.executable, "-m", "dispatcher", "serve", "--help"), capture_output=True, text=True, check=True
+    )
+    return "--workers" in shown.stdout

@@ -1,5 +1,6 @@
 """nginx as a sink: it answers 204 to everything, as fast as a receiver can."""
 
+import urllib.request
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -23,6 +24,7 @@ http {{
     server {{
         listen 127.0.0.1:{port} backlog=4096;
         location / {{ return 204; }}
+        location = /requests {{ stub_status; }}
     }}
 }}
 """
@@ -45,6 +47,11 @@ class Nginx(ServerProcess):
     def command(self) -> Sequence[str | Path]:
         """Return nginx in the foreground."""
         return [self._nginx, "-p", self.directory, "-e", "stderr", "-c", self._configuration]
+
+    def requests(self) -> int:
+        """Return how many requests it has answered since its start, the questions about it included."""
+        with urllib.request.urlopen(f"{self.url}/requests", timeout=5) as answer:
+            return int(answer.read().split()[9])
 
     def answers(self) -> bool:
         """Tell whether nginx listens."""

@@ -1,0 +1,46 @@
+"""What is measured, in the order of the table. A further measurement is a module and a line here."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import NamedTuple
+
+from benchmarks import claims, hanging, latency, many_subscriptions, soak, throughput, waiting
+from benchmarks.machine import Machine
+from benchmarks.results import Outcome
+
+
+class Bar(NamedTuple):
+    """A measurement: its name on the command line, what it is, itself, and how many steps it has to show."""
+
+    name: str
+    what: str
+    measure: Callable[[Machine], Awaitable[Outcome]]
+    steps: Callable[[Machine], int]
+
+
+def _rounds(servers: Machine) -> int:
+    return servers.amount.rounds
+
+
+def _with_workers(servers: Machine) -> int:
+    return servers.amount.rounds + (servers.amount.workers > 1)
+
+
+BARS = [
+    Bar("P1", "one subscription an event", throughput.one_subscription, _with_workers),
+    Bar("P2", "ten subscriptions an event", throughput.ten_subscriptions, _with_workers),
+    Bar("P3", "from publishing to the receiver", latency.steady, _rounds),
+    Bar("P4", "some destinations hang", hanging.some_hang, lambda servers: 2 * hanging.rounds(servers)),
+    Bar(
+        "P5",
+        "subscriptions that do not match",
+        many_subscriptions.not_matching,
+        lambda servers: len(many_subscriptions.SIZES) + servers.amount.rounds,
+    ),
+    Bar("P6", "deliveries that wait for a retry", waiting.many_wait, lambda _: 3),
+    Bar("P7", "embedded", throughput.without_servers, _rounds),
+    Bar("P8", "kills under load", soak.kills, lambda _: 6),
+    Bar("claims", "claims of several processes", claims.at_once, _rounds),
+    Bar("fan-out", "deliveries of an event (plot)", throughput.fan_out, lambda _: len(throughput.FAN_OUT)),
+]

@@ -1,0 +1,79 @@
+"""The servers of one run, and how much is to be measured on them."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+
+from msgspec import Struct
+
+from tests.servers import Nginx, PostgreSQL, RabbitMQ
+
+
+class Amount(Struct, frozen=True):
+    """How much is measured: how often, which share of the usual numbers, and with how many processes."""
+
+    rounds: int
+    scale: float
+    workers: int
+
+    def count(self, usual: int, least: int = 50) -> int:
+        """How many of something, where `usual` is its number at scale 1."""
+        return max(least, int(usual * self.scale))
+
+    def seconds(self, usual: float, least: float = 2.0) -> float:
+        """How long, likewise."""
+        return max(least, usual * self.scale)
+
+
+class Machine:
+    """RabbitMQ, PostgreSQL (fsync on) and nginx, running; `done` is told of each step that is behind us."""
+
+    def __init__(
+        self,
+        amount: Amount,
+        rabbitmq: RabbitMQ,
+        postgresql: PostgreSQL,
+        nginx: Nginx,
+    ) -> None:
+        self.amount = amount
+        self.rabbitmq = rabbitmq
+        self.postgresql = postgresql
+        self.nginx = nginx
+        self.sink = f"{nginx.url}/hook"
+        self.done: Callable[[], None] = lambda: None
+
+    @property
+    def pids(self) -> dict[str, int]:
+        """The servers' process ids."""
+        return {
+            "RabbitMQ": self.rabbitmq.pid,
+            "PostgreSQL": self.postgresql.pid,
+            "nginx": self.nginx.pid,
+        }
+
+
+@contextmanager
+def machine(amount: Amount) -> Iterator[Machine]:
+    """Start the servers, and end them."""
+    with RabbitMQ() as rabbitmq, PostgreSQL() as postgresql, Nginx() as nginx:
+        yield Machine(amount, rabbitmq, postgresql, nginx)
+
+
+@asynccontextmanager
+async def program(module: str, *arguments: str) -> AsyncIterator[asyncio.subprocess.Process]:
+    """A program of the benchmarks in a process of its own, with pipes; killed at the end."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", f"benchmarks.{module}", *arguments),
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        limit=1 << 26,
+    )
+    try:
+        yield process
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.wait()
