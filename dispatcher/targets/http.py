@@ -52,21 +52,10 @@ class HttpClient:
         self._waiting: dict[asyncio.Future[Reply], float] = {}
         self._alarm: asyncio.TimerHandle | None = None
 
-    async def exchange(
-        self,
-        method: str,
-        url: URL,
-        headers: Mapping[str, str],
-        body: bytes | None,
-        context: ssl.SSLContext | None = None,
-    ) -> Reply:
-        """Make one request and read the answer. Raises NoReply when there is none.
-
-        `context` is for TLS with a server that has certificates of its own; it should be the same each time.
-        """
+    async def exchange(self, method: str, url: URL, headers: Mapping[str, str], body: bytes | None) -> Reply:
+        """Make one request and read the answer. Raises NoReply when there is none."""
         try:
-            host = (url.raw_host or "").rstrip(".")
-            origin = Origin(url.scheme == "https", host, url.port or 0, context)
+            origin = Origin(url.scheme == "https", (url.raw_host or "").rstrip("."), url.port or 0)
             head = request_line(method, url.raw_path_qs) + opening(origin, headers)
         except ValueError as error:
             raise NoReply(f"the request could not be made: {error}") from error

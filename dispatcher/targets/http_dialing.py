@@ -58,7 +58,7 @@ class Dialer:
 
     async def _connect(self, origin: Origin, make: Callable[[], Connection]) -> Connection:
         addresses = await self._addresses(origin)
-        context = (origin.context or self._context()) if origin.tls else None
+        context = self._context() if origin.tls else None
         try:
             connected = await start_connection(
                 addresses,

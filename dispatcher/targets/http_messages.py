@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import ssl
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Self
 
@@ -34,16 +33,16 @@ class NoReply(Exception):
         self.early = early
 
 
-class Origin(Struct, frozen=True):
-    """Whom a connection is with. `host` is a name or an address, the latter without brackets.
+class UnsendableHeader(ValueError):
+    """A header's name or value would break out of its line; the message says which header."""
 
-    `context` says which certificates are accepted: None for those that the system trusts.
-    """
+
+class Origin(Struct, frozen=True):
+    """Whom a connection is with. `host` is a name or an address, the latter without brackets."""
 
     tls: bool
     host: str
     port: int
-    context: ssl.SSLContext | None = None
 
     @classmethod
     def parse(cls, text: str) -> Self:
@@ -103,7 +102,7 @@ class Reply(Struct, frozen=True):
 
 
 def header_lines(headers: Mapping[str, str]) -> bytes:
-    """Header fields as they go out, in UTF-8. ValueError when a name or value would break out of its line."""
+    """Header fields as they go out, in UTF-8. Raises UnsendableHeader."""
     for name, value in headers.items():
         if not _TOKEN.fullmatch(name) or _VALUE_CONTROL.search(value):
             raise ValueError(

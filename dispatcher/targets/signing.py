@@ -52,6 +52,14 @@ class Signer:
             SIGNATURE_HEADER: " ".join(_signatures(self._keys, delivery_id, timestamp, body)),
         }
 
+    def lines(self, delivery_id: str, unix_seconds: int, body: bytes) -> bytes:
+        """The same headers, as they go out."""
+        signatures = " ".join(_signatures(self._keys, delivery_id, str(unix_seconds), body))
+        return (
+            f"{ID_HEADER}: {delivery_id}\r\n{TIMESTAMP_HEADER}: {unix_seconds}\r\n"
+            f"{SIGNATURE_HEADER}: {signatures}\r\n"
+        ).encode()
+
 
 def verify(secrets: Sequence[str], headers: Mapping[str, str], body: bytes, now: float) -> None:
     """Raise BadSignature unless `body` came with these headers, signed with one of the secrets not long ago.

@@ -1,0 +1,148 @@
+"""The target of a webhook: its fields, and what is checked when one is made."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Annotated, Literal, TypeAlias, TypeVar
+
+from msgspec import Meta, Struct
+
+from dispatcher.domain.errors import InvalidInput
+from dispatcher.domain.templates import HeaderTemplate, JsonTemplate, TextTemplate
+from dispatcher.domain.url_templates import UrlTemplate
+from dispatcher.domain.variables import TemplateError
+from dispatcher.targets.answers import Success
+from dispatcher.targets.credentials import (
+    Auth,
+    auth_header,
+    check_auth,
+    check_header_name,
+    check_url,
+    hide_in_url,
+    looks_secret,
+    refuse_hidden,
+)
+from dispatcher.targets.formats import FORMATS
+from dispatcher.targets.signing import ID_HEADER, SIGNATURE_HEADER, TIMESTAMP_HEADER
+
+WITHOUT_BODY = frozenset({"GET", "DELETE"})
+"""Methods that carry none."""
+
+# What frames the message, and what is ours to say.
+_MANAGED_HEADERS = frozenset(
+    {
+        "accept-encoding",
+        "connection",
+        "content-length",
+        "expect",
+        "host",
+        "keep-alive",
+        "proxy-authorization",
+        "proxy-connection",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+        "user-agent",
+        ID_HEADER,
+        TIMESTAMP_HEADER,
+        SIGNATURE_HEADER,
+    }
+)
+
+_HeaderName = Annotated[str, Meta(min_length=1, max_length=128)]
+_HeaderValue = Annotated[str, Meta(max_length=8192)]
+Body: TypeAlias = dict[str, object] | list[object] | str | None
+"""A JSON document, or a text."""
+
+_Source = TypeVar("_Source")
+_Template = TypeVar("_Template")
+
+
+class WebhookTarget(Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag="webhook"):
+    """Where an event goes as an HTTP request, and in which form.
+
+    Without a `body` it is the event in its `format`, and none at all with GET and DELETE. An object or array is
+    a JSON document whose strings hold variables; a text with variables goes out as `text/plain`. A
+    Content-Type in `headers` takes the place of the usual one.
+
+    `format`: "cloudevents" is structured CloudEvents JSON, "binary" is CloudEvents with its attributes in
+    headers, "plain" is the event as it may be published, "tapis" is the job document with the headers of Tapis v2.
+    """
+
+    url: Annotated[str, Meta(min_length=1, max_length=4096)]
+    method: Literal["GET", "PUT", "PATCH", "POST", "DELETE"] = "POST"
+    headers: Annotated[dict[_HeaderName, _HeaderValue], Meta(max_length=50)] = {}
+    body: Body = None
+    format: Literal["cloudevents", "binary", "plain", "tapis"] = "cloudevents"
+    auth: Auth | None = None
+    success: Success | None = None
+
+    def __repr__(self) -> str:
+        return f"WebhookTarget({self.method} {hide_in_url(self.url)})"
+
+
+def check_target(target: WebhookTarget) -> str:
+    """The destination (`https://example.org:443`); InvalidInput when the target cannot work, whoever it is."""
+    url = _compiled("target.url", UrlTemplate.compile, target.url)
+    check_url(target.url, "target.url")
+    _check_headers(target)
+    if target.method in WITHOUT_BODY and target.body is not None:
+        raise InvalidInput("target.body", f"expected none, because {target.method} carries no body")
+    _compiled("target.body", body_template, target.body)
+    _check_format(target)
+    return url.origin
+
+
+def body_template(body: Body) -> JsonTemplate | TextTemplate | None:
+    """The template of a body; None stands for the event. Raises TemplateError."""
+    if body is None:
+        return None
+    return TextTemplate.compile(body) if isinstance(body, str) else JsonTemplate.compile(body)
+
+
+def _compiled(field: str, compile_template: Callable[[_Source], _Template], source: _Source) -> _Template:
+    try:
+        return compile_template(source)
+    except TemplateError as error:
+        raise InvalidInput(field, str(error)) from None
+
+
+def _check_headers(target: WebhookTarget) -> None:
+    taken: set[str] = set()
+    if target.auth is not None:
+        check_auth(target.auth, "target.auth")
+        name = auth_header(target.auth)[0]
+        _check_header_name(name, "target.auth.name", taken)
+    for name, value in target.headers.items():
+        field = f"target.headers.{name}"
+        _check_header_name(name, field, taken)
+        if looks_secret(name):
+            refuse_hidden(value, field)
+        _compiled(field, HeaderTemplate.compile, value)
+
+
+def _check_header_name(name: str, field: str, taken: set[str]) -> None:
+    check_header_name(name, field)
+    lower = name.lower()
+    if lower in _MANAGED_HEADERS:
+        raise InvalidInput(field, f"the header {name} is set by the service: expected another one")
+    if lower in taken:
+        raise InvalidInput(field, f"the header {name} is set twice, here and in target.auth or other case")
+    taken.add(lower)
+
+
+def _check_format(target: WebhookTarget) -> None:
+    form = FORMATS.get(target.format)
+    if form is None:
+        return
+    if target.body is not None:
+        raise InvalidInput("target.format", "expected none beside target.body, which says what is sent")
+    if target.method in WITHOUT_BODY:
+        raise InvalidInput("target.format", f"expected none, because {target.method} carries no body")
+    named = {f"target.headers.{name}": name for name in target.headers}
+    if target.auth is not None:
+        named["target.auth.name"] = auth_header(target.auth)[0]
+    for field, name in named.items():
+        if name.lower().startswith(form.headers):
+            raise InvalidInput(field, f'the format "{target.format}" sets {name}: expected another header')
