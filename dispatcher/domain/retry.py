@@ -18,7 +18,8 @@ Seconds = Annotated[float, Meta(ge=0, le=2_592_000)]
 class Schedule(Struct, frozen=True, forbid_unknown_fields=True):
     """Waits in seconds: the first before the first attempt, the next before the second, and so on."""
 
-    schedule: Annotated[tuple[Seconds, ...], Meta(min_length=1, max_length=100)]
+    # One attempt and as many retries as `limit` allows.
+    schedule: Annotated[tuple[Seconds, ...], Meta(min_length=1, max_length=1441)]
 
 
 class RetryPolicy(Struct, frozen=True, forbid_unknown_fields=True):

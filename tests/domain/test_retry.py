@@ -77,6 +77,7 @@ def test_a_schedule_says_the_wait_before_each_attempt() -> None:
         ('{"limit": 1441}', "$.limit"),
         ('{"jitter": 1.5}', "$.jitter"),
         ('{"strategy": {"schedule": []}}', "$.strategy"),
+        (f'{{"strategy": {{"schedule": [{"1," * 1441}1]}}}}', "$.strategy"),
         ('{"delays": 1}', "delays"),
     ],
 )
