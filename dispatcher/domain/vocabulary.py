@@ -38,7 +38,11 @@ TERMINAL = frozenset({"FINISHED", "FAILED", "KILLED", "STOPPED"})
 
 # These say that something happened to a job without saying in which status it is now.
 WITHOUT_STATUS = frozenset(
-    {"CREATED", "UPDATED", "DELETED", "PERMISSION_GRANT", "PERMISSION_REVOKE", "HEARTBEAT"}
+    {
+        *("CREATED", "UPDATED", "DELETED", "PERMISSION_GRANT", "PERMISSION_REVOKE", "HEARTBEAT"),
+        # What Tapis v2 sends besides, though its guide does not list it.
+        *("EMPTY_STATUS_RESPONSE", "REMOTE_STATUS_CHANGE", "UNKNOWN_TERMINATION", "RESTORED", "FORCED_EVENT"),
+    }
 )
 
 EVENT_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.:-]{0,63}")

@@ -47,5 +47,6 @@ def test_no_pattern_at_all_is_refused() -> None:
 def test_only_the_last_four_end_a_job_and_some_events_say_nothing_of_its_status() -> None:
     assert {name for name in EVENTS if is_terminal(name)} == {"FINISHED", "FAILED", "KILLED", "STOPPED"}
     assert status_of("HEARTBEAT") is None
+    assert status_of("REMOTE_STATUS_CHANGE") is None
     assert status_of("RUNNING") == "RUNNING"
     assert status_of("SITE_OWN") == "SITE_OWN"
