@@ -65,8 +65,7 @@ def auth_header(auth: Auth) -> tuple[str, str]:
 def check_auth(auth: Auth, field: str) -> None:
     """Raise InvalidInput, naming the part of `field` that cannot stand in a header, but not its value."""
     if isinstance(auth, BearerAuth):
-        refuse_hidden(auth.token, f"{field}.token")
-        _check(_VISIBLE, auth.token, f"{field}.token", "visible ASCII characters without spaces")
+        check_token(auth.token, f"{field}.token")
     elif isinstance(auth, BasicAuth):
         refuse_hidden(auth.password, f"{field}.password")
         if ":" in auth.user:
@@ -75,6 +74,12 @@ def check_auth(auth: Auth, field: str) -> None:
         check_header_name(auth.name, f"{field}.name")
         refuse_hidden(auth.value, f"{field}.value")
         _check(_PRINTABLE, auth.value, f"{field}.value", "printable ASCII characters")
+
+
+def check_token(token: str, field: str) -> None:
+    """Raise InvalidInput when it cannot stand after "Bearer " in a header."""
+    refuse_hidden(token, field)
+    _check(_VISIBLE, token, field, "visible ASCII characters without spaces")
 
 
 def refuse_hidden(value: str, field: str) -> None:

@@ -1,0 +1,180 @@
+"""Requests to Argo's server: resume or stop at the suspended node that an event is meant for.
+
+That no suspended node was found is told by the same answer whether the workflow is not there yet, was resumed before or
+never will be suspended. A look at the workflow tells which.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+import msgspec
+from msgspec import Struct
+from msgspec.structs import replace
+from yarl import URL
+
+from dispatcher.domain.event_values import EventValues
+from dispatcher.domain.events import Event
+from dispatcher.domain.targets import Answer
+from dispatcher.domain.templates import RenderError, TextTemplate
+from dispatcher.domain.variables import Values
+from dispatcher.targets import argo_workflow
+from dispatcher.targets.answers import judge
+from dispatcher.targets.argo_selector import Selector, SelectorTemplate
+from dispatcher.targets.argo_target import NAMESPACE, WORKFLOW, ArgoTarget, authorization, bare_token
+from dispatcher.targets.argo_workflow import Action
+from dispatcher.targets.http import HttpClient, NoReply, Reply
+
+MAX_MESSAGE = 1000
+"""Characters of a job's message that a stopped node is given."""
+
+_SHOWN_MESSAGE = 300
+_NOTHING_SUSPENDED = b"no suspend nodes matching"
+_LOOKED_AT = "fields=status.phase,status.nodes"
+_SOON = 1.0
+
+_encode = msgspec.json.Encoder().encode
+
+
+class Clients(NamedTuple):
+    """One for the actions, and one for looks, which may read more. An attempt with both must end in time."""
+
+    act: HttpClient
+    look: HttpClient
+
+
+class _Problem(Struct, frozen=True):
+    """What the server says when something is wrong."""
+
+    message: str = ""
+
+
+_decode_problem = msgspec.json.Decoder(_Problem).decode
+
+
+class _Call(NamedTuple):
+    """What an event asks of the server. `workflow` is its address."""
+
+    action: Action
+    workflow: str
+    selector: Selector
+    body: bytes
+
+    @property
+    def address(self) -> str:
+        return f"{self.workflow}/{self.action}"
+
+
+class ArgoSender:
+    """One subscription's requests."""
+
+    def __init__(self, clients: Clients, target: ArgoTarget) -> None:
+        self._clients = clients
+        self._actions = target.actions
+        self._server = target.server.rstrip("/")
+        self._namespace = TextTemplate.compile(target.namespace)
+        self._workflow = TextTemplate.compile(target.workflow)
+        self._selector = SelectorTemplate.compile(target.selector)
+        self._headers: dict[str, str] = {}
+        self._secrets: tuple[str, ...] = ()
+        if target.token is not None:
+            self._headers["Authorization"] = authorization(target.token)
+            self._secrets = (target.token, bare_token(target.token))
+
+    async def send(self, event: Event, delivery_id: str, number: int, memo: str | None = None) -> Answer:
+        """Make one attempt. Raises for nothing that the server or the network does."""
+        action = self._actions.get(event.event)
+        if action is None:
+            known = ", ".join(self._actions)
+            problem = f"target.actions says nothing about {event.event}: expected one of {known}"
+            return Answer(request=self._server, error=problem, final=True)
+        try:
+            call = self._call(action, event)
+        except RenderError as error:
+            return Answer(request=self._server, error=str(error), final=True)
+        line = f"PUT {call.address}"
+        headers = self._headers | {"Content-Type": "application/json"}
+        try:
+            reply = await self._clients.act.exchange(
+                "PUT", URL(call.address, encoded=True), headers, call.body
+            )
+        except NoReply as error:
+            return Answer(request=line, error=str(error), early=error.early)
+        answer = self._judged(reply, line)
+        if reply.status >= 400 and _NOTHING_SUSPENDED in reply.body:
+            return await self._look(call, answer)
+        return answer
+
+    def _call(self, action: Action, event: Event) -> _Call:
+        values = EventValues(event)
+        namespace = _name(self._namespace.render(values), NAMESPACE, "namespace")
+        workflow = _name(self._workflow.render(values), WORKFLOW, "workflow")
+        selector = self._selector.render(values)
+        body = {"name": workflow, "namespace": namespace, "nodeFieldSelector": selector.text}
+        if action == "stop":
+            body["message"] = _message(event, values)
+        address = f"{self._server}/api/v1/workflows/{namespace}/{workflow}"
+        return _Call(action, address, selector, _encode(body))
+
+    async def _look(self, call: _Call, answer: Answer) -> Answer:
+        """Tell what it means that no suspended node was found. `answer` is the one that said so."""
+        try:
+            reply = await self._clients.look.exchange(
+                "GET", URL(f"{call.workflow}?{_LOOKED_AT}", encoded=True), self._headers, None
+            )
+            workflow = self._workflow_in(reply)
+        except (NoReply, _NoWorkflow) as error:
+            return replace(answer, error=f"{answer.error}; the look at the workflow failed: {error}")
+        found = argo_workflow.find(workflow, call.selector, call.action)
+        return replace(
+            answer,
+            body=found.text,
+            error=None if found.done else found.text,
+            retry_after=_SOON if found.soon else answer.retry_after,
+            final=found.final,
+        )
+
+    def _workflow_in(self, reply: Reply) -> argo_workflow.Workflow:
+        answer = self._judged(reply, "")
+        if answer.error is not None:
+            raise _NoWorkflow(answer.error)
+        if not reply.complete:
+            raise _NoWorkflow(f"it is longer than {len(reply.body)} bytes, too slow or broken off")
+        try:
+            return argo_workflow.decode(reply.body)
+        except (msgspec.DecodeError, RecursionError):
+            raise _NoWorkflow("the answer is no workflow") from None
+
+    def _judged(self, reply: Reply, line: str) -> Answer:
+        answer = judge(reply, line, None, self._secrets)
+        if answer.error is None:
+            return replace(answer, body=None)  # it is the whole workflow
+        # What is gone is this workflow: those of other jobs may be there.
+        return replace(answer, error=_explained(answer), disable=False)
+
+
+class _NoWorkflow(Exception):
+    """There is no workflow to look at, and why."""
+
+
+def _name(name: str, pattern: re.Pattern[str], field: str) -> str:
+    if not pattern.fullmatch(name):
+        raise RenderError(f"the {field} becomes {name[:80]!r}: expected small letters, digits and -")
+    return name
+
+
+def _message(event: Event, values: Values) -> str:
+    message = values.get("JOB_ERROR") or values.get("JOB_MESSAGE") or f"job {event.job_id} is {event.event}"
+    # A lone surrogate has no encoding.
+    return message[:MAX_MESSAGE].encode("utf-8", "replace").decode()
+
+
+def _explained(answer: Answer) -> str:
+    """The problem with the server's own words."""
+    problem = (answer.error or "").partition(": ")[0] if answer.disable else answer.error or ""
+    try:
+        message = _decode_problem(answer.body or "").message
+    except (msgspec.DecodeError, RecursionError):
+        return problem
+    return f"{problem}: {message[:_SHOWN_MESSAGE]}" if message else problem

@@ -1,0 +1,116 @@
+"""The model of Argo targets, and what is wrong with one that cannot work."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Annotated
+
+from msgspec import Meta, Struct, field
+from yarl import URL
+
+from dispatcher.domain.errors import InvalidInput
+from dispatcher.domain.templates import TextTemplate
+from dispatcher.domain.url_templates import UrlTemplate
+from dispatcher.domain.variables import TemplateError
+from dispatcher.domain.vocabulary import EVENT_NAME
+from dispatcher.targets.argo_selector import SelectorTemplate
+from dispatcher.targets.argo_workflow import Action
+from dispatcher.targets.credentials import check_token
+from dispatcher.targets.network import BlockedAddress, Guard
+from dispatcher.targets.tls import context
+
+NAMESPACE = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
+"""A name of Kubernetes (RFC 1123): the label of a namespace."""
+
+WORKFLOW = re.compile(r"(?!.{254})[a-z0-9](?:[a-z0-9-]*[a-z0-9])?(?:\.[a-z0-9](?:[a-z0-9-]*[a-z0-9])?)*")
+"""A name of Kubernetes: the dotted one of a workflow."""
+
+DEFAULT_ACTIONS: Mapping[str, Action] = MappingProxyType(
+    {"FINISHED": "resume", "FAILED": "stop", "KILLED": "stop", "STOPPED": "stop"}
+)
+"""What is done at which event, unless a target says otherwise."""
+
+_SCHEMES = ("Bearer ", "Basic ")
+
+
+class ArgoTarget(Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag="argo"):
+    """A workflow of Argo that waits at a suspended node, and what to do with it at which event.
+
+    `namespace`, `workflow` and the values in `selector` may hold variables. `token` is the server's, with or
+    without "Bearer " before it. `ca` are the certificates (PEM) that are trusted in place of the system's; with
+    `verify` false any is. An event that `actions` does not name cannot be delivered.
+    """
+
+    server: Annotated[str, Meta(min_length=1, max_length=2048)]
+    namespace: Annotated[str, Meta(min_length=1, max_length=253)]
+    workflow: Annotated[str, Meta(min_length=1, max_length=253)]
+    selector: Annotated[str, Meta(min_length=1, max_length=2048)] = "inputs.parameters.uuid.value=$<JOB_ID>"
+    token: Annotated[str, Meta(min_length=1, max_length=8192)] | None = None
+    ca: Annotated[str, Meta(min_length=1, max_length=65536)] | None = None
+    verify: bool = True
+    actions: Annotated[dict[str, Action], Meta(min_length=1, max_length=50)] = field(
+        default_factory=lambda: dict(DEFAULT_ACTIONS)
+    )
+
+    def __repr__(self) -> str:
+        return f"ArgoTarget({self.server} {self.namespace}/{self.workflow})"
+
+
+def check(target: ArgoTarget, guard: Guard) -> str:
+    """The destination (`https://argo.example.org:2746`); InvalidInput when the target cannot work."""
+    origin = _checked_server(target.server, guard)
+    _check_name(target.namespace, NAMESPACE, "target.namespace")
+    _check_name(target.workflow, WORKFLOW, "target.workflow")
+    try:
+        SelectorTemplate.compile(target.selector)
+    except TemplateError as error:
+        raise InvalidInput("target.selector", str(error)) from None
+    if target.token is not None:
+        check_token(bare_token(target.token), "target.token")
+    for event in target.actions:
+        if not EVENT_NAME.fullmatch(event):
+            raise InvalidInput(
+                "target.actions", f"{event[:80]!r} is no event name: expected one such as FINISHED"
+            )
+    if origin.startswith("http:") and (target.ca is not None or not target.verify):
+        raise InvalidInput("target.ca", "expected neither ca nor verify for a server without TLS")
+    context(target.ca, target.verify, "target.ca")
+    return origin
+
+
+def bare_token(token: str) -> str:
+    """The token without its scheme."""
+    for scheme in _SCHEMES:
+        token = token.removeprefix(scheme)
+    return token
+
+
+def authorization(token: str) -> str:
+    """The header's value for a token in either form: `Bearer …`, or without it."""
+    return token if token.startswith(_SCHEMES) else f"Bearer {token}"
+
+
+def _checked_server(server: str, guard: Guard) -> str:
+    try:
+        url = UrlTemplate.compile(server)
+    except TemplateError as error:
+        raise InvalidInput("target.server", str(error)) from None
+    if not url.is_static or "?" in server or "#" in server:
+        expected = "expected an address without variables, as in https://argo.example.org:2746"
+        raise InvalidInput("target.server", f"{expected}, and at most a path after it")
+    try:
+        guard.check_host(URL(url.origin).raw_host or "")
+    except BlockedAddress as error:
+        raise InvalidInput("target.server", f"blocked: {error}") from None
+    return url.origin
+
+
+def _check_name(text: str, pattern: re.Pattern[str], place: str) -> None:
+    try:
+        template = TextTemplate.compile(text)
+    except TemplateError as error:
+        raise InvalidInput(place, str(error)) from None
+    if not template.names and not pattern.fullmatch(text):
+        raise InvalidInput(place, "expected a name of small letters, digits and -, or one with variables")
