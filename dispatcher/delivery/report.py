@@ -25,13 +25,23 @@ def _seconds(kind: str) -> Histogram:
 
 def report(claimed: ClaimedDelivery, outcome: Outcome) -> None:
     """Log and count what became of a delivery."""
-    subscription, event, attempt = claimed.subscription, claimed.event, outcome.attempt
-    state = "failed" if outcome.state is State.PENDING else outcome.state.value
-    _counter(subscription.kind, state).inc()
-    if attempt is not None:
-        _seconds(subscription.kind).observe(attempt.duration)
+    count(claimed, outcome)
+    tell(claimed, outcome)
+
+
+def count(claimed: ClaimedDelivery, outcome: Outcome) -> None:
+    """The metrics of what became of a delivery."""
+    kind = claimed.subscription.kind
+    _counter(kind, _result(outcome)).inc()
+    if outcome.attempt is not None:
+        _seconds(kind).observe(outcome.attempt.duration)
     if outcome.state is State.DELIVERED and outcome.ended_at is not None:
-        DELIVERY_DELAY.observe((outcome.ended_at - event.accepted_at).total_seconds())
+        DELIVERY_DELAY.observe((outcome.ended_at - claimed.event.accepted_at).total_seconds())
+
+
+def tell(claimed: ClaimedDelivery, outcome: Outcome) -> None:
+    """The log line of what became of a delivery."""
+    subscription, event, attempt = claimed.subscription, claimed.event, outcome.attempt
     log.info(
         "attempt" if attempt is not None else "no attempt",
         delivery=claimed.id,
@@ -40,9 +50,13 @@ def report(claimed: ClaimedDelivery, outcome: Outcome) -> None:
         subscription=subscription.id,
         destination=subscription.destination,
         number=outcome.attempts,
-        outcome=state,
+        outcome=_result(outcome),
         status=attempt.status if attempt is not None else None,
         ms=round(attempt.duration * 1000, 1) if attempt is not None else None,
         error=outcome.reason,
         due=outcome.due_at,
     )
+
+
+def _result(outcome: Outcome) -> str:
+    return "failed" if outcome.state is State.PENDING else outcome.state.value
