@@ -26,6 +26,7 @@ from dispatcher.domain.errors import SettingsError, StoreUnavailable
 from dispatcher.domain.targets import TargetKind
 from dispatcher.intake.batcher import Intake
 from dispatcher.intake.consumer import Consumer
+from dispatcher.mail_settings import make_mailer
 from dispatcher.matching.matcher import Matcher
 from dispatcher.store.connect import open_store
 from dispatcher.store.contract import Store
@@ -137,7 +138,8 @@ async def running(settings: Settings) -> AsyncIterator[App]:
     Raises SettingsError for what stops the start, and the error of a part that fails later.
     """
     store = open_store(settings.database.url.reveal(), Sealer(secret_keys(settings)))
-    kinds = load_kinds(Resources(HttpClient(Guard(settings.network.allow), settings.delivery.timeout)))
+    client = HttpClient(Guard(settings.network.allow), settings.delivery.timeout)
+    kinds = load_kinds(Resources(client, make_mailer(settings)))
     await _open(store, str(settings.database.url))
     try:
         app = App(settings, store, kinds)

@@ -25,11 +25,13 @@ from dispatcher.config_values import (
     choice,
     database_url,
     domains,
+    folder,
     integer,
     networks,
     one_secret,
     optional_file,
     optional_url,
+    public_url,
     seconds,
     secret_list,
     sender_address,
@@ -65,18 +67,26 @@ class Amqp(Struct, frozen=True, kw_only=True):
 
 
 class Http(Struct, frozen=True, kw_only=True):
-    """Where the API listens; port 0 takes one that is free."""
+    """Where the API listens; port 0 takes one that is free. `public_url` is where people reach it."""
 
     host: Annotated[str, text("a host name or an address to listen on")] = "127.0.0.1"
     port: Annotated[int, integer(0, 65535)] = 8080
+    public_url: Annotated[str | None, public_url] = None
 
 
 class Smtp(Struct, frozen=True, kw_only=True):
-    """The mail relay; without a URL no e-mail is sent."""
+    """The mail relay; without a URL no e-mail is sent. Times are seconds, caps are messages."""
 
     url: Annotated[Url | None, optional_url("smtp", "smtps", "smtp+starttls")] = None
     sender: Annotated[str, sender_address] = "dispatcher@localhost"
     trusted_domains: Annotated[tuple[str, ...], domains] = ()
+    templates: Annotated[Path | None, folder] = None
+    timeout: Annotated[float, seconds(0.1, 300)] = 15.0
+    connections: Annotated[int, integer(1, 1000)] = 8
+    max_per_hour: Annotated[int, integer(1, 1_000_000)] = 60
+    max_per_domain: Annotated[int, integer(1, 1_000_000)] = 600
+    confirmations_per_key: Annotated[int, integer(1, 100_000)] = 20
+    confirmations_per_address: Annotated[int, integer(1, 1000)] = 2
 
 
 class Auth(Struct, frozen=True, kw_only=True):

@@ -193,6 +193,30 @@ def amqp_name(raw: object) -> str:
     return name if len(name.encode()) <= 250 and not name.startswith("amq.") else _refuse(expected, raw)
 
 
+def public_url(raw: object) -> str | None:
+    """Where people reach the service: scheme, host and perhaps a path, without a slash at its end; or nothing."""
+    if raw == "":
+        return None
+    expected = "a URL such as https://dispatcher.example.org, or nothing"
+    url = _url(raw, expected)
+    parts = url.parts
+    if (
+        parts.scheme not in ("http", "https")
+        or not parts.hostname
+        or parts.username is not None
+        or parts.query
+    ):
+        raise ValueError(f"expected {expected}; without a user and a query")
+    short = url.reveal().rstrip("/")
+    # It stands in the headers of mails.
+    return short if short.isascii() and len(short) <= 200 else _refuse(f"{expected}, in ASCII", raw)
+
+
+def folder(raw: object) -> Path | None:
+    """A folder, or nothing; whether it is there is looked at by what reads it."""
+    return None if raw == "" else Path(text("the path of a folder, or nothing")(raw))
+
+
 def sender_address(raw: object) -> str:
     """What stands in From: an address, perhaps with a name before it."""
     expected = "an address such as Dispatcher <noreply@example.org>"

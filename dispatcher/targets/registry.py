@@ -10,12 +10,14 @@ from msgspec import Struct
 from dispatcher import targets
 from dispatcher.domain.targets import TargetKind
 from dispatcher.targets.http import HttpClient
+from dispatcher.targets.mail.mailer import Mailer
 
 
 class Resources(Struct, frozen=True):
     """What kinds are made from."""
 
     http: HttpClient
+    mailer: Mailer | None = None
 
 
 def load_kinds(resources: Resources) -> dict[str, TargetKind]:

@@ -1,0 +1,24 @@
+"""From the settings to what mails are sent with."""
+
+from __future__ import annotations
+
+from dispatcher.config import Settings, secret_keys
+from dispatcher.targets.mail.links import Links
+from dispatcher.targets.mail.mailer import Mailer
+from dispatcher.targets.mail.message import sender_of
+from dispatcher.targets.mail.pool import Pool
+from dispatcher.targets.mail.relay import relay_at
+from dispatcher.targets.mail.templates import Templates
+
+
+def make_mailer(settings: Settings) -> Mailer | None:
+    """What mails are sent with; None without a relay. SettingsError when the templates cannot be read."""
+    smtp = settings.smtp
+    if smtp.url is None:
+        return None
+    return Mailer(
+        pool=Pool(relay_at(smtp.url.reveal(), smtp.timeout, smtp.connections)),
+        sender=sender_of(smtp.sender),
+        templates=Templates(smtp.templates),
+        links=Links(settings.http.public_url, secret_keys(settings)),
+    )

@@ -1,0 +1,1 @@
+"""What the target kind `email` is made of: addresses, messages, consent and the way to the mail relay."""

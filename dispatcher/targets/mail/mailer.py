@@ -1,0 +1,26 @@
+"""What mails are made and sent with, for one process."""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+from dispatcher.targets.mail.addresses import Address
+from dispatcher.targets.mail.links import Links
+from dispatcher.targets.mail.message import Sender, Stamp, message_bytes
+from dispatcher.targets.mail.pool import Pool
+from dispatcher.targets.mail.templates import Content, Templates
+
+
+class Mailer(Struct, frozen=True, kw_only=True):
+    """The relay's connections, who sends, what is sent, and the links in it."""
+
+    pool: Pool
+    sender: Sender
+    templates: Templates
+    links: Links
+
+    async def send(self, stamp: Stamp, content: Content) -> str:
+        """Send one message and return what the relay said. Raises Refused and NotReached."""
+        to: Address = stamp.to
+        message = message_bytes(self.sender, stamp, content)
+        return await self.pool.send(self.sender.address, to.wire, message, utf8=to.utf8)

@@ -1,0 +1,102 @@
+"""What came of a delivery for each of its recipients, and what that means for the delivery."""
+
+from __future__ import annotations
+
+import msgspec
+from msgspec import Struct
+from msgspec.structs import replace
+
+from dispatcher.domain.targets import Answer
+
+MAX_TEXT = 4096
+"""Characters of an attempt's answer."""
+
+
+class Progress(Struct):
+    """What is settled, by the recipient's key: who has it, and who will not get it, with the relay's or our words."""
+
+    got: dict[str, str] = {}
+    out: dict[str, str] = {}
+
+
+class Wait(Struct, frozen=True):
+    """Why a recipient's message was not tried, and in how many seconds it may be."""
+
+    reason: str
+    seconds: float
+
+
+class Round:
+    """One attempt: what is settled from before, and what came of the rest."""
+
+    def __init__(self, memo: str | None) -> None:
+        before = Progress() if memo is None else msgspec.json.decode(memo, type=Progress)
+        self.progress = before
+        self.failed: dict[str, str] = {}
+        self.waiting: dict[str, Wait] = {}
+        self.tried = False
+        self.status: int | None = None
+
+    def settled(self, key: str) -> bool:
+        """Whether nothing is left to do for this recipient."""
+        return key in self.progress.got or key in self.progress.out
+
+    def got(self, key: str, said: str) -> None:
+        """The relay has taken it."""
+        self._said(int(said[:3]))
+        self.progress.got[key] = said
+
+    def refused(self, key: str, said: str, code: int, *, final: bool) -> None:
+        """The relay has refused it, for good or for now."""
+        self._said(code)
+        (self.progress.out if final else self.failed)[key] = said
+
+    def left_out(self, key: str, reason: str) -> None:
+        """It is not for this recipient."""
+        self.progress.out[key] = reason
+
+    def broke_off(self, key: str, reason: str) -> None:
+        """It was tried, and nobody knows more."""
+        self.tried = True
+        self.failed[key] = reason
+
+    def waits(self, key: str, reason: str, seconds: float) -> None:
+        """It was not tried, because it is not the time yet."""
+        self.waiting[key] = Wait(reason, seconds)
+
+    def _said(self, code: int) -> None:
+        self.tried = True
+        self.status = code
+
+    def answer(self, request: str) -> Answer:
+        """What the attempt means for the delivery.
+
+        It is delivered when nothing is open and one recipient at least has it. Only what is open is tried again.
+        """
+        waits = [wait.seconds for wait in self.waiting.values()]
+        memo = msgspec.json.encode(self.progress).decode()
+        if self.waiting and not self.tried:
+            return Answer(request=request, error=self._open(), postponed=min(waits), memo=memo)
+        answer = Answer(request=request, status=self.status, body=self._report())
+        if self.failed or self.waiting:
+            retry_after = min(waits) if waits and not self.failed else None
+            return replace(answer, error=self._open(), retry_after=retry_after, memo=memo)
+        if self.progress.got:
+            return answer
+        # Without a memo: it would keep a person from trying once more.
+        return replace(answer, error=f"nobody gets it: {_listed(self.progress.out)}", final=True)
+
+    def _open(self) -> str:
+        # What waits stands first: a confirmation looks for reasons that begin with it.
+        reasons = {key: wait.reason for key, wait in self.waiting.items()} | self.failed
+        texts = list(dict.fromkeys(reasons.values()))
+        return "; ".join(texts)[:MAX_TEXT]
+
+    def _report(self) -> str:
+        waits = {key: wait.reason for key, wait in self.waiting.items()}
+        told = self.progress.got | self.progress.out | self.failed | waits
+        return "\n".join(f"{key}: {text}" for key, text in told.items())[:MAX_TEXT]
+
+
+def _listed(reasons: dict[str, str]) -> str:
+    return "; ".join(f"{key}: {reason}" for key, reason in reasons.items())[:MAX_TEXT]

@@ -1,0 +1,53 @@
+"""The mail relay: where it is and how it is spoken to."""
+
+from __future__ import annotations
+
+from typing import Literal
+from urllib.parse import unquote, urlsplit
+
+from msgspec import Struct
+
+Tls = Literal["none", "starttls", "from the start"]
+
+_SCHEMES: dict[str, tuple[Tls, int]] = {
+    "smtp": ("none", 25),
+    "smtp+starttls": ("starttls", 587),
+    "smtps": ("from the start", 465),
+}
+
+
+class Relay(Struct, frozen=True, kw_only=True):
+    """A relay; `timeout` (seconds) is for each step, `connections` how many there are at once.
+
+    `destination` is what its deliveries share: scheme, host and port.
+    """
+
+    destination: str
+    host: str
+    port: int
+    tls: Tls
+    user: str | None
+    password: str | None
+    timeout: float
+    connections: int
+
+    def __repr__(self) -> str:
+        return f"Relay({self.destination})"
+
+
+def relay_at(url: str, timeout: float, connections: int) -> Relay:
+    """The relay of a URL that was checked when the settings were read."""
+    parts = urlsplit(url)
+    tls, port = _SCHEMES[parts.scheme]
+    host = parts.hostname or ""
+    shown = f"[{host}]" if ":" in host else host
+    return Relay(
+        destination=f"{parts.scheme}://{shown}:{parts.port or port}",
+        host=host,
+        port=parts.port or port,
+        tls=tls,
+        user=None if parts.username is None else unquote(parts.username),
+        password=None if parts.password is None else unquote(parts.password),
+        timeout=timeout,
+        connections=connections,
+    )

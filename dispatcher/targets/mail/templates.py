@@ -1,0 +1,157 @@
+"""The templates of messages: our own and the operator's, with the styles of HTML put inline when they are loaded."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from importlib.resources import files
+from pathlib import Path
+from typing import Literal
+
+import css_inline
+from jinja2 import BaseLoader, ChoiceLoader, Environment, FileSystemLoader, StrictUndefined, TemplateError
+from msgspec import Struct
+
+from dispatcher.domain.errors import SettingsError
+
+SUFFIX = ".j2"
+Part = Literal["subject", "txt", "html"]
+PARTS: tuple[Part, ...] = ("subject", "txt", "html")
+MAX_SUBJECT = 200
+
+_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,63}")
+# What must not be cut: Jinja's own, comments, and whole tags with the Jinja in them.
+_PIECES = re.compile(
+    r"(\{%.*?%\}|\{\{.*?\}\}|\{#.*?#\}|<!--.*?-->|<[a-zA-Z/!](?:\{[{%].*?[%}]\}|[^>])*>)", re.DOTALL
+)
+_HIDDEN = re.compile(r"<!--(\{%.*?%\})-->", re.DOTALL)
+
+
+class Content(Struct, frozen=True):
+    """A message's parts as text; without `html` it is plain."""
+
+    subject: str
+    text: str
+    html: str | None
+
+
+class Templates:
+    """Renders messages. Both folders are read once, at the start.
+
+    Files are named `<event>.<part>.j2` or `default.<part>.j2`, part being `subject`, `txt` or `html`; those of a
+    variant, such as a language, are in a folder of its name. The operator's come first, and each part is looked for
+    by itself.
+    """
+
+    def __init__(self, folder: Path | None = None) -> None:
+        own = Path(str(files(__package__).joinpath("templates")))
+        if folder is not None and not folder.is_dir():
+            raise SettingsError(f"smtp.templates: {folder} is no folder that this user can read")
+        folders = [own] if folder is None else [folder, own]
+        self._environment = Environment(
+            loader=_InlineLoader(ChoiceLoader([FileSystemLoader(path) for path in folders])),
+            # Text and subjects are no HTML; whatever is, is escaped.
+            autoescape=lambda name: name is not None and name.endswith(f".html{SUFFIX}"),  # noqa: S701 - by name
+            undefined=StrictUndefined,
+            trim_blocks=True,
+            lstrip_blocks=True,
+            auto_reload=False,
+        )
+        self._names = frozenset(
+            self._environment.list_templates(filter_func=lambda name: name.endswith(SUFFIX))
+        )
+        self._operators = frozenset() if folder is None else frozenset(_files_of(folder))
+
+    @property
+    def variants(self) -> frozenset[str]:
+        """The names that a target's `template` may have: the operator's folders."""
+        return frozenset(name.split("/")[0] for name in self._operators if "/" in name)
+
+    @property
+    def names(self) -> list[str]:
+        """All files, by their path within their folder."""
+        return sorted(self._names)
+
+    def render(self, name: str, variant: str | None, values: Mapping[str, object]) -> Content:
+        """A message about an event of this name, or of a kind of ours such as `confirm`. Raises TemplateFault."""
+        subject, text, html = (self._render(name, variant, part, values) for part in PARTS)
+        return Content(subject_line(subject), text, html)
+
+    def check(self) -> list[str]:
+        """What is wrong with which file, one line each: only whether it can be compiled."""
+        return [fault for name in self.names if (fault := self._fault(name))]
+
+    def _fault(self, name: str) -> str | None:
+        try:
+            self._environment.get_template(name)
+        except (TemplateError, UnicodeDecodeError, OSError) as error:
+            return _told(error)
+        return None
+
+    def _render(self, name: str, variant: str | None, part: Part, values: Mapping[str, object]) -> str:
+        found = self.find(name, variant, part)
+        try:
+            return self._environment.get_template(found).render(values)
+        except (TemplateError, ArithmeticError, LookupError, TypeError, ValueError, AttributeError) as error:
+            raise TemplateFault(f"the template {found} fails: {_told(error)}") from None
+
+    def find(self, name: str, variant: str | None, part: Part) -> str:
+        """The path of the file that makes this part."""
+        folders = ("",) if variant is None else (f"{variant}/", "")
+        # An event's name comes from anywhere; only a plain one can be a file's.
+        bases = (name, "default") if _NAME.fullmatch(name) else ("default",)
+        candidates = (f"{folder}{base}.{part}{SUFFIX}" for folder in folders for base in bases)
+        return next(candidate for candidate in candidates if candidate in self._names)
+
+
+class TemplateFault(Exception):
+    """A template of the operator's fails with these values: names the file and says why."""
+
+
+def subject_line(text: str) -> str:
+    """A subject: one line, MAX_SUBJECT characters at most."""
+    line = " ".join("".join(c if c.isprintable() else " " for c in text).split())
+    return line if len(line) <= MAX_SUBJECT else f"{line[: MAX_SUBJECT - 1]}…"
+
+
+class _InlineLoader(BaseLoader):
+    """What another loader finds, with the styles of HTML documents inline."""
+
+    def __init__(self, loader: BaseLoader) -> None:
+        self._loader = loader
+
+    def get_source(
+        self, environment: Environment, template: str
+    ) -> tuple[str, str | None, Callable[[], bool] | None]:
+        source, path, current = self._loader.get_source(environment, template)
+        if template.endswith(f".html{SUFFIX}") and "<style" in source:
+            source = inlined(source)
+        return source, path, current
+
+    def list_templates(self) -> list[str]:
+        return self._loader.list_templates()
+
+
+_inliner = css_inline.CSSInliner(keep_style_tags=False, keep_at_rules=True, load_remote_stylesheets=False)
+
+
+def inlined(source: str) -> str:
+    """An HTML template with its styles inline; `@media` rules stay where they are.
+
+    The inliner reads HTML, where a `{% for %}` between two rows of a table would be moved out of it. So statements
+    outside of tags pass through as comments.
+    """
+    pieces = _PIECES.split(source)
+    hidden = "".join(f"<!--{piece}-->" if piece.startswith("{%") else piece for piece in pieces)
+    return _HIDDEN.sub(r"\1", _inliner.inline(hidden))
+
+
+def _files_of(folder: Path) -> list[str]:
+    return [path.relative_to(folder).as_posix() for path in folder.rglob(f"*{SUFFIX}")]
+
+
+def _told(error: Exception) -> str:
+    line = getattr(error, "lineno", None)
+    name = getattr(error, "name", None)
+    where = f"{name} line {line}: " if line is not None and name else ""
+    return f"{where}{error}"
