@@ -174,9 +174,13 @@ update deliveries as d
 set state = o.state, listed_as = nullif(o.state, {DELIVERED}), attempts = o.attempts, claimed_by = null,
     due_at = o.due_at, ended_at = o.ended_at, reason = o.reason
 from {_unnest("o", OUTCOME, 2)}
-where d.id = o.id and d.claimed_by = $1 and d.state = {DELIVERING}
+where d.id = o.id and case d.state when {DELIVERING} then d.claimed_by = $1 end
 """
-"""Process, outcomes, attempts."""
+"""Process, outcomes, attempts.
+
+As plain conditions the last two look so rare to the planner that it begins with them: it reads the whole table, and
+goes through all outcomes for each row that it finds.
+"""
 
 NEXT_DUE = f"""
 with recursive {_waiting("''")}
