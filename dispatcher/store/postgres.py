@@ -50,7 +50,7 @@ class PostgresStore(SqlStore):
         self._url = url
         self._engine = create_async_engine(
             "postgresql+asyncpg://",
-            async_creator=partial(asyncpg.connect, url, **options()),
+            async_creator=partial(asyncpg.connect, url, **options(**sql.COLD_SETTINGS)),
             pool_size=COLD,
             max_overflow=0,
             pool_timeout=CONNECT_TIMEOUT,

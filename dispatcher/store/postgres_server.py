@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import aclosing
+from datetime import timedelta
 from functools import partial
 from typing import TypedDict
 
 import asyncpg
-from sqlalchemy import NullPool
+from sqlalchemy import Connection, NullPool
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from dispatcher.domain.errors import SettingsError
+from dispatcher.domain.events import utc_now
+from dispatcher.domain.retention import DEFAULT
 from dispatcher.store.failures import unavailable
 from dispatcher.store.migrations import upgrade
+from dispatcher.store.partitions import make_ahead
 
 CONNECT_TIMEOUT = 10.0
 """Seconds that a new connection, or a place in a pool, may take."""
@@ -45,23 +49,41 @@ def options(**settings: str) -> Options:
     }
 
 
-def migrate(url: str) -> list[str]:
-    """Bring the schema up to date and return the revisions that were applied.
+def migrate(url: str, width: timedelta = DEFAULT.width) -> list[str]:
+    """Bring the schema up to date and return the revisions that were applied; make partitions for so much time each.
 
     Not for a thread with a running event loop. Raises StoreUnavailable, and SettingsError when the address makes no
     sense or the server refuses the user or the database.
     """
-    return asyncio.run(_migrate(url))
+    return asyncio.run(_migrate(url, width))
 
 
-async def _migrate(url: str) -> list[str]:
-    patient: Options = {**options(statement_timeout="0"), "command_timeout": None}
-    creator = partial(asyncpg.connect, url, **patient)
-    engine = create_async_engine("postgresql+asyncpg://", async_creator=creator, poolclass=NullPool)
+async def _migrate(url: str, width: timedelta) -> list[str]:
     with unavailable():
-        async with aclosing(await _connected(engine)) as connection, connection.begin():
-            await connection.exec_driver_sql(f"select pg_advisory_xact_lock({MIGRATION_LOCK})")
-            return await connection.run_sync(upgrade)
+        async with aclosing(await _connected(lone_engine(url, "0"))) as connection, connection.begin():
+            return await connection.run_sync(_upgrade, width)
+
+
+def lone_engine(url: str, statement_timeout: str, **settings: str) -> AsyncEngine:
+    """Connections without a pool, for statements that may take as long as `statement_timeout` (see PostgreSQL)."""
+    patient: Options = {
+        **options(**{"statement_timeout": statement_timeout} | settings),
+        "command_timeout": None,
+    }
+    creator = partial(asyncpg.connect, url, **patient)
+    return create_async_engine("postgresql+asyncpg://", async_creator=creator, poolclass=NullPool)
+
+
+def _upgrade(connection: Connection, width: timedelta) -> list[str]:
+    take_migration_lock(connection)
+    applied = upgrade(connection)
+    make_ahead(connection, utc_now(), width)
+    return applied
+
+
+def take_migration_lock(connection: Connection) -> None:
+    """Wait until nobody else changes the tables, and keep others from it until the transaction ends."""
+    connection.exec_driver_sql(f"select pg_advisory_xact_lock({MIGRATION_LOCK})")
 
 
 async def _connected(engine: AsyncEngine) -> AsyncConnection:

@@ -1,7 +1,8 @@
 """The hot statements on PostgreSQL. Each takes a batch as arrays and is a transaction by itself.
 
 They run on connections whose planner only knows nested loops over indexes: a plan that is made while a table
-is small would read the whole of it, and would be kept while it grows.
+is small would read the whole of it, and would be kept while it grows. Plans are made once: to make one for all
+partitions costs several times what it takes to carry out one for a small batch.
 """
 
 from __future__ import annotations
@@ -13,7 +14,15 @@ from dispatcher.store.batches import ATTEMPT, DELIVERY, EVENT, IDENTITY, JOB, OU
 from dispatcher.store.columns import DELIVERED, DELIVERING, PENDING
 from dispatcher.store.merging import MERGE_JOB, MERGE_PERMISSION
 
-SETTINGS = {"enable_seqscan": "off", "enable_hashjoin": "off", "enable_mergejoin": "off", "jit": "off"}
+SETTINGS = {
+    "enable_seqscan": "off",
+    "enable_hashjoin": "off",
+    "enable_mergejoin": "off",
+    "jit": "off",
+    "plan_cache_mode": "force_generic_plan",
+}
+COLD_SETTINGS = {"enable_seqscan": "off"}
+"""For all other statements: a partition is empty when its time begins, and a plan may be kept while it grows."""
 
 
 def _unnest(name: str, columns: Mapping[str, str], first: int) -> str:

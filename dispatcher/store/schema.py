@@ -1,7 +1,9 @@
 """The tables, alike in SQLite and PostgreSQL.
 
 There are no foreign keys. Batches are written in one statement that keeps the rows consistent by itself, a
-check per row would cost as much as the row, and events can be partitioned by time later.
+check per row would cost as much as the row, and what is old can be dropped with its partition.
+
+In PostgreSQL events, deliveries and attempts are partitioned by time, see `dispatcher.store.partitions`.
 """
 
 from __future__ import annotations
@@ -39,6 +41,7 @@ events = Table(
     Index("events_of_tenant", "tenant", "key"),
     Index("events_of_job", "tenant", "job_id", "key"),
     Index("events_of_owner", "tenant", "job_owner", "key"),
+    postgresql_partition_by="RANGE (key)",
 )
 
 jobs = Table(
@@ -136,13 +139,12 @@ deliveries = Table(
     Index("deliveries_of_subscriber", "tenant", "subscriber", "id"),
     Index("deliveries_of_destination", "tenant", "destination", "id"),
     # A delivery that succeeds at once is never in these, so that no index changes with its state: PostgreSQL
-    # then keeps the new version of the row in its page (HOT). The fill factor leaves room for that version:
-    # with 80 two thirds of a batch find none, and the table becomes as large.
+    # then keeps the new version of the row in its page (HOT). The fill factor of the partitions leaves room for it.
     _partial("deliveries_due", "destination", "due_at", where="due_at is not null"),
     _partial("deliveries_listed", "listed_as", "tenant", "id", where="listed_as is not null"),
     _partial("deliveries_waiting", "subscription_id", "due_at", where=f"listed_as < {DELIVERING}"),
     sqlite_with_rowid=False,
-    postgresql_with={"fillfactor": 50},
+    postgresql_partition_by="RANGE (id)",
 )
 
 claims = Table(
@@ -165,6 +167,7 @@ attempts = Table(
     Column("request", Text, nullable=False),
     Column("error", Text),
     Column("answer", Text),
+    postgresql_partition_by="RANGE (delivery_id)",
 )
 
 processes = Table(

@@ -59,6 +59,7 @@ def _identities_and_events() -> None:
             "job_owner", TEXT, comment="The event's owner, or else the job's as far as it was known then."
         ),
         Column("document", sa.LargeBinary(), nullable=False),
+        postgresql_partition_by="RANGE (key)",
     )
     _index("events", "events_of_tenant", "tenant", "key")
     _index("events", "events_of_job", "tenant", "job_id", "key")
@@ -172,7 +173,7 @@ def _deliveries_and_attempts() -> None:
         Column("destination", TEXT, nullable=False),
         Column("reason", TEXT),
         sqlite_with_rowid=False,
-        postgresql_with={"fillfactor": 50},
+        postgresql_partition_by="RANGE (id)",
     )
     _index("deliveries", "deliveries_of_event", "event_key")
     _index("deliveries", "deliveries_of_subscription", "subscription_id", "id")
@@ -199,6 +200,7 @@ def _deliveries_and_attempts() -> None:
         Column("request", TEXT, nullable=False),
         Column("error", TEXT),
         Column("answer", TEXT),
+        postgresql_partition_by="RANGE (delivery_id)",
     )
 
 

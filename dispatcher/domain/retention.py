@@ -1,0 +1,44 @@
+"""Retention: for how long what has ended is kept, and what a run of it did."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+
+from msgspec import Struct
+
+DAY = timedelta(days=1)
+
+
+class Keep(Struct, frozen=True, kw_only=True):
+    """For how long deliveries are kept.
+
+    `delivered` is for delivered and superseded ones and counts from their making. `exhausted` is for exhausted and
+    cancelled ones, counts from their end, and is not shorter. Attempts go with their delivery. Events, jobs and
+    permissions stay as long as a delivery of the event is there, and at least for `delivered`.
+    """
+
+    delivered: timedelta = 30 * DAY
+    exhausted: timedelta = 90 * DAY
+
+    @property
+    def width(self) -> timedelta:
+        """Which time one partition holds: whole days, so that some four or five hold what is kept of delivered."""
+        return max(self.delivered // 4 // DAY, 1) * DAY
+
+
+DEFAULT = Keep()
+
+
+class Kept(Struct, frozen=True, kw_only=True):
+    """What one run of retention did, and what it found. The keys are the names of tables.
+
+    `deleted` are rows, `dropped` partitions, `standing` partitions that are too old and could not be dropped yet,
+    `ahead` those whose time has not begun. Without partitions the last three are empty.
+    """
+
+    deleted: Mapping[str, int]
+    oldest_event: datetime | None
+    dropped: Mapping[str, int] = {}
+    standing: Mapping[str, int] = {}
+    ahead: Mapping[str, int] = {}
