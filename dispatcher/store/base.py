@@ -21,6 +21,7 @@ from dispatcher.store.contract import DeliveryFilter, EventFilter, JobFilter, Pa
 from dispatcher.store.rows import api_key_row, safe
 from dispatcher.store.sealing import Sealer
 from dispatcher.store.subscriptions import SubscriptionRows
+from dispatcher.store.tapis_v3 import TapisStore
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -44,6 +45,7 @@ class SqlStore(ABC):
 
     def __init__(self, sealer: Sealer) -> None:
         self._subscriptions = SubscriptionRows(sealer)
+        self.tapis = TapisStore(self._read, self._write, self._subscriptions)
 
     @abstractmethod
     async def _read(

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
 from msgspec import Struct
 
@@ -25,6 +25,9 @@ from dispatcher.domain.events import Event
 from dispatcher.domain.jobs import Job
 from dispatcher.domain.keys import ApiKey
 from dispatcher.domain.subscriptions import Subscription, SubscriptionStatus
+
+if TYPE_CHECKING:
+    from dispatcher.store.tapis_v3 import TapisStore
 
 T = TypeVar("T")
 
@@ -86,6 +89,11 @@ class DeliveryFilter(Struct, frozen=True, kw_only=True):
 
 class Store(Protocol):
     """Events, deliveries, jobs, subscriptions, keys and processes."""
+
+    @property
+    def tapis(self) -> TapisStore:
+        """What only the shapes of Tapis v3 ask for."""
+        ...
 
     async def open(self) -> None:
         """Connect and bring the schema up to date."""

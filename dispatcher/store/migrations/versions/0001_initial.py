@@ -27,6 +27,7 @@ def upgrade() -> None:
     _subscriptions()
     _deliveries_and_attempts()
     _processes_and_keys()
+    _tapis()
 
 
 def _index(table: str, name: str, *columns: str, unique: bool = False, where: str | None = None) -> None:
@@ -201,6 +202,52 @@ def _deliveries_and_attempts() -> None:
         Column("error", TEXT),
         Column("answer", TEXT),
         postgresql_partition_by="RANGE (delivery_id)",
+    )
+
+
+def _tapis() -> None:
+    op.create_table(
+        "tapis_subscriptions",
+        Column("id", ID, primary_key=True),
+        Column("created_at", MOMENT, nullable=False),
+        Column("expires_at", MOMENT),
+        Column("tenant", TEXT, nullable=False),
+        Column("owner", TEXT, nullable=False),
+        Column("name", TEXT, nullable=False),
+        Column("subject_filter", TEXT, nullable=False),
+        Column(
+            "members",
+            TEXT,
+            nullable=False,
+            comment="Ids of subscriptions, one a target, separated by spaces.",
+        ),
+        Column(
+            "document", sa.LargeBinary(), nullable=False, comment="JSON: the rest, without addresses."
+        ),
+        comment="Subscriptions as Tapis v3 knows them: a name and several targets.",
+    )
+    _index(
+        "tapis_subscriptions", "tapis_subscriptions_by_name", "tenant", "owner", "name", unique=True
+    )
+    _index("tapis_subscriptions", "tapis_subscriptions_by_subject", "tenant", "subject_filter")
+    op.create_table(
+        "tapis_series",
+        Column("tenant", TEXT, primary_key=True),
+        Column("source", TEXT, primary_key=True),
+        Column("subject", TEXT, primary_key=True),
+        Column("series", TEXT, primary_key=True),
+        Column("count", sa.Integer(), nullable=False),
+        comment="How many events of a series of Tapis v3 were published.",
+        sqlite_with_rowid=False,
+    )
+    op.create_table(
+        "tapis_notifications",
+        Column("subscription_id", ID, primary_key=True),
+        Column("uuid", TEXT, primary_key=True),
+        Column("received_at", MOMENT, nullable=False),
+        Column("document", sa.LargeBinary(), nullable=False),
+        comment="What test sequences of Tapis v3 got.",
+        sqlite_with_rowid=False,
     )
 
 

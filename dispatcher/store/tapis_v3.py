@@ -1,0 +1,295 @@
+"""What is stored for Tapis v3: names for groups of subscriptions, counts of series, what test sequences got.
+
+A subscription of Tapis v3 has a name and several targets. Each target is one of our subscriptions; they are made,
+changed and removed together with the name, in one transaction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime
+from typing import Concatenate, ParamSpec, Protocol, TypeVar
+
+from msgspec import Struct
+from sqlalchemy import ColumnElement, Connection, delete, func, or_, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+
+from dispatcher.domain.deliveries import State
+from dispatcher.domain.errors import Conflict
+from dispatcher.domain.events import utc_now
+from dispatcher.domain.subscriptions import Subscription
+from dispatcher.store import changes, delivery_queries, queries
+from dispatcher.store.rows import Row, safe
+from dispatcher.store.schema import subscriptions, tapis_notifications, tapis_series, tapis_subscriptions
+from dispatcher.store.subscriptions import SubscriptionRows
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+MAX_LISTED = 10_000
+"""How many a list looks at, the newest first."""
+
+MAX_RECORDED = 1000
+"""Notifications that are kept for one test sequence."""
+
+_CLEANED = 100
+"""Expired ones that are removed when their owner makes another one."""
+
+
+class Named(Struct, frozen=True, kw_only=True):
+    """A subscription of Tapis v3. `members` are ours, one a target; `document` is JSON, what else is known of it."""
+
+    id: str
+    created_at: datetime
+    expires_at: datetime | None
+    tenant: str
+    owner: str
+    name: str
+    subject_filter: str
+    members: tuple[str, ...]
+    document: bytes
+
+
+class Run(Protocol):
+    """Runs an operation on a connection; see `SqlStore`."""
+
+    async def __call__(
+        self, operation: Callable[Concatenate[Connection, P], R], /, *args: P.args, **kwargs: P.kwargs
+    ) -> R: ...
+
+
+class TapisStore:
+    """The part of a store that only the shapes of Tapis v3 use. Expired ones are never found."""
+
+    def __init__(self, read: Run, write: Run, rows: SubscriptionRows) -> None:
+        self._read = read
+        self._write = write
+        self._rows = rows
+
+    async def add(self, named: Named, members: Sequence[Subscription]) -> None:
+        """Store a new one with its members. Raises Conflict when its owner has one of this name."""
+        rows = [self._rows.row(member) for member in members]
+        for gone in await self._write(_add, _row(named), rows):
+            await self._end_waiting(gone)
+
+    async def by_name(self, tenant: str, owner: str, name: str) -> Named | None:
+        """The one of this name."""
+        return await self._first(_table.tenant == safe(tenant), *_called(owner, name))
+
+    async def by_id(self, tenant: str | None, key: str) -> Named | None:
+        """The one with this id; of any tenant when that is None."""
+        mine = [] if tenant is None else [_table.tenant == safe(tenant)]
+        return await self._first(_table.id == key, *mine)
+
+    async def listed(
+        self, tenant: str, owner: str | None = None, subject_filter: str | None = None
+    ) -> list[Named]:
+        """Those of a tenant, of one owner, for one subject: the newest MAX_LISTED."""
+        which = [_table.tenant == safe(tenant)]
+        if owner is not None:
+            which.append(_table.owner == safe(owner))
+        if subject_filter is not None:
+            which.append(_table.subject_filter == safe(subject_filter))
+        return await self._read(_find, which, MAX_LISTED)
+
+    async def members(self, named: Iterable[Named]) -> dict[str, Subscription]:
+        """The members of these by their ids, without those that were removed on their own."""
+        found: dict[str, Subscription] = {}
+        for some in queries.chunks([key for one in named for key in one.members]):
+            restored = map(self._rows.restore, await self._read(queries.subscription_rows, some))
+            found |= {one.id: one for one in restored}
+        return found
+
+    async def save(
+        self, named: Named, *, changed: Sequence[Subscription] = (), added: Sequence[Subscription] = ()
+    ) -> None:
+        """Store a changed one and its changed and added members; members that it no longer has are removed.
+
+        Raises Conflict when somebody else changed it or a member meanwhile.
+        """
+        old = [(self._rows.row(one), one) for one in changed]
+        new = [self._rows.row(one) for one in added]
+        for gone in await self._write(_save, _row(named), old, new):
+            await self._end_waiting(gone)
+
+    async def remove(self, named: Named) -> bool:
+        """Remove one with its members; what waits of them is cancelled."""
+        removed, there = await self._write(_remove, named)
+        for gone in removed:
+            await self._end_waiting(gone)
+        return there
+
+    async def end_subject(self, tenant: str, subject: str) -> int:
+        """Remove those for one subject when what waits of them is delivered. How many there were."""
+        ended = 0
+        while some := await self._read(_find, _of_subject(tenant, subject), queries.MAX_VALUES):
+            ended += await self._write(_let_end, some)
+        return ended
+
+    async def _first(self, *which: ColumnElement[bool]) -> Named | None:
+        found = await self._read(_find, which, 1)
+        return found[0] if found else None
+
+    async def _end_waiting(self, member: str) -> None:
+        ended = delivery_queries.CHUNK
+        while ended == delivery_queries.CHUNK:
+            ended = await self._write(
+                delivery_queries.end_waiting, member, State.CANCELLED, changes.REMOVED, utc_now()
+            )
+
+    # Series
+
+    async def count_on(self, tenant: str, source: str, subject: str, series: str) -> int:
+        """The number of the next event of a series, from 1."""
+        return await self._write(_count_on, *map(safe, (tenant, source, subject, series)))
+
+    async def end_series(self, tenant: str, source: str, subject: str, series: str) -> bool:
+        """Forget the count of a series: its next event is the first. False when there was none."""
+        return await self._write(_end_series, *map(safe, (tenant, source, subject, series)))
+
+    # Test sequences
+
+    async def record(self, key: str, uuid: str, document: bytes) -> bool:
+        """Keep a notification of a test sequence, once. False when it has MAX_RECORDED."""
+        return await self._write(_record, key, safe(uuid), document)
+
+    async def recorded(self, key: str) -> list[bytes]:
+        """The notifications of a test sequence, the first one first."""
+        return await self._read(_recorded, key)
+
+
+_table = tapis_subscriptions.c
+
+
+def _row(named: Named) -> dict[str, object]:
+    texts = ("tenant", "owner", "name", "subject_filter")
+    return {
+        "id": named.id,
+        "created_at": named.created_at,
+        "expires_at": named.expires_at,
+        **{name: safe(getattr(named, name)) for name in texts},
+        "members": " ".join(named.members),
+        "document": named.document,
+    }
+
+
+def _named(row: Row) -> Named:
+    return Named(**{**row, "members": tuple(row["members"].split())})
+
+
+def _called(owner: str, name: str) -> list[ColumnElement[bool]]:
+    return [_table.owner == safe(owner), _table.name == safe(name)]
+
+
+def _of_subject(tenant: str, subject: str) -> list[ColumnElement[bool]]:
+    return [_table.tenant == safe(tenant), _table.subject_filter == safe(subject)]
+
+
+def _find(connection: Connection, which: Sequence[ColumnElement[bool]], limit: int) -> list[Named]:
+    lasting = or_(_table.expires_at.is_(None), _table.expires_at > utc_now())
+    statement = select(tapis_subscriptions).where(*which, lasting).order_by(_table.id.desc()).limit(limit)
+    return [_named(row) for row in queries.rows_of(connection, statement)]
+
+
+def _add(connection: Connection, row: dict[str, object], members: Sequence[dict[str, object]]) -> list[str]:
+    removed = _clean(connection, str(row["tenant"]), str(row["owner"]))
+    insert = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
+    unique = [_table.tenant, _table.owner, _table.name]
+    added = insert(tapis_subscriptions).values(row).on_conflict_do_nothing(index_elements=unique)
+    if connection.execute(added).rowcount != 1:
+        raise Conflict(f"{row['owner']} has a subscription with the name {row['name']} already")
+    for member in members:
+        changes.add_subscription(connection, member)
+    return removed
+
+
+def _clean(connection: Connection, tenant: str, owner: str) -> list[str]:
+    """Remove some expired ones of an owner. Their members."""
+    mine = (_table.tenant == tenant, _table.owner == owner, _table.expires_at <= utc_now())
+    expired = queries.rows_of(connection, select(tapis_subscriptions).where(*mine).limit(_CLEANED))
+    return [key for row in expired for key in _remove(connection, _named(row))[0]]
+
+
+def _remove(connection: Connection, named: Named) -> tuple[list[str], bool]:
+    """Remove one. The members that were removed with it, and whether it was there."""
+    there = connection.execute(delete(tapis_subscriptions).where(_table.id == named.id)).rowcount == 1
+    connection.execute(delete(tapis_notifications).where(tapis_notifications.c.subscription_id == named.id))
+    return _remove_members(connection, named.tenant, named.members), there
+
+
+def _remove_members(connection: Connection, tenant: str, members: Iterable[str]) -> list[str]:
+    return [key for key in members if changes.remove_subscription(connection, tenant, key) is not None]
+
+
+def _save(
+    connection: Connection,
+    row: dict[str, object],
+    changed: Sequence[tuple[dict[str, object], Subscription]],
+    added: Sequence[dict[str, object]],
+) -> list[str]:
+    this = _table.id == row["id"]
+    before = connection.execute(select(_table.members).where(this).with_for_update()).scalar()
+    if before is None:
+        raise Conflict(f"the subscription {row['name']} was removed by somebody else meanwhile")
+    connection.execute(update(tapis_subscriptions).values(row).where(this))
+    for member, new in changed:
+        released = changes.save_subscription(connection, member, new.id, new.revision, ordered=new.ordered)
+        while released == delivery_queries.CHUNK:
+            released = delivery_queries.release_held(connection, new.id, utc_now())
+    for member in added:
+        changes.add_subscription(connection, member)
+    kept = str(row["members"]).split()
+    return _remove_members(connection, str(row["tenant"]), [key for key in before.split() if key not in kept])
+
+
+def _let_end(connection: Connection, ended: Sequence[Named]) -> int:
+    """Take the names away and let the members want nothing more; what waits of them goes out."""
+    keys, members = [one.id for one in ended], [key for one in ended for key in one.members]
+    gone: int = connection.execute(delete(tapis_subscriptions).where(_table.id.in_(keys))).rowcount
+    connection.execute(delete(tapis_notifications).where(tapis_notifications.c.subscription_id.in_(keys)))
+    for some in queries.chunks(members):
+        these = (subscriptions.c.id.in_(some), subscriptions.c.removed_at.is_(None))
+        now, later = utc_now(), subscriptions.c.revision + 1
+        connection.execute(
+            update(subscriptions).values(expires_at=now, updated_at=now, revision=later).where(*these)
+        )
+    return gone
+
+
+def _count_on(connection: Connection, tenant: str, source: str, subject: str, series: str) -> int:
+    insert = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
+    this = {"tenant": tenant, "source": source, "subject": subject, "series": series}
+    column = tapis_series.c.count
+    counted = (
+        insert(tapis_series)
+        .values(**this, count=1)
+        .on_conflict_do_update(index_elements=list(this), set_={"count": column + 1})
+        .returning(column)
+    )
+    number: int = connection.execute(counted).scalar_one()
+    return number
+
+
+def _end_series(connection: Connection, tenant: str, source: str, subject: str, series: str) -> bool:
+    table = tapis_series.c
+    this = (table.tenant == tenant, table.source == source, table.subject == subject, table.series == series)
+    return connection.execute(delete(tapis_series).where(*this)).rowcount == 1
+
+
+def _record(connection: Connection, key: str, uuid: str, document: bytes) -> bool:
+    of_this = tapis_notifications.c.subscription_id == key
+    count = connection.execute(select(func.count()).where(of_this)).scalar_one()
+    if count >= MAX_RECORDED:
+        return False
+    insert = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
+    row = {"subscription_id": key, "uuid": uuid, "received_at": utc_now(), "document": document}
+    connection.execute(insert(tapis_notifications).values(row).on_conflict_do_nothing())
+    return True
+
+
+def _recorded(connection: Connection, key: str) -> list[bytes]:
+    table = tapis_notifications.c
+    statement = (
+        select(table.document).where(table.subscription_id == key).order_by(table.received_at, table.uuid)
+    )
+    return list(connection.execute(statement.limit(MAX_RECORDED)).scalars())
