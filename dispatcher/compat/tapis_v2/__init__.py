@@ -8,10 +8,10 @@ from aiohttp import web
 
 from dispatcher.api.problems import Refusal
 from dispatcher.api.services import Services
-from dispatcher.compat.tapis_v2 import attempts, notifications
+from dispatcher.compat.tapis_v2 import attempts, jobs, notifications
 from dispatcher.compat.tapis_v2.envelope import Answered, Asked, Handler, enveloped
 
-_NOTIFICATIONS = "/notifications/v2"
+_NOTIFICATIONS, _JOBS = "/notifications/v2", "/jobs/v2"
 
 _ROUTES: tuple[tuple[str, str, Handler], ...] = (
     ("GET", _NOTIFICATIONS, notifications.list_notifications),
@@ -24,6 +24,10 @@ _ROUTES: tuple[tuple[str, str, Handler], ...] = (
     ("DELETE", _NOTIFICATIONS + "/{uuid}/attempts", attempts.clear_attempts),
     ("GET", _NOTIFICATIONS + "/{uuid}/attempts/{attempt}", attempts.get_attempt),
     ("DELETE", _NOTIFICATIONS + "/{uuid}/attempts/{attempt}", attempts.delete_attempt),
+    ("GET", _JOBS, jobs.list_jobs),
+    ("GET", _JOBS + "/{id}", jobs.get_job),
+    ("GET", _JOBS + "/{id}/status", jobs.get_status),
+    ("GET", _JOBS + "/{id}/history", jobs.get_history),
 )
 
 
@@ -36,7 +40,7 @@ def attach(app: web.Application, services: Services) -> None:
                 app.router.add_get(one, handler)
             else:
                 app.router.add_route(method, one, handler)
-    for base in (_NOTIFICATIONS, "/jobs/v2"):
+    for base in (_NOTIFICATIONS, _JOBS):
         app.router.add_route("*", base + "{rest:(/.*)?}", enveloped(_nothing, services))
 
 

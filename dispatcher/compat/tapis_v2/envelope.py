@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
+from hashlib import blake2b
 from http import HTTPStatus
 
 import msgspec
@@ -48,11 +49,15 @@ class Asked(Struct, frozen=True, kw_only=True):
 
 
 class Answered(Struct, frozen=True):
-    """What a handler answers. Without a `result` nothing stands in the envelope."""
+    """What a handler answers. Without a `result` nothing stands in the envelope.
+
+    A `conditional` one carries an ETag; who has it already gets no body.
+    """
 
     result: object = {}
     status: HTTPStatus = HTTPStatus.OK
     headers: Mapping[str, str] = {}
+    conditional: bool = False
 
 
 Handler = Callable[[Asked], Awaitable[Answered]]
@@ -77,7 +82,8 @@ def enveloped(act: Handler, services: Services) -> Callable[[web.Request], Await
             answered = await act(_asked(request, caller, services))
         except Exception as error:  # noqa: BLE001 - every error has this shape; what is unknown is logged
             return _refused(error, request, form)
-        return _success(answered, form)
+        response = _success(answered, form)
+        return _unless_known(request, response) if answered.conditional else response
 
     return handle
 
@@ -124,11 +130,23 @@ def _number(query: Mapping[str, str], name: str, default: int, most: int | None 
 
 
 def _success(answered: Answered, form: _Form) -> web.Response:
-    if answered.status == HTTPStatus.NOT_MODIFIED:
-        return web.Response(status=answered.status, headers=answered.headers)
     result = _selected(answered.result, form.fields) if form.fields else answered.result
     document = result if form.naked else _envelope("success", None, result)
     return _response(document, form.pretty, answered.status, answered.headers)
+
+
+def _unless_known(request: web.Request, response: web.Response) -> web.Response:
+    """The response with the ETag of its body, or 304 when the caller has that already (RFC 9110, 13.1.2)."""
+    body = response.body if isinstance(response.body, bytes) else b""
+    tag = f'"{blake2b(body, digest_size=16).hexdigest()}"'
+    response.headers[hdrs.ETAG] = tag
+    response.headers[hdrs.CACHE_CONTROL] = "private, no-cache"  # it may be kept, and has to be asked for
+    known = [one.strip().removeprefix("W/") for one in request.headers.get(hdrs.IF_NONE_MATCH, "").split(",")]
+    if tag not in known and "*" not in known:
+        return response
+    kept = (hdrs.ETAG, hdrs.CACHE_CONTROL, hdrs.RETRY_AFTER)
+    headers = {name: response.headers[name] for name in kept if name in response.headers}
+    return web.Response(status=HTTPStatus.NOT_MODIFIED, headers=headers)
 
 
 def _refused(error: Exception, request: web.Request, form: _Form) -> web.Response:

@@ -1,0 +1,220 @@
+"""`/jobs/v2`: polling as Tapis v2 (Agave) offers it, from the stored events."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from datetime import datetime
+
+from dispatcher.api.access import job_for, only_owner
+from dispatcher.compat.tapis_v2.envelope import Answered, Asked
+from dispatcher.compat.tapis_v2.search import Term, Type, terms_in
+from dispatcher.compat.tapis_v2.views import iso, link
+from dispatcher.domain.errors import InvalidInput
+from dispatcher.domain.events import Event, utc_now
+from dispatcher.domain.jobs import Job
+from dispatcher.domain.vocabulary import EVENTS
+from dispatcher.store.contract import EventFilter, JobFilter, Window
+from dispatcher.store.rows import made_at
+
+SEARCHED: dict[str, Type] = {
+    "id": "text",
+    "name": "text",
+    "owner": "text",
+    "status": "text",
+    "appid": "text",
+    "executionsystem": "text",
+    "submittime": "time",
+    "starttime": "time",
+    "endtime": "time",
+    "created": "time",
+}
+
+PAGE = 500
+MAX_LOOKED_AT = 10_500
+"""Jobs that one list looks at: as many as the highest offset reaches, and a page."""
+
+LATEST = 10
+"""Events of a job among which one with its document is looked for."""
+
+EVENT_PAGE = 100
+MAX_HISTORY = 5_000
+"""Events that a history can have here; the native API goes on with a cursor."""
+
+SHORTEST_WAIT, LONGEST_WAIT = 2, 300
+"""Seconds: what is suggested to who asks again."""
+
+
+async def list_jobs(asked: Asked) -> Answered:
+    """The caller's jobs, or those that its search terms select; newest first."""
+    terms = terms_in(asked.terms, SEARCHED)
+    items: list[object] = []
+    position = 0
+    async for job in _jobs(asked):
+        if len(items) == asked.limit:
+            break
+        if _fits(job, terms):
+            position += 1
+            if position > asked.offset:
+                items.append(_brief(job, asked.base))
+    return Answered(items, conditional=True)
+
+
+async def get_job(asked: Asked) -> Answered:
+    """One job: its latest document, with what its events say since."""
+    job = await job_for(asked.caller, asked.path["id"], asked.services)
+    return _polled(job, _full(job, await _document(asked, job), asked.base))
+
+
+async def get_status(asked: Asked) -> Answered:
+    """A job's status."""
+    job = await job_for(asked.caller, asked.path["id"], asked.services)
+    return _polled(
+        job, {"id": job.id, "status": job.status, "_links": {"self": link(asked.base, "jobs", job.id)}}
+    )
+
+
+async def get_history(asked: Asked) -> Answered:
+    """What happened to a job, the first event first."""
+    job = await job_for(asked.caller, asked.path["id"], asked.services)
+    steps: list[dict[str, object]] = []
+    async for event in _events(asked, job):
+        steps.append(_step(event))
+        if len(steps) > MAX_HISTORY:
+            raise InvalidInput(
+                "",
+                f"the job has more than {MAX_HISTORY} events: ask GET /v1/jobs/{{id}}/history, page by page",
+            )
+    steps.reverse()
+    return _polled(job, steps[asked.offset : asked.offset + asked.limit])
+
+
+def wait_for(job: Job, now: datetime) -> int | None:
+    """Seconds after which to ask again: twice as many each time nothing happened. None when it has ended."""
+    if job.terminal:
+        return None
+    quiet = int((now - made_at(job.last_event)).total_seconds())
+    return max(SHORTEST_WAIT, min(1 << max(quiet, 1).bit_length() - 1, LONGEST_WAIT))
+
+
+def _polled(job: Job, result: object) -> Answered:
+    wait = wait_for(job, utc_now())
+    headers = {} if wait is None else {"Retry-After": str(wait)}
+    return Answered(result, headers=headers, conditional=True)
+
+
+async def _jobs(asked: Asked) -> AsyncIterator[Job]:
+    which = JobFilter(tenant=asked.caller.tenant, visible_to=only_owner(asked.caller))
+    cursor: str | None = None
+    for _ in range(MAX_LOOKED_AT // PAGE):
+        page = await asked.services.store.jobs(which, Window(PAGE, cursor))
+        for job in page.items:
+            yield job
+        cursor = page.next
+        if cursor is None:
+            return
+    raise InvalidInput(
+        "", f"more than {MAX_LOOKED_AT} jobs would have to be looked at: ask GET /v1/jobs, page by page"
+    )
+
+
+def _fits(job: Job, terms: Sequence[Term]) -> bool:
+    if not terms:
+        return True
+    known: Mapping[str, object] = {
+        "id": job.id,
+        "name": job.name,
+        "owner": job.owner,
+        "status": job.status,
+        "appid": job.app_id,
+        "executionsystem": job.system,
+        "submittime": job.submitted_at,
+        "starttime": job.started_at,
+        "endtime": job.ended_at,
+        "created": _created(job),
+    }
+    return all(term.holds(known[term.field]) for term in terms)
+
+
+async def _events(asked: Asked, job: Job) -> AsyncIterator[Event]:
+    which = EventFilter(tenant=job.tenant, visible_to=only_owner(asked.caller), job_id=job.id)
+    cursor: str | None = None
+    while True:
+        page = await asked.services.store.events(which, Window(EVENT_PAGE, cursor))
+        for event in page.items:
+            yield event
+        cursor = page.next
+        if cursor is None:
+            return
+
+
+async def _document(asked: Asked, job: Job) -> Mapping[str, object]:
+    which = EventFilter(tenant=job.tenant, visible_to=only_owner(asked.caller), job_id=job.id)
+    page = await asked.services.store.events(which, Window(LATEST))
+    return next((event.job for event in page.items if event.job), {})
+
+
+def _created(job: Job) -> datetime:
+    return made_at(job.first_event)
+
+
+def _known(job: Job) -> dict[str, object]:
+    """What the events say, in the order of the guide."""
+    return {
+        "id": job.id,
+        "name": job.name,
+        "owner": job.owner,
+        "appId": job.app_id,
+        "executionSystem": job.system,
+        "created": iso(_created(job)),
+        "status": job.status,
+        "submitTime": _iso(job.submitted_at),
+        "startTime": _iso(job.started_at),
+        "endTime": _iso(job.ended_at),
+    }
+
+
+def _brief(job: Job, base: str) -> dict[str, object]:
+    return {**_known(job), "_links": {"self": link(base, "jobs", job.id)}}
+
+
+def _full(job: Job, document: Mapping[str, object], base: str) -> dict[str, object]:
+    links = {
+        "self": link(base, "jobs", job.id),
+        "history": link(base, "jobs", job.id, "history"),
+        "notifications": {
+            "href": f"{link(base, 'notifications')['href']}/?associatedUuid="
+            + link(base, "jobs", job.id)["href"].rpartition("/")[2]
+        },
+    }
+    if job.owner is not None:
+        links["owner"] = link(base, "profiles", job.owner)
+    given = document.get("_links")
+    # Where its notifications go is for their owners alone.
+    own = {name: value for name, value in document.items() if name != "notifications"}
+    return {
+        **_known(job),
+        "lastUpdated": iso(job.updated_at),
+        "lastStatusMessage": job.message,
+        **own,
+        "id": job.id,
+        "status": job.status or own.get("status"),
+        "_links": links | (given if isinstance(given, dict) else {}),
+    }
+
+
+def _step(event: Event) -> dict[str, object]:
+    step: dict[str, object] = {
+        "created": iso(event.time),
+        "status": event.event,
+        "description": event.message or EVENTS.get(event.event),
+    }
+    data = event.data
+    own = data.get("data") if isinstance(data, dict) else None
+    for place in (own, data):
+        if isinstance(place, dict) and isinstance(place.get("progress"), dict):
+            return {"progress": place["progress"], **step}
+    return step
+
+
+def _iso(moment: datetime | None) -> str | None:
+    return None if moment is None else iso(moment)
