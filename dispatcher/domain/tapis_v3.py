@@ -1,10 +1,18 @@
-"""Event types of Tapis v3, `service.category.detail`: what they are called here, and what selects them."""
+"""Events of Tapis v3 and their types, `service.category.detail`: what they are here, and what selects them.
+
+Source: tapis-notifications 1.6.2, model.Event and model.Subscription.
+"""
 
 from __future__ import annotations
 
 import re
+from uuid import UUID
+
+import msgspec
+from msgspec import UNSET, Struct, UnsetType
 
 from dispatcher.domain.errors import InvalidInput
+from dispatcher.domain.events import Event
 from dispatcher.domain.vocabulary import WITHOUT_STATUS
 
 _PART = r"[a-zA-Z][a-zA-Z0-9_~-]*"
@@ -21,6 +29,58 @@ _KILLED = {ours: theirs for theirs, ours in _CANCELLED.items()}
 _MAX_NAME = 64
 
 Filter = dict[str, object]
+
+
+class TapisEvent(Struct, kw_only=True, rename="camel", omit_defaults=True):
+    """An event of Tapis v3. What its server adds to what was published begins with `tenant`."""
+
+    source: str
+    type: str
+    timestamp: str
+    subject: str | None = None
+    data: str | None = None
+    series_id: str | None = None
+    end_series: bool | UnsetType = UNSET
+    delete_subscriptions_matching_subject: bool | UnsetType = UNSET
+    tenant: str | None = None
+    user: str | None = None
+    received: str | None = None
+    uuid: str | None = None
+    series_seq_count: int | UnsetType = UNSET
+
+
+class _Data(Struct):
+    data: TapisEvent
+
+
+class _Document(Struct):
+    data: _Data
+
+
+_decode = msgspec.json.Decoder(_Document).decode
+
+
+def tapis_event(event: Event) -> TapisEvent | None:
+    """The event of Tapis v3 that this one came as; None when it came in another form."""
+    if b'"timestamp"' not in event.document:
+        return None
+    try:
+        return _decode(event.document).data.data
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        return None
+
+
+def uuid_of(native: str) -> str:
+    """An id of ours as a UUID is written."""
+    return str(UUID(native.rpartition("_")[2]))
+
+
+def native_id(prefix: str, uuid: str) -> str | None:
+    """Our id that a UUID means, or None when it is no UUID."""
+    try:
+        return f"{prefix}_{UUID(uuid).hex}"
+    except ValueError:
+        return None
 
 
 def check_type(field: str, event_type: str) -> None:

@@ -13,7 +13,7 @@ from msgspec import UNSET, Raw, Struct, UnsetType
 
 from dispatcher.domain.events import Event
 from dispatcher.domain.ids import new_id
-from dispatcher.domain.tapis_v3 import check_type, event_name
+from dispatcher.domain.tapis_v3 import TapisEvent, check_type, event_name
 from dispatcher.domain.vocabulary import status_of
 from dispatcher.intake.message import UNREADABLE, Message, Scope, check_document, unreadable
 
@@ -21,24 +21,6 @@ from dispatcher.intake.message import UNREADABLE, Message, Scope, check_document
 _MARK = b'"deleteSubscriptionsMatchingSubject"'
 # Java leaves the seconds out when they are zero.
 _NO_SECONDS = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d)(Z|[+-]\d\d:\d\d)?")
-
-
-class TapisEvent(Struct, kw_only=True, rename="camel", omit_defaults=True):
-    """An event of Tapis v3. What its server adds to what was published begins with `tenant`."""
-
-    source: str
-    type: str
-    timestamp: str
-    subject: str | None = None
-    data: str | None = None
-    series_id: str | None = None
-    end_series: bool | UnsetType = UNSET
-    delete_subscriptions_matching_subject: bool | UnsetType = UNSET
-    tenant: str | None = None
-    user: str | None = None
-    received: str | None = None
-    uuid: str | None = None
-    series_seq_count: int | UnsetType = UNSET
 
 
 class _JobData(Struct):

@@ -74,7 +74,7 @@ class WebhookTarget(Struct, frozen=True, forbid_unknown_fields=True, tag_field="
     method: Literal["GET", "PUT", "PATCH", "POST", "DELETE"] = "POST"
     headers: Annotated[dict[_HeaderName, _HeaderValue], Meta(max_length=50)] = {}
     body: Body = None
-    format: Literal["cloudevents", "binary", "plain", "tapis"] = "cloudevents"
+    format: Literal["cloudevents", "binary", "plain", "tapis", "tapis-v3"] = "cloudevents"
     auth: Auth | None = None
     success: Success | None = None
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from dispatcher.targets.formats import binary, plain, tapis
+from dispatcher.targets.formats import binary, plain, tapis, tapis_v3
 from dispatcher.targets.formats.content import Format
 
 FORMATS: Mapping[str, Format] = MappingProxyType(
@@ -16,6 +16,7 @@ FORMATS: Mapping[str, Format] = MappingProxyType(
         "binary": Format(binary.prepare, ("ce-", "content-type")),
         "plain": Format(plain.prepare),
         "tapis": Format(tapis.prepare, ("x-agave-",)),
+        "tapis-v3": Format(tapis_v3.prepare, ("content-type",)),
     }
 )
 """The forms by the name that stands in a target's `format`; "cloudevents", which needs none, is not here."""

@@ -1,0 +1,99 @@
+"""What Tapis v3 sends to a webhook: a notification, with the event in it.
+
+Source: tapis-notifications 1.6.2, model.Notification.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import msgspec
+from msgspec import Struct
+
+from dispatcher.domain.events import Event
+from dispatcher.domain.subscriptions import Subscription
+from dispatcher.domain.tapis_v3 import TapisEvent, tapis_event, type_of, uuid_of
+from dispatcher.domain.vocabulary import status_of
+from dispatcher.targets.formats.content import Content, Render
+
+_HEADERS = {"Content-Type": "application/json"}
+
+_encode = msgspec.json.Encoder().encode
+
+
+class _Target(Struct, rename="camel"):
+    delivery_method: str
+    delivery_address: str
+
+
+class _Notification(Struct, rename="camel"):
+    uuid: str
+    tenant: str
+    subscription_name: str
+    event_uuid: str
+    event: TapisEvent
+    delivery_target: _Target
+    created: str
+
+
+class _JobData(Struct, rename="camel", omit_defaults=True):
+    """What the Jobs service of Tapis says of a job that has a new status."""
+
+    job_name: str | None
+    job_uuid: str
+    job_owner: str | None
+    message: str | None
+    new_job_status: str | None
+
+
+def prepare(subscription: Subscription) -> Render:
+    """What is sent for this subscription."""
+    target = _Target("WEBHOOK", str(subscription.target["url"]))
+
+    def render(event: Event, delivery_id: str, _: int) -> Content:
+        told = tapis_event(event) or _as_theirs(event)
+        notification = _Notification(
+            uuid=uuid_of(delivery_id),
+            tenant=event.tenant,
+            subscription_name=subscription.name,
+            event_uuid=told.uuid or event.id,
+            event=told,
+            delivery_target=target,
+            # When it was made, which is the same at every attempt.
+            created=_time(event.accepted_at),
+        )
+        return Content(_HEADERS, _encode(notification))
+
+    return render
+
+
+def _as_theirs(event: Event) -> TapisEvent:
+    """What Tapis would have made of an event that came in another form."""
+    name = event.job.get("name")
+    event_type = type_of(event.type, event.event)
+    data = _JobData(
+        job_name=name if isinstance(name, str) else None,
+        job_uuid=event.job_id,
+        job_owner=event.owner,
+        message=event.message,
+        new_job_status=event_type.rpartition(".")[2] if status_of(event.event) else None,
+    )
+    return TapisEvent(
+        source=event.source,
+        type=event_type,
+        timestamp=_time(event.time),
+        subject=event.job_id,
+        data=_encode(data).decode(),
+        end_series=False,
+        delete_subscriptions_matching_subject=False,
+        tenant=event.tenant,
+        user=event.owner,
+        received=_time(event.accepted_at),
+        uuid=uuid_of(event.key),
+        series_seq_count=-1,
+    )
+
+
+def _time(moment: datetime) -> str:
+    text: str = msgspec.to_builtins(moment)
+    return text
