@@ -38,9 +38,14 @@ test: .venv/.dev ## Run the tests, with RabbitMQ and PostgreSQL of their own
 	$(BIN)/pytest $(ARGS)
 
 .PHONY: bench
-bench: .venv/.dev ## Measure against a bare client on this machine
+bench: .venv/.dev ## Measure everything against its floor (ten minutes)
 	@scripts/servers.sh nginx
 	$(BIN)/python -m benchmarks $(ARGS)
+
+.PHONY: soak
+soak: .venv/.dev ## Kill processes and servers under load (MINUTES=30)
+	@scripts/servers.sh
+	SOAK_MINUTES=$(or $(MINUTES),2) $(BIN)/pytest -q -s tests/e2e/test_soak.py $(ARGS)
 
 .PHONY: format
 format: .venv/.dev ## Put the code in order

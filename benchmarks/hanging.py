@@ -87,7 +87,7 @@ async def _measure(machine: Machine, hanging: int) -> Figure:
     database = await machine.postgresql.create_database()
     hosts = [f"127.0.1.{number}" for number in range(1, DESTINATIONS + 1)]
     async with (
-        receiver(hosts, hanging) as sink,
+        receiver(hosts, hanging=hanging) as sink,
         # What hangs at the end is not waited for.
         Service(
             amqp_url=amqp, database_url=database, workers=machine.amount.workers, delivery_grace="1"

@@ -1,9 +1,13 @@
-"""A receiver that tells how long events took and what came twice: `python -m benchmarks.receiver PORT HANGING HOST…`.
+"""A receiver that tells how long events took and what came twice.
 
-It listens on one port of several loopback addresses, answers 204, and accepts without ever answering on the last
-HANGING of them. An event's data may say when it was due (`due`, Unix seconds): the latency is counted from then,
-so that a source that is late does not flatter the service. Commands come as lines of standard input; `take` is
-answered with a JSON `Taken` of what arrived since the last one, `ids` with `Ids` of everything so far.
+Run as `python -m benchmarks.receiver PORT HANGING SECONDS HOST…`.
+
+It listens on one port of several loopback addresses, answers 204 after so many seconds, and accepts without ever
+answering on the last HANGING of them. An event's data may say when it was due (`due`, Unix seconds): the latency is
+counted from then, so that a source that is late does not flatter the service.
+
+Commands come as lines of standard input; `take` is answered with a JSON `Taken` of what arrived since the last one,
+`ids` with `Ids` of everything so far.
 """
 
 from __future__ import annotations
@@ -83,9 +87,10 @@ class Noted:
 class _Connection(asyncio.Protocol):
     """As much of HTTP/1.1 as our own clients speak: a head, and a body with its length."""
 
-    def __init__(self, noted: Noted, host: int, *, hangs: bool) -> None:
+    def __init__(self, noted: Noted, host: int, delay: float, *, hangs: bool) -> None:
         self._noted = noted
         self._host = host
+        self._delay = delay
         self._hangs = hangs
         self._buffer = b""
 
@@ -103,16 +108,23 @@ class _Connection(asyncio.Protocol):
                 return
             body, self._buffer = self._buffer[end + 4 : whole], self._buffer[whole:]
             self._noted.note(self._host, head, body)
+            if self._delay:
+                asyncio.get_running_loop().call_later(self._delay, self._answer)
+            else:
+                self._answer()
+
+    def _answer(self) -> None:
+        if not self._transport.is_closing():
             self._transport.write(_ANSWER)
 
 
-async def _receive(port: int, hanging: int, hosts: Sequence[str]) -> None:
+async def _receive(port: int, hanging: int, delay: float, hosts: Sequence[str]) -> None:
     noted, loop = Noted(), asyncio.get_running_loop()
     for number, host in enumerate(hosts):
         hangs = number >= len(hosts) - hanging
 
         def connection(number: int = number, hangs: bool = hangs) -> _Connection:
-            return _Connection(noted, number, hangs=hangs)
+            return _Connection(noted, number, delay, hangs=hangs)
 
         await loop.create_server(connection, host, port, backlog=1024)
     commands = asyncio.StreamReader()
@@ -159,10 +171,15 @@ class Receiver:
 
 
 @asynccontextmanager
-async def receiver(hosts: Sequence[str] = ("127.0.0.1",), hanging: int = 0) -> AsyncIterator[Receiver]:
-    """A receiver in a process of its own; the last `hanging` of the addresses never answer."""
+async def receiver(
+    hosts: Sequence[str] = ("127.0.0.1",), *, hanging: int = 0, delay: float = 0.0
+) -> AsyncIterator[Receiver]:
+    """A receiver in a process of its own, which answers after `delay` seconds.
+
+    The last `hanging` of the addresses never answer.
+    """
     port = free_port()
-    async with program("receiver", str(port), str(hanging), *hosts) as process:
+    async with program("receiver", str(port), str(hanging), str(delay), *hosts) as process:
         assert process.stdout is not None
         if await process.stdout.readline() != b"ready\n":
             raise RuntimeError(f"the receiver did not start on port {port} of {len(hosts)} addresses")
@@ -170,4 +187,4 @@ async def receiver(hosts: Sequence[str] = ("127.0.0.1",), hanging: int = 0) -> A
 
 
 if __name__ == "__main__":
-    uvloop.run(_receive(int(sys.argv[1]), int(sys.argv[2]), sys.argv[3:]))
+    uvloop.run(_receive(int(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3]), sys.argv[4:]))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
@@ -15,7 +16,7 @@ CHECKS = ("", "what", "floor", "measured", "unit", "ratio", "bar", "verdict")
 
 def show(found: Mapping[str, Outcome], seconds: float) -> None:
     """Print the tables."""
-    console = Console()
+    console = Console() if sys.stdout.isatty() else Console(width=160)
     table = Table(*CHECKS)
     for check in checks(found):
         colour = {True: "green", False: "red", None: "dim"}[check.met]

@@ -88,7 +88,9 @@ class Service:
     async def _says(self, pattern: bytes, begin: int, times: int = 1) -> re.Match[bytes]:
         """What matches, once it was said so often after the first `begin` bytes of the log."""
         for _ in range(1200):
-            found = list(re.finditer(pattern, self._log.read_bytes()[begin:]))
+            with self._log.open("rb") as log:
+                log.seek(begin)
+                found = list(re.finditer(pattern, log.read()))
             if len(found) >= times:
                 return found[0]
             if self.process.returncode is not None:

@@ -31,8 +31,11 @@ RATE = 150
 """Events a second."""
 
 SUBSCRIPTIONS = 2
-PAUSE = 1.5
+PAUSE = 1.0
 """Seconds between two faults."""
+
+ANSWER = 0.2
+"""Seconds that the receiver takes, so that a kill meets requests that have arrived and are not answered."""
 
 PATIENCE = 90.0
 """Seconds after the last fault within which everything has to have arrived."""
@@ -160,14 +163,14 @@ async def soak(rabbitmq: RabbitMQ, postgresql: PostgreSQL, seconds: float, tell:
         return Service(amqp_url=amqp, database_url=database, delivery_lease=lease, delivery_timeout=timeout)
 
     async with AsyncExitStack() as stack:
-        sink = await stack.enter_async_context(receiver())
+        sink = await stack.enter_async_context(receiver(delay=ANSWER))
         services = [await stack.enter_async_context(service()) for _ in range(PROCESSES)]
         await services[0].subscribe(*sink.urls * SUBSCRIPTIONS)
         await rabbitmq.remembers(amqp, "dispatcher.intake")
         running = _Soak(rabbitmq, postgresql, database, services)
         load = _Load(amqp)
         publishing = asyncio.create_task(load.run())
-        await _faults(running, seconds, tell)
+        await _faults(running, sink, seconds, tell)
         load.end()
         await publishing
         tell(f"waiting for {load.confirmed} events")
@@ -175,11 +178,12 @@ async def soak(rabbitmq: RabbitMQ, postgresql: PostgreSQL, seconds: float, tell:
     return _verdict(load.confirmed, ids, unsettled, running)
 
 
-async def _faults(running: _Soak, seconds: float, tell: Tell) -> None:
+async def _faults(running: _Soak, sink: Receiver, seconds: float, tell: Tell) -> None:
     deadline, number = time.monotonic() + seconds, 0
     while number < len(running.steps) or time.monotonic() < deadline:
         await asyncio.sleep(PAUSE)
         await running.go_through(number, tell)
+        await sink.take()  # only the ids are wanted: an hour's arrivals would fill the memory
         number += 1
     await asyncio.sleep(PAUSE)
 
