@@ -14,6 +14,7 @@ import structlog
 from cachetools import LRUCache
 from msgspec import Struct
 
+from dispatcher.delivery.breakers import Breakers, BreakerStore
 from dispatcher.delivery.lanes import Lane, Lanes, Work
 from dispatcher.delivery.lease import Lease, LeaseStore
 from dispatcher.delivery.outcomes import (
@@ -25,9 +26,12 @@ from dispatcher.delivery.outcomes import (
     without_attempt,
 )
 from dispatcher.delivery.pace import Pace
+from dispatcher.delivery.rates import Rates, RateStore
 from dispatcher.delivery.report import report
 from dispatcher.delivery.scheduler import ClaimStore, Scheduler
+from dispatcher.delivery.upkeep import Upkeep, UpkeepStore
 from dispatcher.domain.deliveries import Attempt, ClaimedDelivery, NewDelivery, Outcome, State
+from dispatcher.domain.destinations import RateLimit
 from dispatcher.domain.errors import StoreUnavailable
 from dispatcher.domain.events import Event, utc_now
 from dispatcher.domain.ids import new_id
@@ -41,7 +45,14 @@ FULL_LANE_WAIT = timedelta(seconds=1)
 """How long a delivery waits that was claimed for a lane with room while others took the last place."""
 
 
-class DeliveryStore(ClaimStore, LeaseStore, OutcomeStore, Protocol):
+TOO_MANY = 429
+"""The answer of a destination that wants fewer requests at once (RFC 6585)."""
+
+SHORT_WAIT = 0.25
+"""Seconds that a delivery waits in its lane for a rate limit; for longer it goes back to the store."""
+
+
+class DeliveryStore(ClaimStore, LeaseStore, OutcomeStore, BreakerStore, RateStore, UpkeepStore, Protocol):
     """What delivering needs of the store; see `dispatcher.store.contract.Store`."""
 
 
@@ -67,6 +78,10 @@ class Engine:
         self._pace = Pace()
         self._scheduler = Scheduler(store, self._lanes)
         self._outcomes = OutcomeWriter(store, self._written)
+        self._breakers = Breakers(store, limits.timeout * 2, self._block)
+        self._blocked: dict[str, int] = {}
+        self._rates = Rates(store)
+        self._upkeep = Upkeep(store, lambda: self._blocked, self._scheduler.wake)
         self._senders: LRUCache[str, tuple[int, Sender]] = LRUCache(10_000)
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._completed: LRUCache[tuple[str, int], bool] = LRUCache(10_000)
@@ -89,11 +104,14 @@ class Engine:
         self._leasing = group.create_task(self._lease.run(self._lanes.drop_queued, self._scheduler.wake))
         self._claiming = group.create_task(self._scheduler.run(lambda: self.process, self._take))
         self._writing = group.create_task(self._outcomes.run())
+        self._watching = group.create_task(self._breakers.run())
+        self._keeping = group.create_task(self._upkeep.run(lambda: self.process))
 
     async def stop(self) -> None:
         """Begin nothing more, wait for running attempts within the grace time, write outcomes, give claims back."""
         self._stopping = True
         self._claiming.cancel()
+        self._keeping.cancel()
         if self._workers:
             _, late = await asyncio.wait(self._workers, timeout=self._limits.grace)
             for worker in late:
@@ -101,6 +119,7 @@ class Engine:
         self._outcomes.stop()
         await asyncio.wait({self._writing}, timeout=self._limits.grace)
         self._writing.cancel()
+        self._watching.cancel()
         self._leasing.cancel()
         try:
             await self._lease.end()
@@ -122,15 +141,17 @@ class Engine:
         if subscription.status == "paused":
             return NewDelivery(delivery_id, event, subscription, claimed=False, due_at=None)
         wait = subscription.retry.first_delay
-        claimed = not wait and not self._stopping and self._place(subscription.destination)
+        # In order nothing goes straight: only the store knows whose turn it is.
+        straight = not wait and not subscription.ordered and not self._stopping
+        claimed = straight and self._place(subscription.destination, len(event.document))
         if not claimed:
             due_at = utc_now() + timedelta(seconds=wait)
             return NewDelivery(delivery_id, event, subscription, claimed=False, due_at=due_at)
         self._lease.hold(delivery_id)
         return NewDelivery(delivery_id, event, subscription, claimed=True)
 
-    def _place(self, destination: str) -> bool:
-        if self._lanes.reserve(destination, fresh=True) is None:
+    def _place(self, destination: str, size: int) -> bool:
+        if self._lanes.reserve(destination, size, fresh=True) is None:
             self._pace.crowded()
             return False
         return True
@@ -143,15 +164,29 @@ class Engine:
                 lane = self._lanes[new.subscription.destination]
                 self._lanes.enter(lane, Work(process, _as_claimed(new)))
                 self._engage(lane)
-            elif new.subscription.retry.first_delay and new.due_at is not None:
+            elif new.due_at is not None and (new.subscription.ordered or new.subscription.retry.first_delay):
                 self._scheduler.expect(new.due_at)
 
     def release(self, deliveries: Sequence[NewDelivery]) -> None:
         """Forget deliveries from `reserve` that were not stored."""
         for new in deliveries:
             if new.claimed:
-                self._lanes.release(self._lanes[new.subscription.destination])
+                self._lanes.release(self._lanes[new.subscription.destination], len(new.event.document))
                 self._lease.drop(new.id)
+
+    # What others want to know
+
+    def blocks(self, destination: str) -> bool:
+        """Whether nothing goes out to a destination now, as far as this process knows."""
+        return self._breakers.blocks(destination)
+
+    def rate_limit(self, destination: str) -> RateLimit | None:
+        """The rate limit of a destination, as far as this process knows."""
+        return self._breakers.rate_limit(destination)
+
+    def lane(self, destination: str) -> Lane | None:
+        """The lane of a destination, None when this process knows nothing of it."""
+        return self._lanes.find(destination)
 
     # From the store back into the lanes
 
@@ -161,21 +196,37 @@ class Engine:
 
     def _take(self, process: int, claimed: Sequence[ClaimedDelivery]) -> None:
         for delivery in claimed:
-            lane = self._lanes.reserve(delivery.subscription.destination, fresh=False)
+            lane = self._lanes.reserve(
+                delivery.subscription.destination, len(delivery.event.document), fresh=False
+            )
             if lane is None:
                 self._outcomes.put(process, put_back(delivery, utc_now() + FULL_LANE_WAIT))
             else:
                 self._lanes.enter(lane, Work(process, delivery))
                 self._engage(lane)
 
-    def _written(self, delivery_ids: Sequence[str]) -> None:
-        for delivery_id in delivery_ids:
-            self._lease.drop(delivery_id)
+    def _written(self, outcomes: Sequence[Outcome]) -> None:
+        for outcome in outcomes:
+            self._lease.drop(outcome.delivery_id)
+        if any(outcome.ordered for outcome in outcomes):
+            self._scheduler.wake()
+
+    def _block(self, places: dict[str, int]) -> None:
+        """Give what waits for destinations without places back to the store; let others start anew."""
+        free_again = self._blocked.keys() - places.keys()
+        self._blocked = places
+        self._lanes.block(places)
+        for lane in self._lanes:
+            if places.get(lane.destination) == 0:
+                for work in self._lanes.take_queued(lane):
+                    self._outcomes.put(work.process, put_back(work.claimed, utc_now()))
+        if free_again or any(places.values()):
+            self._scheduler.wake()
 
     # Through the lanes to the targets
 
     def _engage(self, lane: Lane) -> None:
-        if lane.running < lane.limit and not self._stopping:
+        if lane.running < int(lane.limit) and not self._stopping:
             lane.running += 1
             worker = self._group.create_task(self._work(lane))
             self._workers.add(worker)
@@ -183,28 +234,55 @@ class Engine:
 
     async def _work(self, lane: Lane) -> None:
         try:
-            while lane.queue and not self._stopping:
+            while lane.queue and lane.running <= int(lane.limit) and not self._stopping:
                 work = lane.queue.popleft()
                 try:
-                    await self._handle(work)
+                    await self._handle(work, lane)
                 finally:
-                    if self._lanes.done(lane):
+                    if self._lanes.done(lane, work):
                         self._pace.freed()
                         self._scheduler.wake()
+                if lane.queue:
+                    self._engage(lane)
         finally:
             self._lanes.rest(lane)
 
-    async def _handle(self, work: Work) -> None:
+    async def _handle(self, work: Work, lane: Lane) -> None:
         # An attempt must end before the lease can: without a heartbeat nothing is begun.
         await self._lease.lasting(self._limits.timeout)
         if work.process != self.process:
             return  # the lease was lost: others have this delivery now
-        if work.claimed.subscription.persistent:
-            await self._attempt(work)
+        subscription = work.claimed.subscription
+        if self._breakers.blocks(subscription.destination):
+            self._give_back(work, put_back(work.claimed, utc_now()))
+        elif wait := await self._wait_for_rate(subscription):
+            self._give_back(work, put_back(work.claimed, utc_now() + timedelta(seconds=wait)))
+        elif subscription.persistent:
+            await self._attempt(work, lane)
         else:
-            await self._attempt_single(work)
+            await self._attempt_single(work, lane)
 
-    async def _attempt_single(self, work: Work) -> None:
+    async def _wait_for_rate(self, subscription: Subscription) -> float:
+        """Return 0 when an attempt may begin as far as rate limits go, else the seconds to try again after."""
+        of_destination = self._breakers.rate_limit(subscription.destination)
+        if subscription.rate_limit is None and of_destination is None:
+            return 0.0
+        for key, limit in (
+            (subscription.id, subscription.rate_limit),
+            (subscription.destination, of_destination),
+        ):
+            if limit is None:
+                continue
+            try:
+                while (wait := await self._rates.wait(key, limit)) > 0:
+                    if wait > SHORT_WAIT:
+                        return wait
+                    await asyncio.sleep(wait)
+            except StoreUnavailable:
+                return FULL_LANE_WAIT.total_seconds()
+        return 0.0
+
+    async def _attempt_single(self, work: Work, lane: Lane) -> None:
         """One at a time for a subscription that ends with its first success."""
         subscription = work.claimed.subscription
         lock = self._locks.setdefault(subscription.id, asyncio.Lock())
@@ -213,16 +291,17 @@ class Engine:
                 reason = "the subscription ended with an earlier delivery"
                 self._settle(work, without_attempt(work.claimed, State.SUPERSEDED, utc_now(), reason))
             else:
-                await self._attempt(work)
+                await self._attempt(work, lane)
 
-    async def _attempt(self, work: Work) -> None:
+    async def _attempt(self, work: Work, lane: Lane) -> None:
         claimed = work.claimed
         started_at, began = utc_now(), time.perf_counter()
         number = claimed.attempts + 1
         answer = await self._send(claimed, number)
         if answer.postponed is not None:
-            self._settle(work, postponed(claimed, answer, utc_now()))
+            self._give_back(work, postponed(claimed, answer, utc_now()))
             return
+        self._learn(lane, answer, began)
         attempt = Attempt(
             number=number,
             started_at=started_at,
@@ -255,6 +334,28 @@ class Engine:
         sender = self._kinds[subscription.kind].sender(subscription)
         self._senders[subscription.id] = (subscription.revision, sender)
         return sender
+
+    def _learn(self, lane: Lane, answer: Answer, began: float) -> None:
+        """Adapt to how the destination answers."""
+        if answer.unwell:
+            lane.failed(began, time.perf_counter())
+            self._breakers.failed(lane.destination, answer.error or "")
+            return
+        if answer.status == TOO_MANY:
+            lane.failed(began, time.perf_counter())
+        else:
+            lane.succeeded()
+        if self._breakers.answered(lane.destination):
+            lane.start_anew()
+
+    def _give_back(self, work: Work, outcome: Outcome) -> None:
+        """Let a delivery wait in the store that was not tried, or end it because that would be too long."""
+        if outcome.state.final:
+            self._settle(work, outcome)
+        else:
+            self._outcomes.put(work.process, outcome)
+            if outcome.due_at is not None:
+                self._scheduler.expect(outcome.due_at)
 
     def _end_if_asked(self, subscription: Subscription, state: State, answer: Answer) -> None:
         if answer.disable:

@@ -61,7 +61,7 @@ def decide(
         ended_at=None,
         reason=answer.error,
         attempt=attempt,
-        memo=answer.memo,
+        memo=answer.memo or claimed.memo,
     )
 
 
@@ -114,6 +114,8 @@ def _ended(
         ended_at=now,
         reason=reason,
         attempt=attempt,
+        memo=claimed.memo,
+        ordered=claimed.subscription.ordered,
     )
 
 
@@ -131,10 +133,10 @@ class OutcomeWriter:
     """Gathers outcomes and writes them in batches; keeps them while the store is away.
 
     Its memory is bounded by the lanes: while the store is away nothing new is accepted or claimed.
-    `written` is told the delivery ids after each write.
+    `written` is told the outcomes after each write.
     """
 
-    def __init__(self, store: OutcomeStore, written: Callable[[Sequence[str]], None]) -> None:
+    def __init__(self, store: OutcomeStore, written: Callable[[Sequence[Outcome]], None]) -> None:
         self._store = store
         self._written = written
         self._waiting: list[tuple[int, Outcome]] = []
@@ -177,7 +179,7 @@ class OutcomeWriter:
             by_process[process].append(outcome)
         for process, outcomes in by_process.items():
             await _until_stored(partial(self._store.finish, process, outcomes))
-            self._written([outcome.delivery_id for outcome in outcomes])
+            self._written(outcomes)
         for subscription_id, (status, reason) in endings.items():
             await _until_stored(partial(self._store.end_subscription, subscription_id, status, reason))
 

@@ -114,7 +114,7 @@ class Outcome(Struct, frozen=True, kw_only=True):
     """What became of a claimed delivery: its new state, and the attempt that led there if one was made.
 
     A `pending` outcome is due again at `due_at`; None holds it until its subscription is resumed. `memo` is for the
-    target kind at the next attempt.
+    target kind at the next attempt. When an `ordered` one ends, the next delivery of its job may go.
     """
 
     delivery_id: str
@@ -125,3 +125,12 @@ class Outcome(Struct, frozen=True, kw_only=True):
     reason: str | None
     attempt: Attempt | None
     memo: str | None = None
+    ordered: bool = False
+
+
+class Overdue(Struct, frozen=True):
+    """A delivery that waited for longer than its subscription allows (`max_age` seconds)."""
+
+    id: str
+    kind: str
+    max_age: float

@@ -76,6 +76,10 @@ class Event(Struct, frozen=True, kw_only=True, dict=True):
     def _decoded(self) -> Mapping[str, object]:
         return _decode_document(self.document)
 
+    def let_go(self) -> None:
+        """Forget what was decoded: most that wait to be delivered go out as they came, and the rest decode it anew."""
+        self.__dict__.clear()
+
     def held(self) -> Event:
         """The event for somebody who reads much of it at once, and then lets it go: what is decoded is kept."""
         return self if len(self.document) <= LONG_DOCUMENT else _HeldEvent(**asdict(self))

@@ -9,6 +9,7 @@ from typing import Literal
 
 from msgspec import Struct
 
+from dispatcher.domain.destinations import RateLimit
 from dispatcher.domain.events import Event
 from dispatcher.domain.filters import Predicate, compile_filters
 from dispatcher.domain.retry import RetryPolicy
@@ -51,6 +52,7 @@ class Subscription(Struct, frozen=True, kw_only=True, dict=True):
     previous_secret_until: datetime | None
     created_at: datetime
     updated_at: datetime
+    rate_limit: RateLimit | None = None
 
     def __repr__(self) -> str:
         # Its target and secrets have no place in a traceback or a log.

@@ -33,6 +33,13 @@ class Answer(Struct, frozen=True, kw_only=True):
     memo: str | None = None
     """What the kind wants to know at the next attempt of this delivery, such as who has it already."""
 
+    @property
+    def unwell(self) -> bool:
+        """Whether the destination itself is in trouble, as far as this answer tells."""
+        if self.error is None or self.final or self.disable:
+            return False
+        return self.status is None or self.status >= 500
+
 
 class Sender(Protocol):
     """One subscription's target, made ready: all that can be prepared once is prepared."""

@@ -4,21 +4,31 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Concatenate, ParamSpec, TypeVar
 
 import msgspec
 from msgspec import Struct
 from sqlalchemy import Connection
 
-from dispatcher.domain.deliveries import Attempt, ClaimedDelivery, Delivery, Outcome, State
+from dispatcher.domain.deliveries import Attempt, ClaimedDelivery, Delivery, Outcome, Overdue, State
+from dispatcher.domain.destinations import Destination, RateLimit, Slots
 from dispatcher.domain.events import Event, utc_now
 from dispatcher.domain.jobs import Job
 from dispatcher.domain.keys import ApiKey
 from dispatcher.domain.subscriptions import Subscription, SubscriptionStatus
-from dispatcher.store import changes, delivery_queries, queries
-from dispatcher.store.contract import DeliveryFilter, EventFilter, JobFilter, Page, SubscriptionFilter, Window
-from dispatcher.store.rows import api_key_row, safe
+from dispatcher.store import changes, delivery_queries, destinations, memos, queries, turns
+from dispatcher.store.contract import (
+    DeliveryFilter,
+    DestinationFilter,
+    EventFilter,
+    JobFilter,
+    Page,
+    SubscriptionFilter,
+    Window,
+)
+from dispatcher.store.recipients import RecipientStore
+from dispatcher.store.rows import api_key_row, made_at, safe
 from dispatcher.store.sealing import Sealer
 from dispatcher.store.subscriptions import SubscriptionRows
 from dispatcher.store.tapis_v3 import TapisStore
@@ -46,6 +56,7 @@ class SqlStore(ABC):
     def __init__(self, sealer: Sealer) -> None:
         self._subscriptions = SubscriptionRows(sealer)
         self.tapis = TapisStore(self._read, self._write, self._subscriptions)
+        self.recipients = RecipientStore(self._read, self._write, self._subscriptions)
 
     @abstractmethod
     async def _read(
@@ -64,8 +75,8 @@ class SqlStore(ABC):
         """Ids and revisions of the subscriptions that `candidates` means."""
 
     @abstractmethod
-    async def finish(self, process: int, outcomes: Sequence[Outcome]) -> None:
-        """See the contract."""
+    async def _finish(self, process: int, outcomes: Sequence[Outcome]) -> None:
+        """Write outcomes and attempts."""
 
     async def _check_seals(self) -> None:
         """SettingsError when the keys do not open the secrets of the first and of the last subscription."""
@@ -106,22 +117,105 @@ class SqlStore(ABC):
 
     # Delivery
 
+    async def finish(self, process: int, outcomes: Sequence[Outcome]) -> None:
+        noted = {one.delivery_id: one.memo for one in outcomes if one.memo is not None}
+        if noted:
+            # Before the outcomes: who has been told must not be told again, even after a crash between the two.
+            await self._write(memos.note, noted)
+        await self._finish(process, outcomes)
+        over = [one.delivery_id for one in outcomes if one.state.final]
+        if noted and over:
+            await self._write(memos.forget, [key for key in over if key in noted])
+        ordered = [one.delivery_id for one in outcomes if one.ordered and one.state.final]
+        if ordered:
+            await self._write(turns.pass_on, ordered)
+
+    async def _memos(self, claims: Sequence[Claim]) -> Mapping[str, str]:
+        """The memos of those that were tried before: nothing else can have one that matters."""
+        tried = [claim.id for claim in claims if claim.attempts]
+        return await self._read(memos.of, tried) if tried else {}
+
     async def _wanted(
         self, process: int, claims: Sequence[Claim], found: Sequence[Revision]
     ) -> list[ClaimedDelivery]:
         """The claims whose subscription still wants them; the others are settled with the reason."""
         subscriptions = {one.id: one for one in await self._revisions(found)}
+        noted = await self._memos(claims)
         wanted: list[ClaimedDelivery] = []
         unwanted: list[Outcome] = []
         for claim in claims:
             subscription = subscriptions.get(claim.subscription_id)
             if subscription is not None and subscription.status == "active":
-                wanted.append(_claimed(claim, subscription))
+                wanted.append(_claimed(claim, subscription, noted.get(claim.id)))
             else:
                 unwanted.append(_without(claim, subscription))
         if unwanted:
             await self.finish(process, unwanted)
         return wanted
+
+    async def mend_turns(self, after: int) -> int:
+        return await self._write(turns.mend, after)
+
+    # Destinations
+
+    async def destinations_to_watch(self) -> list[Destination]:
+        return await self._read(destinations.to_watch)
+
+    async def open_breaker(self, destination: str, until: datetime, reason: str, *, probed: bool) -> None:
+        await self._write(destinations.open_breaker, destination, until, reason, probed=probed)
+
+    async def begin_probe(self, destination: str, seen: datetime, until: datetime) -> bool:
+        return await self._write(destinations.begin_probe, destination, seen, until)
+
+    async def close_breaker(self, destination: str) -> None:
+        await self._write(destinations.close_breaker, destination)
+
+    async def pause_destination(self, destination: str, reason: str) -> None:
+        await self._write(destinations.pause, destination, reason)
+
+    async def resume_destination(self, destination: str) -> None:
+        await self._write(destinations.resume, destination)
+
+    async def limit_destination(self, destination: str, limit: RateLimit | None) -> None:
+        await self._write(destinations.limit, destination, limit)
+
+    async def take_slots(self, key: str, limit: RateLimit, wanted: int) -> Slots:
+        return await self._write(destinations.take_slots, key, limit, wanted)
+
+    async def tidy(self) -> None:
+        await self._write(destinations.forget_rates)
+        await self._write(memos.tidy)
+
+    async def destination(self, which: DestinationFilter, key: str) -> Destination | None:
+        return await self._read(destinations.destination, _safe_filter(which), key)
+
+    async def destinations(self, which: DestinationFilter, window: Window) -> Page[Destination]:
+        return await self._read(destinations.destination_page, _safe_filter(which), window)
+
+    async def waiting(self, destinations_: Sequence[str]) -> Mapping[str, int]:
+        return await self._read(destinations.waiting, destinations_)
+
+    async def eldest(self, process: int) -> bool:
+        return await self._read(changes.eldest, process)
+
+    async def overdue(
+        self, destination: str, after: tuple[datetime, str] | None, limit: int
+    ) -> tuple[list[Overdue], tuple[datetime, str] | None]:
+        rows = await self._read(delivery_queries.overdue, destination, after, limit)
+        found = await self._read(queries.revisions, {row["subscription_id"] for row in rows})
+        subscriptions = {one.id: one for one in await self._revisions(found)}
+        now, old = utc_now(), []
+        for row in rows:
+            subscription = subscriptions.get(row["subscription_id"])
+            since = row["since"] or made_at(row["id"])
+            if subscription is not None and since + timedelta(seconds=subscription.retry.max_age) < now:
+                old.append(Overdue(row["id"], subscription.kind, subscription.retry.max_age))
+        last = (rows[-1]["due_at"], rows[-1]["id"]) if len(rows) == limit else None
+        return old, last
+
+    async def expire(self, overdue: Sequence[Overdue]) -> int:
+        reasons = {one.id: f"waited for longer than max_age ({one.max_age:g} s)" for one in overdue}
+        return await self._write(delivery_queries.expire, reasons, utc_now())
 
     async def end_subscription(self, subscription_id: str, status: SubscriptionStatus, reason: str) -> None:
         state = State.SUPERSEDED if status == "completed" else State.CANCELLED
@@ -172,7 +266,9 @@ class SqlStore(ABC):
 
     async def save_subscription(self, subscription: Subscription) -> None:
         row, key = self._subscriptions.row(subscription), subscription.id
-        released = await self._write(changes.save_subscription, row, key, subscription.revision)
+        released = await self._write(
+            changes.save_subscription, row, key, subscription.revision, ordered=subscription.ordered
+        )
         while released == delivery_queries.CHUNK:
             released = await self._write(delivery_queries.release_held, key, utc_now())
 
@@ -219,7 +315,7 @@ class SqlStore(ABC):
         return await self._write(changes.remove_key, None if tenant is None else safe(tenant), key_id)
 
 
-def _claimed(claim: Claim, subscription: Subscription) -> ClaimedDelivery:
+def _claimed(claim: Claim, subscription: Subscription, memo: str | None) -> ClaimedDelivery:
     return ClaimedDelivery(
         id=claim.id,
         event=claim.event,
@@ -227,6 +323,7 @@ def _claimed(claim: Claim, subscription: Subscription) -> ClaimedDelivery:
         attempts=claim.attempts,
         restarted_after=claim.restarted_after,
         since=claim.since or claim.event.accepted_at,
+        memo=memo,
     )
 
 
@@ -241,6 +338,7 @@ def _without(claim: Claim, subscription: Subscription | None) -> Outcome:
         ended_at=utc_now() if state.final else None,
         reason=reason,
         attempt=None,
+        ordered=state.final and (subscription is None or subscription.ordered),
     )
 
 

@@ -163,6 +163,11 @@ def digest(event: Event) -> bytes:
     return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
 
 
+def ordered(deliveries: Sequence[NewDelivery]) -> list[NewDelivery]:
+    """Those that take turns."""
+    return [delivery for delivery in deliveries if delivery.subscription.ordered]
+
+
 def held(delivery: NewDelivery) -> bool:
     """Whether it waits for its subscription to be resumed."""
     return not delivery.claimed and delivery.due_at is None

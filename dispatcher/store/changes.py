@@ -15,6 +15,7 @@ from dispatcher.domain.errors import Conflict
 from dispatcher.domain.events import utc_now
 from dispatcher.domain.ids import is_id, new_id
 from dispatcher.domain.subscriptions import SubscriptionStatus
+from dispatcher.store import destinations, turns
 from dispatcher.store.delivery_queries import end_waiting, free_claims, redirect_waiting, release_held
 from dispatcher.store.rows import safe
 from dispatcher.store.schema import api_keys, processes, subscriptions
@@ -83,16 +84,24 @@ def _end(connection: Connection, process: int, oldest_claim: str) -> int:
     return freed
 
 
+def eldest(connection: Connection, process: int) -> bool:
+    """Whether no other process with a lease is older."""
+    oldest = select(func.min(processes.c.id)).where(processes.c.lease_until >= clock(connection))
+    found: int | None = connection.execute(oldest).scalar()
+    return found == process
+
+
 # Subscriptions
 
 
 def add_subscription(connection: Connection, row: Mapping[str, object]) -> None:
     """Store a new one."""
     connection.execute(insert(subscriptions).values(row))
+    destinations.enter(connection, str(row["destination"]))
 
 
 def save_subscription(
-    connection: Connection, row: Mapping[str, object], subscription_id: str, revision: int
+    connection: Connection, row: Mapping[str, object], subscription_id: str, revision: int, *, ordered: bool
 ) -> int:
     """Store a changed one over the revision before it; how many held ones became due, see `release_held`."""
     table = subscriptions.c
@@ -106,6 +115,9 @@ def save_subscription(
     connection.execute(update(subscriptions).values(row).where(*this))
     if row["destination"] != destination:
         redirect_waiting(connection, subscription_id, str(row["destination"]))
+        destinations.enter(connection, str(row["destination"]))
+    if not ordered:
+        turns.end_all(connection, subscription_id)
     return release_held(connection, subscription_id, utc_now()) if row["status"] == "active" else 0
 
 

@@ -18,15 +18,18 @@ from dispatcher.domain.deliveries import (
     Delivery,
     NewDelivery,
     Outcome,
+    Overdue,
     Rooms,
     State,
 )
+from dispatcher.domain.destinations import Destination, RateLimit, Slots
 from dispatcher.domain.events import Event
 from dispatcher.domain.jobs import Job
 from dispatcher.domain.keys import ApiKey
 from dispatcher.domain.subscriptions import Subscription, SubscriptionStatus
 
 if TYPE_CHECKING:
+    from dispatcher.store.recipients import RecipientStore
     from dispatcher.store.tapis_v3 import TapisStore
 
 T = TypeVar("T")
@@ -87,12 +90,28 @@ class DeliveryFilter(Struct, frozen=True, kw_only=True):
     since: datetime | None = None
 
 
+class DestinationFilter(Struct, frozen=True, kw_only=True):
+    """Destinations of a tenant's subscriptions; with `subscriber` only of those that this owner's keys made.
+
+    With `everyone` all that are known, whoever uses them.
+    """
+
+    tenant: str
+    subscriber: str | None = None
+    everyone: bool = False
+
+
 class Store(Protocol):
     """Events, deliveries, jobs, subscriptions, keys and processes."""
 
     @property
     def tapis(self) -> TapisStore:
         """What only the shapes of Tapis v3 ask for."""
+        ...
+
+    @property
+    def recipients(self) -> RecipientStore:
+        """Recipients of e-mail: consent, refusals, counts."""
         ...
 
     async def open(self) -> None:
@@ -180,6 +199,85 @@ class Store(Protocol):
         """
         ...
 
+    # Ordered deliveries: `accept` and `finish` see to them by themselves.
+
+    async def mend_turns(self, after: int) -> int:
+        """Let those go on whose turn it is and who were not told, as after a crash.
+
+        It looks at some after `after` (0 at first) and returns where to go on; 0 at the end.
+        """
+        ...
+
+    # Destinations
+
+    async def destinations_to_watch(self) -> list[Destination]:
+        """Those whose breaker is not closed, that are paused or that have a rate limit; 10 000 at most."""
+        ...
+
+    async def open_breaker(self, destination: str, until: datetime, reason: str, *, probed: bool) -> None:
+        """Open a breaker that is closed, or (`probed`) keep one open whose probe has failed."""
+        ...
+
+    async def begin_probe(self, destination: str, seen: datetime, until: datetime) -> bool:
+        """Claim the probe of a breaker that was seen to be open until `seen`; True for one process only.
+
+        When nothing comes of it, others may claim it at `until`.
+        """
+        ...
+
+    async def close_breaker(self, destination: str) -> None:
+        """Let a destination be used freely."""
+        ...
+
+    async def pause_destination(self, destination: str, reason: str) -> None:
+        """Hold all deliveries to a destination."""
+        ...
+
+    async def resume_destination(self, destination: str) -> None:
+        """Let a destination go on, with a closed breaker."""
+        ...
+
+    async def limit_destination(self, destination: str, limit: RateLimit | None) -> None:
+        """Set a destination's rate limit, or lift it."""
+        ...
+
+    async def take_slots(self, key: str, limit: RateLimit, wanted: int) -> Slots:
+        """What a rate limit that all processes share gives of `wanted` attempts."""
+        ...
+
+    async def tidy(self) -> None:
+        """Forget some of what nobody needs any more: unused rate limits, memos of what has ended."""
+        ...
+
+    async def destination(self, which: DestinationFilter, key: str) -> Destination | None:
+        """One destination."""
+        ...
+
+    async def destinations(self, which: DestinationFilter, window: Window) -> Page[Destination]:
+        """Destinations by their names; the cursor is the last name."""
+        ...
+
+    async def waiting(self, destinations: Sequence[str]) -> Mapping[str, int]:
+        """How many deliveries wait for each of these, 10 000 at most."""
+        ...
+
+    async def eldest(self, process: int) -> bool:
+        """Whether no process that lives is older: that one does what only one has to do."""
+        ...
+
+    async def overdue(
+        self, destination: str, after: tuple[datetime, str] | None, limit: int
+    ) -> tuple[list[Overdue], tuple[datetime, str] | None]:
+        """Which of the next `limit` that wait for a destination have become too old, and where to go on.
+
+        None when there are no more.
+        """
+        ...
+
+    async def expire(self, overdue: Sequence[Overdue]) -> int:
+        """Exhaust those of them that still wait. How many."""
+        ...
+
     async def end_subscription(self, subscription_id: str, status: SubscriptionStatus, reason: str) -> None:
         """Set `disabled` or `completed`; what waits of it is cancelled or superseded, with the reason."""
         ...
@@ -229,7 +327,8 @@ class Store(Protocol):
     async def save_subscription(self, subscription: Subscription) -> None:
         """Store a changed one whose `revision` is one more than the stored one's; Conflict when it is not.
 
-        When it becomes `active` again, the deliveries that were held for it are due now.
+        When it becomes `active` again, the deliveries that were held for it are due now; of an ordered one the
+        first of each job.
         """
         ...
 

@@ -8,7 +8,7 @@ process has such a one below its `oldest_claim`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -21,16 +21,18 @@ from sqlalchemy import (
     exists,
     func,
     literal_column,
+    or_,
     select,
     update,
 )
 
 from dispatcher.domain.deliveries import Attempt, Delivery, State
 from dispatcher.domain.ids import is_id, lowest_id
+from dispatcher.store import turns
 from dispatcher.store.columns import DELIVERING
 from dispatcher.store.contract import DeliveryFilter, Page, Window
-from dispatcher.store.queries import Condition, after, limit_of, newest, page, rows_of
-from dispatcher.store.rows import ATTEMPT, DELIVERY, attempt_of, delivery_of, known_id, safe
+from dispatcher.store.queries import Condition, after, chunks, limit_of, newest, page, rows_of
+from dispatcher.store.rows import ATTEMPT, DELIVERY, Row, attempt_of, delivery_of, known_id, safe
 from dispatcher.store.schema import attempts, claims, deliveries, events, processes, subscriptions
 
 COUNT_LIMIT = 100_000
@@ -101,10 +103,11 @@ def retry(connection: Connection, which: DeliveryFilter, limit: int, now: dateti
 
 
 def retry_one(connection: Connection, tenant: str, delivery_id: str, now: datetime) -> bool:
-    """Make one pending and due now unless it is being delivered."""
+    """Make one pending and due now unless it is being delivered or waits for its turn."""
     if not is_id("dlv", delivery_id):
         return False
-    this = (_table.tenant == tenant, _table.id == delivery_id, _table.state != State.DELIVERING)
+    free = (_table.state != State.DELIVERING, ~turns.behind(_table.id))
+    this = (_table.tenant == tenant, _table.id == delivery_id, *free)
     return connection.execute(_sent_again(now).where(*this)).rowcount == 1
 
 
@@ -113,7 +116,10 @@ def cancel_one(connection: Connection, tenant: str, delivery_id: str, reason: st
     if not is_id("dlv", delivery_id):
         return False
     this = (_table.tenant == tenant, _table.id == delivery_id, _table.state == State.PENDING)
-    return connection.execute(_ended(State.CANCELLED, reason, now).where(*this)).rowcount == 1
+    if connection.execute(_ended(State.CANCELLED, reason, now).where(*this)).rowcount != 1:
+        return False
+    turns.pass_on(connection, [delivery_id])
+    return True
 
 
 def end_waiting(
@@ -121,16 +127,40 @@ def end_waiting(
 ) -> int:
     """End some of what is pending for a subscription; CHUNK when there may be more."""
     some = select(_table.id).where(_table.subscription_id == subscription_id, _WAITING, _PENDING).limit(CHUNK)
+    turns.end_all(connection, subscription_id)
     return connection.execute(_ended(state, reason, now).where(_table.id.in_(some), _PENDING)).rowcount
 
 
 def release_held(connection: Connection, subscription_id: str, now: datetime) -> int:
-    """Make some of what is held for a subscription due now; CHUNK when there may be more."""
+    """Make some of what is held for a subscription due now, but who waits for a turn; CHUNK when there may be more."""
     held = (_table.subscription_id == subscription_id, _WAITING, _PENDING, _table.due_at.is_(None))
+    first = select(_table.id).where(*held, ~turns.behind(_table.id)).limit(CHUNK)
     released = update(deliveries).values(due_at=now)
-    return connection.execute(
-        released.where(_table.id.in_(select(_table.id).where(*held).limit(CHUNK)), _PENDING)
-    ).rowcount
+    return connection.execute(released.where(_table.id.in_(first), _PENDING)).rowcount
+
+
+def overdue(
+    connection: Connection, destination: str, after: tuple[datetime, str] | None, limit: int
+) -> list[Row]:
+    """The next `limit` that wait for a destination: id, subscription, from when on their age counts, due time."""
+    waits = [_table.destination == safe(destination), _table.due_at.is_not(None), _PENDING]
+    if after is not None:
+        # Not as a tuple: SQLite would not use the index for it.
+        due_at, delivery_id = after
+        waits += [_table.due_at >= due_at, or_(_table.due_at > due_at, _table.id > delivery_id)]
+    columns = (_table.id, _table.subscription_id, _table.due_at, _table.since)
+    return rows_of(connection, select(*columns).where(*waits).order_by(_table.due_at, _table.id).limit(limit))
+
+
+def expire(connection: Connection, reasons: Mapping[str, str], now: datetime) -> int:
+    """Exhaust those of these deliveries that still wait, each with its reason."""
+    ended = 0
+    for reason in set(reasons.values()):
+        for some in chunks([key for key, its in reasons.items() if its == reason]):
+            exhausted = _ended(State.EXHAUSTED, reason, now).where(_table.id.in_(some), _PENDING)
+            ended += connection.execute(exhausted).rowcount
+    turns.pass_on(connection, list(reasons))
+    return ended
 
 
 def redirect_waiting(connection: Connection, subscription_id: str, destination: str) -> None:

@@ -20,14 +20,14 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from dispatcher.domain.deliveries import ROOMS, ClaimedDelivery, NewDelivery, Outcome, Rooms
 from dispatcher.domain.errors import StoreUnavailable
 from dispatcher.domain.events import Event, utc_now
-from dispatcher.store import batches
+from dispatcher.store import batches, turns
 from dispatcher.store import postgres_sql as sql
 from dispatcher.store.base import Claim, Revision, SqlStore
 from dispatcher.store.batches import Batch, Encoding, RowTuple
 from dispatcher.store.columns import finite
 from dispatcher.store.failures import unavailable
 from dispatcher.store.postgres_server import CONNECT_TIMEOUT, migrate, options
-from dispatcher.store.rows import hex_digits
+from dispatcher.store.rows import hex_digits, safe
 from dispatcher.store.sealing import Sealer
 
 HOT = 4
@@ -118,8 +118,10 @@ class PostgresStore(SqlStore):
     async def _accept(self, process: int, batch: Batch) -> None:
         deliveries, jobs = batch.deliveries, batch.jobs
         held = {delivery.subscription.id for delivery in deliveries if batches.held(delivery)}
-        async with self._hot() as connection, connection.transaction() if held else nullcontext():
+        ordered = batches.ordered(deliveries)
+        async with self._hot() as connection, connection.transaction() if held or ordered else nullcontext():
             resumed = await _resumed(connection, sql.RESUMED, "sub", held)
+            await _lock_turns(connection, ordered)
             await connection.execute(
                 sql.ACCEPT,
                 process,
@@ -131,6 +133,7 @@ class PostgresStore(SqlStore):
                 *_arrays(batches.permission_rows(batch.permissions, _TO), batches.PERMISSION),
                 *_arrays(batches.job_rows(jobs, _TO), batches.JOB),
             )
+            await _take_turns(connection, ordered)
 
     async def _identities(self, digests: Collection[bytes]) -> dict[bytes, str]:
         async with self._hot() as connection:
@@ -139,10 +142,13 @@ class PostgresStore(SqlStore):
 
     async def add_deliveries(self, process: int, deliveries: Sequence[NewDelivery]) -> None:
         held = {delivery.subscription.id for delivery in deliveries if batches.held(delivery)}
-        async with self._hot() as connection, connection.transaction() if held else nullcontext():
+        ordered = batches.ordered(deliveries)
+        async with self._hot() as connection, connection.transaction() if held or ordered else nullcontext():
             resumed = await _resumed(connection, sql.RESUMED, "sub", held)
+            await _lock_turns(connection, ordered)
             rows = batches.delivery_rows(deliveries, resumed, _TO)
             await connection.execute(sql.ADD_DELIVERIES, process, *_arrays(rows, batches.DELIVERY))
+            await _take_turns(connection, ordered)
 
     async def claim(self, process: int, limit: int, rooms: Rooms = ROOMS) -> list[ClaimedDelivery]:
         async with self._claiming:
@@ -175,7 +181,7 @@ class PostgresStore(SqlStore):
             due: datetime | None = await connection.fetchval(sql.NEXT_DUE, list(full))
         return due
 
-    async def finish(self, process: int, outcomes: Sequence[Outcome]) -> None:
+    async def _finish(self, process: int, outcomes: Sequence[Outcome]) -> None:
         held = [outcome.delivery_id for outcome in outcomes if batches.held_outcome(outcome)]
         async with self._hot() as connection, connection.transaction() if held else nullcontext():
             resumed = await _resumed(connection, sql.RESUMED_DELIVERIES, "dlv", held)
@@ -227,6 +233,19 @@ async def _resumed(connection: Proxy, statement: str, prefix: str, ids: Collecti
         return set()
     rows = await connection.fetch(statement, list(map(hex_digits, ids)))
     return {f"{prefix}_{row['id'].hex}" for row in rows if row["resumed"]}
+
+
+async def _lock_turns(connection: Proxy, ordered: Sequence[NewDelivery]) -> None:
+    if ordered:
+        await connection.execute(sql.LOCK_TURNS, turns.keys_of(ordered))
+
+
+async def _take_turns(connection: Proxy, ordered: Sequence[NewDelivery]) -> None:
+    if ordered:
+        ids = [hex_digits(one.id) for one in ordered]
+        of = [hex_digits(one.subscription.id) for one in ordered]
+        await connection.execute(sql.ENTER_TURNS, of, ids, [safe(one.event.job_id) for one in ordered])
+        await connection.execute(sql.HOLD, ids)
 
 
 def _arrays(rows: Sequence[RowTuple], columns: Mapping[str, str]) -> Sequence[Sequence[object]]:

@@ -93,6 +93,29 @@ IDENTITIES = "select digest, event_key from identities where digest = any($1::uu
 ADD_DELIVERIES = f"with {_ME} {_insert_deliveries(2)} on conflict (id) do nothing"
 """Process, deliveries. Those that are there are left as they are: an earlier call stored them."""
 
+LOCK_TURNS = "select pg_advisory_xact_lock(hashtextextended(key, 0)) from unnest($1::text[]) as key"
+"""Keys of `turns.keys_of`."""
+
+ENTER_TURNS = """
+insert into turns (subscription_id, delivery_id, job_id)
+select new.subscription_id, new.delivery_id, new.job_id
+from unnest($1::uuid[], $2::uuid[], $3::text[]) with ordinality
+    as new (subscription_id, delivery_id, job_id, place)
+order by place
+on conflict (delivery_id) do nothing
+"""
+"""Subscriptions, deliveries, jobs, in the order of acceptance."""
+
+HOLD = """
+update deliveries set due_at = null
+from turns as mine
+where deliveries.id = any($1::uuid[]) and mine.delivery_id = deliveries.id and exists (
+    select from turns as earlier
+    where earlier.subscription_id = mine.subscription_id and earlier.job_id = mine.job_id and earlier.seq < mine.seq
+)
+"""
+"""Holds those of these deliveries that are not the first of their job."""
+
 RESUMED = """
 select id, status <> 'paused' or removed_at is not null as resumed
 from subscriptions where id = any($1::uuid[]) order by id for share

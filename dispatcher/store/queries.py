@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any, TypeVar
 
 from sqlalchemy import (
@@ -190,6 +190,16 @@ def subscription_rows(connection: Connection, ids: Sequence[str]) -> list[Row]:
     """Those of at most MAX_VALUES subscriptions that were not removed."""
     table = subscriptions
     return rows_of(connection, select(table).where(table.c.id.in_(ids), table.c.removed_at.is_(None)))
+
+
+def revisions(connection: Connection, ids: Collection[str]) -> list[tuple[str, int]]:
+    """Ids and revisions of those of these subscriptions that were not removed."""
+    table = subscriptions.c
+    found: list[tuple[str, int]] = []
+    for some in chunks(list(ids)):
+        kept = select(table.id, table.revision).where(table.id.in_(some), table.removed_at.is_(None))
+        found += [(key, revision) for key, revision in connection.execute(kept)]
+    return found
 
 
 def outermost_subscriptions(connection: Connection) -> list[Row]:

@@ -8,7 +8,19 @@ In PostgreSQL events, deliveries and attempts are partitioned by time, see `disp
 
 from __future__ import annotations
 
-from sqlalchemy import Boolean, Column, Double, Index, Integer, LargeBinary, MetaData, Table, Text, text
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Double,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Table,
+    Text,
+    text,
+)
 
 from dispatcher.store.columns import DELIVERING, Digest, Id, Moment, StateCode
 
@@ -111,6 +123,10 @@ subscriptions = Table(
     _partial(
         "subscriptions_of_job", "tenant", "job_id", "id", where="removed_at is null and job_id is not null"
     ),
+    _partial("subscriptions_to", "tenant", "destination", where="removed_at is null"),
+    _partial(
+        "subscriptions_of_subscriber_to", "tenant", "subscriber", "destination", where="removed_at is null"
+    ),
 )
 
 deliveries = Table(
@@ -170,6 +186,59 @@ attempts = Table(
     postgresql_partition_by="RANGE (delivery_id)",
 )
 
+turns = Table(
+    "turns",
+    metadata,
+    Column("seq", BigInteger().with_variant(Integer, "sqlite"), primary_key=True),
+    Column("subscription_id", Id("sub"), nullable=False),
+    Column("delivery_id", Id("dlv"), nullable=False),
+    Column("job_id", Text, nullable=False),
+    Index("turns_of_job", "subscription_id", "job_id", "seq"),
+    Index("turns_of_delivery", "delivery_id", unique=True),
+    comment="Who comes when: the deliveries of ordered subscriptions that have not ended. "
+    "The first of a job may go.",
+    sqlite_autoincrement=True,
+)
+
+memos = Table(
+    "memos",
+    metadata,
+    Column("delivery_id", Id("dlv"), primary_key=True),
+    Column("memo", Text, nullable=False),
+    comment="What target kinds noted for the next attempt.",
+    sqlite_with_rowid=False,
+)
+
+destinations = Table(
+    "destinations",
+    metadata,
+    Column("key", Text, primary_key=True),
+    Column("open_until", Moment, comment="Null while the breaker is closed."),
+    Column("opened_at", Moment),
+    Column("paused_at", Moment),
+    Column("per_second", Double),
+    Column("burst", Integer),
+    Column("openings", Integer, nullable=False, server_default=text("0")),
+    Column("reason", Text),
+    Column("paused_reason", Text),
+    _partial(
+        "destinations_to_watch",
+        "key",
+        where="open_until is not null or paused_at is not null or per_second is not null",
+    ),
+    sqlite_with_rowid=False,
+)
+
+rates = Table(
+    "rates",
+    metadata,
+    Column("key", Text, primary_key=True, comment="A subscription's id or a destination."),
+    Column(
+        "full_at", Double, nullable=False, comment="When what was granted is paid for; seconds since 1970."
+    ),
+    sqlite_with_rowid=False,
+)
+
 processes = Table(
     "processes",
     metadata,
@@ -208,7 +277,9 @@ tapis_subscriptions = Table(
     Column("owner", Text, nullable=False),
     Column("name", Text, nullable=False),
     Column("subject_filter", Text, nullable=False),
-    Column("members", Text, nullable=False, comment="Ids of subscriptions, one a target, separated by spaces."),
+    Column(
+        "members", Text, nullable=False, comment="Ids of subscriptions, one a target, separated by spaces."
+    ),
     Column("document", LargeBinary, nullable=False, comment="JSON: the rest, without addresses."),
     Index("tapis_subscriptions_by_name", "tenant", "owner", "name", unique=True),
     Index("tapis_subscriptions_by_subject", "tenant", "subject_filter"),
@@ -235,5 +306,40 @@ tapis_notifications = Table(
     Column("received_at", Moment, nullable=False),
     Column("document", LargeBinary, nullable=False),
     comment="What test sequences of Tapis v3 got.",
+    sqlite_with_rowid=False,
+)
+
+mail_consents = Table(
+    "mail_consents",
+    metadata,
+    Column("tenant", Text, primary_key=True),
+    Column("subscriber", Text, primary_key=True),
+    Column("address", Text, primary_key=True),
+    Column("asked_at", Moment, comment="When it was asked to confirm."),
+    Column("asking_until", Moment, comment="Until when somebody is about to ask."),
+    Column("confirmed_at", Moment),
+    Column("refused_at", Moment, comment="When the relay refused it for good."),
+    Column("refusal", Text),
+    comment="Which addresses want the mails of whose subscriptions, and which can have none.",
+    sqlite_with_rowid=False,
+)
+
+mail_unsubscribed = Table(
+    "mail_unsubscribed",
+    metadata,
+    Column("subscription_id", Id("sub"), primary_key=True),
+    Column("address", Text, primary_key=True),
+    Column("at", Moment, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+mail_counts = Table(
+    "mail_counts",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("began", Moment, primary_key=True),
+    Column("count", Integer, nullable=False),
+    Index("mail_counts_by_age", "began"),
+    comment="How many mails of a kind there were in a period.",
     sqlite_with_rowid=False,
 )

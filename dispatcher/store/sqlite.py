@@ -84,7 +84,7 @@ class SqliteStore(SqlStore):
     async def next_due(self, full: Collection[str] = ()) -> datetime | None:
         return await self._read(sqlite_sql.next_due, full)
 
-    async def finish(self, process: int, outcomes: Sequence[Outcome]) -> None:
+    async def _finish(self, process: int, outcomes: Sequence[Outcome]) -> None:
         await self._write(sqlite_sql.finish, process, outcomes)
 
     async def _matching(self, match_keys: Sequence[str]) -> Sequence[Revision]:

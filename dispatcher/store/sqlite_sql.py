@@ -14,12 +14,12 @@ from sqlalchemy.exc import IntegrityError
 
 from dispatcher.domain.deliveries import NewDelivery, Outcome, Rooms
 from dispatcher.domain.events import Event, utc_now
-from dispatcher.store import batches
+from dispatcher.store import batches, turns
 from dispatcher.store.base import Claim, Revision
 from dispatcher.store.batches import Batch, Encoding, RowTuple
 from dispatcher.store.columns import DELIVERED, DELIVERING, EPOCH, MICROSECOND, PENDING, microseconds
 from dispatcher.store.merging import MERGE_JOB, MERGE_PERMISSION
-from dispatcher.store.queries import chunks, rows_of
+from dispatcher.store.queries import chunks, revisions, rows_of
 from dispatcher.store.rows import EVENT, hex_digits
 from dispatcher.store.schema import deliveries, events, identities, processes, subscriptions
 
@@ -132,6 +132,7 @@ def add_deliveries(connection: Connection, process: int, new: Sequence[NewDelive
             # Nobody would find the claim: it is due instead.
             rows.append((*columns, PENDING, PENDING, None, now))
     _many(connection, _DELIVERY, rows)
+    turns.enter(connection, batches.ordered(new))
 
 
 def _oldest_claim(connection: Connection, process: int) -> str | None:
@@ -162,7 +163,7 @@ def claim(
     _many(connection, _NOTE, taken)
     events_by_key = _events(connection, {f"evt_{row.event_key.hex()}" for row in due})
     claims = [_claim_of(row, events_by_key) for row in due]
-    return claims, _revisions(connection, {claim.subscription_id for claim in claims})
+    return claims, revisions(connection, {claim.subscription_id for claim in claims})
 
 
 def _claim_of(row: Row[Any], events_by_key: Mapping[str, Event]) -> Claim:
@@ -181,15 +182,6 @@ def _events(connection: Connection, keys: Collection[str]) -> dict[str, Event]:
     for some in chunks(list(keys)):
         rows = rows_of(connection, select(*EVENT).where(events.c.key.in_(some)))
         found |= {row["key"]: Event(**row) for row in rows}
-    return found
-
-
-def _revisions(connection: Connection, ids: Collection[str]) -> list[Revision]:
-    table = subscriptions.c
-    found: list[Revision] = []
-    for some in chunks(list(ids)):
-        kept = select(table.id, table.revision).where(table.id.in_(some), table.removed_at.is_(None))
-        found += [(key, revision) for key, revision in connection.execute(kept)]
     return found
 
 

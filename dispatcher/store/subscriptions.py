@@ -14,6 +14,7 @@ import msgspec
 from cachetools import LRUCache
 from msgspec import Struct
 
+from dispatcher.domain.destinations import RateLimit
 from dispatcher.domain.retry import RetryPolicy
 from dispatcher.domain.subscriptions import Subscription
 from dispatcher.store.rows import Row, safe, safe_or_none
@@ -34,6 +35,7 @@ class _Details(Struct, frozen=True):
     persistent: bool
     metadata: Mapping[str, object]
     previous_secret_until: datetime | None
+    rate_limit: RateLimit | None = None
 
 
 class _Secret(Struct, frozen=True):

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 
-from dispatcher.domain.deliveries import State
+from dispatcher.domain.deliveries import Overdue, State
+from dispatcher.domain.destinations import RateLimit
 from dispatcher.domain.events import utc_now
 from dispatcher.store.contract import (
     DeliveryFilter,
+    DestinationFilter,
     EventFilter,
     JobFilter,
     Store,
@@ -108,6 +110,20 @@ QUESTIONS: dict[str, Callable[[Store], Awaitable[object]]] = {
     "cancel one": lambda store: store.cancel_delivery("default", some_id("dlv", ROWS + 9), "no"),
     "end a subscription": lambda store: store.end_subscription(some_id("sub", 11), "disabled", "gone"),
     "remove a subscription": lambda store: store.remove_subscription("default", some_id("sub", 12)),
+    "destinations to watch": lambda store: store.destinations_to_watch(),
+    "destinations": lambda store: store.destinations(DestinationFilter(tenant="", everyone=True), ALL),
+    "a tenant's destinations": lambda store: store.destinations(DestinationFilter(tenant="default"), ALL),
+    "a subscriber's destinations": lambda store: store.destinations(
+        DestinationFilter(tenant="default", subscriber="s9"), ALL
+    ),
+    "one destination": lambda store: store.destination(DestinationFilter(tenant="default"), "https://h9:443"),
+    "what waits": lambda store: store.waiting(["https://h8:443"]),
+    "open a breaker": lambda store: store.open_breaker("https://h90:443", utc_now(), "down", probed=False),
+    "close a breaker": lambda store: store.close_breaker("https://h9:443"),
+    "a rate limit": lambda store: store.take_slots("https://h9:443", RateLimit(10), 1),
+    "overdue": lambda store: store.overdue("https://h8:443", None, 100),
+    "expire": lambda store: store.expire([Overdue(some_id("dlv", 2 * ROWS - 2), "webhook", 9)]),
+    "mend turns": lambda store: store.mend_turns(0),
     "save a subscription": lambda store: store.save_subscription(
         make_subscription(id=some_id("sub", 13), revision=2)
     ),

@@ -53,6 +53,12 @@ insert into deliveries (id, event_key, subscription_id, tenant, subscriber, dest
         lateral (select case when g % 50 = 7 then 3 when g % 50 = 8 then 4 when g % 2 = 0 then 0 end) as l (listed_as);
 insert into attempts
     select dlv_id(g), 1, now(), 0.1, 200, 'POST https://h', null, 'ok' from generate_series(1, {rows}) g;
+insert into turns (subscription_id, delivery_id, job_id)
+    select sub_id(g % 1000), dlv_id(2 * g), 'job-' || g / 8 from generate_series(1, {rows}) g;
+insert into memos select dlv_id(2 * g), 'a memo' from generate_series(1, {rows}) g;
+insert into destinations (key, open_until) select 'https://h' || g || ':443', case when g < 10 then now() end
+    from generate_series(1, {rows}) g;
+insert into rates select 'https://h' || g || ':443', g from generate_series(1, {rows}) g;
 insert into api_keys
     select evt_id(g), now(), 'digest' || g, 'default', 'o', 'a key', 'publish' from generate_series(1, {rows}) g;
 """

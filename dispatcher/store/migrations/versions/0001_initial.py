@@ -26,8 +26,11 @@ def upgrade() -> None:
     _jobs_and_permissions()
     _subscriptions()
     _deliveries_and_attempts()
+    _turns_and_memos()
+    _destinations_and_rates()
     _processes_and_keys()
     _tapis()
+    _mail()
 
 
 def _index(table: str, name: str, *columns: str, unique: bool = False, where: str | None = None) -> None:
@@ -151,6 +154,15 @@ def _subscriptions() -> None:
         "id",
         where="removed_at is null and job_id is not null",
     )
+    _index("subscriptions", "subscriptions_to", "tenant", "destination", where="removed_at is null")
+    _index(
+        "subscriptions",
+        "subscriptions_of_subscriber_to",
+        "tenant",
+        "subscriber",
+        "destination",
+        where="removed_at is null",
+    )
 
 
 def _deliveries_and_attempts() -> None:
@@ -205,6 +217,61 @@ def _deliveries_and_attempts() -> None:
     )
 
 
+def _turns_and_memos() -> None:
+    op.create_table(
+        "turns",
+        Column("seq", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), primary_key=True),
+        Column("subscription_id", ID, nullable=False),
+        Column("delivery_id", ID, nullable=False),
+        Column("job_id", TEXT, nullable=False),
+        comment="Who comes when: the deliveries of ordered subscriptions that have not ended. "
+        "The first of a job may go.",
+        sqlite_autoincrement=True,
+    )
+    _index("turns", "turns_of_job", "subscription_id", "job_id", "seq")
+    _index("turns", "turns_of_delivery", "delivery_id", unique=True)
+    op.create_table(
+        "memos",
+        Column("delivery_id", ID, primary_key=True),
+        Column("memo", TEXT, nullable=False),
+        comment="What target kinds noted for the next attempt.",
+        sqlite_with_rowid=False,
+    )
+
+
+def _destinations_and_rates() -> None:
+    op.create_table(
+        "destinations",
+        Column("key", TEXT, primary_key=True),
+        Column("open_until", MOMENT, comment="Null while the breaker is closed."),
+        Column("opened_at", MOMENT),
+        Column("paused_at", MOMENT),
+        Column("per_second", sa.Double()),
+        Column("burst", sa.Integer()),
+        Column("openings", sa.Integer(), nullable=False, server_default=sa.text("0")),
+        Column("reason", TEXT),
+        Column("paused_reason", TEXT),
+        sqlite_with_rowid=False,
+    )
+    _index(
+        "destinations",
+        "destinations_to_watch",
+        "key",
+        where="open_until is not null or paused_at is not null or per_second is not null",
+    )
+    op.create_table(
+        "rates",
+        Column("key", TEXT, primary_key=True, comment="A subscription's id or a destination."),
+        Column(
+            "full_at",
+            sa.Double(),
+            nullable=False,
+            comment="When what was granted is paid for; seconds since 1970.",
+        ),
+        sqlite_with_rowid=False,
+    )
+
+
 def _tapis() -> None:
     op.create_table(
         "tapis_subscriptions",
@@ -249,6 +316,38 @@ def _tapis() -> None:
         comment="What test sequences of Tapis v3 got.",
         sqlite_with_rowid=False,
     )
+
+
+def _mail() -> None:
+    op.create_table(
+        "mail_consents",
+        Column("tenant", TEXT, primary_key=True),
+        Column("subscriber", TEXT, primary_key=True),
+        Column("address", TEXT, primary_key=True),
+        Column("asked_at", MOMENT, comment="When it was asked to confirm."),
+        Column("asking_until", MOMENT, comment="Until when somebody is about to ask."),
+        Column("confirmed_at", MOMENT),
+        Column("refused_at", MOMENT, comment="When the relay refused it for good."),
+        Column("refusal", TEXT),
+        comment="Which addresses want the mails of whose subscriptions, and which can have none.",
+        sqlite_with_rowid=False,
+    )
+    op.create_table(
+        "mail_unsubscribed",
+        Column("subscription_id", ID, primary_key=True),
+        Column("address", TEXT, primary_key=True),
+        Column("at", MOMENT, nullable=False),
+        sqlite_with_rowid=False,
+    )
+    op.create_table(
+        "mail_counts",
+        Column("name", TEXT, primary_key=True),
+        Column("began", MOMENT, primary_key=True),
+        Column("count", sa.Integer(), nullable=False),
+        comment="How many mails of a kind there were in a period.",
+        sqlite_with_rowid=False,
+    )
+    _index("mail_counts", "mail_counts_by_age", "began")
 
 
 def _processes_and_keys() -> None:

@@ -1,0 +1,76 @@
+"""Rate limits: how fast attempts may begin for a subscription or a destination, over all processes together.
+
+The store grants attempts. Whoever asks at the same moment asks once; who has to wait gets a time of its own, so that
+not everybody comes back at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Protocol
+
+from cachetools import LRUCache
+
+from dispatcher.domain.destinations import RateLimit, Slots
+
+
+class RateStore(Protocol):
+    """What rate limits need of the store; see `dispatcher.store.contract.Store`."""
+
+    async def take_slots(self, key: str, limit: RateLimit, wanted: int) -> Slots: ...
+
+
+class Rates:
+    """The rate limits as this process uses them."""
+
+    def __init__(self, store: RateStore) -> None:
+        self._store = store
+        self._gates: LRUCache[str, _Gate] = LRUCache(10_000)
+
+    async def wait(self, key: str, limit: RateLimit) -> float:
+        """0 when an attempt may begin now, else the seconds after which it should ask again.
+
+        Raises StoreUnavailable.
+        """
+        gate = self._gates.get(key)
+        if gate is None:
+            gate = self._gates[key] = _Gate(key, self._store)
+        return await gate.wait(limit)
+
+
+class _Gate:
+    """One rate limit: those who ask, when it is worth asking again, and the next time that nobody was told yet."""
+
+    def __init__(self, key: str, store: RateStore) -> None:
+        self._key = key
+        self._store = store
+        self._turn = asyncio.Lock()
+        self._asking = 0
+        self._granted = 0
+        self._ask_at = 0.0
+        self._untold = 0.0
+
+    async def wait(self, limit: RateLimit) -> float:
+        self._asking += 1
+        try:
+            async with self._turn:
+                if not self._granted and time.monotonic() >= self._ask_at:
+                    await self._ask(limit)
+                if self._granted:
+                    self._granted -= 1
+                    return 0.0
+                return self._later(limit)
+        finally:
+            self._asking -= 1
+
+    async def _ask(self, limit: RateLimit) -> None:
+        given = await self._store.take_slots(self._key, limit, self._asking)
+        self._granted = given.granted
+        self._ask_at = time.monotonic() + given.wait
+
+    def _later(self, limit: RateLimit) -> float:
+        now = time.monotonic()
+        at = max(self._untold, self._ask_at, now + 0.001)
+        self._untold = at + limit.interval
+        return at - now

@@ -1,0 +1,96 @@
+"""Upkeep: what one process does for all of them, the one that has been there for the longest.
+
+It ends deliveries that have become too old behind an open breaker or a pause, lets ordered deliveries go on whose
+predecessor ended in a crash, and forgets what nobody needs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime
+from typing import Protocol
+
+import structlog
+
+from dispatcher.domain.deliveries import Overdue, State
+from dispatcher.domain.errors import StoreUnavailable
+from dispatcher.telemetry.metrics import DELIVERIES
+
+log = structlog.get_logger("dispatcher.delivery")
+
+INTERVAL = 10.0
+"""Seconds between two rounds."""
+
+SLICE = 2000
+"""Waiting deliveries that are looked at in one transaction."""
+
+LOOKS = 40
+"""How often a round looks at turns: at 500 each time."""
+
+TIDY_EVERY = 360
+"""Rounds."""
+
+
+class UpkeepStore(Protocol):
+    """What upkeep needs of the store; see `dispatcher.store.contract.Store`."""
+
+    async def eldest(self, process: int) -> bool: ...
+
+    async def overdue(
+        self, destination: str, after: tuple[datetime, str] | None, limit: int
+    ) -> tuple[list[Overdue], tuple[datetime, str] | None]: ...
+
+    async def expire(self, overdue: Sequence[Overdue]) -> int: ...
+
+    async def mend_turns(self, after: int) -> int: ...
+
+    async def tidy(self) -> None: ...
+
+
+class Upkeep:
+    """The rounds. `blocked` says for which destinations nothing goes out, `freed` is called when something may."""
+
+    def __init__(
+        self, store: UpkeepStore, blocked: Callable[[], Iterable[str]], freed: Callable[[], None]
+    ) -> None:
+        self._store = store
+        self._blocked = blocked
+        self._freed = freed
+        self._turns = 0
+
+    async def run(self, process: Callable[[], int]) -> None:
+        """Make a round now and then until cancelled, if `process` is the one to do it."""
+        rounds = 0
+        while True:
+            await asyncio.sleep(INTERVAL)
+            try:
+                if await self._store.eldest(process()):
+                    await self.round(tidy=rounds % TIDY_EVERY == 0)
+                    rounds += 1
+            except StoreUnavailable as error:
+                log.warning("upkeep waits for the store", error=str(error), retry_in=INTERVAL)
+
+    async def round(self, *, tidy: bool = False) -> None:
+        """Everything once. Raises StoreUnavailable."""
+        for destination in list(self._blocked()):
+            await self._expire(destination)
+        for _ in range(LOOKS):
+            self._turns = await self._store.mend_turns(self._turns)
+            if not self._turns:
+                break
+        self._freed()
+        if tidy:
+            await self._store.tidy()
+
+    async def _expire(self, destination: str) -> None:
+        after: tuple[datetime, str] | None = None
+        while True:
+            overdue, after = await self._store.overdue(destination, after, SLICE)
+            if overdue:
+                await self._store.expire(overdue)
+                for one in overdue:
+                    DELIVERIES.labels(one.kind, State.EXHAUSTED.value).inc()
+                log.warning("exhausted while it waited", destination=destination, deliveries=len(overdue))
+            if after is None:
+                return

@@ -1,0 +1,209 @@
+"""Destinations in the store: breakers, pauses and rate limits, the same for every process.
+
+Each function is one transaction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Row,
+    Subquery,
+    Table,
+    delete,
+    func,
+    literal,
+    or_,
+    select,
+    update,
+)
+from sqlalchemy.dialects import postgresql, sqlite
+
+from dispatcher.domain.destinations import Destination, RateLimit, Slots, slots
+from dispatcher.domain.events import utc_now
+from dispatcher.store.columns import Moment
+from dispatcher.store.contract import DestinationFilter, Page, Window
+from dispatcher.store.queries import MAX_LIMIT, limit_of
+from dispatcher.store.rows import safe
+from dispatcher.store.schema import deliveries, destinations, rates, subscriptions
+
+WATCHED_LIMIT = 10_000
+"""Destinations in trouble, held or limited that every process keeps in mind at most."""
+
+WAITING_LIMIT = 10_000
+"""What waits for a destination is counted up to here."""
+
+UNUSED = 86_400.0
+"""Seconds after which the state of a rate limit is forgotten."""
+
+_table = destinations.c
+_TO_WATCH = or_(_table.open_until.is_not(None), _table.paused_at.is_not(None), _table.per_second.is_not(None))
+
+
+def to_watch(connection: Connection) -> list[Destination]:
+    """Those whose breaker is not closed, or that are held or limited."""
+    found = select(destinations).where(_TO_WATCH).order_by(_table.key).limit(WATCHED_LIMIT)
+    return [_destination(row) for row in connection.execute(found)]
+
+
+def open_breaker(connection: Connection, key: str, until: datetime, reason: str, *, probed: bool) -> None:
+    """Open a breaker that is closed, or keep one open whose probe has failed."""
+    _ensure(connection, key)
+    opened = update(destinations).where(_table.key == safe(key))
+    connection.execute(
+        (opened if probed else opened.where(_table.open_until.is_(None))).values(
+            open_until=until,
+            opened_at=func.coalesce(_table.opened_at, _now()),
+            openings=_table.openings + 1,
+            reason=safe(reason[:1000]),
+        )
+    )
+
+
+def begin_probe(connection: Connection, key: str, seen: datetime, until: datetime) -> bool:
+    """Move the time of the next probe to `until`; True for the one process that does it first."""
+    mine = update(destinations).where(_table.key == safe(key), _table.open_until == seen)
+    return connection.execute(mine.values(open_until=until)).rowcount == 1
+
+
+def close_breaker(connection: Connection, key: str) -> None:
+    """Close a breaker."""
+    closed = update(destinations).where(_table.key == safe(key))
+    connection.execute(closed.values(open_until=None, opened_at=None, openings=0, reason=None))
+
+
+def pause(connection: Connection, key: str, reason: str) -> None:
+    """Hold a destination."""
+    _ensure(connection, key)
+    held = update(destinations).where(_table.key == safe(key))
+    paused_at = func.coalesce(_table.paused_at, _now())
+    connection.execute(held.values(paused_at=paused_at, paused_reason=safe(reason)))
+
+
+def resume(connection: Connection, key: str) -> None:
+    """Let a destination go on. Its breaker is closed too: whoever says so wants it tried."""
+    resumed = update(destinations).where(_table.key == safe(key))
+    connection.execute(resumed.values(paused_at=None, paused_reason=None))
+    close_breaker(connection, key)
+
+
+def limit(connection: Connection, key: str, rate_limit: RateLimit | None) -> None:
+    """Set or lift the limit of a destination."""
+    _ensure(connection, key)
+    connection.execute(
+        update(destinations)
+        .where(_table.key == safe(key))
+        .values(
+            per_second=None if rate_limit is None else rate_limit.per_second,
+            burst=None if rate_limit is None else rate_limit.burst,
+        )
+    )
+
+
+def take_slots(connection: Connection, key: str, rate_limit: RateLimit, wanted: int) -> Slots:
+    """What a rate limit gives of `wanted` attempts. The database's clock counts."""
+    this = select(rates.c.full_at).where(rates.c.key == safe(key)).with_for_update()
+    full_at = connection.execute(this).scalar()
+    if full_at is None:
+        _insert_once(connection, rates, {"key": safe(key), "full_at": 0.0})
+        full_at = connection.execute(this).scalar_one()
+    given, owed = slots(rate_limit, full_at, _seconds(connection), wanted)
+    if given.granted:
+        connection.execute(update(rates).where(rates.c.key == safe(key)).values(full_at=owed))
+    return given
+
+
+def forget_rates(connection: Connection) -> None:
+    """Forget the state of some rate limits that are not used: a new one starts the same."""
+    old = select(rates.c.key).where(rates.c.full_at < _seconds(connection) - UNUSED).limit(10_000)
+    connection.execute(delete(rates).where(rates.c.key.in_(old)))
+
+
+def destination(connection: Connection, which: DestinationFilter, key: str) -> Destination | None:
+    """One that has a subscription among those asked about, or that something was noted of if all are."""
+    if not which.everyone:
+        used = (
+            select(subscriptions.c.id).where(*_used(which), subscriptions.c.destination == safe(key)).limit(1)
+        )
+        if connection.execute(used).scalar() is None:
+            return None
+    row = connection.execute(select(destinations).where(_table.key == safe(key))).one_or_none()
+    return None if row is None else _destination(row)
+
+
+def destination_page(connection: Connection, which: DestinationFilter, window: Window) -> Page[Destination]:
+    """Destinations by their names."""
+    limit = limit_of(window)
+    after = safe(window.cursor) if window.cursor is not None else ""
+    if which.everyone:
+        wanted = select(destinations).where(_table.key > after)
+    else:
+        names = _names(which, after)
+        wanted = select(destinations).join(names, names.c.key == _table.key)
+    items = [_destination(row) for row in connection.execute(wanted.order_by(_table.key).limit(limit + 1))]
+    return Page(items[:limit], items[limit - 1].key if len(items) > limit else None)
+
+
+def _names(which: DestinationFilter, after: str) -> Subquery:
+    """MAX_LIMIT destinations that subscriptions have, in order: jumps through the index from one to the next."""
+    to = subscriptions.c.destination
+    first = select(func.min(to).label("key")).where(*_used(which), to > after).cte("names", recursive=True)
+    following = select(func.min(to)).where(*_used(which), to > first.c.key).scalar_subquery()
+    names = first.union_all(select(following).where(first.c.key.is_not(None)))
+    return select(names.c.key).where(names.c.key.is_not(None)).limit(MAX_LIMIT + 1).subquery()
+
+
+def waiting(connection: Connection, keys: Sequence[str]) -> Mapping[str, int]:
+    """How much waits for a time or a place, for each of these; WAITING_LIMIT at most."""
+    counts: dict[str, int] = {}
+    for key in keys:
+        some = select(deliveries.c.id).where(
+            deliveries.c.destination == safe(key), deliveries.c.due_at.is_not(None)
+        )
+        counted = select(func.count()).select_from(some.limit(WAITING_LIMIT).subquery())
+        counts[key] = connection.execute(counted).scalar_one()
+    return counts
+
+
+def enter(connection: Connection, key: str) -> None:
+    """Make a destination known because a subscription uses it."""
+    _ensure(connection, key)
+
+
+def _ensure(connection: Connection, key: str) -> None:
+    _insert_once(connection, destinations, {"key": safe(key)})
+
+
+def _insert_once(connection: Connection, table: Table, row: Mapping[str, object]) -> None:
+    if connection.dialect.name == "sqlite":
+        connection.execute(sqlite.insert(table).values(row).on_conflict_do_nothing())
+    else:
+        connection.execute(postgresql.insert(table).values(row).on_conflict_do_nothing())
+
+
+def _used(which: DestinationFilter) -> list[ColumnElement[bool]]:
+    table = subscriptions.c
+    used = [table.tenant == which.tenant, table.removed_at.is_(None)]
+    return used if which.subscriber is None else [*used, table.subscriber == which.subscriber]
+
+
+def _now() -> ColumnElement[datetime]:
+    return literal(utc_now(), Moment)
+
+
+def _seconds(connection: Connection) -> float:
+    if connection.dialect.name == "sqlite":
+        return utc_now().timestamp()
+    clock = select(func.extract("epoch", func.clock_timestamp()))
+    return float(connection.execute(clock).scalar_one())
+
+
+def _destination(row: Row[*tuple[object, ...]]) -> Destination:
+    values = row._asdict()
+    per_second, burst = values.pop("per_second"), values.pop("burst")
+    limited = None if per_second is None else RateLimit(per_second, burst or 1)
+    return Destination(**values, rate_limit=limited)

@@ -1,0 +1,45 @@
+"""Memos: what a target kind noted for the next attempt of a delivery. They are few."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+
+from sqlalchemy import Connection, delete, insert, select
+
+from dispatcher.domain.deliveries import State
+from dispatcher.store.queries import chunks
+from dispatcher.store.schema import deliveries, memos
+
+
+def note(connection: Connection, noted: Mapping[str, str]) -> None:
+    """Keep these memos, by delivery, in place of those before."""
+    forget(connection, noted)
+    connection.execute(insert(memos), [{"delivery_id": key, "memo": memo} for key, memo in noted.items()])
+
+
+def forget(connection: Connection, delivery_ids: Collection[str]) -> None:
+    """Drop the memos of these deliveries."""
+    for some in chunks(list(delivery_ids)):
+        connection.execute(delete(memos).where(memos.c.delivery_id.in_(some)))
+
+
+def of(connection: Connection, delivery_ids: Collection[str]) -> dict[str, str]:
+    """The memos of these deliveries."""
+    found: dict[str, str] = {}
+    for some in chunks(list(delivery_ids)):
+        found |= dict(
+            connection.execute(
+                select(memos.c.delivery_id, memos.c.memo).where(memos.c.delivery_id.in_(some))
+            ).all()
+        )
+    return found
+
+
+def tidy(connection: Connection) -> None:
+    """Drop the memos of some deliveries that have ended, or that are there no more."""
+    waits = (State.PENDING, State.DELIVERING)
+    of_waiting = select(deliveries.c.id).where(
+        deliveries.c.id == memos.c.delivery_id, deliveries.c.state.in_(waits)
+    )
+    over = select(memos.c.delivery_id).where(~of_waiting.exists()).limit(1000)
+    connection.execute(delete(memos).where(memos.c.delivery_id.in_(over)))

@@ -1,0 +1,120 @@
+"""Turns: the deliveries of an ordered subscription go out one after the other for each job.
+
+Each has a turn, numbered when its event is accepted, until it ends. Only the first of a job has a due time; the others
+are held. A lock for each subscription and job keeps those who accept and those who finish from missing each other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sqlalchemy import ColumnElement, Connection, and_, delete, exists, func, insert, or_, select, update
+
+from dispatcher.domain.deliveries import NewDelivery, State
+from dispatcher.domain.events import utc_now
+from dispatcher.store.queries import chunks
+from dispatcher.store.rows import safe
+from dispatcher.store.schema import deliveries, subscriptions, turns
+
+AT_ONCE = 500
+"""Turns that `mend` looks at in one transaction."""
+
+_turn = turns.c
+_delivery = deliveries.c
+_earlier = turns.alias("earlier")
+_ENDED = _delivery.state.not_in((State.PENDING, State.DELIVERING))
+
+
+def behind(delivery_id: ColumnElement[str]) -> ColumnElement[bool]:
+    """Whether an earlier delivery of the same job has to end before this one."""
+    mine = turns.alias("mine")
+    return exists().where(
+        mine.c.delivery_id == delivery_id,
+        _earlier.c.subscription_id == mine.c.subscription_id,
+        _earlier.c.job_id == mine.c.job_id,
+        _earlier.c.seq < mine.c.seq,
+    )
+
+
+def keys_of(new: Sequence[NewDelivery]) -> list[str]:
+    """What is locked for these deliveries: texts, sorted, so that two processes cannot wait for each other."""
+    return sorted({_key(one.subscription.id, safe(one.event.job_id)) for one in new})
+
+
+def pass_on(connection: Connection, delivery_ids: Sequence[str]) -> None:
+    """Take the turns of those of these deliveries that have ended, and let the next of their jobs go."""
+    for some in chunks(delivery_ids):
+        found = connection.execute(
+            select(_turn.subscription_id, _turn.job_id).where(_turn.delivery_id.in_(some)).distinct()
+        ).all()
+        if found:
+            lock(connection, sorted(_key(*pair) for pair in found))
+            waiting = select(_delivery.id).where(_delivery.id.in_(some), ~_ENDED)
+            connection.execute(
+                delete(turns).where(_turn.delivery_id.in_(some), _turn.delivery_id.not_in(waiting))
+            )
+            for subscription_id, job_id in found:
+                _let_first_go(connection, subscription_id, job_id)
+
+
+def end_all(connection: Connection, subscription_id: str) -> None:
+    """Forget the turns of a subscription: nothing of it waits any more, or the order does not count any more."""
+    connection.execute(delete(turns).where(_turn.subscription_id == subscription_id))
+
+
+def mend(connection: Connection, after: int) -> int:
+    """See `Store.mend_turns`."""
+    first = connection.execute(select(func.min(_turn.seq)).where(_turn.seq > after)).scalar()
+    if first is None:
+        return 0
+    last: int = first + AT_ONCE - 1
+    of_job = (_earlier.c.subscription_id == _turn.subscription_id, _earlier.c.job_id == _turn.job_id)
+    # Not as a join, for which the whole table would be read.
+    earlier = select(_earlier.c.seq).where(*of_job, _earlier.c.seq < _turn.seq).limit(1).scalar_subquery()
+    heads = select(_turn.delivery_id).where(_turn.seq.between(first, last), earlier.is_(None))
+    for some in chunks([row.delivery_id for row in connection.execute(heads).all()]):
+        waiting = or_(_delivery.state == State.DELIVERING, _delivery.due_at.is_not(None))
+        going = connection.execute(select(_delivery.id).where(_delivery.id.in_(some), ~_ENDED, waiting))
+        pass_on(connection, sorted(set(some) - set(going.scalars())))
+    return last
+
+
+def lock(connection: Connection, keys: Sequence[str]) -> None:
+    """Wait for others who accept or finish deliveries of the same subscription and job; until the commit.
+
+    SQLite has one writer, which needs no lock.
+    """
+    if connection.dialect.name != "sqlite":
+        for key in keys:
+            connection.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(key, 0))))
+
+
+def enter(connection: Connection, new: Sequence[NewDelivery]) -> None:
+    """Give new deliveries their turns, in this order, and hold those who are not the first of their job.
+
+    On SQLite; on PostgreSQL it is part of the hot statements.
+    """
+    rows = [
+        {"subscription_id": one.subscription.id, "delivery_id": one.id, "job_id": safe(one.event.job_id)}
+        for one in new
+    ]
+    for some in chunks(rows):
+        connection.execute(insert(turns).prefix_with("or ignore"), list(some))
+    for ids in chunks([one.id for one in new]):
+        held = update(deliveries).values(due_at=None)
+        connection.execute(held.where(_delivery.id.in_(ids), behind(_delivery.id)))
+
+
+def _let_first_go(connection: Connection, subscription_id: str, job_id: str) -> None:
+    of_job = and_(_turn.subscription_id == subscription_id, _turn.job_id == job_id)
+    first = select(_turn.delivery_id).where(of_job).order_by(_turn.seq).limit(1).scalar_subquery()
+    active = exists().where(subscriptions.c.id == subscription_id, subscriptions.c.status == "active")
+    connection.execute(
+        update(deliveries)
+        .values(due_at=utc_now())
+        .where(_delivery.id == first, _delivery.state == State.PENDING, _delivery.due_at.is_(None), active)
+    )
+
+
+def _key(subscription_id: str, job_id: str) -> str:
+    return f"{subscription_id} {job_id}"

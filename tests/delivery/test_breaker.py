@@ -1,0 +1,188 @@
+"""A destination that keeps failing is left alone, for all processes, and tried again now and then."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+
+import pytest
+
+from dispatcher.delivery import breakers, upkeep
+from dispatcher.delivery.breakers import FAILURES
+from dispatcher.delivery.engine import Limits
+from dispatcher.delivery.upkeep import Upkeep
+from dispatcher.domain.deliveries import State
+from dispatcher.domain.destinations import Destination
+from dispatcher.domain.events import utc_now
+from dispatcher.domain.retry import RetryPolicy
+from dispatcher.domain.targets import Answer
+from dispatcher.store.contract import DestinationFilter, Store
+from tests.delivery.conftest import BAD, GOOD, ScriptedKind, Sent, deliveries, running, settled
+from tests.delivery.test_engine import new_event
+from tests.factories import make_subscription
+
+NEVER = RetryPolicy(strategy="delayed", delay=3600, jitter=0)
+A, B = "https://a:443", "https://b:443"
+EVERYONE = DestinationFilter(tenant="default", everyone=True)
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(breakers, "LOOK", 0.02)
+    monkeypatch.setattr(breakers, "FIRST_WAIT", 0.2)
+
+
+async def bad(_: Sent) -> Answer:
+    return BAD
+
+
+async def state_of(store: Store, key: str) -> Destination | None:
+    return await store.destination(EVERYONE, key)
+
+
+async def opened(store: Store, key: str) -> Destination:
+    async with asyncio.timeout(20):
+        while True:
+            found = await state_of(store, key)
+            if found is not None and found.open_until is not None:
+                return found
+            await asyncio.sleep(0.01)
+
+
+async def test_ten_failures_in_a_row_open_it_and_the_rest_waits_without_attempts(
+    store: Store, kind: ScriptedKind, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(breakers, "FIRST_WAIT", 3600)
+    kind.answer = bad
+    await store.add_subscription(make_subscription(destination=A, retry=NEVER))
+    async with running(store, kind, Limits(concurrency=1)) as process:
+        await process.accept(*(new_event() for _ in range(FAILURES + 20)))
+        found = await opened(store, A)
+        assert (found.openings, found.reason) == (1, "answered 500")
+        await settled(store, {State.PENDING: FAILURES + 20})
+        await process.accept(new_event())
+        waiting = await settled(store, {State.PENDING: FAILURES + 21})
+    assert len(kind.sent) == FAILURES
+    assert sum(delivery.attempts for delivery in waiting) == FAILURES
+
+
+async def test_others_go_on_meanwhile(
+    store: Store, kind: ScriptedKind, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(breakers, "FIRST_WAIT", 3600)
+
+    async def a_is_bad(sent: Sent) -> Answer:
+        return BAD if sent.subscription.destination == A else GOOD
+
+    kind.answer = a_is_bad
+    await store.add_subscription(make_subscription(destination=A, retry=NEVER))
+    await store.add_subscription(make_subscription(destination=B))
+    async with running(store, kind) as process:
+        await process.accept(*(new_event() for _ in range(30)))
+        await settled(store, {State.PENDING: 30, State.DELIVERED: 30})
+
+
+async def test_a_probe_that_arrives_closes_it_and_all_that_waited_goes_out(
+    store: Store, kind: ScriptedKind
+) -> None:
+    async def later(sent: Sent) -> Answer:
+        return BAD if len(kind.sent) <= FAILURES else GOOD
+
+    kind.answer = later
+    await store.add_subscription(make_subscription(destination=A, retry=NEVER))
+    async with running(store, kind, Limits(concurrency=1)) as process:
+        await process.accept(*(new_event() for _ in range(FAILURES + 20)))
+        await settled(store, {State.PENDING: FAILURES, State.DELIVERED: 20})
+    found = await state_of(store, A)
+    assert found is not None
+    assert found.breaker(utc_now()) == "closed"
+
+
+async def test_a_probe_that_fails_keeps_it_open_for_longer(store: Store, kind: ScriptedKind) -> None:
+    kind.answer = bad
+    await store.add_subscription(make_subscription(destination=A, retry=NEVER))
+    async with running(store, kind, Limits(concurrency=1)) as process:
+        await process.accept(*(new_event() for _ in range(FAILURES + 20)))
+        await kind.until(lambda sent: len(sent) == FAILURES + 2)
+        async with asyncio.timeout(20):
+            while (found := await opened(store, A)).openings < 3:
+                await asyncio.sleep(0.01)
+    assert found.opened_at is not None
+    assert found.open_until is not None
+    assert found.open_until - found.opened_at > timedelta(seconds=0.2 + 0.4)
+
+
+async def test_an_answer_in_between_keeps_it_closed(store: Store, kind: ScriptedKind) -> None:
+    async def now_and_then(_: Sent) -> Answer:
+        return BAD if len(kind.sent) % FAILURES else GOOD
+
+    kind.answer = now_and_then
+    await store.add_subscription(make_subscription(destination=A, retry=NEVER))
+    async with running(store, kind, Limits(concurrency=1)) as process:
+        await process.accept(*(new_event() for _ in range(5 * FAILURES)))
+        await kind.until(lambda sent: len(sent) == 5 * FAILURES)
+    found = await state_of(store, A)
+    assert found is not None
+    assert found.open_until is None
+
+
+async def test_a_refused_request_is_not_the_destinations_fault(store: Store, kind: ScriptedKind) -> None:
+    async def refused(_: Sent) -> Answer:
+        return Answer(request="POST x", status=404, error="answered 404")
+
+    kind.answer = refused
+    await store.add_subscription(make_subscription(destination=A, retry=NEVER))
+    async with running(store, kind, Limits(concurrency=1)) as process:
+        await process.accept(*(new_event() for _ in range(3 * FAILURES)))
+        await kind.until(lambda sent: len(sent) == 3 * FAILURES)
+
+
+async def test_what_another_process_opened_holds_here_too(store: Store, kind: ScriptedKind) -> None:
+    await store.add_subscription(make_subscription(destination=A))
+    await store.open_breaker(A, utc_now() + timedelta(hours=1), "seen elsewhere", probed=False)
+    async with running(store, kind) as process:
+        await process.has(lambda: process.engine.blocks(A))
+        await process.accept(new_event())
+        await settled(store, {State.PENDING: 1})
+        await store.close_breaker(A)
+        await settled(store, {State.DELIVERED: 1})
+
+
+async def test_a_paused_destination_gets_nothing_until_it_is_resumed(
+    store: Store, kind: ScriptedKind
+) -> None:
+    await store.add_subscription(make_subscription(destination=A))
+    await store.pause_destination(A, "maintenance")
+    async with running(store, kind) as process:
+        await process.has(lambda: process.engine.blocks(A))
+        await process.accept(new_event(), new_event())
+        await settled(store, {State.PENDING: 2})
+        await store.resume_destination(A)
+        await settled(store, {State.DELIVERED: 2})
+    assert len(kind.sent) == 2
+
+
+async def test_max_age_ends_what_waits_behind_it(store: Store, kind: ScriptedKind) -> None:
+    await store.add_subscription(
+        make_subscription(destination=A, retry=RetryPolicy(strategy="delayed", delay=1, max_age=0.001))
+    )
+    await store.add_subscription(make_subscription(destination=A))
+    await store.open_breaker(A, utc_now() + timedelta(hours=1), "seen elsewhere", probed=False)
+    async with running(store, kind) as process:
+        await process.has(lambda: process.engine.blocks(A))
+        await process.accept(new_event())
+        await settled(store, {State.PENDING: 2})
+        await Upkeep(store, lambda: [A], lambda: None).round()
+        await settled(store, {State.PENDING: 1, State.EXHAUSTED: 1})
+    [ended] = [one for one in await deliveries(store) if one.state is State.EXHAUSTED]
+    assert (ended.reason, ended.attempts) == ("waited for longer than max_age (0.001 s)", 0)
+
+
+async def test_upkeep_is_done_by_the_eldest_process_only(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(upkeep, "INTERVAL", 0)
+    elder, younger = [await store.register("host", 1, 60) for _ in range(2)]
+    assert [await store.eldest(one) for one in (elder, younger)] == [True, False]
+    await store.leave(elder)
+    assert await store.eldest(younger)
