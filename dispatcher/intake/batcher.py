@@ -41,13 +41,17 @@ class Intake:
         store: EventStore,
         *,
         max_events: int = 500,
+        max_bytes: int = 16 << 20,
         max_waiting: int = 10_000,
+        max_waiting_bytes: int = 64 << 20,
         patience: float = 10.0,
     ) -> None:
         self._committer = Committer(matcher, deliverer, store)
         self._deliverer = deliverer
         self._max_events = max_events
+        self._max_bytes = max_bytes
         self._max_waiting = max_waiting
+        self._max_waiting_bytes = max_waiting_bytes
         self._patience = patience
         self._queue: deque[Offer] = deque()
         self._arrived = asyncio.Event()
@@ -56,13 +60,15 @@ class Intake:
         self._task: asyncio.Task[None] | None = None
         self.waiting = 0
         """Events that were offered and are not stored yet."""
+        self.waiting_bytes = 0
+        """What these take in memory."""
 
     def offer(self, events: Sequence[Event], source: Source, done: Callable[[Result], None]) -> None:
         """Take events of which the broker sends only so many ahead; `done` is called when they are committed.
 
         It gets an InvalidInput when they never can be; then none of them is stored.
         """
-        self._enqueue(Offer(events, source, done))
+        self._enqueue(_offer(events, source, done))
 
     async def submit(self, events: Sequence[Event]) -> Mapping[str, str]:
         """Store events that came over HTTP: all of them, or none and an error.
@@ -72,7 +78,7 @@ class Intake:
         are not stored within `patience` seconds. In the last case they may be stored still: publishing them
         again is safe when they have ids of their own.
         """
-        if self._stopping or self.waiting + len(events) > self._max_waiting:
+        if self._stopping or self._too_many(events):
             raise Busy("too many events wait to be stored; publish these again later")
         stored: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
 
@@ -80,7 +86,7 @@ class Intake:
             if not stored.done():
                 stored.set_result(result)
 
-        offer = Offer(events, "http", done)
+        offer = _offer(events, "http", done)
         self._enqueue(offer)
         try:
             async with asyncio.timeout(self._patience):
@@ -115,8 +121,19 @@ class Intake:
 
     # The queue
 
+    def _too_many(self, events: Sequence[Event]) -> bool:
+        """Whether these are too many beside those that wait; alone they never are."""
+        if not self.waiting:
+            return False
+        size = sum(event.size for event in events)
+        return (
+            self.waiting + len(events) > self._max_waiting
+            or self.waiting_bytes + size > self._max_waiting_bytes
+        )
+
     def _enqueue(self, offer: Offer) -> None:
         self.waiting += len(offer.events)
+        self.waiting_bytes += offer.size
         self._queue.append(offer)
         self._arrived.set()
 
@@ -135,18 +152,25 @@ class Intake:
         return max(1, int(self._max_events / self._committer.fan_out))
 
     def _take(self, room: int) -> list[Offer]:
+        """Offers with `room` events together, or with so many bytes as a batch may have: one offer at least."""
         offers: list[Offer] = []
-        while self._queue and room > 0:
+        space = self._max_bytes
+        while self._queue and room > 0 and space > 0:
             offer = self._queue.popleft()
             if offer.withdrawn:
-                self.waiting -= len(offer.events)
+                self._leave(offer)
             else:
                 offers.append(offer)
                 room -= len(offer.events)
+                space -= offer.size
         return offers
 
-    def _conclude(self, offer: Offer, result: Result) -> None:
+    def _leave(self, offer: Offer) -> None:
         self.waiting -= len(offer.events)
+        self.waiting_bytes -= offer.size
+
+    def _conclude(self, offer: Offer, result: Result) -> None:
+        self._leave(offer)
         offer.done(result)
 
     # From a batch to the store
@@ -233,3 +257,7 @@ class Intake:
         elif self._failing and (progress or not failed):
             log.info("events are stored again", events=self.waiting)
         self._failing = bool(failed) and not progress
+
+
+def _offer(events: Sequence[Event], source: Source, done: Callable[[Result], None]) -> Offer:
+    return Offer(events, source, done, sum([event.size for event in events]))

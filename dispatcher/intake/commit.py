@@ -56,6 +56,8 @@ class Offer(Struct, eq=False):
     events: Sequence[Event]
     source: Source
     done: Callable[[Result], None]
+    size: int
+    """Bytes of memory that the events take."""
     deliveries: list[NewDelivery] | None = None
     """What they cause; None until they are matched."""
     process: int | None = None
@@ -112,6 +114,8 @@ class Committer:
             for offer in offers:
                 offer.process = process
             raise
+        for event in events:
+            event.let_go()
         self._deliver(offers, existing, process)
         BATCH_SECONDS.observe(time.perf_counter() - began)
         BATCH_EVENTS.observe(len(events))
