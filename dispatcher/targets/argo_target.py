@@ -8,17 +8,16 @@ from types import MappingProxyType
 from typing import Annotated
 
 from msgspec import Meta, Struct, field
-from yarl import URL
 
 from dispatcher.domain.errors import InvalidInput
 from dispatcher.domain.templates import TextTemplate
-from dispatcher.domain.url_templates import UrlTemplate
 from dispatcher.domain.variables import TemplateError
 from dispatcher.domain.vocabulary import EVENT_NAME
 from dispatcher.targets.argo_selector import SelectorTemplate
 from dispatcher.targets.argo_workflow import Action
 from dispatcher.targets.credentials import check_token
-from dispatcher.targets.network import BlockedAddress, Guard
+from dispatcher.targets.network import Guard
+from dispatcher.targets.servers import checked_server
 from dispatcher.targets.tls import context
 
 NAMESPACE = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
@@ -60,7 +59,7 @@ class ArgoTarget(Struct, frozen=True, forbid_unknown_fields=True, tag_field="kin
 
 def check(target: ArgoTarget, guard: Guard) -> str:
     """The destination (`https://argo.example.org:2746`); InvalidInput when the target cannot work."""
-    origin = _checked_server(target.server, guard)
+    origin = checked_server(target.server, "target.server", guard)
     _check_name(target.namespace, NAMESPACE, "target.namespace")
     _check_name(target.workflow, WORKFLOW, "target.workflow")
     try:
@@ -90,21 +89,6 @@ def bare_token(token: str) -> str:
 def authorization(token: str) -> str:
     """The header's value for a token in either form: `Bearer …`, or without it."""
     return token if token.startswith(_SCHEMES) else f"Bearer {token}"
-
-
-def _checked_server(server: str, guard: Guard) -> str:
-    try:
-        url = UrlTemplate.compile(server)
-    except TemplateError as error:
-        raise InvalidInput("target.server", str(error)) from None
-    if not url.is_static or "?" in server or "#" in server:
-        expected = "expected an address without variables, as in https://argo.example.org:2746"
-        raise InvalidInput("target.server", f"{expected}, and at most a path after it")
-    try:
-        guard.check_host(URL(url.origin).raw_host or "")
-    except BlockedAddress as error:
-        raise InvalidInput("target.server", f"blocked: {error}") from None
-    return url.origin
 
 
 def _check_name(text: str, pattern: re.Pattern[str], place: str) -> None:

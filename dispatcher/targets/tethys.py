@@ -1,0 +1,137 @@
+"""The target kind `tethys`: tells a Tethys portal that a job of its own has changed.
+
+The portal takes GET alone, wants the slash at the end, and answers 200 also when it knows no such job: what it says in
+the body counts.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta, Struct
+from msgspec.structs import replace
+from yarl import URL
+
+from dispatcher.domain.errors import InvalidInput
+from dispatcher.domain.event_values import EventValues
+from dispatcher.domain.events import Event
+from dispatcher.domain.subscriptions import Subscription
+from dispatcher.domain.targets import Answer
+from dispatcher.domain.templates import RenderError, TextTemplate
+from dispatcher.domain.variables import TemplateError
+from dispatcher.domain.vocabulary import EVENTS_TO_DASK
+from dispatcher.targets.answers import Success, judge
+from dispatcher.targets.http import HttpClient, NoReply
+from dispatcher.targets.registry import Resources
+from dispatcher.targets.servers import checked_server
+
+_PATHS = {"job": "update-job-status", "dask": "update-dask-job-status"}
+_TAKEN = Success(status=(200,), json={"success": True})
+# What the portal's own routes take for a job.
+_JOB = re.compile(r"[\w-]+", re.ASCII)
+
+
+class TethysTarget(Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag="tethys"):
+    """A portal, and which of its jobs is told of an event.
+
+    `job` is the job's id in the portal, or its key with `form` "dask"; it may hold variables. In the form "job" the
+    portal asks the job itself for its status, in the form "dask" the status goes with the request.
+    """
+
+    portal: Annotated[str, Meta(min_length=1, max_length=2048)]
+    job: Annotated[str, Meta(min_length=1, max_length=1024)]
+    form: Literal["job", "dask"] = "job"
+
+    def __repr__(self) -> str:
+        return f"TethysTarget({self.portal} {self.job})"
+
+
+class TethysKind:
+    """Checks Tethys targets and makes their senders, which share one client."""
+
+    name = "tethys"
+    spec = TethysTarget
+
+    def __init__(self, client: HttpClient) -> None:
+        self._client = client
+
+    def check(self, target: Struct) -> str:
+        """The destination (`https://portal.example.org:443`); InvalidInput when the target cannot work."""
+        tethys = _tethys(target)
+        destination = checked_server(tethys.portal, "target.portal", self._client.guard)
+        try:
+            job = TextTemplate.compile(tethys.job)
+        except TemplateError as error:
+            raise InvalidInput("target.job", str(error)) from None
+        if not job.names and not _JOB.fullmatch(tethys.job):
+            raise InvalidInput(
+                "target.job", "expected letters, digits, _ and -, or variables such as $<JOB_NAME>"
+            )
+        return destination
+
+    def redact(self, target: Struct) -> dict[str, object]:
+        """The whole target: there is nothing secret in it."""
+        shown: dict[str, object] = msgspec.to_builtins(_tethys(target))
+        return shown
+
+    def sender(self, subscription: Subscription) -> TethysSender:
+        """The sender of a subscription whose target was checked."""
+        return TethysSender(self._client, msgspec.convert(subscription.target, TethysTarget))
+
+    async def close(self) -> None:
+        """There is nothing to let go of: the client is that of the webhooks."""
+
+
+def make_kind(resources: Resources) -> TethysKind:
+    """Called by the registry."""
+    return TethysKind(resources.http)
+
+
+class TethysSender:
+    """One subscription's requests."""
+
+    def __init__(self, client: HttpClient, target: TethysTarget) -> None:
+        self._client = client
+        self._form = target.form
+        self._base = f"{target.portal.rstrip('/')}/{_PATHS[target.form]}/"
+        self._job = TextTemplate.compile(target.job)
+
+    async def send(self, event: Event, delivery_id: str, number: int, memo: str | None = None) -> Answer:
+        """Make one attempt. Raises for nothing that the portal or the network does."""
+        try:
+            address = self._address(event)
+        except RenderError as error:
+            return Answer(request=f"GET {self._base}", error=str(error), final=True)
+        line = f"GET {address}"
+        try:
+            reply = await self._client.exchange("GET", URL(address, encoded=True), {}, None)
+        except NoReply as error:
+            return Answer(request=line, error=str(error), early=error.early)
+        answer = judge(reply, line, _TAKEN, ())
+        if reply.status == 200 and answer.error is not None:
+            problem = "the portal did not take it: it has no such job, or could not update it"
+            return replace(answer, error=f"{problem} ({answer.error})")
+        if answer.disable:  # what is gone is this job: the others may be there
+            return replace(answer, error=f"answered {reply.status}", disable=False)
+        return answer
+
+    def _address(self, event: Event) -> str:
+        """Raises RenderError when the event means nothing to a portal."""
+        job = self._job.render(EventValues(event))
+        if not _JOB.fullmatch(job):
+            raise RenderError(f"the job becomes {job[:80]!r}: expected letters, digits, _ and -")
+        if self._form == "job":
+            return f"{self._base}{job}/"
+        status = EVENTS_TO_DASK.get(event.event)
+        if status is None:
+            known = ", ".join(EVENTS_TO_DASK)
+            raise RenderError(f"Dask has no status for {event.event}: expected one of {known}")
+        return f"{self._base}{job}/?status={status}"
+
+
+def _tethys(target: Struct) -> TethysTarget:
+    if not isinstance(target, TethysTarget):
+        raise TypeError(f"expected a TethysTarget, got a {type(target).__name__}")
+    return target
