@@ -105,7 +105,7 @@ def header_lines(headers: Mapping[str, str]) -> bytes:
     """Header fields as they go out, in UTF-8. Raises UnsendableHeader."""
     for name, value in headers.items():
         if not _TOKEN.fullmatch(name) or _VALUE_CONTROL.search(value):
-            raise ValueError(
+            raise UnsendableHeader(
                 f"the header {name[:100]!a} cannot be sent: expected a name, and a value of one line"
             )
     return "".join(f"{name}: {value}\r\n" for name, value in headers.items()).encode("utf-8", "replace")

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 from ipaddress import ip_network
 from pathlib import Path
 
 import pytest
 
-from dispatcher.targets.http import HttpClient
+from dispatcher.targets.http import MAX_READ, HttpClient
 from dispatcher.targets.network import Guard, GuardedResolver
 from tests.receiver import Receiver
 from tests.targets.requests import failure, on_port, post, resolve_to
@@ -59,6 +60,47 @@ async def test_a_certificate_of_an_unknown_authority_is_not_accepted(
         problem = str(await failure(client, url.replace("127.0.0.1", "good.example")))
 
     assert "is not accepted: unable to get local issuer certificate" in problem
+
+
+async def test_a_server_is_told_the_host_and_that_we_speak_http_1_1(
+    client: HttpClient, authority: Authority
+) -> None:
+    context = authority.context("good.example")
+    context.set_alpn_protocols(["h2", "http/1.1"])
+    named: list[str | None] = []
+    context.sni_callback = lambda _, name, __: named.append(name)
+    chosen: list[str | None] = []
+
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        chosen.append(writer.get_extra_info("ssl_object").selected_alpn_protocol())
+        await OK(reader, writer)
+
+    async with raw_server(handle, context) as url:
+        await post(client, url.replace("127.0.0.1", "good.example"))
+
+    assert (named, chosen) == (["good.example"], ["http/1.1"])
+
+
+async def test_connections_with_tls_are_used_again_and_bounded(
+    client: HttpClient, authority: Authority
+) -> None:
+    connections = 0
+
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal connections
+        connections += 1
+        for _ in range(2):
+            await reader.readuntil(b"\r\n\r\n{}")
+            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+        await reader.readuntil(b"\r\n\r\n{}")
+        writer.write(b"HTTP/1.1 200 OK\r\n\r\n" + bytes(10 * MAX_READ))
+
+    async with raw_server(handle, authority.context("good.example")) as url:
+        replies = [await post(client, url.replace("127.0.0.1", "good.example")) for _ in range(3)]
+
+    assert [reply.body for reply in replies[:2]] == [b"ok", b"ok"]
+    assert (len(replies[2].body), replies[2].complete) == (MAX_READ, False)
+    assert connections == 1
 
 
 async def test_a_server_that_speaks_no_tls_says_so(client: HttpClient, receiver: Receiver) -> None:

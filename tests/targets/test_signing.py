@@ -41,6 +41,14 @@ def test_signatures_equal_those_of_the_reference_library(body: str, key: bytes, 
     assert signed([secret], body.encode(), at=at)["webhook-signature"] == expected
 
 
+@pytest.mark.parametrize("secrets", [[SECRET], [OTHER, SECRET]])
+def test_the_lines_that_go_out_say_the_same_as_the_headers(secrets: list[str]) -> None:
+    lines = Signer(secrets).lines("dlv_1", NOW, BODY).decode()
+
+    assert lines.endswith("\r\n")
+    assert dict(line.split(": ") for line in lines.splitlines()) == signed(secrets)
+
+
 def test_the_reference_library_accepts_either_secret_during_a_rotation() -> None:
     now = int(datetime.now(UTC).timestamp())
     headers = signed([OTHER, SECRET], b'{"a": 1}', at=now)

@@ -260,6 +260,28 @@ async def test_a_value_that_cannot_stand_where_it_should_ends_the_delivery(
     assert receiver.arrived == []
 
 
+async def test_a_form_whose_headers_cannot_be_sent_ends_the_delivery(
+    client: HttpClient, receiver: Receiver
+) -> None:
+    event = make_event(document=b'{"specversion":"1.0","data":1,"datacontenttype":"text/plain\\r\\nX: y"}')
+
+    answer = await sender(client, receiver.url, format="binary").send(event, DELIVERY, 1)
+
+    assert answer.final
+    assert answer.error is not None
+    assert "Content-Type" in answer.error
+    assert receiver.arrived == []
+
+
+async def test_a_header_of_the_targets_own_takes_the_place_of_the_forms(
+    client: HttpClient, receiver: Receiver
+) -> None:
+    headers = {"content-type": "application/x-job+json"}
+    arrived = await sent(client, receiver, make_event(), format="plain", headers=headers)
+
+    assert arrived.headers["content-type"] == "application/x-job+json"
+
+
 @pytest.mark.parametrize(
     "fields",
     [
