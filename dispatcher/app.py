@@ -20,6 +20,7 @@ from dispatcher.api.auth import ensure_admin_key
 from dispatcher.api.server import runner
 from dispatcher.api.services import Services
 from dispatcher.api.tokens import Tokens, read_tokens
+from dispatcher.compat.tapis_v2.embedded import Embedded
 from dispatcher.config import Settings, secret_keys
 from dispatcher.delivery.engine import Engine, Limits
 from dispatcher.domain.errors import SettingsError, StoreUnavailable
@@ -118,6 +119,7 @@ class App:
             readiness=self._readiness,
             metrics=metrics.render,
             tokens=_tokens(self._settings),
+            before_publish=[Embedded()],
         )
 
     async def _readiness(self) -> Mapping[str, str | None]:

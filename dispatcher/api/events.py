@@ -45,6 +45,8 @@ async def publish_events(call: Call[NoQuery, bytes]) -> Accepted:
     tenant, source and id) is a duplicate: it changes nothing, and `ids` has the one that was there.
     """
     events = _decoded(call)
+    for act in call.services.before_publish:
+        await act(call.caller, events, call.services)
     duplicates = await call.services.intake.submit(events)
     ids = [duplicates.get(event.key, event.key) for event in events]
     return Accepted(accepted=len(events) - len(duplicates), duplicates=len(duplicates), ids=ids)

@@ -9,6 +9,7 @@ from msgspec import Struct
 
 from dispatcher.api.tokens import Tokens
 from dispatcher.domain.events import Event
+from dispatcher.domain.keys import ApiKey
 from dispatcher.domain.targets import TargetKind
 from dispatcher.store.contract import Store
 
@@ -34,7 +35,8 @@ class Services(Struct, frozen=True, kw_only=True):
     """The parts of one process that the API speaks to.
 
     `admin_key` is the one from the settings. `readiness` gives each part's problem, None when it has none.
-    `tokens` checks those of Tapis, None when none are accepted.
+    `tokens` checks those of Tapis, None when none are accepted. `before_publish` are called with a key and the
+    events that it publishes, before they are stored; what they raise refuses the events.
     """
 
     store: Store
@@ -45,3 +47,4 @@ class Services(Struct, frozen=True, kw_only=True):
     readiness: Callable[[], Awaitable[Mapping[str, str | None]]]
     metrics: Callable[[], bytes]
     tokens: Tokens | None = None
+    before_publish: Sequence[Callable[[ApiKey, Sequence[Event], Services], Awaitable[None]]] = ()
