@@ -9,6 +9,7 @@ from typing import Annotated, Literal, TypeAlias
 from msgspec import Meta, Raw, Struct
 
 from dispatcher.domain.deliveries import State
+from dispatcher.domain.destinations import BreakerState, RateLimit
 from dispatcher.domain.keys import Scope
 from dispatcher.domain.retry import RetryPolicy
 from dispatcher.domain.subscriptions import SubscriptionStatus
@@ -72,6 +73,18 @@ class Replayed(Struct, frozen=True):
     deliveries: list[str]
 
 
+RecipientState = Literal["active", "unconfirmed", "unsubscribed", "refused"]
+
+
+class RecipientView(Struct, frozen=True, kw_only=True):
+    """A recipient of e-mail. `unconfirmed` ones get none before they agree; `since` is when they were asked."""
+
+    address: Annotated[str, Meta(examples=["ann@example.org"])]
+    state: RecipientState
+    since: Time | None
+    reason: Annotated[str | None, Meta(description="What the relay said when it refused the address for good.")]
+
+
 class SubscriptionView(Struct, frozen=True, kw_only=True):
     """A subscription. Credentials in its target are shown as `***`."""
 
@@ -98,11 +111,15 @@ class SubscriptionView(Struct, frozen=True, kw_only=True):
     persistent: bool
     expires_at: Time | None
     metadata: Mapping[str, object]
+    rate_limit: RateLimit | None
     previous_secret_until: Annotated[
         Time | None, Meta(description="Until when the secret before the last rotation signs too.")
     ]
     created_at: Time
     updated_at: Time
+    recipients: Annotated[
+        list[RecipientView] | None, Meta(description="Of a target of the kind `email`; null for all others.")
+    ] = None
 
 
 class SubscriptionWithSecret(SubscriptionView, frozen=True, kw_only=True):
@@ -120,6 +137,39 @@ class Trial(Struct, frozen=True, kw_only=True):
     duration: float
     error: str | None
     body: str | None
+
+
+class LaneView(Struct, frozen=True, kw_only=True):
+    """What the process that answers does for a destination: attempts at most at once, running, queued in memory."""
+
+    limit: int
+    running: int
+    queued: int
+
+
+class DestinationView(Struct, frozen=True, kw_only=True):
+    """A destination: what shares a fate."""
+
+    key: Annotated[str, Meta(examples=["https://example.org:443"])]
+    breaker: BreakerState
+    reason: Annotated[str | None, Meta(description="The failure that opened the breaker, or kept it open.")]
+    opened_at: Time | None
+    next_probe_at: Annotated[Time | None, Meta(description="When one delivery is tried; null while closed.")]
+    failed_probes: int
+    paused_at: Time | None
+    paused_reason: str | None
+    rate_limit: RateLimit | None
+    waiting: Annotated[
+        int, Meta(description="Deliveries in the store that wait for it, for a retry too; at most 10 000.")
+    ]
+    lane: Annotated[LaneView | None, Meta(description="Null when this process had nothing for it lately.")]
+
+
+class DestinationList(Struct, frozen=True):
+    """A page of destinations."""
+
+    items: list[DestinationView]
+    next: str | None
 
 
 class DeliveryView(Struct, frozen=True, kw_only=True):

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from dispatcher.domain.deliveries import State
+from dispatcher.domain.destinations import RateLimit
 from dispatcher.domain.keys import Scope
 from dispatcher.domain.retry import RetryPolicy
 from dispatcher.domain.subscriptions import SubscriptionStatus
@@ -95,6 +96,13 @@ Destination = Annotated[
 Ordered = Annotated[
     bool, Meta(description="Whether the events of one job go out one after the other, as they were accepted.")
 ]
+Limit = Annotated[
+    RateLimit,
+    Meta(
+        description="Attempts that may begin: `per_second` on average, `burst` at once; over all processes.",
+        examples=[{"per_second": 10, "burst": 20}],
+    ),
+]
 Persistent = Annotated[bool, Meta(description="Whether it goes on after its first successful delivery.")]
 Moment = Annotated[
     datetime,
@@ -120,6 +128,7 @@ class NewSubscription(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     persistent: Persistent = True
     expires_at: ExpiresAt | None = None
     metadata: Metadata = {}
+    rate_limit: Limit | None = None
 
 
 class SubscriptionChange(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -139,6 +148,15 @@ class SubscriptionChange(Struct, frozen=True, kw_only=True, forbid_unknown_field
     persistent: Persistent | UnsetType = UNSET
     expires_at: ExpiresAt | UnsetType | None = UNSET
     metadata: Metadata | UnsetType = UNSET
+    rate_limit: Limit | UnsetType | None = UNSET
+
+
+class NamedRecipient(Struct, frozen=True, forbid_unknown_fields=True):
+    """One of a subscription's recipients."""
+
+    address: Annotated[
+        str, Meta(min_length=3, max_length=320, description="As `recipients` shows it.", examples=["ann@example.org"])
+    ]
 
 
 class Replay(Struct, frozen=True, forbid_unknown_fields=True):
@@ -161,6 +179,18 @@ class RetryMany(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     since: Annotated[Moment, Meta(description="Those that were made at this time or later.")] | None = None
     limit: Annotated[int, Meta(ge=1, le=10_000, description="How many at most; the oldest first.")] = 10_000
     dry_run: Annotated[bool, Meta(description="Only count, whatever the limit.")] = False
+
+
+class PauseDestination(Struct, frozen=True, forbid_unknown_fields=True):
+    """Why a destination is held."""
+
+    reason: Name = "paused by request"
+
+
+class DestinationChange(Struct, frozen=True, forbid_unknown_fields=True):
+    """What is to be different."""
+
+    rate_limit: Limit | None
 
 
 class NewKey(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -201,6 +231,13 @@ class ListQuery(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     def window(self) -> Window:
         """The same in the store's words."""
         return Window(self.limit, self.cursor)
+
+
+class DestinationsQuery(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which part of the list is wanted; the cursor is the key of the last destination."""
+
+    limit: Annotated[int, Meta(ge=1, le=500, description="How many at most.")] = 100
+    cursor: Destination | None = None
 
 
 class EventsQuery(ListQuery, frozen=True, kw_only=True):

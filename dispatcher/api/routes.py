@@ -14,6 +14,8 @@ from dispatcher.api.answers import (
     Counted,
     DeliveryDetail,
     DeliveryList,
+    DestinationList,
+    DestinationView,
     EventDetail,
     EventList,
     Health,
@@ -22,6 +24,7 @@ from dispatcher.api.answers import (
     JobView,
     KeyList,
     KeyWithText,
+    RecipientView,
     Replayed,
     SubscriptionList,
     SubscriptionView,
@@ -35,6 +38,13 @@ from dispatcher.api.deliveries import (
     retry_deliveries,
     retry_delivery,
 )
+from dispatcher.api.destinations import (
+    change_destination,
+    get_destination,
+    list_destinations,
+    pause_destination,
+    resume_destination,
+)
 from dispatcher.api.events import get_event, list_events, publish_events, replay_event
 from dispatcher.api.health import live, metrics, ready
 from dispatcher.api.jobs import get_job, get_job_history, list_jobs
@@ -42,17 +52,22 @@ from dispatcher.api.keys import create_key, delete_key, list_keys
 from dispatcher.api.requests import (
     CloudEvent,
     DeliveriesQuery,
+    DestinationChange,
+    DestinationsQuery,
     EventsQuery,
     JobsQuery,
     ListQuery,
+    NamedRecipient,
     NewKey,
     NewSubscription,
+    PauseDestination,
     PlainEvent,
     Replay,
     RetryMany,
     SubscriptionChange,
     SubscriptionsQuery,
 )
+from dispatcher.api.recipients import restore_recipient
 from dispatcher.api.routing import JSON, AnyRoute, Form, Route
 from dispatcher.api.subscriptions import (
     change_subscription,
@@ -105,6 +120,7 @@ def routes(kinds: Mapping[str, TargetKind]) -> list[AnyRoute]:
         *_event_routes(),
         *_subscription_routes(kinds),
         *_delivery_routes(),
+        *_destination_routes(),
         *_job_routes(),
         *_other_routes(),
     ]
@@ -155,6 +171,14 @@ def _subscription_routes(kinds: Mapping[str, TargetKind]) -> list[AnyRoute]:
         Route("POST", f"{one}/pause", pause_subscription, "subscribe", SubscriptionView),
         Route("POST", f"{one}/resume", resume_subscription, "subscribe", SubscriptionView),
         Route("POST", f"{one}/rotate-secret", rotate_secret, "subscribe", SubscriptionWithSecret),
+        Route(
+            "POST",
+            f"{one}/recipients",
+            restore_recipient,
+            "subscribe",
+            RecipientView,
+            body=NamedRecipient,
+        ),
     ]
 
 
@@ -165,6 +189,24 @@ def _delivery_routes() -> list[AnyRoute]:
         Route("GET", "/v1/deliveries/{id}", get_delivery, "subscribe", DeliveryDetail),
         Route("POST", "/v1/deliveries/{id}/retry", retry_delivery, "subscribe", DeliveryDetail),
         Route("POST", "/v1/deliveries/{id}/cancel", cancel_delivery, "subscribe", DeliveryDetail),
+    ]
+
+
+def _destination_routes() -> list[AnyRoute]:
+    one = "/v1/destinations/{key}"
+    return [
+        Route(
+            "GET",
+            "/v1/destinations",
+            list_destinations,
+            "subscribe",
+            DestinationList,
+            query=DestinationsQuery,
+        ),
+        Route("GET", one, get_destination, "subscribe", DestinationView),
+        Route("PATCH", one, change_destination, "admin", DestinationView, body=DestinationChange),
+        Route("POST", f"{one}/pause", pause_destination, "admin", DestinationView, body=PauseDestination),
+        Route("POST", f"{one}/resume", resume_destination, "admin", DestinationView),
     ]
 
 

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence, Sized
 from typing import Protocol
 
 from msgspec import Struct
 
+from dispatcher.api.callbacks import Callbacks
 from dispatcher.api.tokens import Tokens
 from dispatcher.domain.events import Event
 from dispatcher.domain.keys import ApiKey
 from dispatcher.domain.targets import TargetKind
 from dispatcher.store.contract import Store
+from dispatcher.targets.mail.desk import Desk
 
 
 class Intake(Protocol):
@@ -22,6 +24,19 @@ class Intake(Protocol):
         ...
 
 
+class Lane(Protocol):
+    """What one process does for a destination; see `dispatcher.delivery.lanes.Lane`."""
+
+    @property
+    def limit(self) -> float: ...
+
+    @property
+    def running(self) -> int: ...
+
+    @property
+    def queue(self) -> Sized: ...
+
+
 class Engine(Protocol):
     """Delivers what the API makes due; see `dispatcher.delivery.engine.Engine`."""
 
@@ -30,13 +45,17 @@ class Engine(Protocol):
 
     def wake(self) -> None: ...
 
+    def lane(self, destination: str) -> Lane | None: ...
+
 
 class Services(Struct, frozen=True, kw_only=True):
     """The parts of one process that the API speaks to.
 
-    `admin_key` is the one from the settings. `readiness` gives each part's problem, None when it has none.
+    `admin_key` is the one from the settings. `readiness` gives each part's problem, None when it has none. `desk` is for
+    e-mail, None when there is no relay.
     `tokens` checks those of Tapis, None when none are accepted. `before_publish` are called with a key and the
-    events that it publishes, before they are stored; what they raise refuses the events.
+    events that it publishes, before they are stored; what they raise refuses the events. `callbacks` says who may
+    tell of a job without a key.
     """
 
     store: Store
@@ -46,5 +65,7 @@ class Services(Struct, frozen=True, kw_only=True):
     admin_key: str | None
     readiness: Callable[[], Awaitable[Mapping[str, str | None]]]
     metrics: Callable[[], bytes]
+    desk: Desk | None = None
     tokens: Tokens | None = None
+    callbacks: Callbacks = Callbacks()
     before_publish: Sequence[Callable[[ApiKey, Sequence[Event], Services], Awaitable[None]]] = ()

@@ -33,13 +33,6 @@ MAX_DEPTH = 32
 """How deep they may be nested, so that nothing that reads them later can run out of stack."""
 
 
-def check_ordered(ordered: bool) -> bool:
-    """`ordered` itself. Raises InvalidInput as long as deliveries are not made in order."""
-    if ordered:
-        raise InvalidInput("ordered", "ordered delivery is not available yet: expected false")
-    return ordered
-
-
 def checked_events(patterns: Sequence[str]) -> tuple[str, ...]:
     """The patterns, each once. Raises InvalidInput."""
     check_patterns(patterns)

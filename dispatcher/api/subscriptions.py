@@ -13,7 +13,14 @@ from msgspec.structs import asdict, replace
 
 from dispatcher.api import subscription_rules as rules
 from dispatcher.api.access import only_owner, subscription_for
-from dispatcher.api.answers import SubscriptionList, SubscriptionView, SubscriptionWithSecret, Trial
+from dispatcher.api.answers import (
+    RecipientView,
+    SubscriptionList,
+    SubscriptionView,
+    SubscriptionWithSecret,
+    Trial,
+)
+from dispatcher.api.recipients import check_recipients, invite, recipients_of
 from dispatcher.api.requests import NewSubscription, SubscriptionChange, SubscriptionsQuery
 from dispatcher.api.routing import Call, NoQuery
 from dispatcher.api.services import Services
@@ -38,8 +45,10 @@ async def create_subscription(call: Call[NoQuery, NewSubscription]) -> Subscript
     """
     subscription = await _new(call)
     await rules.check_room(call.caller, subscription, call.services.store)
+    check_recipients(subscription, call.services)
     await call.services.store.add_subscription(subscription)
-    return _with_secret(subscription, call)
+    invite(subscription, call.services)
+    return await _with_secret(subscription, call)
 
 
 async def list_subscriptions(call: Call[SubscriptionsQuery, None]) -> SubscriptionList:
@@ -51,12 +60,13 @@ async def list_subscriptions(call: Call[SubscriptionsQuery, None]) -> Subscripti
         status=call.query.status,
     )
     page = await call.services.store.subscriptions(which, call.query.window)
-    return SubscriptionList([_view(subscription, call) for subscription in page.items], page.next)
+    recipients = await recipients_of(page.items, call.services)
+    return SubscriptionList([_view(one, call, recipients.get(one.id)) for one in page.items], page.next)
 
 
 async def get_subscription(call: Call[NoQuery, None]) -> SubscriptionView:
     """One subscription."""
-    return _view(await _named(call), call)
+    return await _shown(await _named(call), call)
 
 
 async def change_subscription(call: Call[NoQuery, SubscriptionChange]) -> SubscriptionView:
@@ -68,7 +78,9 @@ async def change_subscription(call: Call[NoQuery, SubscriptionChange]) -> Subscr
     if change.job_id is not UNSET:
         await rules.check_job(caller, change.job_id, call.services.store)
     changed = await _save(call, lambda current: _changed(current, change, call))
-    return _view(changed, call)
+    if change.target is not UNSET:
+        invite(changed, call.services)
+    return await _shown(changed, call)
 
 
 async def delete_subscription(call: Call[NoQuery, None]) -> None:
@@ -80,14 +92,14 @@ async def delete_subscription(call: Call[NoQuery, None]) -> None:
 
 async def pause_subscription(call: Call[NoQuery, None]) -> SubscriptionView:
     """Hold a subscription's deliveries back until it is resumed; events are still matched."""
-    return _view(await _save(call, _paused), call)
+    return await _shown(await _save(call, _paused), call)
 
 
 async def resume_subscription(call: Call[NoQuery, None]) -> SubscriptionView:
     """Let a subscription work again, also a disabled or completed one; held deliveries are due now."""
     resumed = await _save(call, _resumed)
     call.services.engine.wake()
-    return _view(resumed, call)
+    return await _shown(resumed, call)
 
 
 async def rotate_secret(call: Call[NoQuery, None]) -> SubscriptionWithSecret:
@@ -95,7 +107,7 @@ async def rotate_secret(call: Call[NoQuery, None]) -> SubscriptionWithSecret:
 
     For 24 hours requests are signed with the previous one too.
     """
-    return _with_secret(await _save(call, _rotated), call)
+    return await _with_secret(await _save(call, _rotated), call)
 
 
 async def test_subscription(call: Call[NoQuery, None]) -> Trial:
@@ -148,7 +160,7 @@ async def _new(call: Call[NoQuery, NewSubscription]) -> Subscription:
         target=target,
         destination=destination,
         retry=new.retry,
-        ordered=rules.check_ordered(new.ordered),
+        ordered=new.ordered,
         persistent=new.persistent,
         expires_at=rules.checked_end(new.expires_at),
         metadata=rules.checked_metadata(new.metadata),
@@ -158,13 +170,13 @@ async def _new(call: Call[NoQuery, NewSubscription]) -> Subscription:
         previous_secret_until=None,
         created_at=now,
         updated_at=now,
+        rate_limit=new.rate_limit,
     )
 
 
 _CHECKS: Mapping[str, Callable[[Any], object]] = {
     "events": rules.checked_events,
     "filters": rules.checked_filters,
-    "ordered": rules.check_ordered,
     "expires_at": rules.checked_end,
     "metadata": rules.checked_metadata,
 }
@@ -182,7 +194,9 @@ def _changed(
         fields["target"], fields["destination"] = rules.changed_target(
             given["target"], current, call.services.kinds
         )
-    return replace(current, **fields) if fields else current
+    changed = replace(current, **fields) if fields else current
+    check_recipients(changed, call.services)
+    return changed
 
 
 def _paused(current: Subscription) -> Subscription:
@@ -247,15 +261,22 @@ def _takes_room(subscription: Subscription) -> str | None:
     return subscription.match_key if subscription.status in ("active", "paused") else None
 
 
-def _view(subscription: Subscription, call: Call[Any, Any]) -> SubscriptionView:
-    shown = {
-        name: getattr(subscription, name) for name in SubscriptionView.__struct_fields__ if name != "target"
-    }
-    return SubscriptionView(**shown, target=rules.shown_target(subscription.target, call.services.kinds))
+async def _shown(subscription: Subscription, call: Call[Any, Any]) -> SubscriptionView:
+    recipients = await recipients_of([subscription], call.services)
+    return _view(subscription, call, recipients.get(subscription.id))
 
 
-def _with_secret(subscription: Subscription, call: Call[Any, Any]) -> SubscriptionWithSecret:
-    return SubscriptionWithSecret(**asdict(_view(subscription, call)), secret=subscription.secrets[0])
+def _view(
+    subscription: Subscription, call: Call[Any, Any], recipients: list[RecipientView] | None
+) -> SubscriptionView:
+    names = set(SubscriptionView.__struct_fields__) - {"target", "recipients"}
+    shown = {name: getattr(subscription, name) for name in names}
+    target = rules.shown_target(subscription.target, call.services.kinds)
+    return SubscriptionView(**shown, target=target, recipients=recipients)
+
+
+async def _with_secret(subscription: Subscription, call: Call[Any, Any]) -> SubscriptionWithSecret:
+    return SubscriptionWithSecret(**asdict(await _shown(subscription, call)), secret=subscription.secrets[0])
 
 
 def _sample(subscription: Subscription, caller: ApiKey) -> Event:

@@ -11,7 +11,7 @@ import sys
 
 import typer
 
-from dispatcher.cli import deliveries, events, jobs, keys, signature, subscriptions
+from dispatcher.cli import deliveries, destinations, events, jobs, keys, signature, subscriptions
 from dispatcher.cli.demo import demo
 from dispatcher.cli.doctor import doctor
 from dispatcher.cli.listen import listen
@@ -32,6 +32,7 @@ for command in (demo, serve, migrate, publish, listen, sink, doctor):
 for group, name in (
     (subscriptions.app, "subscriptions"),
     (deliveries.app, "deliveries"),
+    (destinations.app, "destinations"),
     (events.app, "events"),
     (jobs.app, "jobs"),
     (keys.app, "keys"),

@@ -50,6 +50,12 @@ def add(
     header: Headers = None,
     body: Body = None,
     once: Annotated[bool, typer.Option("--once", help="End it after its first successful delivery.")] = False,
+    ordered: Annotated[
+        bool, typer.Option("--ordered", help="The events of one job one after the other.")
+    ] = False,
+    per_second: Annotated[
+        float | None, typer.Option("--per-second", metavar="N", help="At most so many attempts a second.")
+    ] = None,
     file: File = None,
     as_json: AsJson = False,
     server: Server = None,
@@ -70,6 +76,8 @@ def add(
         "job_id": job_id,
         "owner": owner,
         "persistent": False if once else None,
+        "ordered": True if ordered else None,
+        "rate_limit": None if per_second is None else {"per_second": per_second},
     }
     if (url is None) == (file is None):
         raise typer.BadParameter("expected either --url or --file", param_hint="--url")

@@ -70,7 +70,7 @@ BACKLOG = Gauge(
 )
 BREAKERS_OPEN = Gauge(
     "dispatcher_breakers_open",
-    "Destinations whose circuit breaker is open. Always 0: this version has no circuit breakers.",
+    "Destinations whose circuit breaker is not closed, over all processes.",
     registry=REGISTRY,
 )
 DEAD_LETTERS = Counter(

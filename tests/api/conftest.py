@@ -17,7 +17,7 @@ from aiohttp import ClientSession, DummyCookieJar
 from aiohttp.test_utils import TestServer
 from msgspec import Struct
 
-from dispatcher.api.server import build
+from dispatcher.api.server import Extension, build
 from dispatcher.api.services import Services
 from dispatcher.domain.deliveries import Attempt, NewDelivery, Outcome, State
 from dispatcher.domain.events import Event, utc_now
@@ -144,6 +144,9 @@ class Parked:
     def wake(self) -> None:
         self.woken += 1
 
+    def lane(self, destination: str) -> None:
+        """It has no lanes."""
+
 
 def _due(subscription: Subscription, now: Any) -> Any:
     return None if subscription.status == "paused" else now
@@ -206,7 +209,7 @@ class Api:
 
 
 @asynccontextmanager
-async def serving(store: Store, **changes: Any) -> AsyncIterator[Api]:
+async def serving(store: Store, extensions: Sequence[Extension] = (), **changes: Any) -> AsyncIterator[Api]:
     """The API over an opened store."""
     kinds = load_kinds(Resources(HttpClient(Guard([LOOPBACK]), timeout=5)))
     engine = Parked(await store.register("test", 1, 3600))
@@ -222,7 +225,7 @@ async def serving(store: Store, **changes: Any) -> AsyncIterator[Api]:
         "metrics": metrics.render,
     }
     services = Services(**parts | changes)
-    server = TestServer(build(services))
+    server = TestServer(build(services, extensions))
     await server.start_server(auto_decompress=False)
     session = ClientSession(cookie_jar=DummyCookieJar())
     try:

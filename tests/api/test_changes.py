@@ -49,7 +49,7 @@ async def test_a_change_is_checked_like_a_new_subscription(alice: Caller) -> Non
         ({"filters": [{}]}, "filters[0]"),
         ({"expires_at": "2020-01-01T00:00:00Z"}, "expires_at"),
         ({"target": {"kind": "webhook", "url": "ftp://example.org"}}, "target.url"),
-        ({"ordered": True}, "ordered"),
+        ({"rate_limit": {"per_second": 0}}, "rate_limit.per_second"),
         ({"metadata": {"x": "y" * 20_000}}, "metadata"),
         ({"nmae": "x"}, "nmae"),
         ({"name": None}, "name"),

@@ -39,6 +39,7 @@ async def test_a_new_subscription_has_the_defaults_and_its_secret(alice: Caller)
         "persistent": True,
         "expires_at": None,
         "metadata": {},
+        "rate_limit": None,
         "destination": "https://127.0.0.1:443",
     }
     assert {name: made[name] for name in expected} == expected
@@ -125,7 +126,8 @@ async def test_credentials_are_never_shown(alice: Caller) -> None:
         ({"metadata": {"text": "x" * 20_000}}, "metadata", "16384 bytes"),
         ({"name": "line\nbreak"}, "name", "control character"),
         ({"job_id": ""}, "job_id", "1 to 255 characters"),
-        ({"ordered": True}, "ordered", "not available yet"),
+        ({"rate_limit": {"per_second": 0}}, "rate_limit.per_second", "> 0"),
+        ({"rate_limit": {"per_second": 1, "burst": 0}}, "rate_limit.burst", ">= 1"),
         ({"persistent": "yes"}, "persistent", "expected boolean, got string"),
     ],
 )

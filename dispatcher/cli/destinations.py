@@ -1,0 +1,105 @@
+"""`dispatcher destinations`: what shares a fate, how it is, and holding it."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from dispatcher.cli.client import access, ask, items, segment
+from dispatcher.cli.options import AsJson, Key, Limit, Server
+from dispatcher.cli.output import print_fields, print_items, print_json, say
+
+app = typer.Typer(no_args_is_help=True, help="Where deliveries go: breakers, pauses, limits.")
+
+Destination = Annotated[
+    str, typer.Argument(metavar="KEY", help="As subscriptions show it: https://example.org:443.")
+]
+
+
+@app.command("list")
+def list_destinations(
+    limit: Limit = 50, as_json: AsJson = False, server: Server = None, key: Key = None
+) -> None:
+    """List destinations with their breakers and what waits for them.
+
+    \b
+    Example:
+      dispatcher destinations list
+    """
+    found = items(access(server, key), "/v1/destinations", {}, limit)
+    columns = ["key", "breaker", "waiting", "next_probe_at", "paused_at", "reason"]
+    print_items(found, columns, as_json, "No destinations.")
+
+
+@app.command()
+def show(destination: Destination, as_json: AsJson = False, server: Server = None, key: Key = None) -> None:
+    """Show a destination.
+
+    \b
+    Example:
+      dispatcher destinations show https://example.org:443
+    """
+    found = ask(access(server, key), "GET", _path(destination))
+    print_json(found) if as_json else print_fields(found)
+
+
+@app.command()
+def pause(
+    destination: Destination,
+    reason: Annotated[str | None, typer.Option("--reason", metavar="TEXT", help="For people.")] = None,
+    server: Server = None,
+    key: Key = None,
+) -> None:
+    """Hold all deliveries to a destination until it is resumed.
+
+    \b
+    Example:
+      dispatcher destinations pause https://example.org:443 --reason maintenance
+    """
+    ask(
+        access(server, key),
+        "POST",
+        f"{_path(destination)}/pause",
+        {} if reason is None else {"reason": reason},
+    )
+    say(f"{destination} is paused: its deliveries wait.")
+
+
+@app.command()
+def resume(destination: Destination, server: Server = None, key: Key = None) -> None:
+    """Let a destination go on, and close its breaker.
+
+    \b
+    Example:
+      dispatcher destinations resume https://example.org:443
+    """
+    ask(access(server, key), "POST", f"{_path(destination)}/resume")
+    say(f"{destination} goes on.")
+
+
+@app.command()
+def limit(
+    destination: Destination,
+    per_second: Annotated[
+        float | None,
+        typer.Option("--per-second", metavar="N", help="Attempts a second; without it: no limit."),
+    ] = None,
+    burst: Annotated[int, typer.Option("--burst", metavar="N", help="How many may begin at once.")] = 1,
+    server: Server = None,
+    key: Key = None,
+) -> None:
+    """Limit how many attempts a second begin for a destination, over all processes.
+
+    \b
+    Examples:
+      dispatcher destinations limit https://example.org:443 --per-second 10 --burst 20
+      dispatcher destinations limit https://example.org:443
+    """
+    rate = None if per_second is None else {"per_second": per_second, "burst": burst}
+    ask(access(server, key), "PATCH", _path(destination), {"rate_limit": rate})
+    say(f"{destination} has {'no limit' if rate is None else f'a limit of {per_second:g} a second'}.")
+
+
+def _path(destination: str) -> str:
+    return f"/v1/destinations/{segment(destination)}"
