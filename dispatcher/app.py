@@ -17,6 +17,7 @@ from aiohttp import web
 import dispatcher
 from dispatcher import compat
 from dispatcher.api.auth import ensure_admin_key
+from dispatcher.api.callbacks import Callbacks
 from dispatcher.api.server import runner
 from dispatcher.api.services import Services
 from dispatcher.api.tokens import Tokens, read_tokens
@@ -119,6 +120,7 @@ class App:
             readiness=self._readiness,
             metrics=metrics.render,
             tokens=_tokens(self._settings),
+            callbacks=Callbacks(secret_keys(self._settings), self._settings.tethys.open_to == "loopback"),
             before_publish=[Embedded()],
         )
 

@@ -48,6 +48,7 @@ _NOT_SETTINGS = re.compile(r"DISPATCHER_(CONFIG|SERVER|KEY|TEST_.*|SERVICE_.*|PO
 LogLevel = Literal["debug", "info", "warning", "error"]
 LogFormat = Literal["console", "json"]
 ExchangeType = Literal["topic", "fanout"]
+OpenTo = Literal["nobody", "loopback"]
 
 
 class Database(Struct, frozen=True, kw_only=True):
@@ -102,6 +103,12 @@ class Tapis(Struct, frozen=True, kw_only=True):
     issuers: Annotated[tuple[str, ...], words("issuers such as https://dev.tapis.io/v3/tokens")] = ()
 
 
+class Tethys(Struct, frozen=True, kw_only=True):
+    """Who may report a job's status as to a Tethys portal without a token; "loopback" is this machine."""
+
+    open_to: Annotated[OpenTo, choice(*get_args(OpenTo))] = "nobody"
+
+
 class Secrets(Struct, frozen=True, kw_only=True):
     """What seals secrets in the store: the first key seals, all open. Without one see `secret_keys`."""
 
@@ -141,6 +148,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     smtp: Smtp = Smtp()
     auth: Auth = Auth()
     tapis: Tapis = Tapis()
+    tethys: Tethys = Tethys()
     secrets: Secrets = Secrets()
     network: NetworkSettings = NetworkSettings()
     log: Log = Log()

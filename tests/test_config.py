@@ -118,6 +118,7 @@ def test_every_setting_has_a_variable() -> None:
         "DISPATCHER_AUTH_ADMIN_KEY": KEY,
         "DISPATCHER_TAPIS_KEYS": "tapis.jwks",
         "DISPATCHER_TAPIS_ISSUERS": "https://a.example/v3/tokens, https://b.example/v3/tokens",
+        "DISPATCHER_TETHYS_OPEN_TO": "loopback",
         "DISPATCHER_SECRETS_KEY": f"{KEY}, {KEY[::-1]}",
         "DISPATCHER_NETWORK_ALLOW": "10.0.0.0/8,fd00::/8",
         "DISPATCHER_LOG_LEVEL": "WARNING",

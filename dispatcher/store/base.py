@@ -308,6 +308,9 @@ class SqlStore(ABC):
     async def key_by_digest(self, digest: str) -> ApiKey | None:
         return await self._read(queries.api_key, safe(digest))
 
+    async def key(self, key_id: str) -> ApiKey | None:
+        return await self._read(queries.api_key_by_id, key_id)
+
     async def keys(self, tenant: str | None, window: Window) -> Page[ApiKey]:
         return await self._read(queries.api_key_page, None if tenant is None else safe(tenant), window)
 

@@ -380,6 +380,10 @@ class Store(Protocol):
         """The key whose text has this hash."""
         ...
 
+    async def key(self, key_id: str) -> ApiKey | None:
+        """The key with this id."""
+        ...
+
     async def keys(self, tenant: str | None, window: Window) -> Page[ApiKey]:
         """Keys, newest first; of every tenant when that is None."""
         ...

@@ -237,6 +237,12 @@ def api_key(connection: Connection, digest: str) -> ApiKey | None:
     return api_key_of(found[0]) if found else None
 
 
+def api_key_by_id(connection: Connection, key_id: str) -> ApiKey | None:
+    """The key with this id."""
+    found = rows_of(connection, select(api_keys).where(api_keys.c.id == key_id))
+    return api_key_of(found[0]) if found else None
+
+
 def api_key_page(connection: Connection, tenant: str | None, window: Window) -> Page[ApiKey]:
     """A page of keys, of every tenant when that is None."""
     conditions = after(api_keys.c.id, window, "key")

@@ -1,0 +1,165 @@
+"""The callbacks of a Tethys portal: a job that reports to one can report here, with a token in the query.
+
+GET `/update-job-status/<job>/` and `/update-dask-job-status/<key>/?status=…` answer `{"success": true}` when the event
+is stored. POST `/update-job-status/<job>/token/`, with an API key, gives the token.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from http import HTTPStatus
+from ipaddress import ip_address
+
+import msgspec
+from aiohttp import web
+
+from dispatcher.api.auth import SETTINGS_KEY, authorize
+from dispatcher.api.services import Services
+from dispatcher.domain.errors import DispatcherError, InvalidInput
+from dispatcher.domain.events import DEFAULT_TENANT, check_text, utc_now
+from dispatcher.domain.ids import is_id
+from dispatcher.domain.keys import ApiKey
+from dispatcher.domain.vocabulary import DASK_TO_TETHYS, TETHYS_EVENTS
+from dispatcher.intake.decode import Message, decode
+
+_SOURCE = "/tethys"
+# The short codes of statuses, as Tethys keeps them.
+_CODES = {
+    "PEN": "Pending",
+    "SUB": "Submitted",
+    "RUN": "Running",
+    "VAR": "Various",
+    "PAS": "Paused",
+    "COM": "Complete",
+    "ERR": "Error",
+    "ABT": "Aborted",
+    "VCP": "Various-Complete",
+    "RES": "Results-Ready",
+    "OTH": "Other",
+}
+_FORWARDED = ("Forwarded", "X-Forwarded-For", "X-Real-IP")
+
+_LOOPBACK_KEY = ApiKey(
+    id="loopback",
+    name="loopback",
+    owner="",
+    tenant=DEFAULT_TENANT,
+    scopes=("publish",),
+    created_at=SETTINGS_KEY.created_at,
+)
+"""Who calls from this machine without a token, when that is allowed."""
+
+_StatusOf = Callable[[str | None], str | None]
+
+
+class _Refused(DispatcherError):
+    """Who calls may not report on this job, and why."""
+
+
+def attach(app: web.Application, services: Services) -> None:
+    """Add the routes, with and without the slash at the end."""
+    for end in ("", "/"):
+        app.router.add_get(f"/update-job-status/{{job}}{end}", _callback(services, _tethys_status))
+        app.router.add_get(f"/update-dask-job-status/{{job}}{end}", _callback(services, _dask_status))
+        app.router.add_post(f"/update-job-status/{{job}}/token{end}", _token(services))
+
+
+def _token(services: Services) -> Callable[[web.Request], Awaitable[web.Response]]:
+    async def handle(request: web.Request) -> web.Response:
+        caller = await authorize(request.headers.get("Authorization"), "publish", services)
+        job = check_text("job_id", request.match_info["job"])
+        token = services.callbacks.token(caller.id, job)
+        query = f"?token={token}"
+        return web.json_response(
+            {
+                "token": token,
+                "job": f"/update-job-status/{job}/{query}",
+                "dask": f"/update-dask-job-status/{job}/{query}&status=",
+            }
+        )
+
+    return handle
+
+
+def _callback(services: Services, status_of: _StatusOf) -> Callable[[web.Request], Awaitable[web.Response]]:
+    async def handle(request: web.Request) -> web.Response:
+        job = request.match_info["job"]
+        try:
+            caller = await _caller(request, job, services)
+        except _Refused as error:
+            return _failure(str(error), HTTPStatus.FORBIDDEN)
+        given = request.query.get("status")
+        status = status_of(given)
+        if status is None:
+            # As a portal answers: 200, and the truth in the body.
+            return _failure(
+                f"no status {(given or '')[:40]!r}: expected one of Tethys's, or of Dask's for a Dask job"
+            )
+        try:
+            await _store(caller, job, status, services)
+        except InvalidInput as error:
+            return _failure(f"{error.field}: {error.problem}", HTTPStatus.BAD_REQUEST)
+        return web.json_response({"success": True})
+
+    return handle
+
+
+def _tethys_status(given: str | None) -> str | None:
+    """The portal's status; empty when the call only says that there is something new."""
+    if given is None:
+        return ""
+    status = _CODES.get(given, given)
+    return status if status in TETHYS_EVENTS else None
+
+
+def _dask_status(given: str | None) -> str | None:
+    return DASK_TO_TETHYS.get(given or "")
+
+
+async def _caller(request: web.Request, job: str, services: Services) -> ApiKey:
+    """Whose event it is. Raises _Refused."""
+    token = request.query.get("token")
+    if token is None:
+        if services.callbacks.loopback and _from_this_machine(request):
+            return _LOOPBACK_KEY
+        raise _Refused(
+            "a token is needed: ?token=…, from POST /update-job-status/<job>/token/ with an API key"
+        )
+    key_id = services.callbacks.key_id(token, job)
+    key = None if key_id is None else await _key(key_id, services)
+    if key is None or not key.may("publish"):
+        raise _Refused("the token is not one for this job, or its key was removed")
+    return key
+
+
+async def _key(key_id: str, services: Services) -> ApiKey | None:
+    if key_id == SETTINGS_KEY.id:
+        return SETTINGS_KEY if services.admin_key is not None else None
+    return await services.store.key(key_id) if is_id("key", key_id) else None
+
+
+def _from_this_machine(request: web.Request) -> bool:
+    # A proxy on this machine speaks for others, and mostly says so.
+    if request.remote is None or any(name in request.headers for name in _FORWARDED):
+        return False
+    return ip_address(request.remote).is_loopback
+
+
+async def _store(caller: ApiKey, job: str, status: str, services: Services) -> None:
+    """Take the event in. Raises InvalidInput, and StoreUnavailable."""
+    known = await services.store.job(caller.tenant, job)
+    own = None if caller.admin or not caller.owner else caller.owner
+    document = {
+        "event": TETHYS_EVENTS[status] if status else "UPDATED",
+        "job_id": job,
+        "owner": own if known is None else known.owner or own,
+        "source": _SOURCE,
+        "data": {"status": status} if status else {},
+    }
+    message = Message(origin="http", body=msgspec.json.encode(document), content_type="application/json")
+    events = decode(message, default_tenant=caller.tenant, tenant_fixed=True, now=utc_now())
+    await services.intake.submit(events)
+
+
+def _failure(problem: str, status: HTTPStatus = HTTPStatus.OK) -> web.Response:
+    return web.json_response({"success": False, "error": problem}, status=status)

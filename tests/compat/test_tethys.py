@@ -1,0 +1,203 @@
+"""The callbacks of a Tethys portal, as a job's script calls them."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dispatcher.api.callbacks import Callbacks
+from dispatcher.compat import tethys
+from dispatcher.domain.vocabulary import DASK_TO_TETHYS, TETHYS_EVENTS
+from dispatcher.store.connect import migrate
+from tests.api.conftest import Api, Caller, opened, serving
+
+SECRET = "a-secrets-key-for-the-tests-of-32-characters"
+
+
+@pytest.fixture(scope="module")
+def empty_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return an SQLite database with the schema and no rows."""
+    path = tmp_path_factory.mktemp("tethys") / "empty.db"
+    migrate(f"sqlite:///{path}")
+    return path
+
+
+@pytest.fixture
+async def api(empty_file: Path, tmp_path: Path) -> AsyncIterator[Api]:
+    """Yield the API with the routes of Tethys."""
+    url = f"sqlite:///{shutil.copy(empty_file, tmp_path / 'store.db')}"
+    callbacks = Callbacks([SECRET])
+    async with opened(url) as store, serving(store, [tethys.attach], callbacks=callbacks) as running:
+        yield running
+
+
+@pytest.fixture
+async def open_api(empty_file: Path, tmp_path: Path) -> AsyncIterator[Api]:
+    """Yield the same, open to this machine."""
+    url = f"sqlite:///{shutil.copy(empty_file, tmp_path / 'open.db')}"
+    callbacks = Callbacks([SECRET], loopback=True)
+    async with opened(url) as store, serving(store, [tethys.attach], callbacks=callbacks) as running:
+        yield running
+
+
+@pytest.fixture
+async def alice(api: Api) -> Caller:
+    """Return somebody who may publish and subscribe."""
+    return await api.caller("alice", "publish", "subscribe")
+
+
+async def token(caller: Caller, job: str = "27") -> dict[str, str]:
+    """What the holder of a key gets for a job."""
+    found: dict[str, str] = await caller.post(f"/update-job-status/{job}/token/")
+    return found
+
+
+async def only_event(caller: Caller) -> Any:
+    (event,) = (await caller.get("/v1/events"))["items"]
+    return await caller.get(f"/v1/events/{event['id']}")
+
+
+async def test_a_job_that_calls_back_makes_an_event_of_the_keys_owner(api: Api, alice: Caller) -> None:
+    given = await token(alice)
+    answer = await api.nobody.get(given["job"])
+
+    event = await only_event(alice)
+    assert answer == {"success": True}
+    assert (event["event"], event["job_id"], event["owner"]) == ("UPDATED", "27", "alice")
+    assert (event["source"], event["tenant"]) == ("/tethys", "default")
+
+
+@pytest.mark.parametrize(
+    ("status", "event"), [*TETHYS_EVENTS.items(), ("COM", "FINISHED"), ("ABT", "KILLED")]
+)
+async def test_a_status_of_tethys_becomes_its_event(api: Api, alice: Caller, status: str, event: str) -> None:
+    given = await token(alice)
+    assert await api.nobody.get(f"{given['job']}&status={status}") == {"success": True}
+
+    found = await only_event(alice)
+    assert found["event"] == event
+    assert found["document"]["data"]["data"] == {
+        "status": {"COM": "Complete", "ABT": "Aborted"}.get(status, status)
+    }
+
+
+@pytest.mark.parametrize("status", DASK_TO_TETHYS)
+async def test_a_dask_job_tells_its_status(api: Api, alice: Caller, status: str) -> None:
+    given = await token(alice, "fold-1f2e")
+    assert await api.nobody.get(given["dask"] + status) == {"success": True}
+
+    found = await only_event(alice)
+    assert (found["job_id"], found["event"]) == ("fold-1f2e", TETHYS_EVENTS[DASK_TO_TETHYS[status]])
+
+
+@pytest.mark.parametrize("slash", ["", "/"])
+async def test_the_slash_at_the_end_may_be_left_out(api: Api, alice: Caller, slash: str) -> None:
+    given = await token(alice)
+    query = given["job"].partition("?")[2]
+
+    assert await api.nobody.get(f"/update-job-status/27{slash}?{query}") == {"success": True}
+
+
+@pytest.mark.parametrize("path", ["job", "dask"])
+async def test_an_unknown_status_is_answered_as_a_portal_does(api: Api, alice: Caller, path: str) -> None:
+    given = await token(alice)
+    url = given[path] if "status=" in given[path] else given[path] + "&status="
+    answer = await api.nobody.get(url + "bogus")
+
+    assert answer["success"] is False
+    assert "'bogus'" in answer["error"]
+    assert (await alice.get("/v1/events"))["items"] == []
+
+
+async def test_a_subscriber_hears_of_it(api: Api, alice: Caller) -> None:
+    await alice.subscribe(events=["FINISHED"])
+    await api.nobody.get((await token(alice))["job"] + "&status=Complete")
+
+    (delivery,) = (await alice.get("/v1/deliveries"))["items"]
+    assert (delivery["job_id"], delivery["event"]) == ("27", "FINISHED")
+
+
+async def test_an_admins_token_leaves_a_job_to_the_owner_that_is_known(api: Api, alice: Caller) -> None:
+    await alice.publish("RUNNING", job_id="27")
+    await api.nobody.get((await token(api.admin))["job"] + "&status=Error")
+
+    events = (await alice.get("/v1/events"))["items"]
+    assert [(event["event"], event["owner"]) for event in events] == [
+        ("FAILED", "alice"),
+        ("RUNNING", "alice"),
+    ]
+
+
+async def test_a_token_is_for_one_job_and_for_nobody_without_it(api: Api, alice: Caller) -> None:
+    query = (await token(alice))["job"].partition("?")[2]
+    paths = [
+        "/update-job-status/27/",
+        "/update-job-status/27/?token=",
+        "/update-job-status/27/?token=key_0.x",
+        "/update-job-status/27/?token=%C3%BC.%C3%BC",
+        f"/update-job-status/28/?{query}",
+        f"/update-job-status/27/?{query}x",
+    ]
+    for path in paths:
+        reply = await api.nobody.ask("GET", path)
+        assert (reply.status, reply.json["success"]) == (403, False), path
+    assert (await api.admin.get("/v1/events"))["items"] == []
+
+
+async def test_a_token_ends_with_its_key(api: Api, alice: Caller) -> None:
+    given = await token(alice)
+    for key in (await api.admin.get("/v1/keys"))["items"]:
+        await api.admin.ask("DELETE", f"/v1/keys/{key['id']}")
+
+    assert (await api.nobody.ask("GET", given["job"])).status == 403
+
+
+async def test_a_token_signed_with_an_older_secret_is_good(api: Api, alice: Caller) -> None:
+    (key,) = (await api.admin.get("/v1/keys"))["items"]
+    older, newer = "o" * 32, "n" * 32
+    made = Callbacks([older]).token(key["id"], "27")
+
+    assert Callbacks([newer, older]).key_id(made, "27") == key["id"]
+    assert Callbacks([newer]).key_id(made, "27") is None
+
+
+async def test_only_who_may_publish_gets_a_token(api: Api) -> None:
+    reader = await api.caller("alice", "subscribe")
+
+    assert (await reader.ask("POST", "/update-job-status/27/token/")).status == 403
+    assert (await api.nobody.ask("POST", "/update-job-status/27/token/")).status == 401
+
+
+async def test_post_is_not_a_callback(api: Api, alice: Caller) -> None:
+    given = await token(alice)
+
+    assert (await api.nobody.ask("POST", given["job"])).status == 405
+
+
+async def test_a_job_id_that_is_none_is_refused(open_api: Api) -> None:
+    reply = await open_api.nobody.ask("GET", "/update-job-status/a%0Ab/")
+
+    assert (reply.status, reply.json["success"]) == (400, False)
+    assert reply.json["error"].startswith("job_id: ")
+
+
+async def test_this_machine_needs_no_token_where_the_setting_says_so(open_api: Api) -> None:
+    assert await open_api.nobody.get("/update-job-status/27/?status=Complete") == {"success": True}
+
+    event = await only_event(open_api.admin)
+    assert (event["event"], event["owner"]) == ("FINISHED", None)
+
+
+@pytest.mark.parametrize("header", ["x_forwarded_for", "forwarded", "x_real_ip"])
+async def test_what_a_proxy_passes_on_does_not_come_from_this_machine(open_api: Api, header: str) -> None:
+    reply = await open_api.nobody.ask("GET", "/update-job-status/27/", **{header: "192.0.2.1"})
+
+    assert reply.status == 403
+
+
+async def test_a_wrong_token_is_refused_on_this_machine_too(open_api: Api) -> None:
+    assert (await open_api.nobody.ask("GET", "/update-job-status/27/?token=x")).status == 403
