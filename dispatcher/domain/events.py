@@ -18,7 +18,7 @@ DEFAULT_TENANT = "default"
 LONG_DOCUMENT = 64 * 1024
 """Bytes from which on a document is decoded for each use: decoded, it can take thirty times as much memory."""
 
-_DECODED = 31
+_DECODED = 46
 """How much memory a document and its decoded form can take, in sizes of the document."""
 _OBJECT = 1024
 """Bytes that an event takes beside its document."""

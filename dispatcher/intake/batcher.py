@@ -41,9 +41,9 @@ class Intake:
         store: EventStore,
         *,
         max_events: int = 500,
-        max_bytes: int = 16 << 20,
+        max_bytes: int = 32 << 20,
         max_waiting: int = 10_000,
-        max_waiting_bytes: int = 64 << 20,
+        max_waiting_bytes: int = 128 << 20,
         patience: float = 10.0,
     ) -> None:
         self._committer = Committer(matcher, deliverer, store)

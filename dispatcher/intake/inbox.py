@@ -24,7 +24,7 @@ from dispatcher.telemetry.metrics import EVENTS
 
 log = structlog.get_logger("dispatcher.intake")
 
-MAX_HELD = 64 << 20
+MAX_HELD = 128 << 20
 """Bytes of memory for messages that are not finished, from which on no more are read."""
 
 _REFUSED = EVENTS.labels("amqp", "refused")

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import tracemalloc
 
+import pytest
+from msgspec import Raw
+
 from dispatcher.domain.event_values import EventValues
 from dispatcher.domain.events import LONG_DOCUMENT, Event
 from dispatcher.domain.jobs import project_one
@@ -44,3 +47,28 @@ def test_the_values_of_one_request_decode_a_long_document_once() -> None:
     held = make_event(data={"x": MANY}).held()
 
     assert held.decoded is held.decoded
+
+
+@pytest.mark.parametrize(
+    "filling", ["[]", "{}", '{"":0}', '{"":{"":{"":0}}}', "[" * 90 + "]" * 90, '""', "1.5"]
+)
+def test_an_event_takes_no_more_memory_than_it_says(filling: str) -> None:
+    data = Raw(f"[{','.join([filling] * (50_000 // (len(filling) + 1)))}]".encode())
+    tracemalloc.start()
+    try:
+        event = make_event(data=data)
+        assert event.decoded
+        taken, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    assert taken < event.size
+
+
+def test_what_was_let_go_is_decoded_anew() -> None:
+    event = make_event(data={"message": "a"})
+    before = event.decoded
+    event.let_go()
+
+    assert event.decoded == before
+    assert event.decoded is not before

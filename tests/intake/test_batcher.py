@@ -115,6 +115,13 @@ async def test_a_batch_has_no_more_events_than_it_may() -> None:
         assert run.store.batches == [["a", "b"], ["c", "d"], ["e"]]
 
 
+async def test_a_batch_takes_no_more_memory_than_it_may() -> None:
+    async with Running(max_bytes=2 * events("a")[0].size) as run:
+        results = [offered(run.intake, name) for name in "abcde"]
+        await asyncio.gather(*results)
+        assert run.store.batches == [["a", "b"], ["c", "d"], ["e"]]
+
+
 async def test_a_batch_is_smaller_when_an_event_causes_many_deliveries() -> None:
     async with Running(*(make_subscription() for _ in range(10)), max_events=40) as run:
         for _ in range(4):
@@ -363,6 +370,20 @@ async def test_a_request_is_turned_away_when_too_many_events_wait() -> None:
         run.store.open.set()
         assert await waiting == {}
         assert await run.intake.submit(events("c")) == {}
+
+
+async def test_a_request_is_turned_away_when_what_waits_takes_too_much_memory() -> None:
+    size = events("a")[0].size
+    async with Running(max_waiting_bytes=2 * size + size // 2) as run:
+        run.store.open.clear()
+        waiting = asyncio.create_task(run.intake.submit(events("a", "b")))
+        await run.store.entered.wait()
+        with pytest.raises(Busy):
+            await run.intake.submit(events("c"))
+        run.store.open.set()
+        assert await waiting == {}
+        assert run.intake.waiting_bytes == 0
+        assert await run.intake.submit(events("a", "b", "c")) != {}
 
 
 async def test_a_stop_finishes_what_was_offered() -> None:

@@ -21,9 +21,9 @@ from pamqp.header import ContentHeader
 from dispatcher.client import Publisher
 from dispatcher.domain.errors import SettingsError, StoreUnavailable
 from dispatcher.domain.events import Event
-from dispatcher.intake import broker, inbox
 from dispatcher.intake import consumer as consumer_module
-from dispatcher.intake.broker import DELIVERY_LIMIT, declare
+from dispatcher.intake import inbox
+from dispatcher.intake.broker import DELIVERY_LIMIT
 from dispatcher.intake.consumer import Consumer
 from dispatcher.intake.decode import Message, decode
 from dispatcher.telemetry.metrics import DEAD_LETTERS
@@ -85,6 +85,13 @@ async def send(url: str, body: bytes, routing_key: str = "any", **message: Any) 
     async with channel(url) as opened:
         exchange = await opened.get_exchange(EXCHANGE)
         await exchange.publish(aio_pika.Message(body, **message), routing_key)
+
+
+async def send_large(url: str, count: int) -> None:
+    """Publish events that take some 100 KiB each."""
+    async with Publisher.amqp(url) as publisher:
+        padding = {"padding": "x" * 100_000}
+        await publisher.publish_many(plain(f"large-{n}") | {"data": padding} for n in range(count))
 
 
 async def send_changed(
@@ -319,26 +326,54 @@ async def test_a_message_that_is_delivered_again_is_a_duplicate_though_its_event
         assert await second.store.holds(1) == stored
 
 
-async def test_a_message_that_cannot_even_be_read_drags_no_other_one_along(
-    amqp_url: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(broker, "DELIVERY_LIMIT", 6)
-    async with channel(amqp_url) as opened:
-        await declare(opened, EXCHANGE, QUEUE)
-    await publish(amqp_url, "a", "b")
+async def test_a_message_whose_properties_cannot_be_read_is_set_aside_at_once(amqp_url: str) -> None:
     in_microseconds = Basic.Properties(timestamp=datetime.fromtimestamp(0x01020304, UTC))
     change = (0x01020304).to_bytes(8, "big"), (1_700_000_000_000_000).to_bytes(8, "big")
-    await send_changed(amqp_url, msgspec.json.encode(plain("poison")), in_microseconds, change)
-    await publish(amqp_url, "c", "d")
     async with Consuming(amqp_url, prefetch=5) as run:
-        assert sorted(await run.store.holds(4)) == ["a", "b", "c", "d"]
-        async with asyncio.timeout(20):
-            while await waiting(amqp_url, DEAD) == 0:  # noqa: ASYNC110 - the broker tells when it is asked
-                await asyncio.sleep(0.1)
-        await publish(amqp_url, "e")
-        await run.store.holds(5)
+        await publish(amqp_url, "a", "b")
+        await send_changed(amqp_url, msgspec.json.encode(plain("poison")), in_microseconds, change)
+        await publish(amqp_url, "c", "d")
+        assert await run.store.holds(4) == ["a", "b", "c", "d"]
+        (letter,) = await dead(amqp_url)
+        assert run.consumer.error is None
+    assert letter.headers["x-dispatcher-field"] == "timestamp"
+    assert msgspec.json.decode(letter.body) == plain("poison")
     assert await waiting(amqp_url) == 0
-    assert await waiting(amqp_url, DEAD) == 1
+
+
+async def test_no_more_is_read_while_what_was_read_takes_too_much_memory(
+    amqp_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(inbox, "MAX_HELD", 1 << 20)
+    async with Consuming(amqp_url) as run:
+        run.store.open.clear()
+        await send_large(amqp_url, 60)
+        assert run.consumer._inbox is not None
+        transport = run.consumer._inbox._transport
+        await until(lambda: transport.held)
+        assert run.intake.waiting < 30
+        run.store.open.set()
+        await run.store.holds(60)
+        await until(lambda: not transport.held)
+
+
+async def test_a_stop_gives_back_what_was_not_read_yet(
+    amqp_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(inbox, "MAX_HELD", 1 << 20)
+    async with Consuming(amqp_url) as run:
+        run.store.open.clear()
+        await send_large(amqp_url, 60)
+        assert run.consumer._inbox is not None
+        transport = run.consumer._inbox._transport
+        await until(lambda: transport.held)
+        stopping = asyncio.create_task(run.consumer.stop(10))
+        await until(lambda: not transport.held)
+        run.store.open.set()
+        await stopping
+        stored = len(run.store.ids)
+        assert stored < 60
+    assert await waiting(amqp_url) == 60 - stored
 
 
 async def test_it_comes_back_after_the_broker_was_restarted(own_rabbitmq: RabbitMQ) -> None:
