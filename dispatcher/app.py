@@ -30,6 +30,7 @@ from dispatcher.intake.batcher import Intake
 from dispatcher.intake.consumer import Consumer
 from dispatcher.mail_settings import make_mailer
 from dispatcher.matching.matcher import Matcher
+from dispatcher.retention import retain
 from dispatcher.store.connect import open_store
 from dispatcher.store.contract import Store
 from dispatcher.store.sealing import Sealer
@@ -72,6 +73,7 @@ class App:
         """Start every part. An error that one of them cannot handle ends the group."""
         self._engine.launch(group)
         self._watching = group.create_task(watch(self._store))
+        self._retaining = group.create_task(retain(self._store, self._settings.retention.keep))
         group.create_task(self._intake.run())
         if self._consumer is not None:
             group.create_task(self._consumer.run())
@@ -87,6 +89,7 @@ class App:
         await self._runner.cleanup()
         await self._engine.stop()
         self._watching.cancel()
+        self._retaining.cancel()
 
     async def _make_first_key(self) -> None:
         configured = self._settings.auth.admin_key
@@ -141,7 +144,7 @@ async def running(settings: Settings) -> AsyncIterator[App]:
 
     Raises SettingsError for what stops the start, and the error of a part that fails later.
     """
-    store = open_store(settings.database.url.reveal(), Sealer(secret_keys(settings)))
+    store = open_store(settings.database.url.reveal(), Sealer(secret_keys(settings)), settings.retention.keep)
     client = HttpClient(Guard(settings.network.allow), settings.delivery.timeout)
     kinds = load_kinds(Resources(client, make_mailer(settings)))
     await _open(store, str(settings.database.url))

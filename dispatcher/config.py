@@ -39,6 +39,7 @@ from dispatcher.config_values import (
     words,
 )
 from dispatcher.domain.errors import SettingsError
+from dispatcher.domain.retention import DAY, Keep
 
 DEFAULT_PATH = Path("config/dispatcher.toml")
 
@@ -139,6 +140,18 @@ class Delivery(Struct, frozen=True, kw_only=True):
     max_in_memory: Annotated[int, integer(1, 1_000_000)] = 5000
 
 
+class RetentionSettings(Struct, frozen=True, kw_only=True):
+    """For how many days what has ended is kept; see `dispatcher.domain.retention.Keep`."""
+
+    delivered: Annotated[int, integer(1, 36_500)] = 30
+    exhausted: Annotated[int, integer(1, 36_500)] = 90
+
+    @property
+    def keep(self) -> Keep:
+        """The same as times."""
+        return Keep(delivered=self.delivered * DAY, exhausted=self.exhausted * DAY)
+
+
 class Settings(Struct, frozen=True, kw_only=True):
     """All settings, checked."""
 
@@ -153,6 +166,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     network: NetworkSettings = NetworkSettings()
     log: Log = Log()
     delivery: Delivery = Delivery()
+    retention: RetentionSettings = RetentionSettings()
 
 
 SECTIONS: Mapping[str, type[Struct]] = {f.name: f.type for f in fields(Settings)}
@@ -175,6 +189,7 @@ def load(environ: Mapping[str, str] = os.environ, path: Path | None = None) -> S
     sections: dict[str, Any] = {name: SECTIONS[name](**values) for name, values in found.items()}
     settings = Settings(**sections)
     _check_lease(settings.delivery)
+    _check_retention(settings.retention)
     return settings
 
 
@@ -184,6 +199,14 @@ def _check_lease(delivery: Delivery) -> None:
         raise SettingsError(
             f"delivery.lease: {delivery.lease:g} s, expected at least twice delivery.timeout ({delivery.timeout:g} s), "
             "so that an attempt ends before others may take it over"
+        )
+
+
+def _check_retention(retention: RetentionSettings) -> None:
+    if retention.exhausted < retention.delivered:
+        raise SettingsError(
+            f"retention.exhausted: {retention.exhausted} days, expected at least retention.delivered "
+            f"({retention.delivered} days)"
         )
 
 

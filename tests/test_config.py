@@ -14,6 +14,7 @@ from msgspec.structs import fields
 from dispatcher.config import SECTIONS, Settings, key_file, load, secret_keys, sqlite_file
 from dispatcher.config_values import Secret, Url
 from dispatcher.domain.errors import SettingsError
+from dispatcher.domain.retention import DAY, Keep
 
 REFERENCE = Path(__file__).parent.parent / "config" / "dispatcher.toml"
 KEY = "0123456789abcdef0123456789abcdef"
@@ -129,6 +130,8 @@ def test_every_setting_has_a_variable() -> None:
         "DISPATCHER_DELIVERY_LEASE": "30",
         "DISPATCHER_DELIVERY_GRACE": "0",
         "DISPATCHER_DELIVERY_MAX_IN_MEMORY": "6",
+        "DISPATCHER_RETENTION_DELIVERED": "7",
+        "DISPATCHER_RETENTION_EXHAUSTED": "8",
     }
     changed, default = load(environ), Settings()
     names = {f"DISPATCHER_{s}_{f.name}".upper() for s, struct in SECTIONS.items() for f in fields(struct)}
@@ -418,6 +421,13 @@ def test_the_process_environment_is_read_by_default(monkeypatch: pytest.MonkeyPa
         monkeypatch.delenv(name)
     monkeypatch.setenv("DISPATCHER_HTTP_PORT", "9002")
     assert load().http.port == 9002
+
+
+def test_what_failed_is_not_kept_shorter_than_what_was_delivered() -> None:
+    message = refusal({"DISPATCHER_RETENTION_DELIVERED": "100"})
+    assert message == "retention.exhausted: 90 days, expected at least retention.delivered (100 days)"
+    kept = load({"DISPATCHER_RETENTION_DELIVERED": "7", "DISPATCHER_RETENTION_EXHAUSTED": "7"}).retention.keep
+    assert kept == Keep(delivered=7 * DAY, exhausted=7 * DAY)
 
 
 def test_a_lease_that_an_attempt_could_outlast_is_refused() -> None:

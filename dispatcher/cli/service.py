@@ -40,6 +40,7 @@ def migrate() -> None:
     from dispatcher.config import load
     from dispatcher.store.connect import migrate as run
 
-    url = load().database.url
-    applied = run(url.reveal())
+    settings = load()
+    url = settings.database.url
+    applied = run(url.reveal(), settings.retention.keep)
     say(f"{url}: " + (f"applied {', '.join(applied)}." if applied else "was up to date."))

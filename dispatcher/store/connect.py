@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from dispatcher.domain.errors import SettingsError
+from dispatcher.domain.retention import DEFAULT, Keep
 from dispatcher.store import postgres_server, sqlite
 from dispatcher.store.contract import Store
 from dispatcher.store.postgres import PostgresStore
@@ -14,19 +15,22 @@ _SQLITE = "sqlite:///"
 _POSTGRES = "postgresql://"
 
 
-def open_store(url: str, sealer: Sealer) -> Store:
-    """The store at `url`; it has to be opened. SettingsError for a URL that names neither database."""
+def open_store(url: str, sealer: Sealer, keep: Keep = DEFAULT) -> Store:
+    """The store at `url`; it has to be opened. SettingsError for a URL that names neither database.
+
+    `keep` says how wide partitions are made.
+    """
     path = _sqlite_path(url)
-    return PostgresStore(url, sealer) if path is None else sqlite.SqliteStore(path, sealer)
+    return PostgresStore(url, sealer, keep.width) if path is None else sqlite.SqliteStore(path, sealer)
 
 
-def migrate(url: str) -> list[str]:
-    """Bring the schema up to date and return the revisions that were applied.
+def migrate(url: str, keep: Keep = DEFAULT) -> list[str]:
+    """Bring the schema up to date and return the revisions that were applied; make partitions as `keep` wants them.
 
     Not for a thread with a running event loop. Raises SettingsError and StoreUnavailable, as opening does.
     """
     path = _sqlite_path(url)
-    return postgres_server.migrate(url) if path is None else sqlite.migrate(path)
+    return postgres_server.migrate(url, keep.width) if path is None else sqlite.migrate(path)
 
 
 def _sqlite_path(url: str) -> Path | None:

@@ -26,6 +26,7 @@ from dispatcher.domain.destinations import Destination, RateLimit, Slots
 from dispatcher.domain.events import Event
 from dispatcher.domain.jobs import Job
 from dispatcher.domain.keys import ApiKey
+from dispatcher.domain.retention import Keep, Kept
 from dispatcher.domain.subscriptions import Subscription, SubscriptionStatus
 
 if TYPE_CHECKING:
@@ -284,6 +285,14 @@ class Store(Protocol):
 
     async def backlog(self) -> Mapping[State, int]:
         """How many deliveries are pending, delivering and exhausted."""
+        ...
+
+    async def retain(self, keep: Keep) -> Kept:
+        """Delete what was kept for long enough, and make room for what comes.
+
+        Nothing goes that waits or is being delivered, whatever its age, nor the event of a delivery that stays. It may
+        take minutes. While another process does it, it only looks.
+        """
         ...
 
     # What people ask

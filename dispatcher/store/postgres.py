@@ -9,7 +9,7 @@ import asyncio
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager, nullcontext
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Concatenate, ParamSpec, TypeAlias, TypeVar
 
@@ -20,7 +20,8 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from dispatcher.domain.deliveries import ROOMS, ClaimedDelivery, NewDelivery, Outcome, Rooms
 from dispatcher.domain.errors import StoreUnavailable
 from dispatcher.domain.events import Event, utc_now
-from dispatcher.store import batches, turns
+from dispatcher.domain.retention import DEFAULT, Keep, Kept
+from dispatcher.store import batches, postgres_retention, turns
 from dispatcher.store import postgres_sql as sql
 from dispatcher.store.base import Claim, Revision, SqlStore
 from dispatcher.store.batches import Batch, Encoding, RowTuple
@@ -43,11 +44,12 @@ _TO = Encoding(hex_digits, finite)
 
 
 class PostgresStore(SqlStore):
-    """See `dispatcher.store.contract.Store`."""
+    """See `dispatcher.store.contract.Store`. `width` is which time a new partition holds."""
 
-    def __init__(self, url: str, sealer: Sealer) -> None:
+    def __init__(self, url: str, sealer: Sealer, width: timedelta = DEFAULT.width) -> None:
         super().__init__(sealer)
         self._url = url
+        self._width = width
         self._engine = create_async_engine(
             "postgresql+asyncpg://",
             async_creator=partial(asyncpg.connect, url, **options(**sql.COLD_SETTINGS)),
@@ -64,7 +66,7 @@ class PostgresStore(SqlStore):
 
     async def open(self) -> None:
         # In a thread, because Alembic keeps its state in modules: it cannot take turns with another store's.
-        await asyncio.to_thread(migrate, self._url)
+        await asyncio.to_thread(migrate, self._url, self._width)
         with unavailable():
             self._pool = await asyncpg.create_pool(
                 self._url, min_size=1, max_size=HOT, reset=_keep, **options(**sql.SETTINGS)
@@ -193,6 +195,9 @@ class PostgresStore(SqlStore):
             )
         if process in self._claimed:
             self._claimed[process].difference_update(outcome.delivery_id for outcome in outcomes)
+
+    async def retain(self, keep: Keep) -> Kept:
+        return await postgres_retention.retain(self._url, keep)
 
     async def _matching(self, match_keys: Sequence[str]) -> Sequence[Revision]:
         async with self._hot() as connection:

@@ -43,7 +43,7 @@ _ME = "me as (select id, oldest_claim from processes where id = $1 for key share
 _DELIVERY = list(DELIVERY)[:-2]
 
 
-def _insert_deliveries(first: int) -> str:
+def _insert_deliveries(first: int, events: str = "") -> str:
     # Without a lease, or below what its heartbeat says, nobody would find the claim: then it is due instead.
     return f"""
     insert into deliveries
@@ -55,7 +55,7 @@ def _insert_deliveries(first: int) -> str:
         case when claimed and not holds then now() else due_at end
     from (
         select d.*, me.id as process, d.claimed and me.id is not null and d.id >= me.oldest_claim as holds
-        from {_unnest("d", DELIVERY, first)} left join me on true
+        from {_unnest("d", DELIVERY, first)} {events} left join me on true
     ) as delivery
     """
 
@@ -90,8 +90,15 @@ insert into jobs as old ({_names(JOB)}) select * from {_unnest("j", JOB, _J)}
 IDENTITIES = "select digest, event_key from identities where digest = any($1::uuid[])"
 """Which of these digests are stored, with the keys of their events."""
 
-ADD_DELIVERIES = f"with {_ME} {_insert_deliveries(2)} on conflict (id) do nothing"
-"""Process, deliveries. Those that are there are left as they are: an earlier call stored them."""
+ADD_DELIVERIES = f"""
+with {_ME}, event as (select key from events where key = any($3::uuid[]) for key share)
+{_insert_deliveries(2, "join event on event.key = d.event_key")}
+on conflict (id) do nothing
+"""
+"""Process, deliveries. Those that are there are left as they are: an earlier call stored them.
+
+The lock keeps their events: one that retention has just deleted gets no delivery.
+"""
 
 LOCK_TURNS = "select pg_advisory_xact_lock(hashtextextended(key, 0)) from unnest($1::text[]) as key"
 """Keys of `turns.keys_of`."""

@@ -20,12 +20,14 @@ from sqlalchemy.engine.interfaces import DBAPIConnection
 
 from dispatcher.domain.deliveries import ROOMS, ClaimedDelivery, NewDelivery, Outcome, Rooms
 from dispatcher.domain.errors import SettingsError
-from dispatcher.domain.events import Event
-from dispatcher.store import changes, sqlite_sql
+from dispatcher.domain.events import Event, utc_now
+from dispatcher.domain.retention import Keep, Kept
+from dispatcher.store import changes, retention, sqlite_sql
 from dispatcher.store.base import Revision, SqlStore
 from dispatcher.store.batches import Batch
 from dispatcher.store.failures import unavailable
 from dispatcher.store.migrations import upgrade
+from dispatcher.store.retention import Sweep, Swept
 from dispatcher.store.sealing import Sealer
 
 READERS = 2
@@ -75,7 +77,7 @@ class SqliteStore(SqlStore):
         return batch.duplicates
 
     async def add_deliveries(self, process: int, deliveries: Sequence[NewDelivery]) -> None:
-        await self._write(sqlite_sql.add_deliveries, process, deliveries)
+        await self._write(sqlite_sql.add_to_stored, process, deliveries)
 
     async def claim(self, process: int, limit: int, rooms: Rooms = ROOMS) -> list[ClaimedDelivery]:
         claims, revisions = await self._write(sqlite_sql.claim, process, limit, rooms)
@@ -86,6 +88,13 @@ class SqliteStore(SqlStore):
 
     async def _finish(self, process: int, outcomes: Sequence[Outcome]) -> None:
         await self._write(sqlite_sql.finish, process, outcomes)
+
+    async def retain(self, keep: Keep) -> Kept:
+        deleted = await retention.retain_rows(keep, utc_now(), self._sweep)
+        return Kept(deleted=deleted, oldest_event=await self._read(retention.oldest_event))
+
+    async def _sweep(self, what: Sweep, low: object) -> Swept:
+        return await self._write(retention.sweep, what, low)
 
     async def _matching(self, match_keys: Sequence[str]) -> Sequence[Revision]:
         return await self._read(sqlite_sql.matching, match_keys)

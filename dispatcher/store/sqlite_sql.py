@@ -135,6 +135,15 @@ def add_deliveries(connection: Connection, process: int, new: Sequence[NewDelive
     turns.enter(connection, batches.ordered(new))
 
 
+def add_to_stored(connection: Connection, process: int, new: Sequence[NewDelivery]) -> None:
+    """Store further deliveries of events that are there; one that retention has just deleted gets none."""
+    keys = {delivery.event.key for delivery in new}
+    there: set[str] = set()
+    for some in chunks(list(keys)):
+        there |= set(connection.execute(select(events.c.key).where(events.c.key.in_(some))).scalars())
+    add_deliveries(connection, process, [delivery for delivery in new if delivery.event.key in there])
+
+
 def _oldest_claim(connection: Connection, process: int) -> str | None:
     return connection.execute(select(processes.c.oldest_claim).where(processes.c.id == process)).scalar()
 

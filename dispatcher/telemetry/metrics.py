@@ -105,6 +105,43 @@ LEASES_LOST = Counter(
     "How often this process found its lease ended and its claims taken over by others.",
     registry=REGISTRY,
 )
+RETENTION_DELETED = Counter(
+    "dispatcher_retention_deleted",
+    "Rows that retention deleted one by one; what went with its partition is not counted. table: of which.",
+    ["table"],
+    registry=REGISTRY,
+)
+RETENTION_DROPPED = Counter(
+    "dispatcher_retention_dropped_partitions",
+    "Partitions that retention dropped. table: of which.",
+    ["table"],
+    registry=REGISTRY,
+)
+RETENTION_FAILURES = Counter(
+    "dispatcher_retention_failures", "Runs of retention that failed and are repeated.", registry=REGISTRY
+)
+RETENTION_LAST_RUN = Gauge(
+    "dispatcher_retention_last_run_timestamp_seconds",
+    "When this process last ran retention without a failure, or saw that another process does. Unix time.",
+    registry=REGISTRY,
+)
+OLDEST_EVENT = Gauge(
+    "dispatcher_oldest_event_timestamp_seconds",
+    "When the oldest event that is kept was accepted. Unix time; 0 when there is none.",
+    registry=REGISTRY,
+)
+PARTITIONS_AHEAD = Gauge(
+    "dispatcher_partitions_ahead",
+    "Partitions (PostgreSQL) whose time has not begun. At 0 and a full one, no event can be stored. table: of which.",
+    ["table"],
+    registry=REGISTRY,
+)
+PARTITIONS_STANDING = Gauge(
+    "dispatcher_partitions_standing",
+    "Partitions (PostgreSQL) that are too old and stay because of what is in them. table: of which.",
+    ["table"],
+    registry=REGISTRY,
+)
 BUILD = Info("dispatcher_build", "Which version runs.", registry=REGISTRY)
 
 BUILD.info({"version": dispatcher.__version__, "python": platform.python_version()})

@@ -1,0 +1,65 @@
+"""Lets the store forget, now and then, what was kept for long enough; the metrics tell what became of it."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Protocol
+
+import structlog
+
+from dispatcher.domain.errors import StoreUnavailable
+from dispatcher.domain.retention import Keep, Kept
+from dispatcher.telemetry import metrics
+
+log = structlog.get_logger("dispatcher.retention")
+
+INTERVAL = 3600.0
+"""Seconds between two runs."""
+
+AGAIN = 60.0
+"""Seconds after a run that failed."""
+
+
+class ForgetfulStore(Protocol):
+    """What is asked of the store; see `dispatcher.store.contract.Store`."""
+
+    async def retain(self, keep: Keep) -> Kept: ...
+
+
+async def retain(store: ForgetfulStore, keep: Keep) -> None:
+    """Run retention until cancelled. A run that fails is counted and repeated: it stops nothing else."""
+    while True:
+        done = await _run(store, keep)
+        await asyncio.sleep(INTERVAL if done else AGAIN)
+
+
+async def _run(store: ForgetfulStore, keep: Keep) -> bool:
+    try:
+        kept = await store.retain(keep)
+    except StoreUnavailable as error:
+        log.warning("retention failed", error=str(error), again=f"{AGAIN:g} s")
+    except Exception:
+        # Such as a user who may not change tables: deliveries go on, and the operator is told.
+        log.exception("retention failed", again=f"{AGAIN:g} s")
+    else:
+        _tell(kept)
+        return True
+    metrics.RETENTION_FAILURES.inc()
+    return False
+
+
+def _tell(kept: Kept) -> None:
+    metrics.RETENTION_LAST_RUN.set_to_current_time()
+    for table, count in kept.deleted.items():
+        metrics.RETENTION_DELETED.labels(table).inc(count)
+    for table, count in kept.dropped.items():
+        metrics.RETENTION_DROPPED.labels(table).inc(count)
+    for table, count in kept.standing.items():
+        metrics.PARTITIONS_STANDING.labels(table).set(count)
+    for table, count in kept.ahead.items():
+        metrics.PARTITIONS_AHEAD.labels(table).set(count)
+    metrics.OLDEST_EVENT.set(kept.oldest_event.timestamp() if kept.oldest_event else 0)
+    gone = {name: count for name, count in kept.deleted.items() if count}
+    dropped = {name: count for name, count in kept.dropped.items() if count}
+    if gone or dropped:
+        log.info("forgot what was kept for long enough", deleted=gone, partitions=dropped)

@@ -1,0 +1,145 @@
+"""Retention row by row: what was kept for long enough is deleted in batches, so that nobody waits for them.
+
+SQLite deletes everything so, PostgreSQL what does not go with its partition. Each function that takes a connection is
+one transaction, or a part of one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import datetime
+from typing import Any
+
+from msgspec import Struct
+from sqlalchemy import ColumnElement, Connection, Table, and_, delete, exists, literal_column, or_, select
+
+from dispatcher.domain.deliveries import State
+from dispatcher.domain.retention import Keep
+from dispatcher.store.columns import EPOCH
+from dispatcher.store.partitions import bound
+from dispatcher.store.rows import made_at
+from dispatcher.store.schema import attempts, deliveries, events, identities, jobs, permissions
+
+CHUNK = 500
+"""How many rows one transaction looks at: what it takes is what others may have to wait."""
+
+_WELL, _BADLY = (State.DELIVERED, State.SUPERSEDED), (State.EXHAUSTED, State.CANCELLED)
+
+Chunks = Callable[["Sweep", Any], Awaitable["Swept"]]
+"""Carries `sweep` out, in a transaction of its own."""
+
+
+class Sweep(Struct, frozen=True):
+    """What is to go from one table: rows from the start of `key` to before `high` (None: to its end), if `gone`."""
+
+    table: Table
+    key: ColumnElement[Any]
+    gone: ColumnElement[bool]
+    low: object
+    high: object = None
+
+
+class Swept(Struct, frozen=True):
+    """How many rows were deleted, and the key where the next chunk begins; None at the end."""
+
+    deleted: int
+    next: object
+
+
+def horizons(keep: Keep, now: datetime) -> tuple[str, datetime]:
+    """The bound of ids below which delivered ones go, and the time before which others must have ended to go."""
+    return bound(max(now - keep.delivered, EPOCH)), max(now - keep.exhausted, EPOCH)
+
+
+def sweeps(before: Mapping[str, str], ended_before: datetime) -> list[Sweep]:
+    """What goes of deliveries, attempts and events, in this order, whose ids are below the bounds in `before`."""
+    table = deliveries.c
+    badly = and_(table.state.in_(_BADLY), table.ended_at < ended_before)
+    of_attempt = exists().where(table.id == attempts.c.delivery_id)
+    of_event = exists().where(table.event_key == events.c.key)
+    return [
+        _sweep_ids(deliveries, "id", "dlv", or_(table.state.in_(_WELL), badly), before),
+        _sweep_ids(attempts, "delivery_id", "dlv", ~of_attempt, before),
+        _sweep_ids(events, "key", "evt", ~of_event, before),
+    ]
+
+
+def _sweep_ids(
+    table: Table, key: str, prefix: str, gone: ColumnElement[bool], before: Mapping[str, str]
+) -> Sweep:
+    return Sweep(table, table.c[key], gone, f"{prefix}_{0:032x}", f"{prefix}_{before[table.name]}")
+
+
+def leftovers(before: str) -> list[Sweep]:
+    """What goes of the tables without a time in their key, once events have gone; for SQLite."""
+    return [
+        Sweep(identities, identities.c.digest, left_over(identities, before), b""),
+        Sweep(jobs, literal_column("rowid"), left_over(jobs, before), 0),
+    ]
+
+
+def left_over(table: Table, before: str) -> ColumnElement[bool]:
+    """The identities, or jobs, whose newest event is below a bound and not there any more."""
+    if table is identities:
+        this, event_key = events.c.key == identities.c.event_key, identities.c.event_key
+    else:
+        this = and_(events.c.tenant == jobs.c.tenant, events.c.job_id == jobs.c.id)
+        event_key = jobs.c.last_event
+    return and_(event_key < f"evt_{before}", ~exists().where(this))
+
+
+def sweep(connection: Connection, what: Sweep, low: object) -> Swept:
+    """Delete what is to go of the next CHUNK rows from `low` on."""
+    below = [] if what.high is None else [what.key < what.high]
+    chunk = select(what.key).select_from(what.table).where(what.key >= low, *below).order_by(what.key)
+    following = connection.execute(chunk.offset(CHUNK).limit(1)).scalar()
+    if following == low:
+        # One delivery with as many attempts: they stay or go together.
+        following = connection.execute(chunk.where(what.key > low).limit(1)).scalar()
+    these = [what.key >= low, *(below if following is None else [what.key < following])]
+    return Swept(delete_rows(connection, what.table, what.gone, *these), following)
+
+
+def delete_rows(
+    connection: Connection, table: Table, gone: ColumnElement[bool], *these: ColumnElement[bool]
+) -> int:
+    """Delete those of these rows that are to go. How many."""
+    if table is jobs:
+        return _delete_jobs(connection, gone, *these)
+    if table is events and connection.dialect.name != "sqlite":
+        # Whoever adds a delivery to one of them has locked it: it is waited for, and seen below.
+        connection.execute(select(events.c.key).where(*these).with_for_update())
+    return connection.execute(delete(table).where(*these, gone)).rowcount
+
+
+def _delete_jobs(connection: Connection, gone: ColumnElement[bool], *these: ColumnElement[bool]) -> int:
+    went = connection.execute(delete(jobs).where(*these, gone).returning(jobs.c.tenant, jobs.c.id)).all()
+    for tenant, job_id in went:
+        of_job = (permissions.c.tenant == tenant, permissions.c.job_id == job_id)
+        connection.execute(delete(permissions).where(*of_job))
+    return len(went)
+
+
+def oldest_event(connection: Connection) -> datetime | None:
+    """When the oldest event that is there was accepted."""
+    key = connection.execute(select(events.c.key).order_by(events.c.key).limit(1)).scalar()
+    return None if key is None else made_at(key)
+
+
+async def carry_out(what: Sweep, chunks: Chunks) -> int:
+    """Sweep a table, chunk by chunk. How many rows were deleted."""
+    deleted, low = 0, what.low
+    while low is not None:
+        swept = await chunks(what, low)
+        deleted, low = deleted + swept.deleted, swept.next
+    return deleted
+
+
+async def retain_rows(keep: Keep, now: datetime, chunks: Chunks) -> dict[str, int]:
+    """Delete all that is to go, for a database without partitions. How many rows of each table."""
+    before, ended_before = horizons(keep, now)
+    everywhere = {"deliveries": before, "attempts": before, "events": before}
+    deleted = {one.table.name: await carry_out(one, chunks) for one in sweeps(everywhere, ended_before)}
+    if deleted["events"]:
+        deleted |= {one.table.name: await carry_out(one, chunks) for one in leftovers(before)}
+    return deleted

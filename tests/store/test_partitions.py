@@ -1,0 +1,242 @@
+"""Partitions on PostgreSQL: they are there before they are needed, and go when what is in them has had its time."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import datetime, timedelta
+from functools import partial
+from itertools import pairwise
+from typing import Any
+
+import asyncpg
+import pytest
+from sqlalchemy import Connection
+
+from dispatcher.domain.deliveries import State
+from dispatcher.domain.events import utc_now
+from dispatcher.domain.retention import DAY, DEFAULT, Keep
+from dispatcher.store import postgres_retention
+from dispatcher.store.connect import migrate, open_store
+from dispatcher.store.contract import Store
+from dispatcher.store.partitions import AHEAD, KEYS, Partition, make_ahead, partitions, time_of
+from tests.factories import make_event
+from tests.store.conftest import SEALER
+from tests.store.helpers import attempt, outcome, subscribed
+from tests.store.test_migrations import on
+from tests.store.test_retention import (
+    KEEP,
+    check_that_what_only_events_need_goes_with_them,
+    ended_as,
+    is_there,
+    made,
+    old,
+)
+
+WEEK = 7 * DAY
+
+
+@pytest.fixture
+async def aged_url(database_url: str) -> str:
+    """Return the address of a database with the partitions of the last hundred days."""
+    await asyncio.to_thread(migrate, database_url)
+    await on(database_url, _age)
+    return database_url
+
+
+def _age(connection: Connection) -> None:
+    for table in KEYS:
+        for one in partitions(connection, table):
+            connection.exec_driver_sql(f"drop table {one.name}")
+    for days in range(101, -1, -1):
+        make_ahead(connection, utc_now() - days * DAY, WEEK)
+
+
+@pytest.fixture
+async def aged(aged_url: str) -> AsyncIterator[Store]:
+    """Yield a store on it."""
+    store = open_store(aged_url, SEALER)
+    await store.open()
+    yield store
+    await store.close()
+
+
+@pytest.fixture
+async def process(aged: Store) -> int:
+    """Return a process with a lease."""
+    return await aged.register("a-host", 4711, lease=60)
+
+
+async def listed(url: str, table: str = "deliveries") -> list[Partition]:
+    found: list[Partition] = await on(url, lambda connection: partitions(connection, table))
+    return found
+
+
+async def rows(url: str, table: str) -> int:
+    connection: asyncpg.Connection[Any] = await asyncpg.connect(url)
+    counted: int = await connection.fetchval(f"select count(*) from {table}")  # noqa: S608 - a name of these tests
+    await connection.close()
+    return counted
+
+
+def spans(found: list[Partition]) -> list[tuple[datetime | None, datetime]]:
+    return [(None if one.low is None else time_of(one.low), time_of(one.high)) for one in found]
+
+
+async def test_a_new_database_has_partitions_for_now_and_for_what_comes(database_url: str) -> None:
+    await asyncio.to_thread(migrate, database_url)
+    today = utc_now().replace(hour=0, minute=0, second=0, microsecond=0)
+    for table in KEYS:
+        found = spans(await listed(database_url, table))
+        assert found[0] == (None, today)
+        assert found[1:] == [
+            (today + n * DEFAULT.width, today + (n + 1) * DEFAULT.width) for n in range(AHEAD + 1)
+        ]
+    before = await listed(database_url)
+    await asyncio.to_thread(migrate, database_url)
+    assert await listed(database_url) == before
+
+
+async def test_partitions_follow_one_another_without_a_gap_whenever_they_are_made(database_url: str) -> None:
+    await asyncio.to_thread(migrate, database_url)
+    for days in (1, 9, 10, 400, 401):
+        now = utc_now() + days * DAY
+        await on(database_url, partial(make_ahead, now=now, width=2 * DAY))
+        found = await listed(database_url)
+        assert all(after.low == before.high for before, after in pairwise(found))
+        assert time_of(found[-1].high) > now + AHEAD * 2 * DAY
+
+
+@pytest.mark.parametrize(("days", "width"), [(1, 1), (7, 1), (8, 2), (30, 7), (365, 91)])
+def test_some_four_partitions_hold_what_is_kept(days: int, width: int) -> None:
+    assert Keep(delivered=days * DAY, exhausted=days * DAY).width == width * DAY
+
+
+async def test_what_no_partition_takes_is_not_stored(aged: Store, process: int) -> None:
+    with pytest.raises(asyncpg.CheckViolationError, match="no partition"):
+        await aged.accept(process, [make_event(key=made("evt", -365 * DAY))], [])
+
+
+async def test_an_old_partition_is_dropped_and_what_must_stay_moves(
+    aged: Store, aged_url: str, process: int
+) -> None:
+    subscription = await subscribed(aged)
+    before = await listed(aged_url)
+    gone = [await old(aged, process, subscription, days * DAY) for days in (99, 80, 60, 40) for _ in range(3)]
+    young = [await old(aged, process, subscription, 10 * DAY)]
+    await ended_as(aged, process, [*gone, *young], State.DELIVERED)
+    failed = [await old(aged, process, subscription, days * DAY) for days in (80, 60, 40)]
+    await ended_as(aged, process, failed, State.EXHAUSTED, utc_now() - DAY)
+    waits = [await old(aged, process, subscription, days * DAY) for days in (99, 60, 40)]
+    kept = await aged.retain(KEEP)
+    after = await listed(aged_url)
+    assert kept.dropped == dict.fromkeys(KEYS, len(before) - len(after))
+    assert len(before) - len(after) >= 9
+    assert (kept.standing, kept.ahead) == (dict.fromkeys(KEYS, 0), dict.fromkeys(KEYS, AHEAD))
+    # Nothing was deleted one by one but what is looked for without a partition.
+    assert [kept.deleted[table] for table in KEYS] == [0, 0, 0]
+    assert kept.deleted["identities"] == len(gone)
+    assert after[0].low is None
+    assert after[1:] == before[-len(after) + 1 :]
+    assert (await rows(aged_url, "deliveries"), await rows(aged_url, "deliveries_oldest")) == (7, 6)
+    assert (await rows(aged_url, "attempts"), await rows(aged_url, "attempts_oldest")) == (4, 3)
+    assert (await rows(aged_url, "events"), await rows(aged_url, "events_oldest")) == (7, 6)
+    for one in (*failed, *waits, *young):
+        assert await is_there(aged, one)
+    assert await aged.retry_delivery("default", failed[0].id)
+    assert {one.id for one in await aged.claim(process, 99)} == {one.id for one in (failed[0], *waits)}
+    await aged.finish(process, [outcome(one.id, State.DELIVERED, attempt=attempt()) for one in waits])
+    assert (await aged.retain(KEEP)).deleted["deliveries"] == len(waits)
+
+
+async def test_what_only_events_need_goes_with_their_partition(aged: Store, process: int) -> None:
+    await check_that_what_only_events_need_goes_with_them(aged, process)
+
+
+async def test_a_partition_of_which_too_much_must_stay_is_not_dropped_but_what_need_not_goes(
+    aged: Store, aged_url: str, process: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(postgres_retention, "MOST", dict.fromkeys(KEYS, 2))
+    subscription = await subscribed(aged)
+    delivered = [
+        await old(aged, process, subscription, days * DAY) for days in (80, 60, 50) for _ in range(3)
+    ]
+    await ended_as(aged, process, delivered, State.DELIVERED)
+    failed = [await old(aged, process, subscription, 60 * DAY) for _ in range(3)]
+    other = await old(aged, process, subscription, 50 * DAY)
+    await ended_as(aged, process, [*failed, other], State.EXHAUSTED, utc_now() - 89 * DAY)
+    kept = await aged.retain(KEEP)
+    assert kept.standing == dict.fromkeys(KEYS, 1)
+    assert (kept.deleted["deliveries"], kept.deleted["attempts"], kept.deleted["events"]) == (3, 3, 3)
+    assert not any([await is_there(aged, one) for one in delivered])
+    assert all([await is_there(aged, one) for one in (*failed, other)])
+    longer = Keep(delivered=30 * DAY, exhausted=80 * DAY)
+    assert (await aged.retain(longer)).deleted["deliveries"] == 4
+    kept = await aged.retain(longer)
+    assert (kept.standing, kept.dropped) == (dict.fromkeys(KEYS, 0), dict.fromkeys(KEYS, 1))
+    assert await rows(aged_url, "attempts") == 0
+
+
+async def test_a_partition_with_a_claim_of_its_acceptance_stays(aged: Store, process: int) -> None:
+    subscription = await subscribed(aged)
+    fresh = await old(aged, process, subscription, 60 * DAY)
+    held = fresh.id
+    await aged.heartbeat(process, 60, held)
+    claimed = await old(aged, process, subscription, 60 * DAY, claimed=True, due_at=None)
+    kept = await aged.retain(KEEP)
+    assert kept.standing["deliveries"] > 0
+    assert await is_there(aged, claimed)
+    await aged.finish(process, [outcome(claimed.id, State.DELIVERED)])
+    await aged.heartbeat(process, 60, made("dlv", timedelta(0)))
+    assert (await aged.retain(KEEP)).standing["deliveries"] == 0
+    assert not await is_there(aged, claimed)
+    assert await is_there(aged, fresh)
+
+
+async def test_a_table_in_use_is_left_alone_until_it_is_not(
+    aged: Store, aged_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(postgres_retention._SETTINGS, "lock_timeout", "50ms")
+    reader: asyncpg.Connection[Any] = await asyncpg.connect(aged_url)
+    await reader.execute("begin; select from deliveries")
+    kept = await aged.retain(KEEP)
+    assert kept.dropped["deliveries"] == 0
+    assert kept.standing["deliveries"] > 0
+    await reader.close()
+    assert (await aged.retain(KEEP)).dropped["deliveries"] == kept.standing["deliveries"]
+
+
+async def test_one_process_at_a_time_does_it(aged: Store, aged_url: str) -> None:
+    other: asyncpg.Connection[Any] = await asyncpg.connect(aged_url)
+    await other.execute(f"select pg_advisory_lock({postgres_retention.LOCK})")
+    before = await listed(aged_url)
+    kept = await aged.retain(KEEP)
+    assert (kept.deleted, sum(kept.dropped.values())) == ({}, 0)
+    assert kept.standing["deliveries"] > 0
+    assert await listed(aged_url) == before
+    await other.close()
+    both = await asyncio.gather(aged.retain(KEEP), aged.retain(KEEP))
+    assert sum(kept.dropped["events"] for kept in both) == len(before) - len(await listed(aged_url))
+
+
+async def test_a_replay_that_is_being_stored_keeps_its_event(
+    aged: Store, aged_url: str, process: int
+) -> None:
+    """Between the look and the deletion: who has locked the event is waited for."""
+    event = make_event(key=made("evt", 200 * DAY))
+    await aged.accept(process, [event], [])
+    other: asyncpg.Connection[Any] = await asyncpg.connect(aged_url)
+    await other.execute("begin; select from events for key share")
+    waiting = asyncio.create_task(aged.retain(KEEP))
+    while not await other.fetchval("select exists (select from pg_locks where not granted)"):
+        await other.execute("select pg_sleep(0.01)")
+    await other.execute(
+        "insert into deliveries (id, event_key, subscription_id, state, tenant, subscriber, destination) "
+        "values ($1, $2, $1, 0, 'default', 'alice', 'https://h:443')",
+        made("dlv", timedelta(0))[4:],
+        event.key[4:],
+    )
+    await other.execute("commit")
+    assert (await waiting).deleted["events"] == 0
+    assert await aged.event("default", event.key) is not None
+    await other.close()
