@@ -62,7 +62,8 @@ def main() -> int:
     else:
         report.show(found, seconds)
     if options.write:
-        page.write(Path("docs"), found, options, seconds)
+        steps = {"steps": page.printed("steps")}
+        page.write(Path("docs"), found, {"run": page.circumstances(options, seconds), **steps})
     return int(options.strict and not report.all_met(found))
 
 

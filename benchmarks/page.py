@@ -6,8 +6,10 @@ import argparse
 import os
 import platform
 import re
+import subprocess
+import sys
 from collections.abc import Mapping
-from datetime import date
+from datetime import UTC, datetime
 from pathlib import Path
 
 import dispatcher
@@ -17,27 +19,42 @@ from benchmarks.results import Outcome
 MARKED = re.compile(r"(<!-- begin (\S+) -->\n).*?(<!-- end \2 -->)", re.DOTALL)
 
 
-def write(docs: Path, found: Mapping[str, Outcome], options: argparse.Namespace, seconds: float) -> None:
+def write(docs: Path, found: Mapping[str, Outcome], other: Mapping[str, str]) -> None:
     """Replace what stands between `<!-- begin NAME -->` and `<!-- end NAME -->`, and write docs/plots.
 
-    Rows of bars that were not measured in this run are left out of the tables: measure all for the page.
+    `other` are parts that are not of a measurement. Rows of bars that were not measured in this run are left out of
+    the tables: measure all for the page. ValueError for a marker that nothing is known for.
     """
     names, costs = report.costs(found)
     parts = {
-        "run": _run(options, seconds),
         "checks": report.markdown(report.CHECKS, map(report.row, report.checks(found))),
         "costs": report.markdown(("", "µs of CPU each", *names), costs),
+        **other,
     }
+
+    def part(marker: re.Match[str]) -> str:
+        if marker[2] not in parts:
+            raise ValueError(
+                f"performance.md: expected one of {', '.join(parts)}, got the marker {marker[2]}"
+            )
+        return f"{marker[1]}{parts[marker[2]]}\n{marker[3]}"
+
     path = docs / "performance.md"
-    text = MARKED.sub(lambda m: f"{m[1]}{parts[m[2]]}\n{m[3]}" if m[2] in parts else m[0], path.read_text())
-    path.write_text(text)
+    path.write_text(MARKED.sub(part, path.read_text()))
     plots.write(docs / "plots", found)
 
 
-def _run(options: argparse.Namespace, seconds: float) -> str:
-    load = os.getloadavg()[2]
+def circumstances(options: argparse.Namespace, seconds: float) -> str:
+    """When and where a run was, in a sentence."""
     return (
-        f"{date.today().isoformat()}, version {dispatcher.__version__}, Python {platform.python_version()}, "  # noqa: DTZ011 - the day where it ran
+        f"{datetime.now(UTC).date()}, version {dispatcher.__version__}, Python {platform.python_version()}, "
         f"{os.cpu_count()} cores, {options.rounds} rounds, scale {options.scale:g}, {seconds / 60:.1f} minutes; "
-        f"load over the last 15 minutes {load:.1f}."
+        f"load average of the 15 minutes before the end: {os.getloadavg()[2]:.1f}."
     )
+
+
+def printed(module: str) -> str:
+    """What another program of the benchmarks prints, as it is."""
+    command = (sys.executable, "-m", f"benchmarks.{module}")
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    return f"```text\n{done.stdout.strip()}\n```"

@@ -31,8 +31,8 @@ from tests.servers import free_port
 _ANSWER = b"HTTP/1.1 204 No Content\r\n\r\n"
 _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 _ID = re.compile(rb"\r\nwebhook-id: *(\S+)", re.IGNORECASE)
-_DUE = re.compile(rb'"due":([0-9.]+)')
-_NUMBER = re.compile(rb'"number":(\d+)')
+_DUE = re.compile(rb'"due": ?([0-9.]+)')
+_NUMBER = re.compile(rb'"number": ?(\d+)')
 
 
 class Arrival(Struct, frozen=True, array_like=True):

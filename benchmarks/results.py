@@ -29,7 +29,11 @@ class Check(Struct, frozen=True, kw_only=True):
     @property
     def value(self) -> float:
         """What is held against the bar."""
-        return self.measured if self.floor is None else self.measured / self.floor if self.floor else math.inf
+        if self.floor is None:
+            return self.measured
+        if self.floor == 0:
+            return math.inf if self.measured else 0.0
+        return self.measured / self.floor
 
     @property
     def met(self) -> bool | None:
