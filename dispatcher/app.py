@@ -28,13 +28,14 @@ from dispatcher.domain.errors import SettingsError, StoreUnavailable
 from dispatcher.domain.targets import TargetKind
 from dispatcher.intake.batcher import Intake
 from dispatcher.intake.consumer import Consumer
-from dispatcher.mail_settings import make_mailer
+from dispatcher.mail_settings import make_desk
 from dispatcher.matching.matcher import Matcher
 from dispatcher.retention import retain
 from dispatcher.store.connect import open_store
 from dispatcher.store.contract import Store
 from dispatcher.store.sealing import Sealer
 from dispatcher.targets.http import HttpClient
+from dispatcher.targets.mail.desk import Desk
 from dispatcher.targets.network import Guard
 from dispatcher.targets.registry import Resources, load_kinds
 from dispatcher.telemetry import metrics
@@ -52,11 +53,14 @@ MAX_FILES = 65_536
 class App:
     """A running process: where it listens, and the parts that are started and stopped."""
 
-    def __init__(self, settings: Settings, store: Store, kinds: Mapping[str, TargetKind]) -> None:
+    def __init__(
+        self, settings: Settings, store: Store, kinds: Mapping[str, TargetKind], desk: Desk | None
+    ) -> None:
         self.url = ""
         self._settings = settings
         self._store = store
         self._kinds = kinds
+        self._desk = desk
         self._engine = Engine(store, kinds, _limits(settings))
         self._intake = Intake(Matcher(store), self._engine, store)
         self._consumer = _consumer(settings, self._intake)
@@ -122,6 +126,7 @@ class App:
             admin_key=configured.reveal() if configured else None,
             readiness=self._readiness,
             metrics=metrics.render,
+            desk=self._desk,
             tokens=_tokens(self._settings),
             callbacks=Callbacks(secret_keys(self._settings), self._settings.tethys.open_to == "loopback"),
             before_publish=[Embedded()],
@@ -146,10 +151,11 @@ async def running(settings: Settings) -> AsyncIterator[App]:
     """
     store = open_store(settings.database.url.reveal(), Sealer(secret_keys(settings)), settings.retention.keep)
     client = HttpClient(Guard(settings.network.allow), settings.delivery.timeout)
-    kinds = load_kinds(Resources(client, make_mailer(settings)))
+    desk = make_desk(settings, store.recipients)
+    kinds = load_kinds(Resources(client, desk))
     await _open(store, str(settings.database.url))
     try:
-        app = App(settings, store, kinds)
+        app = App(settings, store, kinds, desk)
         await app.begin()
         async with asyncio.TaskGroup() as group:
             app.launch(group)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dispatcher.config import Settings, secret_keys
+from dispatcher.targets.mail.desk import Book, Desk, Rules
 from dispatcher.targets.mail.links import Links
 from dispatcher.targets.mail.mailer import Mailer
 from dispatcher.targets.mail.message import sender_of
@@ -11,14 +12,25 @@ from dispatcher.targets.mail.relay import relay_at
 from dispatcher.targets.mail.templates import Templates
 
 
-def make_mailer(settings: Settings) -> Mailer | None:
-    """What mails are sent with; None without a relay. SettingsError when the templates cannot be read."""
+def make_desk(settings: Settings, book: Book) -> Desk | None:
+    """What decides about mails and sends them; None without a relay.
+
+    SettingsError when the templates cannot be read.
+    """
     smtp = settings.smtp
     if smtp.url is None:
         return None
-    return Mailer(
+    mailer = Mailer(
         pool=Pool(relay_at(smtp.url.reveal(), smtp.timeout, smtp.connections)),
         sender=sender_of(smtp.sender),
         templates=Templates(smtp.templates),
         links=Links(settings.http.public_url, secret_keys(settings)),
     )
+    rules = Rules(
+        trusted_domains=frozenset(smtp.trusted_domains),
+        max_per_hour=smtp.max_per_hour,
+        max_per_domain=smtp.max_per_domain,
+        confirmations_per_key=smtp.confirmations_per_key,
+        confirmations_per_address=smtp.confirmations_per_address,
+    )
+    return Desk(mailer, book, rules)

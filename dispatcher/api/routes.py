@@ -49,6 +49,7 @@ from dispatcher.api.events import get_event, list_events, publish_events, replay
 from dispatcher.api.health import live, metrics, ready
 from dispatcher.api.jobs import get_job, get_job_history, list_jobs
 from dispatcher.api.keys import create_key, delete_key, list_keys
+from dispatcher.api.recipients import restore_recipient
 from dispatcher.api.requests import (
     CloudEvent,
     DeliveriesQuery,

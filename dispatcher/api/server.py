@@ -9,7 +9,7 @@ from typing import TypeAlias
 import structlog
 from aiohttp import web
 
-from dispatcher.api import docs, routing
+from dispatcher.api import docs, mail_pages, routing
 from dispatcher.api.openapi import openapi
 from dispatcher.api.problems import MAX_BODY, problem_response
 from dispatcher.api.routes import routes
@@ -43,6 +43,7 @@ def build(services: Services, extensions: Sequence[Extension] = ()) -> web.Appli
     table = routes(services.kinds)
     routing.attach(app, table, services)
     docs.attach(app, openapi(table))
+    mail_pages.attach(app, services)
     for attach in extensions:
         attach(app, services)
     return app

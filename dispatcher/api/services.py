@@ -51,7 +51,8 @@ class Engine(Protocol):
 class Services(Struct, frozen=True, kw_only=True):
     """The parts of one process that the API speaks to.
 
-    `admin_key` is the one from the settings. `readiness` gives each part's problem, None when it has none. `desk` is for
+    `admin_key` is the one from the settings. `readiness` gives each part's problem, None when it has none. `desk` is
+    for e-mail, None when there is no relay. `desk` is for
     e-mail, None when there is no relay.
     `tokens` checks those of Tapis, None when none are accepted. `before_publish` are called with a key and the
     events that it publishes, before they are stored; what they raise refuses the events. `callbacks` says who may

@@ -185,6 +185,7 @@ class SqlStore(ABC):
     async def tidy(self) -> None:
         await self._write(destinations.forget_rates)
         await self._write(memos.tidy)
+        await self.recipients.tidy()
 
     async def destination(self, which: DestinationFilter, key: str) -> Destination | None:
         return await self._read(destinations.destination, _safe_filter(which), key)

@@ -51,7 +51,10 @@ class RecipientStore:
         return await self._read(_standings, recipients)
 
     async def take(self, quotas: Sequence[Quota]) -> tuple[Quota, float] | None:
-        """Count one for each of these, or for none when one is used up: which one, and seconds until its next period."""
+        """Count one for each of these.
+
+        For none when one is used up: which one, and the seconds until its next period.
+        """
         return await self._write(_take, quotas, utc_now())
 
     async def give_back(self, quotas: Sequence[Quota]) -> None:
@@ -67,7 +70,10 @@ class RecipientStore:
         await self._write(_end_asking, recipient, utc_now() if asked else None)
 
     async def confirm(self, recipient: Recipient) -> None:
-        """The recipient wants the subscriber's mails, also those of this subscription; what waited for it is due now."""
+        """The recipient wants the subscriber's mails, also those of this subscription.
+
+        What waited for it is due now.
+        """
         released = await self._write(_confirm, recipient, utc_now())
         while released == CHUNK:
             released = await self._write(_release, recipient, utc_now())
@@ -87,14 +93,17 @@ class RecipientStore:
         """
         await self._write(_restore, recipient, own=own)
 
+    async def tidy(self) -> None:
+        """Drop counts that nobody looks at any more."""
+        await self._write(_tidy)
+
     async def subscription(self, subscription_id: str) -> Subscription | None:
         """A subscription of any tenant: for those who have a link into it."""
         found = await self._read(queries.subscription_rows, [subscription_id])
         return self._rows.restore(found[0]) if found else None
 
 
-def tidy(connection: Connection) -> None:
-    """Drop counts that nobody looks at any more."""
+def _tidy(connection: Connection) -> None:
     before = utc_now() - timedelta(seconds=KEPT)
     connection.execute(delete(mail_counts).where(_counts.began < before))
 

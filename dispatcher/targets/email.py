@@ -17,7 +17,8 @@ from dispatcher.domain.subscriptions import Subscription
 from dispatcher.domain.targets import Answer
 from dispatcher.domain.templates import HeaderTemplate, RenderError, TextTemplate
 from dispatcher.domain.variables import TemplateError
-from dispatcher.targets.mail.addresses import Address, checked_address
+from dispatcher.targets.mail.addresses import Address, checked_addresses
+from dispatcher.targets.mail.desk import Desk, Out, Seat, seats_of
 from dispatcher.targets.mail.facts import facts_of
 from dispatcher.targets.mail.mailer import Mailer
 from dispatcher.targets.mail.message import Stamp
@@ -54,19 +55,19 @@ class EmailKind:
     name = "email"
     spec = EmailTarget
 
-    def __init__(self, mailer: Mailer | None) -> None:
-        self._mailer = mailer
+    def __init__(self, desk: Desk | None) -> None:
+        self._desk = desk
 
     def check(self, target: Struct) -> str:
         """The destination (`smtp://relay.example.org:25`); InvalidInput when the target cannot work."""
         email = _email(target)
-        mailer = self._mailer
-        if mailer is None:
+        if self._desk is None:
             raise InvalidInput(
                 "target.kind", "no e-mail is sent here: smtp.url (DISPATCHER_SMTP_URL) is not set"
             )
-        _recipients(email)
+        checked_addresses("target.to", email.to)
         _compiled(email)
+        mailer = self._desk.mailer
         if email.template is not None and email.template not in mailer.templates.variants:
             known = ", ".join(sorted(mailer.templates.variants)) or "none"
             raise InvalidInput("target.template", f"unknown: {email.template[:64]!r}; there are {known}")
@@ -79,82 +80,98 @@ class EmailKind:
 
     def sender(self, subscription: Subscription) -> EmailSender:
         """The sender of a subscription whose target was checked."""
-        return EmailSender(self._mailer, msgspec.convert(subscription.target, EmailTarget), subscription)
+        return EmailSender(self._desk, msgspec.convert(subscription.target, EmailTarget), subscription)
 
     async def close(self) -> None:
         """Let go of connections."""
-        if self._mailer is not None:
-            await self._mailer.pool.close()
+        if self._desk is not None:
+            await self._desk.close()
 
 
 def make_kind(resources: Resources) -> EmailKind:
     """Called by the registry."""
-    return EmailKind(resources.mailer)
+    return EmailKind(resources.desk)
 
 
 class EmailSender:
     """One subscription's messages."""
 
-    def __init__(self, mailer: Mailer | None, target: EmailTarget, subscription: Subscription) -> None:
-        self._mailer = mailer
-        self._subscription = subscription
-        self._recipients = _recipients(target)
+    def __init__(self, desk: Desk | None, target: EmailTarget, subscription: Subscription) -> None:
+        self._desk = desk
+        self._list_id = subscription.id
+        self._max_age = subscription.retry.max_age
+        self._seats = seats_of(subscription)
         self._subject, self._text = _compiled(target)
         self._template = target.template
 
     async def send(self, event: Event, delivery_id: str, number: int, memo: str | None = None) -> Answer:
         """Make one attempt. Raises for nothing that a relay does."""
-        if self._mailer is None:
+        if self._desk is None:
             return Answer(request="MAIL", error="no e-mail is sent here: smtp.url is not set")
-        request = self._request(self._mailer)
+        request = self._request(self._desk.mailer)
         try:
-            content = await self._content(event, self._mailer)
+            content = await self._content(event, self._desk.mailer)
         except (RenderError, TemplateFault) as error:
             return Answer(request=request, error=str(error), final=isinstance(error, RenderError))
         attempt = Round(memo)
-        await self._send_all(attempt, event, delivery_id, content, self._mailer)
+        await self._send_all(attempt, event, delivery_id, content, self._desk)
         return attempt.answer(request)
 
     async def _send_all(
-        self, attempt: Round, event: Event, delivery_id: str, content: Content, mailer: Mailer
+        self, attempt: Round, event: Event, delivery_id: str, content: Content, desk: Desk
     ) -> None:
         # An attempt ends in its time: who is left then is tried at the next one.
-        deadline = time.monotonic() + mailer.pool.relay.timeout
+        deadline = time.monotonic() + desk.mailer.pool.relay.timeout
         broken: str | None = None
-        for address in self._recipients:
-            if attempt.settled(address.key):
-                continue
+        seats = [seat for seat in self._seats if not attempt.settled(seat.address.key)]
+        standings = await desk.book.standings([seat.recipient for seat in seats])
+        for seat, standing in zip(seats, standings, strict=True):
+            key = seat.address.key
             if broken is not None:
-                attempt.broke_off(address.key, broken)
+                attempt.broke_off(key, broken)
             elif time.monotonic() > deadline:
-                attempt.waits(address.key, "the time of an attempt was used up by the recipients before", 1.0)
+                attempt.waits(key, "the time of an attempt was used up by the recipients before", 1.0)
+            elif (verdict := await desk.admit(seat, standing)) is None:
+                broken = await self._send_one(
+                    attempt, seat, self._stamp(seat.address, event, delivery_id), content
+                )
+            elif isinstance(verdict, Out):
+                attempt.left_out(key, verdict.reason)
             else:
-                broken = await self._send_one(attempt, address, event, delivery_id, content, mailer)
+                attempt.waits(key, verdict.reason, self._wait(verdict.seconds, event))
 
-    async def _send_one(
-        self, attempt: Round, to: Address, event: Event, delivery_id: str, content: Content, mailer: Mailer
-    ) -> str | None:
+    async def _send_one(self, attempt: Round, seat: Seat, stamp: Stamp, content: Content) -> str | None:
         """Send one message. What is wrong with the relay, if it cannot be spoken to."""
-        stamp = self._stamp(to, event, delivery_id, mailer)
+        desk, key = self._desk, seat.address.key
+        assert desk is not None  # noqa: S101 - `send` has looked
         try:
-            attempt.got(to.key, await mailer.send(stamp, _linked(content, stamp.unsubscribe)))
+            attempt.got(key, await desk.mailer.send(stamp, _linked(content, stamp.unsubscribe)))
         except Refused as error:
-            attempt.refused(to.key, str(error), error.code, final=error.final)
+            await desk.take_back(seat)
+            await desk.refused(seat, error)
+            attempt.refused(key, str(error), error.code, final=error.final)
         except NotReached as error:
+            await desk.take_back(seat)
             if error.busy:
-                attempt.waits(to.key, str(error), 1.0)
+                attempt.waits(key, str(error), 1.0)
                 return None
-            attempt.broke_off(to.key, str(error))
+            attempt.broke_off(key, str(error))
             return str(error)
         return None
 
-    def _stamp(self, to: Address, event: Event, delivery_id: str, mailer: Mailer) -> Stamp:
+    def _wait(self, seconds: float, event: Event) -> float:
+        """Not past the end of the delivery's age, so that it is looked at once more before that."""
+        left = (event.accepted_at - utc_now()).total_seconds() + self._max_age
+        return min(seconds, max(left - 1, 60.0))
+
+    def _stamp(self, to: Address, event: Event, delivery_id: str) -> Stamp:
+        links = None if self._desk is None else self._desk.mailer.links
         return Stamp(
             to=to,
             id=delivery_id,
             thread=f"{event.tenant}\x1f{event.job_id}",
-            list_id=self._subscription.id,
-            unsubscribe=mailer.links.link("unsubscribe", self._subscription.id, to.key),
+            list_id=self._list_id,
+            unsubscribe=None if links is None else links.link("unsubscribe", self._list_id, to.key),
             date=utc_now(),
         )
 
@@ -178,9 +195,8 @@ class EmailSender:
         return Content(subject or made.subject, made.text, made.html)
 
     def _request(self, mailer: Mailer) -> str:
-        return f"MAIL {', '.join(one.key for one in self._recipients)} via {mailer.pool.relay.destination}"[
-            :1000
-        ]
+        keys = ", ".join(seat.address.key for seat in self._seats)
+        return f"MAIL {keys} via {mailer.pool.relay.destination}"[:1000]
 
 
 def _with_foot(text: str, link: str) -> str:
@@ -199,16 +215,6 @@ def _email(target: Struct) -> EmailTarget:
     if not isinstance(target, EmailTarget):
         raise TypeError(f"expected an EmailTarget, got a {type(target).__name__}")
     return target
-
-
-def _recipients(target: EmailTarget) -> tuple[Address, ...]:
-    found: dict[str, Address] = {}
-    for index, text in enumerate(target.to):
-        address = checked_address(f"target.to[{index}]", text)
-        if address.key in found:
-            raise InvalidInput(f"target.to[{index}]", f"{address.key} stands there twice")
-        found[address.key] = address
-    return tuple(found.values())
 
 
 def _compiled(target: EmailTarget) -> tuple[TextTemplate | None, TextTemplate | None]:

@@ -10,14 +10,14 @@ from msgspec import Struct
 from dispatcher import targets
 from dispatcher.domain.targets import TargetKind
 from dispatcher.targets.http import HttpClient
-from dispatcher.targets.mail.mailer import Mailer
+from dispatcher.targets.mail.desk import Desk
 
 
 class Resources(Struct, frozen=True):
     """What kinds are made from."""
 
     http: HttpClient
-    mailer: Mailer | None = None
+    desk: Desk | None = None
 
 
 def load_kinds(resources: Resources) -> dict[str, TargetKind]:

@@ -62,6 +62,11 @@ def test_every_route_is_described_and_nothing_else_is(api: Api) -> None:
         if route.resource is not None and route.method != "HEAD"
     }
     pages = {("GET", path) for path in ("/", "/docs", "/docs/docs.css", "/docs/docs.js", "/openapi.json")}
+    # Those are for people who have a link from a mail.
+    pages |= {
+        ("GET", "/mail.css"),
+        *((method, f"/{a}/{{token}}") for method in ("GET", "POST") for a in "uc"),
+    }
     assert served - pages == {(method, path) for method, path, _ in OPERATIONS}
 
 

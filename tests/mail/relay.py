@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+import warnings
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from email import message_from_bytes
@@ -59,6 +60,9 @@ class Relay:
         self.at_rcpt: Reply = lambda _: None
         self.at_data: Reply = lambda _: None
         self.hang_up: Callable[[], bool] = lambda: False
+        self.wait_for: asyncio.Event | None = None
+        self.servers: list[SMTP] = []
+        self._data = asyncio.Event()
         self.url = ""
         self._changed = asyncio.Condition()
 
@@ -82,6 +86,9 @@ class Relay:
     async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:  # noqa: N802
         to, content = envelope.rcpt_tos[0], envelope.content
         assert isinstance(content, bytes)
+        self._data.set()
+        if self.wait_for is not None:
+            await self.wait_for.wait()
         if self.hang_up():
             _abort(server)
             return "250 never seen"
@@ -97,6 +104,22 @@ class Relay:
         async with asyncio.timeout(20), self._changed:
             await self._changed.wait_for(lambda: len(self.mails) >= count)
         return self.mails
+
+    async def received_data(self) -> None:
+        """Return when a message has come in, whatever is answered."""
+        async with asyncio.timeout(20):
+            await self._data.wait()
+
+    async def left(self, count: int) -> None:
+        """Return when so many connections are gone."""
+        async with asyncio.timeout(20):
+            while sum(server.transport is None for server in self.servers) < count:  # noqa: ASYNC110 - it tells nobody
+                await asyncio.sleep(0.01)
+
+    def close_all(self) -> None:
+        """Break off every connection."""
+        for server in self.servers:
+            _abort(server)
 
     def to(self, address: str) -> list[Mail]:
         """The messages that one address got."""
@@ -127,11 +150,16 @@ async def relay(
         good = isinstance(data, LoginPassword) and known.get(data.login.decode()) == data.password.decode()
         return AuthResult(success=good, handled=False)
 
-    servers: list[SMTP] = []
-
     def make() -> SMTP:
         handler.connections += 1
-        server = SMTP(
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # that passwords come in the clear
+            server = made()
+        handler.servers.append(server)
+        return server
+
+    def made() -> SMTP:
+        return SMTP(
             handler,
             hostname="relay.example.org",
             loop=loop,
@@ -143,8 +171,6 @@ async def relay(
             auth_require_tls=False,
             authenticator=authenticate,
         )
-        servers.append(server)
-        return server
 
     loop = asyncio.get_running_loop()
     listening = await loop.create_server(make, "127.0.0.1", 0, ssl=tls if from_the_start else None)
@@ -153,6 +179,5 @@ async def relay(
         yield handler
     finally:
         listening.close()
-        for server in servers:
-            _abort(server)
+        handler.close_all()
         await asyncio.sleep(0)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from email_validator import EmailNotValidError, validate_email
 from msgspec import Struct
 
@@ -39,3 +41,14 @@ def checked_address(field: str, text: str) -> Address:
     utf8 = found.ascii_email is None
     wire = f"{found.local_part}@{found.ascii_domain}"
     return Address(found.normalized.casefold(), wire, found.ascii_domain.lower(), utf8)
+
+
+def checked_addresses(field: str, texts: Sequence[str]) -> tuple[Address, ...]:
+    """The addresses in these texts. InvalidInput names the one that is none, or that stands there twice."""
+    found: dict[str, Address] = {}
+    for index, text in enumerate(texts):
+        address = checked_address(f"{field}[{index}]", text)
+        if address.key in found:
+            raise InvalidInput(f"{field}[{index}]", f"{address.key} stands there twice")
+        found[address.key] = address
+    return tuple(found.values())

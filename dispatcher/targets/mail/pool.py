@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
@@ -26,6 +27,11 @@ send it twice."""
 SAID = 500
 """Characters of what the relay says that are kept."""
 
+# Codes of RFC 5321 and 3463: no such mailbox, no such domain, an address that is none, moved away, switched off.
+_NO_ADDRESS = (550, 551, 553)
+_GONE = ("5.1.1", "5.1.2", "5.1.3", "5.1.6", "5.1.10", "5.2.1")
+_ENHANCED = re.compile(r"[245]\.\d{1,3}\.\d{1,3}")
+
 Stage = Literal["sender", "recipient", "message"]
 _LOST = (aiosmtplib.SMTPException, OSError)
 
@@ -42,6 +48,14 @@ class Refused(Exception):
     def final(self) -> bool:
         """Whether the same message to the same recipient will be refused again."""
         return self.code >= 500 and self.stage != "sender"
+
+    @property
+    def gone(self) -> bool:
+        """Whether there is no such address: nothing else will ever reach it. Policy and content are no such reason."""
+        if self.stage != "recipient" or self.code not in _NO_ADDRESS:
+            return False
+        enhanced = _ENHANCED.match(str(self)[4:])
+        return enhanced is None or enhanced[0] in _GONE
 
 
 class NotReached(Exception):
@@ -208,7 +222,7 @@ class Pool:
         if utf8:
             if not client.supports_extension("smtputf8"):
                 raise Refused(
-                    "recipient", 553, "the relay offers no SMTPUTF8, which an address outside ASCII needs"
+                    "message", 553, "the relay offers no SMTPUTF8, which an address outside ASCII needs"
                 )
             options.append("SMTPUTF8")
         return options

@@ -1,0 +1,91 @@
+"""Pages for recipients of e-mail, who have a link and no key: to unsubscribe, and to confirm an address.
+
+A GET shows a page and changes nothing, because scanners and previews follow links; the button, and a mail client's
+one-click (RFC 8058), POST.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from importlib.resources import files
+
+from aiohttp import web
+from jinja2 import Environment, StrictUndefined
+
+from dispatcher.api.services import Services
+from dispatcher.domain.subscriptions import EVERY_OWNER, Subscription
+from dispatcher.targets.mail.desk import Seat
+from dispatcher.targets.mail.links import PATHS, Purpose
+
+_POLICY = "default-src 'none'; style-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+_STYLE = "/mail.css"
+
+_environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+
+_Handler = Callable[[web.Request], Awaitable[web.Response]]
+
+
+def attach(app: web.Application, services: Services) -> None:
+    """Let aiohttp answer the pages that links in mails lead to."""
+    static = files(__package__).joinpath("static")
+    pages = _Pages(services, static.joinpath("mail.html").read_text())
+    style = static.joinpath("mail.css").read_bytes()
+    for purpose, path in PATHS.items():
+        app.router.add_get(f"{path}/{{token}}", pages.shown(purpose))
+        app.router.add_post(f"{path}/{{token}}", pages.done(purpose))
+
+    async def styled(request: web.Request) -> web.Response:
+        return web.Response(body=style, content_type="text/css", charset="utf-8")
+
+    app.router.add_get(_STYLE, styled)
+
+
+class _Pages:
+    def __init__(self, services: Services, template: str) -> None:
+        self._services = services
+        self._template = _environment.from_string(template)
+
+    def shown(self, purpose: Purpose) -> _Handler:
+        """What asks."""
+
+        async def show(request: web.Request) -> web.Response:
+            found = await self._named(purpose, request)
+            return self._gone() if found is None else self._page(purpose, *found, done=False)
+
+        return show
+
+    def done(self, purpose: Purpose) -> _Handler:
+        """What does it, and says so."""
+
+        async def act(request: web.Request) -> web.Response:
+            found = await self._named(purpose, request)
+            desk = self._services.desk
+            if found is None or desk is None:
+                return self._gone()
+            if purpose == "confirm":
+                await desk.book.confirm(found[1].recipient)
+                self._services.engine.wake()
+            else:
+                await desk.book.unsubscribe(found[1].recipient)
+            return self._page(purpose, *found, done=True)
+
+        return act
+
+    async def _named(self, purpose: Purpose, request: web.Request) -> tuple[Subscription, Seat] | None:
+        desk = self._services.desk
+        return None if desk is None else await desk.named(purpose, request.match_info["token"])
+
+    def _page(self, purpose: Purpose, subscription: Subscription, seat: Seat, *, done: bool) -> web.Response:
+        owner = "an administrator" if subscription.subscriber == EVERY_OWNER else subscription.subscriber
+        return self._answer(200, purpose=purpose, done=done, address=seat.address.key, owner=owner)
+
+    def _gone(self) -> web.Response:
+        return self._answer(404, purpose="gone", done=False, address="", owner="")
+
+    def _answer(self, status: int, **values: object) -> web.Response:
+        return web.Response(
+            status=status,
+            text=self._template.render(values),
+            content_type="text/html",
+            headers={"Content-Security-Policy": _POLICY, "X-Robots-Tag": "noindex"},
+        )

@@ -1,0 +1,244 @@
+"""Who may get mails: consent, refusals, caps. What the kind `email` and the API's pages for recipients share."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Protocol
+
+import structlog
+from msgspec import Struct
+
+from dispatcher.domain.errors import StoreUnavailable
+from dispatcher.domain.events import utc_now
+from dispatcher.domain.recipients import WAITS_FOR_CONSENT, Quota, Recipient, Standing
+from dispatcher.domain.subscriptions import EVERY_OWNER, Subscription
+from dispatcher.targets.mail.addresses import Address, checked_addresses
+from dispatcher.targets.mail.links import Purpose
+from dispatcher.targets.mail.mailer import Mailer
+from dispatcher.targets.mail.message import Stamp
+from dispatcher.targets.mail.pool import NotReached, Refused
+from dispatcher.targets.mail.templates import TemplateFault
+
+log = structlog.get_logger("dispatcher.mail")
+
+CONSENT_WAIT = 900.0
+"""Seconds until a delivery looks again whether a recipient has confirmed; a confirmation makes it due at once."""
+
+ASKING = timedelta(minutes=5)
+"""How long sending a request to confirm may take before others may send it."""
+
+HOUR, MINUTE = 3600, 60
+
+
+class Book(Protocol):
+    """What is stored of recipients; see `dispatcher.store.recipients.RecipientStore`."""
+
+    async def standings(self, recipients: Sequence[Recipient]) -> list[Standing]: ...
+
+    async def take(self, quotas: Sequence[Quota]) -> tuple[Quota, float] | None: ...
+
+    async def give_back(self, quotas: Sequence[Quota]) -> None: ...
+
+    async def begin_asking(self, recipient: Recipient, until: datetime) -> bool: ...
+
+    async def end_asking(self, recipient: Recipient, *, asked: bool) -> None: ...
+
+    async def confirm(self, recipient: Recipient) -> None: ...
+
+    async def unsubscribe(self, recipient: Recipient) -> None: ...
+
+    async def refuse(self, recipient: Recipient, refusal: str) -> None: ...
+
+    async def restore(self, recipient: Recipient, *, own: bool) -> None: ...
+
+    async def subscription(self, subscription_id: str) -> Subscription | None: ...
+
+
+class Rules(Struct, frozen=True, kw_only=True):
+    """Whom the operator trusts, and how many messages there may be: an hour to an address, a minute to a domain."""
+
+    trusted_domains: frozenset[str] = frozenset()
+    max_per_hour: int = 60
+    max_per_domain: int = 600
+    confirmations_per_key: int = 20
+    confirmations_per_address: int = 2
+
+
+class Seat(Struct, frozen=True):
+    """One recipient of a subscription: the address, and the name under which it is stored."""
+
+    address: Address
+    recipient: Recipient
+
+
+class Out(Struct, frozen=True):
+    """This recipient gets nothing, and why."""
+
+    reason: str
+
+
+class Hold(Struct, frozen=True):
+    """This recipient gets nothing yet: why, and for how many seconds."""
+
+    reason: str
+    seconds: float
+
+
+class Desk:
+    """Decides who gets mails, and asks those who were not asked yet."""
+
+    def __init__(self, mailer: Mailer, book: Book, rules: Rules) -> None:
+        self.mailer = mailer
+        self.book = book
+        self._rules = rules
+        self._inviting: set[asyncio.Task[None]] = set()
+
+    async def close(self) -> None:
+        """Stop asking, and let go of connections."""
+        for task in self._inviting:
+            task.cancel()
+        if self._inviting:
+            await asyncio.wait(self._inviting)
+        await self.mailer.pool.close()
+
+    def is_own(self, seat: Seat) -> bool:
+        """Whether no consent is needed: the address is the subscriber's own, or of a domain that is trusted."""
+        address = seat.address
+        return (
+            address.domain in self._rules.trusted_domains
+            or address.key == seat.recipient.subscriber.casefold()
+        )
+
+    async def admit(self, seat: Seat, standing: Standing) -> Out | Hold | None:
+        """Whether a message may go to a recipient now: None when it may, and then it is counted."""
+        if standing.unsubscribed_at is not None:
+            return Out(f"unsubscribed at {standing.unsubscribed_at:%Y-%m-%d %H:%M} UTC")
+        if standing.refused_at is not None:
+            return Out(
+                f"not tried: refused at {standing.refused_at:%Y-%m-%d %H:%M} UTC with {standing.refusal}"
+            )
+        if standing.confirmed_at is None and not self.is_own(seat):
+            return await self.ask(seat, standing)
+        full = await self.book.take(self._quotas(seat.address))
+        if full is None:
+            return None
+        quota, seconds = full
+        period = "hour" if quota.period == HOUR else "minute"
+        return Hold(f"{quota.name.partition(' ')[2]} got {quota.limit} mails in this {period}", seconds + 0.1)
+
+    async def take_back(self, seat: Seat) -> None:
+        """Do not count a message that was not sent."""
+        await self.book.give_back(self._quotas(seat.address))
+
+    async def refused(self, seat: Seat, error: Refused) -> None:
+        """Remember an address that the relay will never take."""
+        if error.gone:
+            await self.book.refuse(seat.recipient, str(error))
+
+    async def ask(self, seat: Seat, standing: Standing) -> Out | Hold:
+        """Ask for consent unless that was done, and let what is for this recipient wait."""
+        key = seat.address.key
+        waits = f"{WAITS_FOR_CONSENT}{key} to confirm"
+        if not self.mailer.links.available:
+            return Hold(f"{waits}, and there is no link for it: http.public_url is not set", CONSENT_WAIT)
+        if standing.asked_at is not None or not await self.book.begin_asking(
+            seat.recipient, utc_now() + ASKING
+        ):
+            return Hold(waits, CONSENT_WAIT)
+        asked = False
+        try:
+            problem = await self._send_question(seat)
+            asked = problem is None
+        finally:
+            await self.book.end_asking(seat.recipient, asked=asked)
+        return problem or Hold(waits, CONSENT_WAIT)
+
+    def invite(self, subscription: Subscription) -> None:
+        """Ask the recipients of a new or changed subscription soon; without success its first delivery does."""
+        task = asyncio.get_running_loop().create_task(self._invite(subscription))
+        self._inviting.add(task)
+        task.add_done_callback(self._inviting.discard)
+
+    async def _invite(self, subscription: Subscription) -> None:
+        try:
+            seats = seats_of(subscription)
+            standings = await self.book.standings([seat.recipient for seat in seats])
+            for seat, standing in zip(seats, standings, strict=True):
+                if standing.confirmed_at is None and standing.refused_at is None and not self.is_own(seat):
+                    await self.ask(seat, standing)
+        except StoreUnavailable as error:
+            log.warning("recipients are asked later", subscription=subscription.id, error=str(error))
+
+    async def _send_question(self, seat: Seat) -> Out | Hold | None:
+        """Send a request to confirm: None when it is sent."""
+        key, links, recipient = seat.address.key, self.mailer.links, seat.recipient
+        waits = f"{WAITS_FOR_CONSENT}{key} to confirm"
+        quotas = [
+            Quota(
+                f"asked by {recipient.tenant} {recipient.subscriber}", self._rules.confirmations_per_key, HOUR
+            ),
+            Quota(f"asked {key}", self._rules.confirmations_per_address, HOUR),
+        ]
+        if (full := await self.book.take(quotas)) is not None:
+            return Hold(
+                f"{waits}, and is asked in the next hour: there were {full[0].limit} requests", full[1] + 0.1
+            )
+        values = {
+            "owner": "An administrator" if recipient.subscriber == EVERY_OWNER else recipient.subscriber,
+            "address": key,
+            "confirm": links.link("confirm", recipient.subscription_id, key),
+        }
+        stamp = Stamp(
+            to=seat.address,
+            id=f"confirm.{recipient.subscription_id}.{utc_now():%Y%m%d%H%M%S}",
+            thread=None,
+            list_id=None,
+            unsubscribe=None,
+            date=utc_now(),
+        )
+        try:
+            await self.mailer.send(stamp, self.mailer.templates.render("_confirm", None, values))
+        except (NotReached, TemplateFault) as error:
+            await self.book.give_back(quotas)
+            return Hold(f"{waits}, and could not be asked: {error}", 60.0)
+        except Refused as error:
+            await self.refused(seat, error)
+            return (
+                Out(str(error)) if error.final else Hold(f"{waits}, and could not be asked: {error}", 300.0)
+            )
+        return None
+
+    def _quotas(self, address: Address) -> list[Quota]:
+        return [
+            Quota(f"to {address.key}", self._rules.max_per_hour, HOUR),
+            Quota(f"domain {address.domain}", self._rules.max_per_domain, MINUTE),
+        ]
+
+    # What recipients and owners do
+
+    async def named(self, purpose: Purpose, token: str) -> tuple[Subscription, Seat] | None:
+        """The subscription and the recipient that a link means; None when it means none, or none that is left."""
+        whom = self.mailer.links.read(purpose, token)
+        subscription = None if whom is None else await self.book.subscription(whom.subscription_id)
+        if whom is None or subscription is None or subscription.kind != "email":
+            return None
+        found = [seat for seat in seats_of(subscription) if whom.means(seat.address.key)]
+        return (subscription, found[0]) if found else None
+
+    async def restore(self, seat: Seat) -> None:
+        """Let a recipient have mails again; who did not ask for them is asked first."""
+        own = self.is_own(seat)
+        await self.book.restore(seat.recipient, own=own)
+        [standing] = await self.book.standings([seat.recipient])
+        if not own and (standing.confirmed_at is None or standing.unsubscribed_at is not None):
+            await self.ask(seat, standing)
+
+
+def seats_of(subscription: Subscription) -> list[Seat]:
+    """The recipients of a subscription of the kind `email`."""
+    texts = subscription.target["to"]
+    addresses = checked_addresses("target.to", texts if isinstance(texts, list | tuple) else ())
+    whose = (subscription.tenant, subscription.subscriber, subscription.id)
+    return [Seat(address, Recipient(*whose, address.key)) for address in addresses]

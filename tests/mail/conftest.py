@@ -1,0 +1,35 @@
+"""A relay that takes everything, a store, and a desk between them."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from dispatcher.store.contract import Store
+from dispatcher.targets.email import EmailKind
+from tests.mail.desks import make_desk, open_file
+from tests.mail.relay import Relay, relay
+
+
+@pytest.fixture
+async def store(tmp_path: Path) -> AsyncIterator[Store]:
+    """Yield an open store with nothing in it."""
+    async with open_file(tmp_path) as store:
+        yield store
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[Relay]:
+    """Yield a relay that takes everything unless told otherwise."""
+    async with relay() as server:
+        yield server
+
+
+@pytest.fixture
+async def kind(store: Store, server: Relay) -> AsyncIterator[EmailKind]:
+    """Yield the kind that sends to the relay; addresses of example.org need no consent."""
+    kind = EmailKind(make_desk(store, f"smtp://{server.url}"))
+    yield kind
+    await kind.close()

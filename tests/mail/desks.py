@@ -1,0 +1,59 @@
+"""A desk over a real store, for a relay of a test."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from dispatcher.domain.subscriptions import Subscription
+from dispatcher.store.connect import open_store
+from dispatcher.store.contract import Store
+from dispatcher.store.sealing import Sealer
+from dispatcher.targets.mail.desk import Desk, Rules
+from dispatcher.targets.mail.links import Links
+from dispatcher.targets.mail.mailer import Mailer
+from dispatcher.targets.mail.message import sender_of
+from dispatcher.targets.mail.pool import Pool
+from dispatcher.targets.mail.relay import relay_at
+from dispatcher.targets.mail.templates import Templates
+from tests.factories import make_subscription
+
+KEY = "a key of thirty-two characters or more"
+BASE = "https://dispatcher.example.org"
+TRUSTED = Rules(trusted_domains=frozenset({"example.org"}))
+
+
+@asynccontextmanager
+async def open_file(path: Path) -> AsyncIterator[Store]:
+    """A store in a file of its own."""
+    store = open_store(f"sqlite:///{path}/mail.db", Sealer([KEY]))
+    await store.open()
+    yield store
+    await store.close()
+
+
+def make_desk(
+    store: Store,
+    url: str,
+    rules: Rules = TRUSTED,
+    *,
+    base: str | None = BASE,
+    timeout: float = 5,
+    templates: Path | None = None,
+    connections: int = 2,
+) -> Desk:
+    """A desk that sends to the relay at a URL."""
+    mailer = Mailer(
+        pool=Pool(relay_at(url, timeout=timeout, connections=connections)),
+        sender=sender_of("Dispatcher <noreply@example.org>"),
+        templates=Templates(templates),
+        links=Links(base, [KEY]),
+    )
+    return Desk(mailer, store.recipients, rules)
+
+
+def email_subscription(*to: str, **target: Any) -> Subscription:
+    """A subscription of alice that sends e-mail."""
+    return make_subscription(target={"kind": "email", "to": to, **target}, destination="smtp://relay:25")
