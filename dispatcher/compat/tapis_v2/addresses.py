@@ -13,6 +13,9 @@ from dispatcher.domain.errors import InvalidInput
 from dispatcher.domain.targets import TargetKind
 from dispatcher.domain.variables import VARIABLES
 
+SUBJECT = "Job ${JOB_ID} received a ${EVENT} event"
+"""Of e-mails, as Tapis writes it."""
+
 _WEB = re.compile(r"(?P<scheme>https?)://(?:(?P<user>[^/?#]*)@)?(?P<rest>.*)", re.IGNORECASE | re.DOTALL)
 _OTHER_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
 # A variable, or the beginning of one that is not closed.
@@ -29,7 +32,7 @@ def target_of(url: str, kinds: Mapping[str, TargetKind]) -> Struct:
     if "@" in url and not _OTHER_SCHEME.match(url):
         if "email" not in kinds:
             raise InvalidInput("url", f"{url[:80]!r} is an e-mail address, and this service sends no e-mail")
-        return _target("email", {"to": [url]}, kinds)
+        return _target("email", {"to": [url], "subject": SUBJECT}, kinds)
     raise InvalidInput("url", f"expected an http or https URL, or an e-mail address; got {url[:80]!r}")
 
 

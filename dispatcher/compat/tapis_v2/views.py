@@ -181,7 +181,7 @@ def attempt_view(notice: Notice, tried: Tried, base: str) -> dict[str, object]:
     uuid = attempt_uuid(tried.delivery_id, attempt.number)
     return {
         "id": uuid,
-        "url": attempt.request.partition(" ")[2] or notice.url,
+        "url": _asked_url(attempt) or notice.url,
         "event": tried.event,
         "associatedUuid": tried.job_id,
         "notificationId": notice.uuid,
@@ -195,6 +195,12 @@ def attempt_view(notice: Notice, tried: Tried, base: str) -> dict[str, object]:
             **_job_link(base, tried.job_id),
         },
     }
+
+
+def _asked_url(attempt: Attempt) -> str | None:
+    """The URL that was asked, its variables filled in; None for an e-mail."""
+    url = attempt.request.partition(" ")[2]
+    return url if url.startswith(("http://", "https://")) else None
 
 
 def link(base: str, service: str, *path: str) -> dict[str, str]:

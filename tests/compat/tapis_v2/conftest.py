@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -98,19 +99,32 @@ def new_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.fixture
-async def service(new_database: Path, tmp_path: Path) -> AsyncIterator[Running]:
-    """The service on a database of its own; it may reach loopback."""
+@asynccontextmanager
+async def serving(database: Path, **settings: str) -> AsyncIterator[Running]:
+    """The service on an SQLite database, with these settings; it may reach loopback."""
     settings = {
-        "database_url": f"sqlite:///{shutil.copy(new_database, tmp_path / 'dispatcher.db')}",
+        "database_url": f"sqlite:///{database}",
         "http_port": "0",
         "auth_admin_key": ADMIN_KEY,
         "secrets_key": SECRETS_KEY,
         "network_allow": "127.0.0.0/8",
-    }
+    } | settings
     environ = {f"DISPATCHER_{name.upper()}": value for name, value in settings.items()}
     async with running(load(environ)) as app, ClientSession(cookie_jar=DummyCookieJar()) as session:
         yield Running(session, app.url)
+
+
+@pytest.fixture
+def database(new_database: Path, tmp_path: Path) -> Path:
+    """A database of the test's own."""
+    return Path(shutil.copy(new_database, tmp_path / "dispatcher.db"))
+
+
+@pytest.fixture
+async def service(database: Path) -> AsyncIterator[Running]:
+    """The service on a database of its own."""
+    async with serving(database) as running_service:
+        yield running_service
 
 
 @pytest.fixture
