@@ -68,7 +68,6 @@ from dispatcher.api.requests import (
     SubscriptionChange,
     SubscriptionsQuery,
 )
-from dispatcher.api.recipients import restore_recipient
 from dispatcher.api.routing import JSON, AnyRoute, Form, Route
 from dispatcher.api.subscriptions import (
     change_subscription,
