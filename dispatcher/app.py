@@ -22,6 +22,7 @@ from dispatcher.api.server import runner
 from dispatcher.api.services import Services
 from dispatcher.api.tokens import Tokens, read_tokens
 from dispatcher.compat.tapis_v2.embedded import Embedded
+from dispatcher.compat.tapis_v3.aftermath import Aftermath
 from dispatcher.config import Settings, secret_keys
 from dispatcher.delivery.engine import Engine, Limits
 from dispatcher.domain.errors import SettingsError, StoreUnavailable
@@ -63,7 +64,8 @@ class App:
         self._desk = desk
         self._engine = Engine(store, kinds, _limits(settings))
         self._intake = Intake(Matcher(store), self._engine, store)
-        self._consumer = _consumer(settings, self._intake)
+        self._aftermath = Aftermath(self._intake, store.tapis)
+        self._consumer = _consumer(settings, self._aftermath)
         self._runner = runner(self._services(), extensions=[compat.attach])
 
     async def begin(self) -> None:
@@ -120,7 +122,7 @@ class App:
         configured = self._settings.auth.admin_key
         return Services(
             store=self._store,
-            intake=self._intake,
+            intake=self._aftermath,
             engine=self._engine,
             kinds=self._kinds,
             admin_key=configured.reveal() if configured else None,
@@ -248,7 +250,7 @@ def _limits(settings: Settings) -> Limits:
     )
 
 
-def _consumer(settings: Settings, intake: Intake) -> Consumer | None:
+def _consumer(settings: Settings, intake: Aftermath) -> Consumer | None:
     amqp = settings.amqp
     if amqp.url is None:
         return None

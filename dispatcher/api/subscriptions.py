@@ -43,7 +43,7 @@ async def create_subscription(call: Call[NoQuery, NewSubscription]) -> Subscript
     It works from the moment of the answer. `secret` signs its requests (Standard Webhooks); it is shown only
     here and when it is rotated.
     """
-    subscription = await _new(call)
+    subscription = await new_subscription(call)
     await rules.check_room(call.caller, subscription, call.services.store)
     check_recipients(subscription, call.services)
     await call.services.store.add_subscription(subscription)
@@ -141,7 +141,8 @@ async def try_out(subscription: Subscription, event: Event, delivery_id: str, se
     )
 
 
-async def _new(call: Call[NoQuery, NewSubscription]) -> Subscription:
+async def new_subscription(call: Call[NoQuery, NewSubscription]) -> Subscription:
+    """A subscription as it is asked for, checked but not stored. Raises InvalidInput or Forbidden."""
     new, caller = call.body, call.caller
     await rules.check_job(caller, new.job_id, call.services.store)
     target, destination = rules.checked_target(new.target, call.services.kinds)

@@ -36,7 +36,7 @@ def claims(**changes: object) -> dict[str, object]:
     return {name: value for name, value in (whole | changes).items() if value is not None}
 
 
-def signed(key: Any = RSA, algorithm: str = "RS256", kid: str | None = None, **changes: object) -> str:
+def signed(key: Any = RSA, algorithm: str = "RS256", kid: str | None = None, **changes: Any) -> str:
     return jwt.encode(claims(**changes), key, algorithm, headers={"kid": kid} if kid else None)
 
 
@@ -49,7 +49,8 @@ def jwk(key: Any, **members: object) -> dict[str, object]:
         "EC": jwt.algorithms.ECAlgorithm,
         "OKP": jwt.algorithms.OKPAlgorithm,
     }
-    return json.loads(algorithms[name].to_jwk(public)) | members
+    document: dict[str, object] = json.loads(algorithms[name].to_jwk(public))
+    return document | members
 
 
 def pem(key: Any) -> bytes:
@@ -133,7 +134,7 @@ def test_a_public_key_is_no_secret_to_sign_with(reader: Reader) -> None:
 
 def test_a_key_that_names_its_tenants_speaks_for_no_other(reader: Reader) -> None:
     tokens = reader(jwk(RSA, tenants=["dev"]), jwk(OTHER))
-    assert tokens.claims(signed()).reach == {"dev"}
+    assert tokens.claims(signed()).reach == frozenset({"dev"})
     assert (
         refusal(tokens, signed(**{"tapis/tenant_id": "prod"}))
         == "its key signs tokens of dev only, not of 'prod'"

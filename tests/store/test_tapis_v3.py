@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from msgspec.structs import replace
@@ -17,8 +18,8 @@ from dispatcher.store.tapis_v3 import Named
 from tests.factories import make_delivery, make_event, make_subscription
 
 
-def named(name: str, *members: Subscription, **changes: object) -> Named:
-    fields: dict[str, object] = {
+def named(name: str, *members: Subscription, **changes: Any) -> Named:
+    fields: dict[str, Any] = {
         "id": new_id("sub"),
         "created_at": utc_now(),
         "expires_at": None,
@@ -29,7 +30,7 @@ def named(name: str, *members: Subscription, **changes: object) -> Named:
         "members": tuple(member.id for member in members),
         "document": b"{}",
     }
-    return Named(**fields | changes)  # type: ignore[arg-type] - a test gives what fits
+    return Named(**fields | changes)
 
 
 async def test_a_name_is_stored_with_all_its_members(store: Store) -> None:

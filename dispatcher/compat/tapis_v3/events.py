@@ -1,0 +1,78 @@
+"""Events in the shape of Tapis v3: publishing them, with the numbers that they have in their series."""
+
+from __future__ import annotations
+
+from uuid import uuid4
+
+import msgspec
+
+from dispatcher.compat.tapis_v3.documents import EndSeries, PostEvent
+from dispatcher.compat.tapis_v3.envelope import Answered, Asked
+from dispatcher.domain.errors import Forbidden, InvalidInput
+from dispatcher.domain.events import Event, check_text, utc_now
+from dispatcher.domain.tapis_v3 import TapisEvent, check_type
+from dispatcher.intake.decode import Message, decode
+
+_encode = msgspec.json.Encoder().encode
+
+NO_SERIES = -1
+"""What stands in an event that is in no series."""
+
+
+async def publish_event(asked: Asked) -> Answered:
+    """Publish an event."""
+    new = asked.read(PostEvent)
+    check_type("type", new.type)
+    service = new.type.partition(".")[0]
+    if asked.caller.service not in (None, service):
+        raise InvalidInput(
+            "type", f"expected it to begin with {asked.caller.service}., the service that publishes it"
+        )
+    await publish(asked, new, _tenant(asked))
+    return Answered(message="the event was posted")
+
+
+async def end_event_series(asked: Asked) -> Answered:
+    """Forget the count of a series: its next event is the first one again."""
+    ended = asked.read(EndSeries)
+    tapis = asked.services.store.tapis
+    there = await tapis.end_series(_tenant(asked), ended.source, ended.subject, ended.series_id)
+    return Answered(message=f"the series {ended.series_id} was ended", result={"changes": int(there)})
+
+
+async def publish(asked: Asked, new: PostEvent, tenant: str) -> None:
+    """Take an event in as all others: through the same decoding, stored before this returns."""
+    event = TapisEvent(
+        source=new.source,
+        type=new.type,
+        timestamp=new.timestamp,
+        subject=new.subject or None,
+        data=new.data,
+        series_id=new.series_id or None,
+        end_series=new.end_series,
+        delete_subscriptions_matching_subject=new.delete_subscriptions_matching_subject,
+        tenant=tenant,
+        user=asked.caller.key.owner,
+        received=msgspec.to_builtins(utc_now()),
+        uuid=str(uuid4()),
+        series_seq_count=NO_SERIES,
+    )
+    _decoded(event, tenant)  # what is refused does not count
+    if event.series_id is not None:
+        series = (tenant, event.source, event.subject or "", event.series_id)
+        event.series_seq_count = await asked.services.store.tapis.count_on(*series)
+    await asked.services.intake.submit(_decoded(event, tenant))
+
+
+def _decoded(event: TapisEvent, tenant: str) -> list[Event]:
+    message = Message(origin="http", body=_encode(event), content_type="application/json")
+    return decode(message, default_tenant=tenant, tenant_fixed=True, now=utc_now())
+
+
+def _tenant(asked: Asked) -> str:
+    tenant = asked.query.get("tenant") or asked.caller.key.tenant
+    if not asked.caller.may_reach(tenant):
+        raise Forbidden(
+            f"tenant: expected {asked.caller.key.tenant!r}; only services may publish for another"
+        )
+    return check_text("tenant", tenant)

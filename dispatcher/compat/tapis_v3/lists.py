@@ -1,0 +1,132 @@
+"""Lists of subscriptions in the shape of Tapis v3: whose, in which order, which part."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from datetime import datetime
+
+from dispatcher.compat.tapis_v3.callers import Caller
+from dispatcher.compat.tapis_v3.conditions import Predicate, attribute, value_of
+from dispatcher.compat.tapis_v3.envelope import Answered, Asked
+from dispatcher.compat.tapis_v3.views import attributes, selected, view
+from dispatcher.domain.errors import Forbidden, InvalidInput
+from dispatcher.store.tapis_v3 import Named
+
+DEFAULT_LIMIT = 100
+MAX_LIMIT = 1000
+"""Items in a list, also when -1 asks for all."""
+
+MAX_ORDERS = 5
+_ORDER = re.compile(r"(?P<name>[A-Za-z_]+)(?:\((?P<direction>asc|desc)\))?", re.IGNORECASE)
+_FLAGS = {"true": True, "false": False}
+
+Order = tuple[str, bool]
+"""An attribute, and whether from the highest to the lowest."""
+
+
+def owner_in(caller: Caller, query: Mapping[str, str]) -> str:
+    """Whose subscriptions are meant. Raises Forbidden for another's unless the caller is a service or an admin."""
+    owner = query.get("ownedBy") or caller.key.owner
+    if owner != caller.key.owner and not caller.trusted:
+        raise Forbidden(f"ownedBy: expected {caller.key.owner!r}; only services and admins may name another")
+    return owner
+
+
+def owner_or_any(caller: Caller, query: Mapping[str, str]) -> str | None:
+    """The same; None for every owner, with `anyOwner`."""
+    if not flag(query, "anyOwner"):
+        return owner_in(caller, query)
+    if not caller.trusted:
+        raise Forbidden("anyOwner: only services and admins may set it")
+    return None
+
+
+async def listed(asked: Asked, wanted: Predicate, owner: str | None) -> Answered:
+    """The part of the list that the query asks for."""
+    query, tapis = asked.query, asked.services.store.tapis
+    limit, skip = _limit(query), number(query, "skip", 0)
+    orders, chosen = _orders(query), selected(query.get("select"), "summaryAttributes")
+    found = [(one, attributes(one)) for one in await tapis.listed(asked.caller.key.tenant, owner)]
+    found = [(one, values) for one, values in found if wanted(values)]
+    for name, falling in reversed(orders):
+        found.sort(key=lambda pair: _key(pair[1][name]), reverse=falling)
+    total = len(found)
+    found = _after(found, orders, query)
+    shown = [one for one, _ in found[skip : skip + limit]]
+    members = await tapis.members(shown)
+    return Answered(
+        message=f"{len(shown)} subscriptions",
+        result=[view(one, members, asked.services.kinds, chosen) for one in shown],
+        metadata={
+            "recordCount": len(shown),
+            "recordLimit": limit,
+            "recordsSkipped": skip,
+            "orderBy": query.get("orderBy"),
+            "startAfter": query.get("startAfter"),
+            "totalCount": total if flag(query, "computeTotal") else -1,
+        },
+    )
+
+
+def flag(query: Mapping[str, str], name: str) -> bool:
+    """A parameter that is true or false, false when absent. Raises InvalidInput."""
+    text = query.get(name, "false").lower()
+    if text not in _FLAGS:
+        raise InvalidInput(name, f"expected true or false, got {text[:40]!r}")
+    return _FLAGS[text]
+
+
+def number(query: Mapping[str, str], name: str, default: int, lowest: int = 0) -> int:
+    """A parameter that is a whole number. Raises InvalidInput."""
+    text = query.get(name, str(default))
+    digits = text.removeprefix("-")
+    if not (digits.isascii() and digits.isdigit() and len(digits) <= 9 and int(text) >= lowest):
+        raise InvalidInput(name, f"expected a whole number from {lowest} on, got {text[:40]!r}")
+    return int(text)
+
+
+def _limit(query: Mapping[str, str]) -> int:
+    limit = number(query, "limit", DEFAULT_LIMIT, -1)
+    return MAX_LIMIT if limit == -1 else min(limit, MAX_LIMIT)
+
+
+def _orders(query: Mapping[str, str]) -> list[Order]:
+    parts = [part.strip() for part in query.get("orderBy", "").split(",") if part.strip()]
+    if len(parts) > MAX_ORDERS:
+        raise InvalidInput("orderBy", f"expected at most {MAX_ORDERS} attributes, got {len(parts)}")
+    orders: list[Order] = []
+    for part in parts:
+        order = _ORDER.fullmatch(part)
+        if order is None:
+            raise InvalidInput(
+                "orderBy", f"expected an attribute, perhaps with (asc) or (desc), got {part[:80]!r}"
+            )
+        orders.append((attribute(order["name"]), (order["direction"] or "").lower() == "desc"))
+    return orders
+
+
+def _after(
+    found: list[tuple[Named, dict[str, object]]], orders: list[Order], query: Mapping[str, str]
+) -> list[tuple[Named, dict[str, object]]]:
+    start = query.get("startAfter")
+    if not start:
+        return found
+    if not orders:
+        raise InvalidInput("startAfter", "expected orderBy beside it")
+    if query.get("skip", "0") != "0":
+        raise InvalidInput("startAfter", "expected either startAfter or skip")
+    name, falling = orders[0]
+    first = _key(value_of(name, start))
+    if falling:
+        return [pair for pair in found if _key(pair[1][name]) < first]
+    return [pair for pair in found if _key(pair[1][name]) > first]
+
+
+def _key(value: object) -> tuple[bool, str]:
+    """What values are sorted by: those that are missing come first."""
+    if isinstance(value, datetime):
+        return True, value.isoformat()
+    if isinstance(value, int) and not isinstance(value, bool):
+        return True, f"{value + 10**12:013}"
+    return value is not None, str(value).lower() if isinstance(value, bool) else str(value or "")

@@ -1,0 +1,128 @@
+"""Test sequences of Tapis v3: a subscription to ourselves, some events for it, and what came of them."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import Annotated
+from uuid import uuid4
+
+import msgspec
+from msgspec import Meta, Raw, Struct
+
+from dispatcher.api.services import Services
+from dispatcher.compat.tapis_v3 import lists
+from dispatcher.compat.tapis_v3.documents import DeliveryTarget, PostEvent, PostSubscription
+from dispatcher.compat.tapis_v3.envelope import Answered, Asked, read_json
+from dispatcher.compat.tapis_v3.events import publish
+from dispatcher.compat.tapis_v3.subscriptions import by_name, create, remove
+from dispatcher.compat.tapis_v3.views import details_of, view
+from dispatcher.domain.errors import InvalidInput, NotFound
+from dispatcher.domain.events import utc_now
+from dispatcher.domain.tapis_v3 import TapisEvent, native_id
+from dispatcher.store.tapis_v3 import Named
+
+CALLBACK = "/v3/notifications/test/callback"
+SOURCE = "notifications"
+TTL = 60
+"""Minutes that the subscription of a sequence lives unless told otherwise."""
+
+MAX_EVENTS = 100
+
+_Text = Annotated[str, Meta(min_length=1)]
+
+
+class _Notification(Struct, rename="camel"):
+    uuid: _Text
+    tenant: _Text
+    subscription_name: _Text
+    delivery_target: DeliveryTarget
+    event: TapisEvent
+    created: _Text
+
+
+async def begin(asked: Asked) -> Answered:
+    """Subscribe our own callback to a subject of its own, and publish events for it, at once."""
+    count = lists.number(asked.query, "numberOfEvents", 1, 1)
+    if count > MAX_EVENTS:
+        raise InvalidInput("numberOfEvents", f"expected at most {MAX_EVENTS}, got {count}")
+    ends = asked.query.get("endSeries") is None or lists.flag(asked.query, "endSeries")
+    # It is hard to guess, because whoever knows it may tell the callback something.
+    uuid = uuid4()
+    name = str(uuid)
+    new = PostSubscription(
+        type_filter=f"{SOURCE}.test.*",
+        subject_filter=name,
+        delivery_targets=(DeliveryTarget("WEBHOOK", f"{asked.base}{CALLBACK}/{name}"),),
+        ttl_minutes=lists.number(asked.query, "subscriptionTTL", TTL, -(10**9)),
+    )
+    named = await create(asked, asked.caller.key.owner, name, new, key=f"sub_{uuid.hex}", start_count=count)
+    for number in range(1, count + 1):
+        await publish(asked, _event(name, number, ends=ends and number == count), named.tenant)
+    members = await asked.services.store.tapis.members([named])
+    return Answered(
+        message=f"the test sequence {name} has begun",
+        result=view(named, members, asked.services.kinds),
+        status=HTTPStatus.CREATED,
+    )
+
+
+async def get(asked: Asked) -> Answered:
+    """What the callback got."""
+    named = await _sequence(asked)
+    details, received = details_of(named), await asked.services.store.tapis.recorded(named.id)
+    return Answered(
+        message=f"the test sequence {named.name} was found",
+        result={
+            "tenant": named.tenant,
+            "owner": named.owner,
+            "subscriptionName": named.name,
+            "startCount": details.start_count,
+            "notificationCount": len(received),
+            "receivedNotifications": [Raw(one) for one in received],
+            "created": named.created_at,
+            "updated": details.updated,
+        },
+    )
+
+
+async def delete(asked: Asked) -> Answered:
+    """Remove the subscription, what the callback got, and the count of the series."""
+    named = await _sequence(asked)
+    await asked.services.store.tapis.end_series(named.tenant, SOURCE, named.name, named.name)
+    return await remove(asked, named)
+
+
+async def record(name: str, body: bytes, services: Services) -> Answered:
+    """Keep a notification of a test sequence. Whoever knows the sequence's name may call this."""
+    told = read_json(body, _Notification)
+    if native_id("evt", told.uuid) is None or native_id("evt", told.event.uuid or "") is None:
+        raise InvalidInput("uuid", "expected the UUIDs of a notification and of its event")
+    key = native_id("sub", name)
+    named = None if key is None else await services.store.tapis.by_id(None, key)
+    if named is None:
+        raise NotFound(f"there is no test sequence {name[:80]!r}")
+    _check(named)
+    if not await services.store.tapis.record(named.id, told.uuid, msgspec.json.encode(told)):
+        raise InvalidInput("", f"the test sequence {name} has got as many notifications as are kept")
+    return Answered(message=f"the notification of {told.event.type} was recorded")
+
+
+async def _sequence(asked: Asked) -> Named:
+    return _check(await by_name(asked))
+
+
+def _check(named: Named) -> Named:
+    if details_of(named).start_count is None:
+        raise InvalidInput("name", f"the subscription {named.name} is no test sequence")
+    return named
+
+
+def _event(name: str, number: int, *, ends: bool) -> PostEvent:
+    return PostEvent(
+        source=SOURCE,
+        type=f"{SOURCE}.test.begin" if number == 1 else f"{SOURCE}.test.number{number:03}",
+        timestamp=msgspec.to_builtins(utc_now()),
+        subject=name,
+        series_id=name,
+        end_series=ends,
+    )
