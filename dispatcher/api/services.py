@@ -52,8 +52,7 @@ class Services(Struct, frozen=True, kw_only=True):
     """The parts of one process that the API speaks to.
 
     `admin_key` is the one from the settings. `readiness` gives each part's problem, None when it has none. `desk` is
-    for e-mail, None when there is no relay. `desk` is for
-    e-mail, None when there is no relay.
+    for e-mail, None when there is no relay.
     `tokens` checks those of Tapis, None when none are accepted. `before_publish` are called with a key and the
     events that it publishes, before they are stored; what they raise refuses the events. `callbacks` says who may
     tell of a job without a key.
