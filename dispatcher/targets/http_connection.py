@@ -184,7 +184,7 @@ class Connection(asyncio.Protocol):
             self._interim = False
             return
         self._complete = True
-        self._keep = self._parser.should_keep_alive() and self._status != _SWITCHING and not self._to_head
+        self._keep = self._parser.should_keep_alive() and self._status != _SWITCHING
 
     # What becomes of it
 

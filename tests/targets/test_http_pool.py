@@ -11,9 +11,11 @@ from aiohttp.abc import ResolveResult
 
 from dispatcher.targets import http_pool
 from dispatcher.targets.http import HttpClient, NoReply
+from dispatcher.targets.http_connection import Connection
 from tests.receiver import Receiver
 from tests.targets.requests import failure, found, on_port, post, resolve_to
 from tests.targets.servers import answering, hang, raw_server
+from tests.targets.test_http_connection import ORIGIN, Wire
 
 
 class Server:
@@ -72,6 +74,38 @@ async def test_no_more_connections_rest_than_the_bound(
         await asyncio.gather(*(post(client, url) for _ in range(3)))
         await asyncio.wait_for(server.left.wait(), 10)
         assert len(server.open) == 2
+
+
+def resting(pool: http_pool.Pool) -> tuple[Connection, Wire]:
+    """A connection that rests in this pool, and its other side."""
+    wire = Wire()
+    connection = pool.make(ORIGIN)
+    connection.connection_made(wire)
+    connection._rest(connection)
+    return connection, wire
+
+
+async def test_connections_that_left_or_were_taken_do_not_count_as_resting(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(http_pool, "MAX_RESTING", 1)
+    pool = http_pool.Pool()
+    resting(pool)[0].eof_received()
+    connection, wire = resting(pool)
+    assert pool.take(ORIGIN) is connection
+    _, other = resting(pool)
+    _, one_too_many = resting(pool)
+    pool.close()
+
+    assert (wire.closed, other.closed, one_too_many.closed) == (False, False, True)
+
+
+async def test_a_resting_connection_that_is_closing_is_not_taken() -> None:
+    pool = http_pool.Pool()
+    resting(pool)[1].closed = True
+
+    assert pool.take(ORIGIN) is None
+    pool.close()
 
 
 async def test_a_connection_that_the_receiver_closed_at_rest_is_not_used(client: HttpClient) -> None:
@@ -143,6 +177,28 @@ async def test_a_host_is_looked_up_once_for_all_who_ask_at_the_same_time(
     await asyncio.gather(*(post(client, on_port(receiver, "busy.example")) for _ in range(10)))
 
     assert asked == ["busy.example"]
+
+
+async def test_who_stops_waiting_for_a_look_up_stops_nobody_else(
+    client: HttpClient, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, go_on = asyncio.Event(), asyncio.Event()
+
+    async def resolve(_: object, host: str, port: int = 0, family: int = 0) -> list[ResolveResult]:
+        asked.set()
+        await go_on.wait()
+        return [found(host, "127.0.0.1", port)]
+
+    monkeypatch.setattr(AsyncResolver, "resolve", resolve)
+    impatient = asyncio.create_task(post(client, on_port(receiver, "busy.example")))
+    await asked.wait()
+    patient = asyncio.create_task(post(client, on_port(receiver, "busy.example")))
+    await asyncio.sleep(0)
+    impatient.cancel()
+    await asyncio.wait({impatient})
+    go_on.set()
+
+    assert (await patient).status == 204
 
 
 async def test_a_failed_look_up_is_forgotten(
