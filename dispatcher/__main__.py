@@ -2,4 +2,6 @@
 
 from dispatcher.cli import main
 
-main()
+# Workers import this module again.
+if __name__ == "__main__":
+    main()

@@ -6,13 +6,16 @@ import asyncio
 import os
 import resource
 import signal
+import socket
 import sys
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import structlog
 from aiohttp import web
+from msgspec import Struct
 
 import dispatcher
 from dispatcher import compat
@@ -40,6 +43,7 @@ from dispatcher.targets.mail.desk import Desk
 from dispatcher.targets.network import Guard
 from dispatcher.targets.registry import Resources, load_kinds
 from dispatcher.telemetry import metrics
+from dispatcher.telemetry.siblings import Siblings
 from dispatcher.telemetry.watch import watch
 
 log = structlog.get_logger("dispatcher")
@@ -51,14 +55,35 @@ MAX_FILES = 65_536
 """Files and connections that one process opens at most, if the system lets it."""
 
 
+class Share(Struct, frozen=True, kw_only=True):
+    """What one of several workers has from the process that started it.
+
+    `listener` is the socket that all accept from, `directory` where they find each other's metrics, `parent` a file
+    descriptor that ends when that process does, `serving` is to be called once this one serves.
+    """
+
+    number: int
+    listener: socket.socket
+    directory: Path
+    parent: int
+    serving: Callable[[], None]
+
+
 class App:
     """A running process: where it listens, and the parts that are started and stopped."""
 
     def __init__(
-        self, settings: Settings, store: Store, kinds: Mapping[str, TargetKind], desk: Desk | None
+        self,
+        settings: Settings,
+        store: Store,
+        kinds: Mapping[str, TargetKind],
+        desk: Desk | None,
+        share: Share | None = None,
     ) -> None:
         self.url = ""
         self._settings = settings
+        self._share = share
+        self._siblings = None if share is None else Siblings(share.directory, share.number)
         self._store = store
         self._kinds = kinds
         self._desk = desk
@@ -71,6 +96,8 @@ class App:
     async def begin(self) -> None:
         """Reach everything that is needed, and listen. SettingsError when something cannot be."""
         await self._engine.begin()
+        if self._siblings is not None:
+            await self._siblings.start()
         await self._make_first_key()
         await self._runner.setup()
         self.url = await self._listen()
@@ -95,6 +122,8 @@ class App:
         await self._runner.cleanup()
         await self._engine.stop()
         self._watching.cancel()
+        if self._siblings is not None:
+            self._siblings.close()
         self._retaining.cancel()
 
     async def _make_first_key(self) -> None:
@@ -106,6 +135,9 @@ class App:
 
     async def _listen(self) -> str:
         http = self._settings.http
+        if self._share is not None:
+            await web.SockSite(self._runner, self._share.listener).start()
+            return _url(self._runner)
         try:
             await web.TCPSite(self._runner, http.host, http.port).start()
         except OSError as error:
@@ -115,8 +147,7 @@ class App:
                 f"http.host and http.port: cannot listen on {http.host}:{http.port} ({reason}); expected an "
                 "address of this machine, and a port that is free"
             ) from None
-        host, port = self._runner.addresses[0][:2]
-        return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+        return _url(self._runner)
 
     def _services(self) -> Services:
         configured = self._settings.auth.admin_key
@@ -127,12 +158,15 @@ class App:
             kinds=self._kinds,
             admin_key=configured.reveal() if configured else None,
             readiness=self._readiness,
-            metrics=metrics.render,
+            metrics=self._metrics,
             desk=self._desk,
             tokens=_tokens(self._settings),
             callbacks=Callbacks(secret_keys(self._settings), self._settings.tethys.open_to == "loopback"),
             before_publish=[Embedded()],
         )
+
+    async def _metrics(self) -> bytes:
+        return metrics.render() if self._siblings is None else await self._siblings.render()
 
     async def _readiness(self) -> Mapping[str, str | None]:
         try:
@@ -146,7 +180,7 @@ class App:
 
 
 @asynccontextmanager
-async def running(settings: Settings) -> AsyncIterator[App]:
+async def running(settings: Settings, share: Share | None = None) -> AsyncIterator[App]:
     """A process that serves while this is entered, and stops cleanly after it.
 
     Raises SettingsError for what stops the start, and the error of a part that fails later.
@@ -157,7 +191,7 @@ async def running(settings: Settings) -> AsyncIterator[App]:
     kinds = load_kinds(Resources(client, desk))
     await _open(store, str(settings.database.url))
     try:
-        app = App(settings, store, kinds, desk)
+        app = App(settings, store, kinds, desk, share)
         await app.begin()
         async with asyncio.TaskGroup() as group:
             app.launch(group)
@@ -171,6 +205,11 @@ async def running(settings: Settings) -> AsyncIterator[App]:
         for kind in kinds.values():
             await kind.close()
         await store.close()
+
+
+def _url(listening: web.AppRunner) -> str:
+    host, port = listening.addresses[0][:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
 def _plainest(group: ExceptionGroup[Exception]) -> Exception:
@@ -190,16 +229,22 @@ def allow_connections() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
-async def serve(settings: Settings) -> None:
-    """Serve until SIGTERM or SIGINT, then stop cleanly. Raises what `running` raises."""
+async def serve(settings: Settings, share: Share | None = None) -> None:
+    """Serve until SIGTERM or SIGINT, then stop cleanly; as one of several workers with `share`.
+
+    Raises what `running` raises.
+    """
     allow_connections()
     stop = asyncio.Event()
     start = asyncio.current_task()
     assert start is not None  # noqa: S101 - a coroutine runs in a task
     try:
         _on_signal(lambda: start.cancelling() or start.cancel())  # what still starts is given up
-        async with running(settings):
+        async with running(settings, share):
             _on_signal(stop.set)
+            if share is not None:
+                share.serving()
+                _on_end(share.parent, stop.set)
             await stop.wait()
     except asyncio.CancelledError:
         log.info("stopped before it served")
@@ -211,6 +256,17 @@ def _on_signal(act: Callable[[], object]) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, act)
+
+
+def _on_end(parent: int, act: Callable[[], object]) -> None:
+    """Act when the other end of a pipe is closed: a worker does not outlive the process that would stop it."""
+    loop = asyncio.get_running_loop()
+
+    def ended() -> None:
+        loop.remove_reader(parent)
+        act()
+
+    loop.add_reader(parent, ended)
 
 
 async def _open(store: Store, url: str) -> None:

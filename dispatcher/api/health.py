@@ -23,4 +23,4 @@ async def ready(call: Call[NoQuery, None]) -> Health:
 
 async def metrics(call: Call[NoQuery, None]) -> bytes:
     """Metrics for Prometheus."""
-    return call.services.metrics()
+    return await call.services.metrics()

@@ -64,7 +64,7 @@ class Services(Struct, frozen=True, kw_only=True):
     kinds: Mapping[str, TargetKind]
     admin_key: str | None
     readiness: Callable[[], Awaitable[Mapping[str, str | None]]]
-    metrics: Callable[[], bytes]
+    metrics: Callable[[], Awaitable[bytes]]
     desk: Desk | None = None
     tokens: Tokens | None = None
     callbacks: Callbacks = Callbacks()

@@ -2,18 +2,33 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
+import typer
+
 from dispatcher.cli.output import say
 
 
-def serve() -> None:
+def serve(
+    workers: Annotated[
+        int,
+        typer.Option("--workers", metavar="N", min=1, max=64, help="Processes; several need PostgreSQL."),
+    ] = 1,
+) -> None:
     """Run the service until SIGTERM or SIGINT.
 
-    It takes events in, delivers them, and serves the API.
+    It takes events in, delivers them, and serves the API. With several workers each has its own connections to the
+    broker and the database; one that dies is started again.
 
     \b
-    Example:
+    Examples:
       DISPATCHER_AMQP_URL=amqp://guest:guest@localhost/ dispatcher serve
+      dispatcher serve --workers 4
     """
+    if workers > 1:
+        from dispatcher.workers import serve_workers
+
+        return serve_workers(workers)
     import uvloop
 
     from dispatcher.app import serve as run

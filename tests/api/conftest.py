@@ -148,6 +148,11 @@ class Parked:
         """It has no lanes."""
 
 
+async def rendered() -> bytes:
+    """The metrics of this process."""
+    return metrics.render()
+
+
 def _due(subscription: Subscription, now: Any) -> Any:
     return None if subscription.status == "paused" else now
 
@@ -222,7 +227,7 @@ async def serving(store: Store, extensions: Sequence[Extension] = (), **changes:
         "kinds": kinds,
         "admin_key": ADMIN_KEY,
         "readiness": _ready,
-        "metrics": metrics.render,
+        "metrics": rendered,
     }
     services = Services(**parts | changes)
     server = TestServer(build(services, extensions))

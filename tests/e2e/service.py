@@ -22,8 +22,11 @@ SECRETS_KEY = "a-secrets-key-for-the-tests-of-32-characters"
 class Service:
     """`dispatcher serve`, running while it is entered; ended with SIGTERM unless it was killed before."""
 
-    def __init__(self, directory: Path, *, consumes: bool = True, **settings: str | float) -> None:
+    def __init__(
+        self, directory: Path, *, consumes: bool = True, workers: int = 1, **settings: str | float
+    ) -> None:
         self._directory = directory
+        self._workers = workers
         self._consumes = consumes and "amqp_url" in settings
         self._settings = {
             "DISPATCHER_HTTP_PORT": "0",
@@ -59,7 +62,7 @@ class Service:
     async def start(self) -> None:
         """Start the process, and read what it says."""
         self.process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "dispatcher", "serve"),
+            *(sys.executable, "-m", "dispatcher", "serve", "--workers", str(self._workers)),
             cwd=self._directory,
             env=environment(self._settings),
             stdout=asyncio.subprocess.PIPE,
