@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Sequence
+from itertools import accumulate
 from typing import Any, TypeVar
 
 from sqlalchemy import (
@@ -37,6 +38,9 @@ MAX_VALUES = 500
 # The condition of the index subscriptions_to_match, as it stands there: with parameters it would not be used.
 _IN_USE = text("subscriptions.removed_at is null and subscriptions.status in ('active', 'paused')")
 
+MAX_BYTES = 8 * 1024 * 1024
+"""How much the documents of a page have at most, unless the first one alone has more. A page then ends early."""
+
 T = TypeVar("T")
 Condition = ColumnElement[bool]
 
@@ -56,6 +60,30 @@ def page(rows: Sequence[Row], window: Window, cursor: str, make: Callable[[Row],
     limit = limit_of(window)
     more = rows[limit - 1][cursor] if len(rows) > limit else None
     return Page([make(row) for row in rows[:limit]], more)
+
+
+def heavy_page(
+    connection: Connection,
+    columns: Sequence[ColumnElement[Any]],
+    size: ColumnElement[int],
+    these: Sequence[Condition],
+    window: Window,
+    make: Callable[[Row], T],
+) -> Page[T]:
+    """A page, newest first by the first of these columns, that ends before `size` adds up to more than MAX_BYTES."""
+    key = columns[0]
+    sizes = select(key, size).where(*these).order_by(key.desc()).limit(limit_of(window) + 1)
+    found = connection.execute(sizes).all()
+    fitting = _fitting([length for _, length in found[: limit_of(window)]])
+    keys = [one for one, _ in found[:fitting]]
+    rows = rows_of(connection, select(*columns).where(key.in_(keys)).order_by(key.desc()))
+    return Page([make(row) for row in rows], keys[-1] if len(found) > fitting else None)
+
+
+def _fitting(sizes: Sequence[int]) -> int:
+    """How many of the first of these have MAX_BYTES together at most; one at least, when there is one."""
+    beyond = (count for count, total in enumerate(accumulate(sizes)) if total > MAX_BYTES)
+    return max(next(beyond, len(sizes)), min(len(sizes), 1))
 
 
 def limit_of(window: Window) -> int:
@@ -102,8 +130,7 @@ def event_page(connection: Connection, which: EventFilter, window: Window) -> Pa
         conditions.append(events.c.job_id == which.job_id)
     branches = [[*conditions, *seen] for seen in _visible_events(which)]
     these = branches[0] if len(branches) == 1 else [key.in_(newest(key, limit, *branches))]
-    statement = select(*EVENT).where(*these).order_by(key.desc()).limit(limit)
-    return page(rows_of(connection, statement), window, "key", event_of)
+    return heavy_page(connection, EVENT, func.length(events.c.document), these, window, event_of)
 
 
 def _visible_events(which: EventFilter) -> list[list[Condition]]:
@@ -219,8 +246,8 @@ def subscription_page(connection: Connection, which: SubscriptionFilter, window:
         conditions.append(table.job_id == which.job_id)
     if which.status is not None:
         conditions.append(table.status == which.status)
-    statement = select(subscriptions).where(*conditions).order_by(table.id.desc()).limit(limit_of(window) + 1)
-    return page(rows_of(connection, statement), window, "id", lambda row: row)
+    size = func.length(table.details) + func.length(table.sealed)
+    return heavy_page(connection, [*table], size, conditions, window, lambda row: row)
 
 
 def count_alike(connection: Connection, match_key: str, subscriber: str, but: str, limit: int) -> int:

@@ -11,7 +11,15 @@ from dispatcher.domain.errors import InvalidInput
 from dispatcher.domain.events import Event, utc_now
 from dispatcher.domain.ids import new_id
 from dispatcher.domain.keys import ApiKey, hash_key
-from dispatcher.store.contract import DeliveryFilter, EventFilter, JobFilter, Store, Window
+from dispatcher.store import queries
+from dispatcher.store.contract import (
+    DeliveryFilter,
+    EventFilter,
+    JobFilter,
+    Store,
+    SubscriptionFilter,
+    Window,
+)
 from tests.factories import NOW, make_delivery, make_event, make_subscription
 from tests.store.helpers import ALL, FUTURE, PAST, accept, ended, ids, stored, subscribed, unknown
 
@@ -165,6 +173,25 @@ async def test_no_list_is_longer_than_its_limit(store: Store, process: int) -> N
     assert page.next == page.items[-1].id
     rest = await store.deliveries(DeliveryFilter(tenant="default"), Window(limit=0, cursor=page.next))
     assert len(rest.items) == 1
+
+
+async def test_a_page_ends_before_its_documents_have_too_many_bytes(
+    store: Store, process: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(queries, "MAX_BYTES", 1000)
+    sizes = (400, 400, 2000, 400, 300, 300, 2)
+    events = [make_event(document=b"{}".ljust(size)) for size in sizes]
+    await store.accept(process, events, [])
+    which, cursor, pages = EventFilter(tenant="default"), None, []
+    while True:
+        page = await store.events(which, Window(limit=3, cursor=cursor))
+        pages.append([len(event.document) for event in page.items])
+        if (cursor := page.next) is None:
+            break
+    assert pages == [[2, 300, 300], [400], [2000], [400, 400]]
+    kept = [await subscribed(store, metadata={"text": "x" * 600}) for _ in range(2)]
+    first = await store.subscriptions(SubscriptionFilter(tenant="default"), ALL)
+    assert ([one.id for one in first.items], first.next) == ([kept[1].id], kept[1].id)
 
 
 @pytest.mark.parametrize("cursor", ["", "nonsense", "evt_\0", "sub_0192f0c1a2b37c4d8e5f60718293a4b5"])
