@@ -18,7 +18,7 @@ from dispatcher.client import Publisher
 from dispatcher.store.schema import subscriptions
 
 SIZES = (1_000, 10_000, 100_000, 1_000_000)
-EVENTS = 3_000
+EVENTS = 5_000
 
 
 class Place(Struct, frozen=True):
@@ -42,6 +42,7 @@ async def not_matching(machine: Machine) -> Outcome:
         for _ in range(machine.amount.rounds):
             for place in places:
                 costs[place.size].append(await _cost(machine, place))
+            places.reverse()  # no size is always the first
             machine.done()
     typical = {size: _typical(found) for size, found in costs.items()}
     least, most = sizes[0], sizes[-1]

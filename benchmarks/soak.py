@@ -137,11 +137,11 @@ class _Soak:
 
     async def _kill_broker(self) -> None:
         await asyncio.to_thread(self._rabbitmq.kill)
-        await asyncio.to_thread(self._rabbitmq.start)
+        await self._rabbitmq.start_async()
 
     async def _kill_database(self) -> None:
         await asyncio.to_thread(self._postgresql.kill)
-        await asyncio.to_thread(self._postgresql.start)
+        await self._postgresql.start_async()
         await self._note(CLAIMED)
 
     async def _note(self, statement: str, *arguments: object) -> None:
