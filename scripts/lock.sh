@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Writes the locks, two from pyproject.toml and one for each client of another system that tests run: names, versions and hashes of every platform's files, and no addresses.
+# Writes the locks, two from pyproject.toml and one for each client of another system that tests run:
+# names, versions and hashes of every platform's files, and no addresses.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

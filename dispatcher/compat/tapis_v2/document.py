@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import difflib
-import email.parser
-import email.policy
 import re
 from collections.abc import Mapping
+from email.message import Message
 from urllib.parse import parse_qsl
 
 import msgspec
@@ -34,6 +33,8 @@ _FORM_POLICY = {"retrystrategytype": "retryStrategy"}
 # Any other type of thing that Agave has: an app, a system, …
 _UUID = re.compile(r"[0-9]+-[0-9a-z]+-[0-9]{4}-(?P<type>[0-9]{3})")
 _JOB_TYPE = "007"
+
+_FILE_NAME = re.compile(rb"^content-disposition:[^\r\n]*;\s*filename\*?=", re.IGNORECASE | re.MULTILINE)
 
 
 class Notification(Struct, frozen=True, kw_only=True):
@@ -219,11 +220,14 @@ def _from_form(body: bytes) -> dict[str, object]:
 
 
 def _file_in(body: bytes, content_type: str) -> bytes:
-    """The first file in a multipart form."""
-    head = f"Content-Type: {content_type}\r\n\r\n".encode("utf-8", "replace")
-    message = email.parser.BytesParser(policy=email.policy.HTTP).parsebytes(head + body)
-    for part in message.iter_parts():
-        if part.get_filename() is not None:
-            content = part.get_payload(decode=True)
-            return content if isinstance(content, bytes) else b""
+    """The first file in a multipart form (RFC 7578)."""
+    header = Message()
+    header["Content-Type"] = content_type.encode("ascii", "replace").decode()
+    boundary = header.get_boundary()
+    if boundary is not None:
+        separator = f"\r\n--{boundary}".encode("ascii", "replace")
+        for part in (b"\r\n" + body).split(separator)[1:]:
+            head, blank, content = part.partition(b"\r\n\r\n")
+            if blank and _FILE_NAME.search(head):
+                return content
     raise InvalidInput("", "No notification found in upload form.")
