@@ -184,7 +184,7 @@ class Connection(asyncio.Protocol):
             self._interim = False
             return
         self._complete = True
-        self._keep = self._parser.should_keep_alive() and self._status != _SWITCHING
+        self._keep = self._parser.should_keep_alive()  # after 101 the parser stops with an error
 
     # What becomes of it
 
