@@ -34,6 +34,8 @@ _LIMITS = {
     "event": 64,
 }
 
+_SHORT = min(_LIMITS.values())
+
 _decode_document = msgspec.json.Decoder(dict[str, object]).decode
 
 
@@ -70,11 +72,14 @@ class Event(Struct, frozen=True, kw_only=True, dict=True):
     @property
     def decoded(self) -> Mapping[str, object]:
         """The document as a mapping. It is kept from its first use on, unless it is long."""
-        return self._decoded if len(self.document) <= LONG_DOCUMENT else _decode_document(self.document)
+        return self._kept() if len(self.document) <= LONG_DOCUMENT else _decode_document(self.document)
 
-    @cached_property
-    def _decoded(self) -> Mapping[str, object]:
-        return _decode_document(self.document)
+    def _kept(self) -> Mapping[str, object]:
+        # What functools has for this takes a lock that costs more than to decode a short document.
+        found: Mapping[str, object] | None = self.__dict__.get("decoded")
+        if found is None:
+            found = self.__dict__["decoded"] = _decode_document(self.document)
+        return found
 
     def let_go(self) -> None:
         """Forget what was decoded: most that wait to be delivered go out as they came, and the rest decode it anew."""
@@ -107,7 +112,7 @@ class Event(Struct, frozen=True, kw_only=True, dict=True):
         job = data.get("job", data)
         return job if isinstance(job, dict) else {}
 
-    @cached_property
+    @property
     def message(self) -> str | None:
         """What the publisher says about it, if anything."""
         data = self.data
@@ -119,7 +124,7 @@ class _HeldEvent(Event, frozen=True, kw_only=True, dict=True):
 
     @property
     def decoded(self) -> Mapping[str, object]:
-        return self._decoded
+        return self._kept()
 
 
 def _is_attribute(name: str, value: object) -> bool:
@@ -137,6 +142,8 @@ def text_in(document: Mapping[str, object], *names: str) -> str | None:
 
 def check_text(field: str, value: str) -> str:
     """`value` itself, or InvalidInput when it is empty, too long for `field` or has control characters."""
+    if 0 < len(value) <= _SHORT and value.isprintable():
+        return value
     limit = _LIMITS.get(field.rpartition(".")[2], 1024)
     if not value:
         raise InvalidInput(field, "expected a text that is not empty")

@@ -25,7 +25,7 @@ _encode = msgspec.json.Encoder().encode
 
 def recognises(message: Message) -> bool:
     """Whether the message's headers hold the attributes of a CloudEvent."""
-    if message.media_type.startswith("application/cloudevents"):
+    if not message.headers or message.media_type.startswith("application/cloudevents"):
         return False
     names = [name.lower() for name in message.headers]
     if any(name.startswith(_PREFIXES) for name in names):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from datetime import datetime
-from functools import cached_property
+from functools import lru_cache
 from hashlib import blake2b
 from typing import Literal, Protocol
 
@@ -23,7 +23,7 @@ _AT = re.compile(r"(?P<problem>.*) - at `\$(?P<path>.*)`", re.DOTALL)
 _MAX_MESSAGE_ID = 200
 
 
-class Message(Struct, frozen=True, kw_only=True, dict=True):
+class Message(Struct, frozen=True, kw_only=True):
     """What came in, not understood yet.
 
     `headers` are those of HTTP, or the application headers of AMQP. `content_type`, `content_encoding`,
@@ -38,10 +38,15 @@ class Message(Struct, frozen=True, kw_only=True, dict=True):
     message_id: str | None = None
     timestamp: datetime | None = None
 
-    @cached_property
+    @property
     def media_type(self) -> str:
         """The content type without its parameters, in small letters; empty when there is none."""
-        return (self.content_type or "").partition(";")[0].strip().lower()
+        return _media_type(self.content_type or "")
+
+
+@lru_cache(256)
+def _media_type(content_type: str) -> str:
+    return content_type.partition(";")[0].strip().lower()
 
 
 class Scope(Struct, frozen=True, kw_only=True):

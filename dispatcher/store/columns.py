@@ -108,7 +108,7 @@ class StateCode(TypeDecorator[State]):
 
 def finite(moment: datetime) -> datetime:
     """The time itself, but for the first and the last there is: asyncpg takes these for infinite ones."""
-    return min(max(moment, _FIRST), _LAST)
+    return moment if 1 < moment.year < 9999 else min(max(moment, _FIRST), _LAST)
 
 
 def microseconds(moment: datetime) -> int:
