@@ -317,4 +317,5 @@ def _consumer(settings: Settings, intake: Aftermath) -> Consumer | None:
         prefetch=amqp.prefetch,
         intake=intake,
         exchange_type=amqp.exchange_type,
+        single_active=amqp.single_active_consumer,
     )

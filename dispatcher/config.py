@@ -35,6 +35,7 @@ from dispatcher.config_values import (
     seconds,
     secret_list,
     sender_address,
+    switch,
     text,
     words,
 )
@@ -66,6 +67,7 @@ class Amqp(Struct, frozen=True, kw_only=True):
     exchange_type: Annotated[ExchangeType, choice(*get_args(ExchangeType))] = "topic"
     queue: Annotated[str, amqp_name] = "dispatcher.intake"
     prefetch: Annotated[int, integer(1, 65535)] = 1000
+    single_active_consumer: Annotated[bool, switch] = False
 
 
 class Http(Struct, frozen=True, kw_only=True):

@@ -119,6 +119,14 @@ def choice(*names: str) -> Callable[[object], str]:
     return read
 
 
+def switch(raw: object) -> bool:
+    """True or false."""
+    if isinstance(raw, bool):
+        return raw
+    value = raw.strip().lower() if isinstance(raw, str) else None
+    return value == "true" if value in ("true", "false") else _refuse("true or false", raw)
+
+
 def database_url(raw: object) -> Url:
     """The URL of an SQLite file or a PostgreSQL database."""
     expected = "sqlite:///path/to/file.db or postgresql://user:password@host:port/database"

@@ -179,7 +179,8 @@ async def _queues(connection: AbstractConnection, amqp: Amqp, url: str) -> Findi
     await declare_queue(channel, amqp.queue)
     if dead is None:
         return Finding("broker", State.OK, f"{url}: no queue {dead_letters} yet, the next start makes it")
-    await declare(channel, amqp.exchange, amqp.queue, amqp.exchange_type)
+    single = amqp.single_active_consumer
+    await declare(channel, amqp.exchange, amqp.queue, amqp.exchange_type, single_active=single)
     found = f"{url}: {waiting} messages in {amqp.queue}, {dead} in {dead_letters}"
     if dead:
         return Finding(

@@ -82,21 +82,30 @@ async def _opened(connection: AbstractConnection) -> AbstractConnection:
 
 
 async def declare(
-    channel: AbstractChannel, exchange: str, queue: str, exchange_type: AmqpExchangeType = "topic"
+    channel: AbstractChannel,
+    exchange: str,
+    queue: str,
+    exchange_type: AmqpExchangeType = "topic",
+    *,
+    single_active: bool = False,
 ) -> None:
     """Declare the durable exchange, the quorum queue bound to all of it, and where its dead letters go.
+
+    With `single_active` one consumer at a time gets messages, so that their order is kept; the others stand by.
 
     Raises SettingsError when one of them is there already, but made otherwise.
     """
     with _refusals_of("amqp.exchange", f"the exchange {exchange}"):
         source = await channel.declare_exchange(exchange, ExchangeType(exchange_type), durable=True)
-    target = await declare_queue(channel, queue)
+    target = await declare_queue(channel, queue, single_active=single_active)
     with _refusals_of("amqp.queue", f"the queue {queue}"):
         await target.bind(source, "#")
     await declare_dead_letters(channel, queue)
 
 
-async def declare_queue(channel: AbstractChannel, queue: str) -> AbstractQueue:
+async def declare_queue(
+    channel: AbstractChannel, queue: str, *, single_active: bool = False
+) -> AbstractQueue:
     """Declare the quorum queue alone. Raises SettingsError likewise."""
     arguments: FieldTable = {
         "x-queue-type": "quorum",
@@ -106,6 +115,8 @@ async def declare_queue(channel: AbstractChannel, queue: str) -> AbstractQueue:
         "x-dead-letter-strategy": "at-least-once",
         "x-overflow": "reject-publish",
     }
+    if single_active:
+        arguments["x-single-active-consumer"] = True
     with _refusals_of("amqp.queue", f"the queue {queue}"):
         return await channel.declare_queue(queue, durable=True, arguments=arguments)
 

@@ -37,10 +37,12 @@ class Consumer:
         prefetch: int,
         intake: Offers,
         exchange_type: AmqpExchangeType = "topic",
+        single_active: bool = False,
     ) -> None:
         self._url = url
         self._exchange = exchange
         self._exchange_type = exchange_type
+        self._single_active = single_active
         self._queue = queue
         self._prefetch = prefetch
         self._intake = intake
@@ -107,7 +109,9 @@ class Consumer:
         transport = Transport()
         async with await connect(self._url, "dispatcher intake", transport) as connection:
             channel = await connection.channel(publisher_confirms=False)
-            await declare(channel, self._exchange, self._queue, self._exchange_type)
+            await declare(
+                channel, self._exchange, self._queue, self._exchange_type, single_active=self._single_active
+            )
             underlay = await channel.get_underlay_channel()
             self._inbox = Inbox(underlay, transport, self._intake, self._dead_letters)
             await self._inbox.begin(self._queue, prefetch=self._prefetch)

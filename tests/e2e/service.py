@@ -130,3 +130,8 @@ class Service:
         document = {"events": ["*"], "target": {"kind": "webhook", "url": url}} | changes
         found: dict[str, Any] = await self.call("POST", "/v1/subscriptions", document)
         return found
+
+    async def text(self, path: str) -> str:
+        """A page that is no JSON."""
+        async with self._session.get(path) as answer:
+            return await answer.text()
