@@ -1,0 +1,292 @@
+"""Nobody gets mail who did not ask for it or agree to it: confirmation, unsubscribing, suppression, over the API."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from msgspec import Struct
+
+from dispatcher.domain.events import utc_now
+from dispatcher.domain.targets import Answer
+from dispatcher.store.contract import Store
+from dispatcher.targets.email import EmailKind
+from dispatcher.targets.mail.desk import CONSENT_WAIT, Desk, Rules
+from tests.api.conftest import Api, Caller, serving
+from tests.factories import make_event
+from tests.mail.desks import BASE, make_desk
+from tests.mail.relay import Mail, Relay
+
+DELIVERY = "dlv_0192f0c1a2b37c4d8e5f60718293a4b5"
+GUEST = "guest@elsewhere.org"
+OWN = "alice@example.org"
+
+
+class Office(Struct, frozen=True):
+    """A running API with a relay behind it."""
+
+    api: Api
+    alice: Caller
+    desk: Desk
+    kind: EmailKind
+    server: Relay
+
+    async def subscribe(self, *to: str) -> dict[str, Any]:
+        """A new e-mail subscription of alice."""
+        made: dict[str, Any] = await self.alice.subscribe(target={"kind": "email", "to": to})
+        return made
+
+    async def attempt(self, subscription_id: str) -> Answer:
+        """One attempt to deliver an event to a subscription."""
+        subscription = await self.api.store.subscription("default", subscription_id)
+        assert subscription is not None
+        return await self.kind.sender(subscription).send(make_event(accepted_at=utc_now()), DELIVERY, 1)
+
+    async def states(self, subscription_id: str) -> dict[str, str]:
+        """How it stands with the recipients."""
+        shown = await self.alice.get(f"/v1/subscriptions/{subscription_id}")
+        return {one["address"]: one["state"] for one in shown["recipients"]}
+
+    async def follow(self, method: str, link: str, **headers: str) -> tuple[int, str]:
+        """What somebody without a key gets at a link in a mail."""
+        assert link.startswith(BASE)
+        body = b"List-Unsubscribe=One-Click" if method == "POST" else None
+        reply = await self.api.nobody.ask(method, link.removeprefix(BASE), body, **headers)
+        return reply.status, reply.body.decode()
+
+
+@pytest.fixture
+async def office(store: Store, server: Relay) -> AsyncIterator[Office]:
+    """Yield an API whose mails go to the test's relay; only example.org is trusted."""
+    desk = make_desk(store, f"smtp://{server.url}", Rules(trusted_domains=frozenset({"example.org"})))
+    kind = EmailKind(desk)
+    async with serving(store, desk=desk, kinds={"email": kind}) as api:
+        yield Office(api, await api.caller("alice", "publish", "subscribe"), desk, kind, server)
+    await kind.close()
+
+
+def link_in(mail: Mail, purpose: str) -> str:
+    found = re.search(rf"{BASE}/{purpose}/[A-Za-z0-9_-]+", mail.text)
+    assert found is not None
+    return found[0]
+
+
+async def test_a_new_address_gets_one_confirmation_mail_and_nothing_else_before_it_agrees(
+    office: Office,
+) -> None:
+    made = await office.subscribe(GUEST)
+    [question] = await office.server.received(1)
+    assert question.to == GUEST
+    assert question.message["Subject"] == "Do you want mails about alice's jobs?"
+    assert question.message["List-Unsubscribe"] is None
+    waiting = await office.attempt(made["id"])
+    again = await office.attempt(made["id"])
+    second = await office.subscribe(GUEST)
+    assert (await office.attempt(second["id"])).postponed is not None
+    assert waiting.postponed == again.postponed == CONSENT_WAIT
+    assert waiting.error == f"waits for {GUEST} to confirm"
+    assert await office.states(made["id"]) == {GUEST: "unconfirmed"}
+    assert len(office.server.mails) == 1
+
+
+async def test_looking_at_the_link_changes_nothing_and_the_button_confirms(office: Office) -> None:
+    made = await office.subscribe(GUEST)
+    [question] = await office.server.received(1)
+    link = link_in(question, "c")
+    status, page = await office.follow("GET", link)
+    assert status == 200
+    assert "alice wants to have mails about jobs sent to guest@elsewhere.org" in page
+    assert '<form method="post"><button>' in page
+    assert await office.states(made["id"]) == {GUEST: "unconfirmed"}
+    status, page = await office.follow("POST", link)
+    assert status == 200
+    assert "You will get mails" in page
+    assert office.api.woken == 1
+    assert await office.states(made["id"]) == {GUEST: "active"}
+    assert (await office.attempt(made["id"])).error is None
+    assert [mail.to for mail in office.server.mails] == [GUEST, GUEST]
+
+
+async def test_own_and_trusted_addresses_are_not_asked(office: Office) -> None:
+    made = await office.subscribe(OWN)
+    keyed = await office.api.caller("carol@private.net", "subscribe")
+    hers = await keyed.subscribe(target={"kind": "email", "to": ["Carol@private.net"]})
+    assert (await office.attempt(made["id"])).error is None
+    assert (await office.attempt(hers["id"])).error is None
+    assert [mail.to for mail in office.server.mails] == [OWN, "Carol@private.net"]
+
+
+async def test_those_who_need_not_be_asked_do_not_wait_for_one_who_must(office: Office) -> None:
+    made = await office.subscribe(OWN, GUEST)
+    [question] = await office.server.received(1)
+    assert question.to == GUEST
+    answer = await office.attempt(made["id"])
+    assert answer.error == f"waits for {GUEST} to confirm"
+    assert answer.retry_after == CONSENT_WAIT
+    assert [mail.to for mail in office.server.mails] == [GUEST, OWN]
+
+
+async def test_one_click_unsubscribes_without_a_log_in_and_the_owner_sees_it(office: Office) -> None:
+    made = await office.subscribe(OWN)
+    await office.attempt(made["id"])
+    link = link_in(office.server.mails[0], "u")
+    status, page = await office.follow("GET", link)
+    assert (status, "No more mails?" in page) == (200, True)
+    assert await office.states(made["id"]) == {OWN: "active"}
+    status, page = await office.follow("POST", link, content_type="application/x-www-form-urlencoded")
+    assert (status, "No more mails" in page) == (200, True)
+    assert (await office.follow("POST", link))[0] == 200
+    assert await office.states(made["id"]) == {OWN: "unsubscribed"}
+    answer = await office.attempt(made["id"])
+    assert answer.final
+    assert (answer.error or "").startswith(f"nobody gets it: {OWN}: unsubscribed at ")
+    assert len(office.server.mails) == 1
+
+
+async def test_the_owner_may_take_back_that_an_own_address_unsubscribed(office: Office) -> None:
+    made = await office.subscribe(OWN)
+    await office.attempt(made["id"])
+    await office.follow("POST", link_in(office.server.mails[0], "u"))
+    path = f"/v1/subscriptions/{made['id']}/recipients"
+    assert (await office.alice.post(path, {"address": OWN}))["state"] == "active"
+    assert (await office.attempt(made["id"])).error is None
+
+
+async def test_somebody_else_who_unsubscribed_is_asked_once_more(office: Office) -> None:
+    made = await office.subscribe(GUEST)
+    [question] = await office.server.received(1)
+    await office.follow("POST", link_in(question, "c"))
+    await office.attempt(made["id"])
+    await office.follow("POST", link_in(office.server.mails[1], "u"))
+    path = f"/v1/subscriptions/{made['id']}/recipients"
+    assert (await office.alice.post(path, {"address": GUEST}))["state"] == "unsubscribed"
+    assert office.server.mails[2].message["Subject"] == "Do you want mails about alice's jobs?"
+    assert (await office.attempt(made["id"])).final
+    await office.follow("POST", link_in(office.server.mails[2], "c"))
+    assert (await office.attempt(made["id"])).error is None
+
+
+async def test_an_address_that_the_relay_refuses_for_good_says_so_until_its_owner_lifts_it(
+    office: Office,
+) -> None:
+    made = await office.subscribe(OWN)
+    office.server.at_rcpt = lambda _: "550 5.1.1 no such user"
+    await office.attempt(made["id"])
+    office.server.at_rcpt = lambda _: None
+    shown = await office.alice.get(f"/v1/subscriptions/{made['id']}")
+    [recipient] = shown["recipients"]
+    assert (recipient["state"], recipient["reason"]) == ("refused", "550 5.1.1 no such user")
+    listed = await office.alice.get("/v1/subscriptions")
+    assert listed["items"][0]["recipients"] == shown["recipients"]
+    assert (await office.attempt(made["id"])).final
+    path = f"/v1/subscriptions/{made['id']}/recipients"
+    assert (await office.alice.post(path, {"address": OWN.upper()}))["state"] == "active"
+    assert (await office.attempt(made["id"])).error is None
+
+
+async def test_restoring_names_one_of_the_subscriptions_own_recipients(office: Office) -> None:
+    made = await office.subscribe(OWN)
+    bob = await office.api.caller("bob", "subscribe")
+    path = f"/v1/subscriptions/{made['id']}/recipients"
+    assert (await office.alice.ask("POST", path, {"address": "bob@example.org"})).status == 404
+    assert (await bob.ask("POST", path, {"address": OWN})).status == 404
+    assert (await office.alice.ask("POST", path, {})).status == 400
+
+
+@pytest.mark.parametrize("purpose", ["u", "c"])
+async def test_a_link_that_was_not_made_here_leads_nowhere(office: Office, purpose: str) -> None:
+    made = await office.subscribe(OWN)
+    good = office.desk.mailer.links.link("unsubscribe", made["id"], OWN)
+    assert good is not None
+    token = good.rpartition("/")[2]
+    forged = [f"B{token[1:]}", token[:-1], "x" * 48, "%00", token if purpose == "c" else f"{token}A"]
+    for wrong in forged:
+        for method in ("GET", "POST"):
+            status, page = await office.follow(method, f"{BASE}/{purpose}/{wrong}")
+            assert (status, "leads nowhere" in page) == (404, True)
+    assert await office.states(made["id"]) == {OWN: "active"}
+
+
+async def test_a_link_of_a_removed_subscription_leads_nowhere(office: Office) -> None:
+    made = await office.subscribe(OWN)
+    link = office.desk.mailer.links.link("unsubscribe", made["id"], OWN)
+    assert link is not None
+    await office.alice.ask("DELETE", f"/v1/subscriptions/{made['id']}")
+    assert (await office.follow("POST", link))[0] == 404
+
+
+async def test_pages_load_nothing_from_elsewhere_and_are_not_kept(office: Office) -> None:
+    made = await office.subscribe(OWN)
+    link = office.desk.mailer.links.link("unsubscribe", made["id"], OWN)
+    assert link is not None
+    reply = await office.api.nobody.ask("GET", link.removeprefix(BASE))
+    assert reply.headers["Content-Type"] == "text/html; charset=utf-8"
+    assert reply.headers["Cache-Control"] == "no-store"
+    assert "form-action 'self'" in reply.headers["Content-Security-Policy"]
+    assert reply.headers["Referrer-Policy"] == "no-referrer"
+    assert (await office.api.nobody.ask("GET", "/mail.css")).headers["Content-Type"].startswith("text/css")
+
+
+async def test_confirmation_mails_are_capped_for_a_key_and_for_an_address(
+    store: Store, server: Relay
+) -> None:
+    rules = Rules(confirmations_per_key=2, confirmations_per_address=1)
+    desk = make_desk(store, f"smtp://{server.url}", rules)
+    kind = EmailKind(desk)
+    async with serving(store, desk=desk, kinds={"email": kind}) as api:
+        alice, bob, carol = [await api.caller(name, "subscribe") for name in ("alice", "bob", "carol")]
+        made = []
+        for number in range(3):
+            made.append(await alice.subscribe(target={"kind": "email", "to": [f"{number}@elsewhere.org"]}))
+            await _asked(desk)
+        office = Office(api, alice, desk, kind, server)
+        third = await office.attempt(made[2]["id"])
+        assert "waits for 2@elsewhere.org to confirm, and is asked in the next hour: there were 2" in (
+            third.error or ""
+        )
+        assert 0 < (third.postponed or 0) <= 3601
+        theirs = await bob.subscribe(target={"kind": "email", "to": ["0@elsewhere.org"]})
+        await _asked(desk)
+        assert "there were 1 requests" in ((await office.attempt(theirs["id"])).error or "")
+        await carol.subscribe(target={"kind": "email", "to": ["3@elsewhere.org"]})
+        await _asked(desk)
+        assert [mail.to for mail in server.mails] == ["0@elsewhere.org", "1@elsewhere.org", "3@elsewhere.org"]
+    await kind.close()
+
+
+async def test_who_could_not_be_asked_is_asked_by_the_first_delivery(office: Office) -> None:
+    office.server.at_rcpt = lambda _: "450 4.2.0 greylisted"
+    made = await office.subscribe(GUEST)
+    await _asked(office.desk)
+    first = await office.attempt(made["id"])
+    assert first.error == f"waits for {GUEST} to confirm, and could not be asked: 450 4.2.0 greylisted"
+    assert first.postponed == 300
+    office.server.at_rcpt = lambda _: None
+    assert (await office.attempt(made["id"])).error == f"waits for {GUEST} to confirm"
+    assert [mail.to for mail in office.server.mails] == [GUEST]
+
+
+async def test_without_links_only_trusted_addresses_are_taken(store: Store, server: Relay) -> None:
+    desk = make_desk(store, f"smtp://{server.url}", base=None)
+    kind = EmailKind(desk)
+    async with serving(store, desk=desk, kinds={"email": kind}) as api:
+        alice = await api.caller("alice", "subscribe")
+        refused = await alice.ask(
+            "POST", "/v1/subscriptions", {"events": ["*"], "target": {"kind": "email", "to": [OWN, GUEST]}}
+        )
+        assert refused.status == 400
+        assert "http.public_url" in refused.faults["target.to[1]"]
+        made = await alice.subscribe(target={"kind": "email", "to": [OWN]})
+        changed = await alice.ask(
+            "PATCH", f"/v1/subscriptions/{made['id']}", {"target": {"kind": "email", "to": [GUEST]}}
+        )
+        assert changed.status == 400
+    await kind.close()
+
+
+async def _asked(desk: Desk) -> None:
+    """Return when everybody was asked who is to be."""
+    await asyncio.gather(*desk._inviting)
