@@ -65,7 +65,7 @@ class Tokens:
         found, key = self._verified(token)
         if found.get("tapis/token_type", "access") != "access":
             raise _refused("it is a refresh token: expected an access token")
-        tenant, user = _text(found, "tapis/tenant_id"), _text(found, "tapis/username")
+        tenant, user = _text(found, "tapis/tenant_id", "tenant"), _text(found, "tapis/username", "owner")
         kind = found.get("tapis/account_type", "user")
         if kind not in ("user", "service"):
             raise _refused("its claim tapis/account_type is neither user nor service")
@@ -195,12 +195,12 @@ def _algorithms(key: PublicKey, what: str) -> Sequence[str]:
     return ("EdDSA",)
 
 
-def _text(claims: Mapping[str, object], name: str) -> str:
+def _text(claims: Mapping[str, object], name: str, field: str) -> str:
     value = claims.get(name)
     if not isinstance(value, str):
         raise _refused(f"its claim {name} is missing")
     try:
-        return check_text(name.rpartition("/")[2].replace("_id", "").replace("username", "owner"), value)
+        return check_text(field, value)
     except InvalidInput as error:
         raise _refused(f"its claim {name}: {error.problem}") from None
 

@@ -110,7 +110,8 @@ def test_a_forged_expired_or_unfit_token_is_refused_and_told_why(reader: Reader)
     assert refusal(tokens, "no.jwt.really") == "it is no JWT"
     assert refusal(tokens, f"..{body}") == "it is no JWT"
     assert refusal(tokens, "a" * 20_000) == "it has more than 16384 characters"
-    assert refusal(tokens, signed(**{"tapis/username": None})) == "its claim tapis/username is missing"
+    nobody: dict[str, Any] = {"tapis/username": None}
+    assert refusal(tokens, signed(**nobody)) == "its claim tapis/username is missing"
     assert "no control characters" in refusal(tokens, signed(**{"tapis/username": "a\nb"}))
     assert refusal(tokens, signed(**{"tapis/token_type": "refresh"})).startswith("it is a refresh token")
 

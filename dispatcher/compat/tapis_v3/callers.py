@@ -62,7 +62,7 @@ def _with_token(token: str, headers: Mapping[str, str], services: Services) -> C
         id="token",
         name="token",
         owner=claims.user,
-        tenant=check_text(OBO_TENANT, tenant),
+        tenant=check_text("tenant", tenant),
         scopes=("admin",) if claims.service else ("subscribe",),
         created_at=utc_now(),
     )

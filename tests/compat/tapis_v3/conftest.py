@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import shutil
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -105,6 +106,13 @@ class Caller:
         return reply.result
 
 
+async def until(happens: Callable[[], Awaitable[bool]]) -> None:
+    """Return when this is so. Nobody can be awaited who tells it."""
+    async with asyncio.timeout(20):
+        while not await happens():  # noqa: ASYNC110
+            await asyncio.sleep(0.02)
+
+
 def subscription(address: str, **changes: Any) -> dict[str, Any]:
     return {
         "typeFilter": "jobs.JOB_NEW_STATUS.*",
@@ -141,6 +149,11 @@ class Site(Struct, frozen=True):
     @property
     def url(self) -> str:
         return self.app.url
+
+    async def consumes(self) -> bool:
+        """Whether events come from the broker."""
+        async with self.session.get(f"{self.url}/health/ready") as answer:
+            return answer.status == 200
 
     def with_token(self, text: str, **headers: str) -> Caller:
         return Caller(self.session, self.url, X_Tapis_Token=text, **headers)
