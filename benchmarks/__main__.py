@@ -64,8 +64,8 @@ def main() -> int:
     else:
         report.show(found, seconds)
     if options.write:
-        steps = {"steps": page.printed("steps")}
-        page.write(Path("docs"), found, {"run": page.circumstances(options, seconds), **steps})
+        parts = {name: page.printed(name) for name in ("steps", "intake_steps")}
+        page.write(Path("docs"), found, {"run": page.circumstances(options, seconds), **parts})
     return int(options.strict and not report.all_met(found))
 
 

@@ -77,3 +77,8 @@ async def program(module: str, *arguments: str) -> AsyncIterator[asyncio.subproc
         if process.returncode is None:
             process.kill()
         await process.wait()
+
+
+def processes(count: int) -> str:
+    """How many, in words."""
+    return "one process" if count == 1 else f"{count} processes"

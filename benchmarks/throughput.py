@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from benchmarks.cpu import Meter
 from benchmarks.database import connected, until
-from benchmarks.machine import Machine, program
+from benchmarks.machine import Machine, processes, program
 from benchmarks.results import Check, Cost, Outcome, Series
 from benchmarks.service import Service
 from benchmarks.source import document, plain_event
@@ -152,11 +152,6 @@ async def _from_broker(machine: Machine, bar: str, subscriptions: int, unit: str
         )
         costs.append(Cost(bar, what, figure.cpu))
     return Outcome(checks, costs)
-
-
-def processes(count: int) -> str:
-    """How many, in words."""
-    return "one process" if count == 1 else f"{count} processes"
 
 
 async def without_servers(machine: Machine) -> Outcome:
