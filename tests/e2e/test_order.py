@@ -54,20 +54,19 @@ async def test_order_holds_with_failures_two_processes_and_the_death_of_the_one_
         "delivery_lease": 5,
         "delivery_timeout": 2.5,
     }
-    async with Receiver(every_seventh_fails_at_first) as receiver:
-        async with Service(tmp_path, **settings) as first:
-            await first.subscribe(
-                f"{receiver.url}/hook",
-                ordered=True,
-                retry={"strategy": "delayed", "delay": 0.05, "jitter": 0, "limit": 20},
-            )
-            async with Service(tmp_path, **settings):
-                await publish(amqp_url, range(EVENTS // 2))
-                await receiver.count(JOBS * 5)
-                await first.kill()
-                await publish(amqp_url, range(EVENTS // 2, EVENTS))
-                await receiver.count(JOBS * EVENTS, seconds=60)
-                assert failed
+    async with Receiver(every_seventh_fails_at_first) as receiver, Service(tmp_path, **settings) as first:
+        await first.subscribe(
+            f"{receiver.url}/hook",
+            ordered=True,
+            retry={"strategy": "delayed", "delay": 0.05, "jitter": 0, "limit": 20},
+        )
+        async with Service(tmp_path, **settings):
+            await publish(amqp_url, range(EVENTS // 2))
+            await receiver.count(JOBS * 5)
+            await first.kill()
+            await publish(amqp_url, range(EVENTS // 2, EVENTS))
+            await receiver.count(JOBS * EVENTS, seconds=60)
+            assert failed
     expected = [f"job.E{number:03}" for number in range(EVENTS)]
     assert first_arrivals(receiver.arrived) == {f"job-{job}": expected for job in range(JOBS)}
 
