@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from http import HTTPStatus
 
 from aiohttp import web
@@ -28,6 +29,7 @@ _ROUTES: tuple[tuple[str, str, Handler], ...] = (
     ("GET", _JOBS + "/{id}", jobs.get_job),
     ("GET", _JOBS + "/{id}/status", jobs.get_status),
     ("GET", _JOBS + "/{id}/history", jobs.get_history),
+    ("GET", _JOBS + "/{field}/{value}", jobs.find_jobs),
 )
 
 
@@ -41,10 +43,17 @@ def attach(app: web.Application, services: Services) -> None:
             else:
                 app.router.add_route(method, one, handler)
     for base in (_NOTIFICATIONS, _JOBS):
-        app.router.add_route("*", base + "{rest:(/.*)?}", enveloped(_nothing, services))
+        app.router.add_route("*", base + "{rest:(/.*)?}", enveloped(_not_offered, services))
 
 
-async def _nothing(asked: Asked) -> Answered:
-    raise Refusal(
-        HTTPStatus.NOT_FOUND, "there is nothing at this address, or nothing that can be done so; see docs"
-    )
+async def _not_offered(asked: Asked) -> Answered:
+    """Refuse what no route takes: 405 where another method is possible, else 404."""
+    allowed = sorted({method for method, path, _ in _ROUTES if _pattern(path).fullmatch(asked.url_path)})
+    if allowed:
+        detail = f"{asked.method} is not possible here; possible are {', '.join(allowed)}"
+        raise Refusal(HTTPStatus.METHOD_NOT_ALLOWED, detail, headers={"Allow": ", ".join(allowed)})
+    raise Refusal(HTTPStatus.NOT_FOUND, f"there is nothing at {asked.url_path[:200]}")
+
+
+def _pattern(path: str) -> re.Pattern[str]:
+    return re.compile(re.sub(r"\{[a-z]+\}", "[^/]+", path) + "/?")

@@ -34,12 +34,15 @@ _encode = msgspec.json.Encoder().encode
 class Asked(Struct, frozen=True, kw_only=True):
     """A request as its handler sees it.
 
-    `base` is where the service answers (scheme and host); `terms` are the query parameters that are no options.
+    `base` is where the service answers (scheme and host), `url_path` the path that was asked for, `path` its named
+    parts; `terms` are the query parameters that are no options.
     """
 
     caller: ApiKey
     services: Services
+    method: str
     base: str
+    url_path: str
     path: Mapping[str, str]
     headers: Mapping[str, str]
     terms: Mapping[str, str]
@@ -96,7 +99,9 @@ def _asked(request: web.Request, caller: ApiKey, services: Services) -> Asked:
     return Asked(
         caller=caller,
         services=services,
+        method=request.method,
         base=str(request.url.origin()),
+        url_path=request.path,
         path=request.match_info,
         headers=request.headers,
         terms={name: value for name, value in query.items() if name not in _OPTIONS},

@@ -9,7 +9,7 @@ from dispatcher.api.access import job_for, only_owner
 from dispatcher.compat.tapis_v2.envelope import Answered, Asked
 from dispatcher.compat.tapis_v2.search import Term, Type, terms_in
 from dispatcher.compat.tapis_v2.views import iso, link
-from dispatcher.domain.errors import InvalidInput
+from dispatcher.domain.errors import InvalidInput, NotFound
 from dispatcher.domain.events import Event, utc_now
 from dispatcher.domain.jobs import Job
 from dispatcher.domain.vocabulary import EVENTS
@@ -46,7 +46,18 @@ SHORTEST_WAIT, LONGEST_WAIT = 2, 300
 
 async def list_jobs(asked: Asked) -> Answered:
     """The caller's jobs, or those that its search terms select; newest first."""
-    terms = terms_in(asked.terms, SEARCHED)
+    return await _listed(asked, terms_in(asked.terms, SEARCHED))
+
+
+async def find_jobs(asked: Asked) -> Answered:
+    """The caller's jobs whose field, which stands in the path, has this value."""
+    field, value = asked.path["field"].lower(), asked.path["value"]
+    if field not in SEARCHED:
+        raise NotFound(f"there is nothing at {asked.url_path[:200]}")
+    return await _listed(asked, terms_in({**asked.terms, field: value}, SEARCHED))
+
+
+async def _listed(asked: Asked, terms: Sequence[Term]) -> Answered:
     items: list[object] = []
     position = 0
     async for job in _jobs(asked):

@@ -98,6 +98,8 @@ async def test_agavepy_manages_notifications_and_polls_jobs(
         assert (await client.ask("notifications", "get", uuid=made["id"]))["status"] == 404
 
         assert [job["id"] for job in await client("jobs", "list", limit=10)] == [JOB]
+        found = await client("jobs", "search", attribute="status", value="FINISHED")
+        assert [job["id"] for job in found] == [JOB]
         assert (await client("jobs", "get", jobId=JOB))["name"] == "pyplot"
         assert (await client("jobs", "getStatus", jobId=JOB))["status"] == "FINISHED"
         history = await client("jobs", "getHistory", jobId=JOB)

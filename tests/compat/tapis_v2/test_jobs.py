@@ -104,6 +104,7 @@ async def test_a_list_has_the_callers_jobs_newest_first_and_can_be_searched(
     assert await listed("status.in=failed,running&appId=pyplot") == ["job-2", "job-0"]
     assert await listed("name.like=*1") == ["job-1"]
     assert await listed("created.before=2020-01-01") == []
+    assert [job["id"] for job in await alice.result("GET", f"{JOBS}/status/finished")] == ["job-1"]
     assert len(await admin.result("GET", JOBS)) == 4
     [job] = await alice.result("GET", f"{JOBS}?limit=1&filter=name,status")
     assert job == {"name": "n2", "status": "FAILED"}
@@ -161,5 +162,5 @@ async def test_what_polling_does_not_offer_is_said_in_an_envelope(alice: Tapis) 
     await alice.publish("RUNNING")
 
     assert "nothing" in await alice.refused("GET", f"{JOBS}/{JOB}/outputs/listings", status=404)
-    assert "nothing" in await alice.refused("POST", JOBS, {"name": "x"}, 404)
+    assert "possible are GET" in await alice.refused("POST", JOBS, {"name": "x"}, 405)
     assert "Did you mean status?" in await alice.refused("GET", f"{JOBS}?statuses=X")

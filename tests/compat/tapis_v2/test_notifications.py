@@ -509,7 +509,8 @@ async def test_a_query_that_means_nothing_is_refused(alice: Tapis) -> None:
 async def test_what_cannot_be_done_is_told_in_an_envelope(alice: Tapis) -> None:
     made = await alice.add(URL)
 
-    await alice.refused("PUT", f"{NOTIFICATIONS}/{made['id']}", body(), 404)
+    put = await alice.ask("PUT", f"{NOTIFICATIONS}/{made['id']}", body())
+    assert (put.status, put.headers["Allow"], put.json["status"]) == (405, "DELETE, GET, POST", "error")
     await alice.refused("GET", f"{NOTIFICATIONS}/{made['id']}/nothing", status=404)
     await alice.refused("GET", f"{NOTIFICATIONS}/not-an-id", status=404)
     pretty = await alice.ask("GET", f"{NOTIFICATIONS}/not-an-id?pretty=true")
