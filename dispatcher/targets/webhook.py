@@ -84,8 +84,9 @@ class WebhookSender:
         self._own_headers = {name.lower() for name in target.headers}
         if target.auth is not None:
             self._own_headers.add(auth_header(target.auth)[0].lower())
-        self._signer = Signer(subscription.secrets)
-        self._next_signer = Signer(subscription.secrets[:1])
+        asymmetric = target.signature == "v1a"
+        self._signer = Signer(subscription.secrets, asymmetric=asymmetric)
+        self._next_signer = Signer(subscription.secrets[:1], asymmetric=asymmetric)
         until = subscription.previous_secret_until
         self._rotation_end = float("inf") if until is None else until.timestamp()
 

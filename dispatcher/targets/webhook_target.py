@@ -68,6 +68,9 @@ class WebhookTarget(Struct, frozen=True, forbid_unknown_fields=True, tag_field="
 
     `format`: "cloudevents" is structured CloudEvents JSON, "binary" is CloudEvents with its attributes in
     headers, "plain" is the event as it may be published, "tapis" is the job document with the headers of Tapis v2.
+
+    `signature`: "v1" is HMAC-SHA256 with the secret. With "v1a" there is one by ed25519 too, for receivers that shall
+    check signatures with the subscription's `public_key` and not be able to make any.
     """
 
     url: Annotated[str, Meta(min_length=1, max_length=4096)]
@@ -75,6 +78,7 @@ class WebhookTarget(Struct, frozen=True, forbid_unknown_fields=True, tag_field="
     headers: Annotated[dict[_HeaderName, _HeaderValue], Meta(max_length=50)] = {}
     body: Body = None
     format: Literal["cloudevents", "binary", "plain", "tapis", "tapis-v3"] = "cloudevents"
+    signature: Literal["v1", "v1a"] = "v1"
     auth: Auth | None = None
     success: Success | None = None
 

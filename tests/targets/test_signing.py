@@ -4,11 +4,12 @@ import base64
 from datetime import UTC, datetime
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from hypothesis import given
 from hypothesis import strategies as st
 from standardwebhooks import Webhook, WebhookVerificationError
 
-from dispatcher.targets.signing import BadSignature, Signer, new_secret, verify
+from dispatcher.targets.signing import BadSignature, Signer, new_secret, public_key, verify
 from tests.factories import SECRET
 
 OTHER = new_secret()
@@ -123,6 +124,66 @@ def test_a_malformed_secret_is_refused_without_being_shown(secret: str) -> None:
 def test_without_a_secret_nothing_can_be_signed() -> None:
     with pytest.raises(ValueError, match="at least one secret"):
         Signer([])
+
+
+# v1a
+
+
+def signed_twice(secrets: list[str], body: bytes = BODY, at: int = NOW) -> dict[str, str]:
+    return Signer(secrets, asymmetric=True).headers("dlv_1", at, body)
+
+
+def test_the_public_key_is_that_of_ed25519_and_checks_what_the_specification_signs() -> None:
+    encoded = public_key(SECRET)
+    key = Ed25519PublicKey.from_public_bytes(base64.b64decode(encoded.removeprefix("whpk_"), validate=True))
+    v1, v1a = signed_twice([SECRET])["webhook-signature"].split(" ")
+
+    assert v1 == signed([SECRET])["webhook-signature"]
+    scheme, _, signature = v1a.partition(",")
+    assert scheme == "v1a"
+    key.verify(base64.b64decode(signature, validate=True), b"dlv_1.%d.%b" % (NOW, BODY))
+
+
+def test_a_secret_has_the_same_public_key_for_ever() -> None:
+    assert public_key(SECRET) == "whpk_HO5VYIJ+pEXVpDceeibWjenytUlYR0OCDplBgKg2hro="
+
+
+def test_the_reference_library_accepts_a_request_that_has_v1a_too() -> None:
+    headers = signed_twice([SECRET], b"{}", at=int(datetime.now(UTC).timestamp()))
+
+    assert Webhook(SECRET).verify(b"{}", headers) == {}
+
+
+@pytest.mark.parametrize("secret", [SECRET, OTHER])
+def test_either_public_key_verifies_during_a_rotation(secret: str) -> None:
+    verify([public_key(secret)], signed_twice([OTHER, SECRET]), BODY, NOW)
+
+
+@pytest.mark.parametrize(
+    ("headers", "body", "problem"),
+    [
+        (signed_twice([SECRET]), b"{}", "no signature in webhook-signature fits"),
+        (signed_twice([OTHER]), BODY, "no signature in webhook-signature fits"),
+        (signed_twice([SECRET]) | {"webhook-signature": "v1a,AAAA v1a,é"}, BODY, "no signature in webhook"),
+        (signed([SECRET]), BODY, "holds no signature of scheme v1a"),
+    ],
+)
+def test_a_public_key_verifies_only_what_its_secret_signed(
+    headers: dict[str, str], body: bytes, problem: str
+) -> None:
+    with pytest.raises(BadSignature, match=problem):
+        verify([public_key(SECRET)], headers, body, NOW)
+
+
+def test_a_public_key_signs_nothing() -> None:
+    with pytest.raises(ValueError, match="expected a secret"):
+        Signer([public_key(SECRET)])
+
+
+@pytest.mark.parametrize("key", ["whpk_", "whpk_AAAA", "whpk_not base64"])
+def test_a_malformed_public_key_is_refused(key: str) -> None:
+    with pytest.raises(ValueError, match="expected a public key of whpk_ and 32 bytes in base64"):
+        verify([key], signed_twice([SECRET]), BODY, NOW)
 
 
 def test_a_new_secret_holds_32_bytes_and_is_never_the_same() -> None:

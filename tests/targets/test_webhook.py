@@ -14,7 +14,7 @@ from dispatcher.domain.events import Event
 from dispatcher.domain.ids import new_id
 from dispatcher.domain.targets import Answer
 from dispatcher.targets.http import HttpClient
-from dispatcher.targets.signing import new_secret
+from dispatcher.targets.signing import new_secret, public_key, verify
 from dispatcher.targets.webhook import WebhookKind, WebhookSender, WebhookTarget
 from tests.factories import SECRET, make_event, make_subscription
 from tests.receiver import Arrived, Receiver
@@ -115,6 +115,16 @@ async def test_both_secrets_sign_until_the_rotation_ends(
     (arrived,) = receiver.arrived
     assert len(arrived.headers["webhook-signature"].split(" ")) == signatures
     Webhook(newest).verify(arrived.body, arrived.headers)
+
+
+async def test_a_target_that_asks_for_it_gets_a_signature_for_its_public_key(
+    client: HttpClient, receiver: Receiver
+) -> None:
+    arrived = await sent(client, receiver, make_event(), signature="v1a")
+
+    now = float(arrived.headers["webhook-timestamp"])
+    verify([public_key(SECRET)], arrived.headers, arrived.body, now)
+    Webhook(SECRET).verify(arrived.body, arrived.headers)
 
 
 async def test_variables_stand_in_url_headers_and_body(client: HttpClient, receiver: Receiver) -> None:

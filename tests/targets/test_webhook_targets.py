@@ -39,6 +39,7 @@ def test_a_redacted_target_shows_no_credentials() -> None:
         "headers": {"Cookie": "***", "X-API-Key": "***", "X-Other": "seen"},
         "body": {"text": "${EVENT}"},
         "format": "cloudevents",
+        "signature": "v1",
         "auth": {"type": "basic", "user": "ann", "password": "***"},
         "success": {"status": (200,), "json": {"ok": True}},
     }
