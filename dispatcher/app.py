@@ -163,6 +163,7 @@ class App:
             tokens=_tokens(self._settings),
             callbacks=Callbacks(secret_keys(self._settings), self._settings.tethys.open_to == "loopback"),
             before_publish=[Embedded()],
+            public_url=self._settings.http.public_url,
         )
 
     async def _metrics(self) -> bytes:

@@ -52,7 +52,7 @@ class Services(Struct, frozen=True, kw_only=True):
     """The parts of one process that the API speaks to.
 
     `admin_key` is the one from the settings. `readiness` gives each part's problem, None when it has none. `desk` is
-    for e-mail, None when there is no relay.
+    for e-mail, None when there is no relay. `public_url` is where people reach the API, if the settings say so.
     `tokens` checks those of Tapis, None when none are accepted. `before_publish` are called with a key and the
     events that it publishes, before they are stored; what they raise refuses the events. `callbacks` says who may
     tell of a job without a key.
@@ -68,4 +68,5 @@ class Services(Struct, frozen=True, kw_only=True):
     desk: Desk | None = None
     tokens: Tokens | None = None
     callbacks: Callbacks = Callbacks()
+    public_url: str | None = None
     before_publish: Sequence[Callable[[ApiKey, Sequence[Event], Services], Awaitable[None]]] = ()

@@ -34,8 +34,8 @@ _encode = msgspec.json.Encoder().encode
 class Asked(Struct, frozen=True, kw_only=True):
     """A request as its handler sees it.
 
-    `base` is where the service answers (scheme and host), `url_path` the path that was asked for, `path` its named
-    parts; `terms` are the query parameters that are no options.
+    `base` is where people reach the service: `http.public_url`, or else the host that was asked. `url_path` is the
+    path that was asked for, `path` its named parts; `terms` are the query parameters that are no options.
     """
 
     caller: ApiKey
@@ -100,7 +100,7 @@ def _asked(request: web.Request, caller: ApiKey, services: Services) -> Asked:
         caller=caller,
         services=services,
         method=request.method,
-        base=str(request.url.origin()),
+        base=(services.public_url or str(request.url.origin())).rstrip("/"),
         url_path=request.path,
         path=request.match_info,
         headers=request.headers,

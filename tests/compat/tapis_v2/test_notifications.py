@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
 from aiohttp import web
 
-from tests.compat.tapis_v2.conftest import JOB, Running, Tapis, decoded
+from tests.compat.tapis_v2.conftest import JOB, Running, Tapis, decoded, serving
 from tests.receiver import Arrived, Receiver
 
 NOTIFICATIONS = "/notifications/v2"
@@ -52,6 +53,13 @@ async def test_a_new_notification_has_the_shape_of_tapis(service: Running, alice
         },
     }
     assert await alice.result("GET", f"{NOTIFICATIONS}/{made['id']}") == made
+
+
+async def test_links_begin_with_the_public_url(database: Path) -> None:
+    async with serving(database, http_public_url="https://jobs.example.org/api") as service:
+        made = await (await service.caller("alice", "subscribe")).add(URL)
+
+    assert made["_links"]["self"]["href"] == f"https://jobs.example.org/api/notifications/v2/{made['id']}"
 
 
 async def test_what_is_sent_is_the_job_document_with_the_headers_of_tapis(
