@@ -82,7 +82,9 @@ class RecipientView(Struct, frozen=True, kw_only=True):
     address: Annotated[str, Meta(examples=["ann@example.org"])]
     state: RecipientState
     since: Time | None
-    reason: Annotated[str | None, Meta(description="What the relay said when it refused the address for good.")]
+    reason: Annotated[
+        str | None, Meta(description="What the relay said when it refused the address for good.")
+    ]
 
 
 class SubscriptionView(Struct, frozen=True, kw_only=True):
@@ -119,6 +121,10 @@ class SubscriptionView(Struct, frozen=True, kw_only=True):
     updated_at: Time
     recipients: Annotated[
         list[RecipientView] | None, Meta(description="Of a target of the kind `email`; null for all others.")
+    ] = None
+    public_key: Annotated[
+        str | None,
+        Meta(description="What checks the signatures `v1a` that its target asks for.", examples=["whpk_…"]),
     ] = None
 
 

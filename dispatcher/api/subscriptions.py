@@ -31,7 +31,7 @@ from dispatcher.domain.keys import ApiKey
 from dispatcher.domain.subscriptions import EVERY_OWNER, Subscription
 from dispatcher.intake.decode import Message, decode
 from dispatcher.store.contract import SubscriptionFilter
-from dispatcher.targets.signing import new_secret
+from dispatcher.targets.signing import new_secret, public_key
 
 ROTATION = timedelta(hours=24)
 """How long requests are signed with the previous secret too."""
@@ -270,10 +270,11 @@ async def _shown(subscription: Subscription, call: Call[Any, Any]) -> Subscripti
 def _view(
     subscription: Subscription, call: Call[Any, Any], recipients: list[RecipientView] | None
 ) -> SubscriptionView:
-    names = set(SubscriptionView.__struct_fields__) - {"target", "recipients"}
+    names = set(SubscriptionView.__struct_fields__) - {"target", "recipients", "public_key"}
     shown = {name: getattr(subscription, name) for name in names}
     target = rules.shown_target(subscription.target, call.services.kinds)
-    return SubscriptionView(**shown, target=target, recipients=recipients)
+    key = public_key(subscription.secrets[0]) if target.get("signature") == "v1a" else None
+    return SubscriptionView(**shown, target=target, recipients=recipients, public_key=key)
 
 
 async def _with_secret(subscription: Subscription, call: Call[Any, Any]) -> SubscriptionWithSecret:
