@@ -204,6 +204,7 @@ class Desk:
             await self.book.give_back(quotas)
             return Hold(f"{waits}, and could not be asked: {error}", 60.0)
         except Refused as error:
+            await self.book.give_back(quotas)
             await self.refused(seat, error)
             return (
                 Out(str(error)) if error.final else Hold(f"{waits}, and could not be asked: {error}", 300.0)

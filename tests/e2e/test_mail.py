@@ -1,0 +1,92 @@
+"""E-mail through the whole service and a mail server as sites have it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+
+from tests.e2e.service import Service
+from tests.mail.relay import relay
+from tests.servers.opensmtpd import OpenSMTPD
+
+ANN, GUEST = "ann@example.org", "guest@elsewhere.org"
+
+
+async def settled(service: Service, count: int) -> list[dict[str, Any]]:
+    """The deliveries, once so many have ended."""
+    async with asyncio.timeout(20):
+        while True:
+            items: list[dict[str, Any]] = (await service.call("GET", "/v1/deliveries"))["items"]
+            if sum(item["ended_at"] is not None for item in items) >= count:
+                return items
+            await asyncio.sleep(0.05)
+
+
+async def publish(service: Service, job: str) -> None:
+    await service.call("POST", "/v1/events", {"event": "FINISHED", "job_id": job, "owner": "alice"})
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="OpenSMTPD can be started by root only")
+async def test_a_real_mail_server_takes_the_mails_of_a_job_and_refuses_an_address_that_is_none(
+    tmp_path: Path,
+) -> None:
+    with OpenSMTPD([ANN], log=tmp_path / "smtpd.log") as server:
+        sender = "Jobs <jobs@example.org>"
+        async with Service(
+            tmp_path, smtp_url=server.url, smtp_sender=sender, smtp_trusted_domains="example.org"
+        ) as service:
+            target = {"kind": "email", "to": [ANN, "gone@example.org"]}
+            made = await service.call("POST", "/v1/subscriptions", {"events": ["*"], "target": target})
+            await publish(service, "job-1")
+            [delivery] = await settled(service, 1)
+            detail = await service.call("GET", f"/v1/deliveries/{delivery['id']}")
+            shown = await service.call("GET", f"/v1/subscriptions/{made['id']}")
+        async with asyncio.timeout(10):
+            while not server.messages():  # noqa: ASYNC110 - it tells nobody
+                await asyncio.sleep(0.05)
+        [message] = server.messages()
+    assert delivery["state"] == "delivered"
+    assert delivery["destination"] == server.url
+    [tried] = detail["latest_attempts"]
+    assert tried["request"] == f"MAIL {ANN}, gone@example.org via {server.url}"
+    assert re.search(rf"{ANN}: 250 2\.0\.0 .*\ngone@example.org: 550 ", tried["answer"])
+    assert [one["state"] for one in shown["recipients"]] == ["active", "refused"]
+    assert message["From"] == "Jobs <jobs@example.org>"
+    assert message["Message-ID"].startswith(f"<{delivery['id']}.")
+    text = message.get_body(("plain",))
+    assert text is not None
+    assert "The status of job job-1 has changed to FINISHED." in text.get_content()
+
+
+async def test_what_waits_for_a_confirmation_goes_out_when_it_comes(tmp_path: Path) -> None:
+    async with relay() as server:
+        url = f"smtp://{server.url}"
+        async with Service(tmp_path, smtp_url=url, http_public_url="https://jobs.example.org") as service:
+            await service.call(
+                "POST", "/v1/subscriptions", {"events": ["*"], "target": {"kind": "email", "to": [GUEST]}}
+            )
+            [question] = await server.received(1)
+            await publish(service, "job-1")
+            await publish(service, "job-2")
+            async with asyncio.timeout(20):
+                while True:
+                    items = (await service.call("GET", "/v1/deliveries?state=pending"))["items"]
+                    reasons = [item["reason"] for item in items]
+                    if reasons == [f"waits for {GUEST} to confirm"] * 2:
+                        break
+                    await asyncio.sleep(0.05)
+            assert [item["attempts"] for item in items] == [0, 0]
+            link = re.search(r"https://jobs\.example\.org(/c/\S+)", question.text)
+            assert link is not None
+            async with aiohttp.ClientSession(service.url) as session, session.post(link[1]) as answer:
+                assert answer.status == 200
+            mails = await server.received(3)
+            items = await settled(service, 2)
+    assert [item["state"] for item in items] == ["delivered", "delivered"]
+    assert sorted(str(mail.message["Subject"]) for mail in mails[1:]) == ["FINISHED job-1", "FINISHED job-2"]
