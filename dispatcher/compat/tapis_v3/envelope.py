@@ -44,8 +44,8 @@ class Answered(Struct, frozen=True, kw_only=True):
     """What a handler answers."""
 
     message: str
-    result: object = {}
-    metadata: object = {}
+    result: object = None
+    metadata: object = None
     status: HTTPStatus = HTTPStatus.OK
 
 
