@@ -37,6 +37,11 @@ test: .venv/.dev ## Run the tests, with RabbitMQ and PostgreSQL of their own
 	@scripts/servers.sh
 	$(BIN)/pytest $(ARGS)
 
+.PHONY: test-tethys
+test-tethys: .venv/.dev ## Test against a real Tethys portal, in an environment of its own
+	@scripts/client.sh tethys
+	$(BIN)/pytest tests/compat/tethys_portal.py $(ARGS)
+
 .PHONY: bench
 bench: .venv/.dev ## Measure everything against its floor (ten minutes)
 	@scripts/servers.sh nginx
