@@ -1,21 +1,14 @@
-"""Batches on their way into the store: what is new in them, and their rows for statements that take many."""
+"""Batches on their way into the store: what is new in them, and the columns that they fill."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
-from datetime import datetime
+from collections.abc import Collection, Mapping, Sequence
 from hashlib import blake2b
 
-from msgspec import Struct
-
 from dispatcher.domain.deliveries import NewDelivery, Outcome, State
-from dispatcher.domain.events import Event, utc_now
+from dispatcher.domain.events import Event
 from dispatcher.domain.jobs import Job, project
 from dispatcher.domain.permissions import Permission, permission_of
-from dispatcher.store.columns import CODES
-from dispatcher.store.rows import safe, safe_or_none
-
-RowTuple = tuple[object, ...]
 
 IDENTITY = {"digest": "uuid", "event_key": "uuid"}
 EVENT = {
@@ -81,17 +74,6 @@ ATTEMPT = {
     "answer": "text",
 }
 """The columns of each kind of row, in its order, with their types in PostgreSQL."""
-
-
-class Encoding(Struct, frozen=True):
-    """How a database's driver takes ids and times."""
-
-    id: Callable[[str], object]
-    moment: Callable[[datetime], object]
-
-    def moment_or_none(self, moment: datetime | None) -> object:
-        """The same for a time that may be missing."""
-        return None if moment is None else self.moment(moment)
 
 
 class Batch:
@@ -176,111 +158,3 @@ def held(delivery: NewDelivery) -> bool:
 def held_outcome(outcome: Outcome) -> bool:
     """Whether a delivery waits for its subscription to be resumed after this."""
     return outcome.state is State.PENDING and outcome.due_at is None
-
-
-def event_rows(events: Sequence[Event], jobs: Sequence[Job], to: Encoding) -> list[RowTuple]:
-    """Rows of EVENT; `jobs` are the projections of these events."""
-    owners = {(job.tenant, job.id): job.owner for job in jobs}
-    return [
-        (
-            to.id(event.key),
-            to.moment(event.time),
-            to.moment(event.accepted_at),
-            safe(event.tenant),
-            safe(event.id),
-            safe(event.source),
-            safe(event.type),
-            safe(event.event),
-            safe(event.job_id),
-            safe_or_none(event.owner),
-            safe_or_none(event.owner or owners[event.tenant, event.job_id]),
-            event.document,
-        )
-        for event in events
-    ]
-
-
-def delivery_rows(
-    deliveries: Sequence[NewDelivery], resumed: Collection[str], to: Encoding
-) -> list[RowTuple]:
-    """Rows of DELIVERY. What was to be held for a subscription that was `resumed` meanwhile is due now."""
-    now = utc_now()
-    return [
-        (
-            to.id(delivery.id),
-            to.id(delivery.event.key),
-            to.id(delivery.subscription.id),
-            safe(delivery.event.tenant),
-            safe(delivery.subscription.subscriber),
-            safe(delivery.subscription.destination),
-            to.moment_or_none(delivery.since),
-            delivery.claimed,
-            to.moment_or_none(
-                now if held(delivery) and delivery.subscription.id in resumed else delivery.due_at
-            ),
-        )
-        for delivery in deliveries
-    ]
-
-
-def job_rows(jobs: Sequence[Job], to: Encoding) -> list[RowTuple]:
-    """Rows of JOB. An empty text is none, so that the first real one wins."""
-    return [
-        (
-            safe(job.tenant),
-            safe(job.id),
-            to.id(job.first_event),
-            to.id(job.last_event),
-            to.moment(job.updated_at),
-            to.moment_or_none(job.status_at),
-            to.moment_or_none(job.submitted_at),
-            to.moment_or_none(job.started_at),
-            to.moment_or_none(job.ended_at),
-            job.events,
-            *(safe_or_none(text or None) for text in (job.owner, job.status, job.message)),
-            *(safe_or_none(text or None) for text in (job.name, job.app_id, job.system)),
-        )
-        for job in jobs
-    ]
-
-
-def permission_rows(permissions: Sequence[Permission], to: Encoding) -> list[RowTuple]:
-    """Rows of PERMISSION."""
-    return [
-        (safe(told.tenant), safe(told.job_id), safe(told.user), told.granted, to.moment(told.at))
-        for told in permissions
-    ]
-
-
-def outcome_rows(outcomes: Sequence[Outcome], resumed: Collection[str], to: Encoding) -> list[RowTuple]:
-    """Rows of OUTCOME. What was to be held is due now when its delivery is in `resumed`."""
-    now = utc_now()
-    return [
-        (
-            to.id(outcome.delivery_id),
-            CODES[outcome.state],
-            outcome.attempts,
-            to.moment_or_none(now if outcome.delivery_id in resumed else outcome.due_at),
-            to.moment_or_none(outcome.ended_at),
-            safe_or_none(outcome.reason),
-        )
-        for outcome in outcomes
-    ]
-
-
-def attempt_rows(outcomes: Sequence[Outcome], to: Encoding) -> list[RowTuple]:
-    """Rows of ATTEMPT, for the outcomes that an attempt led to."""
-    return [
-        (
-            to.id(outcome.delivery_id),
-            attempt.number,
-            to.moment(attempt.started_at),
-            attempt.duration,
-            attempt.status,
-            safe(attempt.request),
-            safe_or_none(attempt.error),
-            safe_or_none(attempt.answer),
-        )
-        for outcome in outcomes
-        if (attempt := outcome.attempt) is not None
-    ]

@@ -18,14 +18,17 @@ from sqlalchemy import Connection
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from dispatcher.domain.deliveries import ROOMS, ClaimedDelivery, NewDelivery, Outcome, Rooms
+from dispatcher.domain.digests import Group
 from dispatcher.domain.errors import StoreUnavailable
 from dispatcher.domain.events import Event, utc_now
 from dispatcher.domain.retention import DEFAULT, Keep, Kept
-from dispatcher.store import batches, postgres_retention, turns
+from dispatcher.store import arrays, batches, postgres_retention, turns
 from dispatcher.store import postgres_sql as sql
+from dispatcher.store.arrays import Encoding
 from dispatcher.store.base import Claim, Revision, SqlStore
-from dispatcher.store.batches import Batch, Encoding, RowTuple
+from dispatcher.store.batches import Batch
 from dispatcher.store.columns import finite
+from dispatcher.store.digests import Wanted
 from dispatcher.store.failures import unavailable
 from dispatcher.store.postgres_server import CONNECT_TIMEOUT, migrate, options
 from dispatcher.store.rows import hex_digits, safe
@@ -40,7 +43,11 @@ TRIES = 10
 P = ParamSpec("P")
 R = TypeVar("R")
 Proxy: TypeAlias = "asyncpg.pool.PoolConnectionProxy[asyncpg.Record]"
-_TO = Encoding(hex_digits, finite)
+_TO = Encoding(
+    lambda digests: [digest.hex() for digest in digests],
+    lambda ids: [hex_digits(one) for one in ids],
+    lambda moments: [None if moment is None else finite(moment) for moment in moments],
+)
 
 
 class PostgresStore(SqlStore):
@@ -120,22 +127,22 @@ class PostgresStore(SqlStore):
     async def _accept(self, process: int, batch: Batch) -> None:
         deliveries, jobs = batch.deliveries, batch.jobs
         held = {delivery.subscription.id for delivery in deliveries if batches.held(delivery)}
-        ordered = batches.ordered(deliveries)
-        async with self._hot() as connection, connection.transaction() if held or ordered else nullcontext():
+        ordered, gathered = batches.ordered(deliveries), digests.wanted(deliveries)
+        several = held or ordered or gathered
+        async with self._hot() as connection, connection.transaction() if several else nullcontext():
             resumed = await _resumed(connection, sql.RESUMED, "sub", held)
             await _lock_turns(connection, ordered)
             await connection.execute(
                 sql.ACCEPT,
                 process,
-                *_arrays(
-                    [(digest.hex(), hex_digits(key)) for digest, key in batch.identities], batches.IDENTITY
-                ),
-                *_arrays(batches.event_rows(batch.events, jobs, _TO), batches.EVENT),
-                *_arrays(batches.delivery_rows(deliveries, resumed, _TO), batches.DELIVERY),
-                *_arrays(batches.permission_rows(batch.permissions, _TO), batches.PERMISSION),
-                *_arrays(batches.job_rows(jobs, _TO), batches.JOB),
+                *arrays.of_identities(batch, _TO),
+                *arrays.of_events(batch.events, jobs, _TO),
+                *arrays.of_deliveries(deliveries, resumed, _TO),
+                *arrays.of_permissions(batch.permissions, _TO),
+                *arrays.of_jobs(jobs, _TO),
             )
             await _take_turns(connection, ordered)
+            await _gather(connection, gathered)
 
     async def _identities(self, digests: Collection[bytes]) -> dict[bytes, str]:
         async with self._hot() as connection:
@@ -144,13 +151,15 @@ class PostgresStore(SqlStore):
 
     async def add_deliveries(self, process: int, deliveries: Sequence[NewDelivery]) -> None:
         held = {delivery.subscription.id for delivery in deliveries if batches.held(delivery)}
-        ordered = batches.ordered(deliveries)
-        async with self._hot() as connection, connection.transaction() if held or ordered else nullcontext():
+        ordered, gathered = batches.ordered(deliveries), digests.wanted(deliveries)
+        several = held or ordered or gathered
+        async with self._hot() as connection, connection.transaction() if several else nullcontext():
             resumed = await _resumed(connection, sql.RESUMED, "sub", held)
             await _lock_turns(connection, ordered)
-            rows = batches.delivery_rows(deliveries, resumed, _TO)
-            await connection.execute(sql.ADD_DELIVERIES, process, *_arrays(rows, batches.DELIVERY))
+            columns = arrays.of_deliveries(deliveries, resumed, _TO)
+            await connection.execute(sql.ADD_DELIVERIES, process, *columns)
             await _take_turns(connection, ordered)
+            await _gather(connection, gathered)
 
     async def claim(self, process: int, limit: int, rooms: Rooms = ROOMS) -> list[ClaimedDelivery]:
         async with self._claiming:
@@ -190,8 +199,8 @@ class PostgresStore(SqlStore):
             await connection.execute(
                 sql.FINISH,
                 process,
-                *_arrays(batches.outcome_rows(outcomes, resumed, _TO), batches.OUTCOME),
-                *_arrays(batches.attempt_rows(outcomes, _TO), batches.ATTEMPT),
+                *arrays.of_outcomes(outcomes, resumed, _TO),
+                *arrays.of_attempts(outcomes, _TO),
             )
         if process in self._claimed:
             self._claimed[process].difference_update(outcome.delivery_id for outcome in outcomes)
@@ -253,8 +262,31 @@ async def _take_turns(connection: Proxy, ordered: Sequence[NewDelivery]) -> None
         await connection.execute(sql.HOLD, ids)
 
 
-def _arrays(rows: Sequence[RowTuple], columns: Mapping[str, str]) -> Sequence[Sequence[object]]:
-    return list(zip(*rows, strict=True)) if rows else [()] * len(columns)
+async def _gather(connection: Proxy, new: Sequence[Wanted]) -> None:
+    if not new:
+        return
+    of = {one.group.hex(): hex_digits(one.subscription_id) for one in new}
+    ids = sorted(of)
+    await connection.execute(sql.ENTER_DIGESTS, ids, [of[key] for key in ids])
+    rows = await connection.fetch(sql.LOCK_DIGESTS, ids)
+    placed = digests.placing(new, {row["id"].bytes: _group(row) for row in rows}, utc_now())
+    kept = list(placed.groups.values())
+    await connection.execute(
+        sql.KEEP_DIGESTS,
+        [key.hex() for key in placed.groups],
+        [None if group.leader is None else hex_digits(group.leader) for group in kept],
+        [group.due_at for group in kept],
+        [group.members for group in kept],
+        [group.bytes for group in kept],
+    )
+    columns = list(zip(*placed.members, strict=True)) or [(), (), ()]
+    await connection.execute(sql.JOIN_DIGESTS, *(list(map(hex_digits, column)) for column in columns))
+    await connection.execute(sql.SET_DUE, list(map(hex_digits, placed.due)), list(placed.due.values()))
+
+
+def _group(row: asyncpg.Record) -> Group:
+    leader = None if row["leader"] is None else f"dlv_{row['leader'].hex}"
+    return Group(leader, row["due_at"], row["sent_at"], row["members"], row["bytes"])
 
 
 def _room_arrays(rooms: Rooms) -> tuple[str, int, list[str], list[int]]:

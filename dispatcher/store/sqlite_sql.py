@@ -14,9 +14,10 @@ from sqlalchemy.exc import IntegrityError
 
 from dispatcher.domain.deliveries import NewDelivery, Outcome, Rooms
 from dispatcher.domain.events import Event, utc_now
-from dispatcher.store import batches, turns
+from dispatcher.store import arrays, batches, digests, turns
+from dispatcher.store.arrays import Encoding, RowTuple
 from dispatcher.store.base import Claim, Revision
-from dispatcher.store.batches import Batch, Encoding, RowTuple
+from dispatcher.store.batches import Batch
 from dispatcher.store.columns import DELIVERED, DELIVERING, EPOCH, MICROSECOND, PENDING, microseconds
 from dispatcher.store.merging import MERGE_JOB, MERGE_PERMISSION
 from dispatcher.store.queries import chunks, revisions, rows_of
@@ -25,7 +26,11 @@ from dispatcher.store.schema import deliveries, events, identities, processes, s
 
 _RESUMED = or_(subscriptions.c.status != "paused", subscriptions.c.removed_at.is_not(None))
 _SIZES = (256, 64, 16, 4, 1)
-_TO = Encoding(lambda some_id: bytes.fromhex(hex_digits(some_id)), microseconds)
+_TO = Encoding(
+    lambda digests: digests,
+    lambda ids: [bytes.fromhex(hex_digits(one)) for one in ids],
+    lambda moments: [None if moment is None else microseconds(moment) for moment in moments],
+)
 
 
 # Statements that take many rows at once, where {rows} stands. One that runs row by row hands the interpreter's lock
@@ -97,21 +102,21 @@ def accept(connection: Connection, process: int, batch: Batch) -> None:
     if not batch.digests:
         return
     jobs, new = batch.jobs, batch.deliveries
-    _many(connection, _EVENT, batches.event_rows(batch.events, jobs, _TO))
+    _many(connection, _EVENT, arrays.rows(arrays.of_events(batch.events, jobs, _TO)))
     add_deliveries(connection, process, new)
-    _many(connection, _PERMISSION, batches.permission_rows(batch.permissions, _TO))
-    _many(connection, _JOB, batches.job_rows(jobs, _TO))
+    _many(connection, _PERMISSION, arrays.rows(arrays.of_permissions(batch.permissions, _TO)))
+    _many(connection, _JOB, arrays.rows(arrays.of_jobs(jobs, _TO)))
 
 
 def _identify(connection: Connection, batch: Batch) -> None:
     try:
         with connection.begin_nested():
-            _many(connection, _IDENTITY, [(digest, _TO.id(key)) for digest, key in batch.identities])
+            _many(connection, _IDENTITY, arrays.rows(arrays.of_identities(batch, _TO)))
     except IntegrityError:
         for some in chunks(list(batch.digests)):
             known = select(identities.c.digest, identities.c.event_key).where(identities.c.digest.in_(some))
             batch.leave_out(dict(connection.execute(known).all()))
-        _many(connection, _IDENTITY, [(digest, _TO.id(key)) for digest, key in batch.identities])
+        _many(connection, _IDENTITY, arrays.rows(arrays.of_identities(batch, _TO)))
 
 
 def add_deliveries(connection: Connection, process: int, new: Sequence[NewDelivery]) -> None:
@@ -122,7 +127,7 @@ def add_deliveries(connection: Connection, process: int, new: Sequence[NewDelive
     now = microseconds(utc_now())
     rows: list[RowTuple] = []
     for delivery, (*columns, claimed, due_at) in zip(
-        new, batches.delivery_rows(new, resumed, _TO), strict=True
+        new, arrays.rows(arrays.of_deliveries(new, resumed, _TO)), strict=True
     ):
         if not claimed:
             rows.append((*columns, PENDING, PENDING, None, due_at))
@@ -133,6 +138,7 @@ def add_deliveries(connection: Connection, process: int, new: Sequence[NewDelive
             rows.append((*columns, PENDING, PENDING, None, now))
     _many(connection, _DELIVERY, rows)
     turns.enter(connection, batches.ordered(new))
+    digests.enter(connection, new)
 
 
 def add_to_stored(connection: Connection, process: int, new: Sequence[NewDelivery]) -> None:
@@ -215,10 +221,10 @@ def finish(connection: Connection, process: int, outcomes: Sequence[Outcome]) ->
     """Write outcomes and their attempts."""
     held = [outcome.delivery_id for outcome in outcomes if batches.held_outcome(outcome)]
     resumed = {key for some in chunks(held) for key in _resumed_deliveries(connection, some)}
-    rows = batches.outcome_rows(outcomes, resumed, _TO)
+    rows = arrays.rows(arrays.of_outcomes(outcomes, resumed, _TO))
     _many(connection, _OUTCOME, [(*row, process) for row in rows])
     _many(connection, _DONE, [row[:1] for row in rows], process)
-    _many(connection, _ATTEMPT, batches.attempt_rows(outcomes, _TO))
+    _many(connection, _ATTEMPT, arrays.rows(arrays.of_attempts(outcomes, _TO)))
 
 
 def _resumed_deliveries(connection: Connection, ids: Collection[str]) -> list[str]:
