@@ -22,6 +22,15 @@ Secret = Annotated[
         help="The subscription's secret. Others can see it here: better in the environment.",
     ),
 ]
+SecretOrKey = Annotated[
+    str,
+    typer.Option(
+        "--secret",
+        envvar="WEBHOOK_SECRET",
+        metavar="whsec_…|whpk_…",
+        help="The subscription's secret, or its public key for a signature v1a.",
+    ),
+]
 Body = Annotated[
     str, typer.Argument(metavar="FILE", help="The body, byte for byte as it is sent. - is stdin.")
 ]
@@ -56,7 +65,7 @@ def sign(
 
 @app.command()
 def verify(
-    secret: Secret,
+    secret: SecretOrKey,
     id: Id,
     timestamp: Annotated[
         str, typer.Option("--timestamp", metavar="SECONDS", help="The header webhook-timestamp.")

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from standardwebhooks import Webhook
 
+from dispatcher.targets.signing import Signer, public_key
 from tests.cli.conftest import Run
 from tests.factories import SECRET
 
@@ -63,6 +64,12 @@ def test_a_signature_of_now_is_good_now(run: Run, body: str) -> None:
 
 def test_a_good_signature_is_told(run: Run, body: str) -> None:
     assert verify(run, body) == (0, "The signature is good.\n")
+
+
+def test_a_public_key_checks_a_signature_v1a(run: Run, body: str) -> None:
+    signed = Signer([SECRET], asymmetric=True).headers("dlv_1", AT, BODY.encode())
+    given = {"secret": public_key(SECRET), "signature": signed["webhook-signature"]}
+    assert verify(run, body, **given) == (0, "The signature is good.\n")
 
 
 @pytest.mark.parametrize(
