@@ -192,7 +192,11 @@ select * from claimed
 No indexed column changes, so it costs the same in a table of millions: one page for each delivery.
 """
 
-EVENTS = f"select {_names(Event.__struct_fields__)} from events where key = any($1::uuid[])"
+EVENTS = (
+    f"select {_names(Event.__struct_fields__)} from unnest($1::uuid[]) as asked (event_key) "
+    "join events on key = event_key"
+)
+"""The events with these keys; a join looks for each in its own partition only."""
 
 REVISIONS = "select id, revision from subscriptions where id = any($1::uuid[]) and removed_at is null"
 
