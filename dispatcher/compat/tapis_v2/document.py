@@ -105,8 +105,12 @@ def _text(field: str, value: object) -> str:
     if value is None:
         return ""
     if not isinstance(value, str):
-        raise InvalidInput(field, f"expected a text, got {msgspec.json.encode(value)[:80].decode()}")
+        raise InvalidInput(field, f"expected a text, got {_shown(value)}")
     return value.strip()
+
+
+def _shown(value: object) -> str:
+    return msgspec.json.encode(value)[:80].decode(errors="replace")
 
 
 def _url(value: object) -> str:
@@ -185,7 +189,7 @@ def _whole(field: str, value: object, default: int) -> int:
         return value
     if isinstance(value, str) and re.fullmatch(r"\s*-?[0-9]{1,9}\s*", value, re.ASCII):
         return int(value)
-    raise InvalidInput(field, f"expected a whole number, got {msgspec.json.encode(value)[:80].decode()}")
+    raise InvalidInput(field, f"expected a whole number, got {_shown(value)}")
 
 
 def _flag(field: str, value: object, *, default: bool) -> bool:

@@ -185,7 +185,8 @@ def _selected(result: object, fields: tuple[str, ...]) -> object:
 
 def _copy(steps: list[str], source: dict[str, object], target: dict[str, object]) -> None:
     for step in steps[:-1]:
-        inner, place = source.get(step), target.setdefault(step, {})
+        inner = source.get(step)
+        place = target.setdefault(step, {}) if isinstance(inner, dict) else None
         if not isinstance(inner, dict) or not isinstance(place, dict):
             return
         source, target = inner, place

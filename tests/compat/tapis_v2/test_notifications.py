@@ -125,6 +125,16 @@ async def test_a_user_and_password_in_the_url_become_basic_authentication(
     assert "@" not in arrived.path
 
 
+async def test_a_password_that_comes_back_as_it_was_shown_goes_nowhere_else(alice: Tapis) -> None:
+    made = await alice.add("http://me:secret@127.0.0.1:9/")
+
+    refusal = await alice.refused(
+        "POST", f"{NOTIFICATIONS}/{made['id']}", body(url=made["url"].replace(":9/", ":10/"))
+    )
+
+    assert refusal.startswith("url: its destination is http://127.0.0.1:10 and no longer http://127.0.0.1:9")
+
+
 async def test_a_form_makes_a_notification_too(alice: Tapis) -> None:
     fields = body() | {
         "persistent": "true",
@@ -232,7 +242,7 @@ async def test_naked_pretty_and_filter_shape_the_answer(alice: Tapis) -> None:
     assert (await alice.ask("GET", f"{path}?naked=true")).json == made
     pretty = (await alice.ask("GET", f"{path}?pretty=true")).body.decode()
     assert '\n  "status": "success",\n' in pretty
-    filtered = await alice.result("GET", f"{path}?filter=id,policy.retryLimit,_links.self.href,nothing")
+    filtered = await alice.result("GET", f"{path}?filter=id,policy.retryLimit,_links.self.href,nothing,url.x")
     assert filtered == {
         "id": made["id"],
         "policy": {"retryLimit": 5},
@@ -455,6 +465,7 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"event": "JOB-DONE"}, "Event names must contain only letters, numbers and underscores"),
     ({"event": "A" * 33}, "event: expected at most 32 characters, got 33"),
     ({"event": 7}, "event: expected a text, got 7"),
+    ({"event": ["é" * 100]}, 'event: expected a text, got ["é'),
     ({"associatedUuid": None}, "associatedUuid: expected the id of a job"),
     ({"associatedUuid": "x" * 65}, "associatedUuid: expected at most 64 characters"),
     ({"associatedUuid": "*-007"}, 'or "*" alone'),
