@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from http import HTTPStatus
 
@@ -36,18 +36,25 @@ from dispatcher.telemetry.metrics import EVENTS
 
 MAX_SHOWN_DELIVERIES = 100
 
+_WITHOUT_BODY = frozenset({"reply", "return=minimal"})
+"""Preferences (RFC 7240) of those who want none, or only one that is an event."""
 
-async def publish_events(call: Call[NoQuery, bytes]) -> Accepted:
+
+async def publish_events(call: Call[NoQuery, bytes]) -> Accepted | None:
     """Take events in.
 
     Plain events or CloudEvents 1.0, one or an array. They are stored with all the deliveries that they cause
     before the answer; when one of them is refused, none is stored. An event that was there already (same
     tenant, source and id) is a duplicate: it changes nothing, and `ids` has the one that was there.
+
+    With `Prefer: return=minimal`, or `Prefer: reply` as brokers of Knative send it, the answer has no body.
     """
     events = _decoded(call)
     for act in call.services.before_publish:
         await act(call.caller, events, call.services)
     duplicates = await call.services.intake.submit(events)
+    if _wants_no_body(call.headers):
+        return None
     ids = [duplicates.get(event.key, event.key) for event in events]
     return Accepted(accepted=len(events) - len(duplicates), duplicates=len(duplicates), ids=ids)
 
@@ -103,6 +110,12 @@ async def replay_event(call: Call[NoQuery, Replay]) -> Replayed:
     matches = [match for match in matches if own in (None, match[1].subscriber)]
     deliveries = await _send_again(matches, call.services)
     return Replayed([delivery.id for delivery in deliveries])
+
+
+def _wants_no_body(headers: Mapping[str, str]) -> bool:
+    """Whether a body would do harm: a broker of Knative takes one that is no CloudEvent for a failure."""
+    preferences = (one.strip().lower() for one in headers.get("Prefer", "").split(","))
+    return not _WITHOUT_BODY.isdisjoint(preferences)
 
 
 def _decoded(call: Call[NoQuery, bytes]) -> list[Event]:

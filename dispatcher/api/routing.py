@@ -105,7 +105,7 @@ def _bound(route: AnyRoute, services: Services) -> _Handler:
 
 
 def _response(route: AnyRoute, answer: object) -> web.Response:
-    if route.answer is None:
+    if route.answer is None or answer is None:
         return web.Response(status=route.status)
     headers = {hdrs.CONTENT_TYPE: route.media_type}
     if route.location is not None and isinstance(answer, Struct):
