@@ -233,7 +233,8 @@ def _save(
         raise Conflict(f"the subscription {row['name']} was removed by somebody else meanwhile")
     connection.execute(update(tapis_subscriptions).values(row).where(this))
     for member, new in changed:
-        released = changes.save_subscription(connection, member, new.id, new.revision, ordered=new.ordered)
+        kind = {"ordered": new.ordered, "gathers": new.digest is not None}
+        released = changes.save_subscription(connection, member, new.id, new.revision, **kind)
         while released == delivery_queries.CHUNK:
             released = delivery_queries.release_held(connection, new.id, utc_now())
     for member in added:

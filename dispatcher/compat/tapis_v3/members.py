@@ -25,9 +25,9 @@ from dispatcher.domain.targets import TargetKind
 
 DISABLED = "disabled by request"
 
-_WAITS = (0.0, 20.0, 20.0, *(600.0,) * 72, *(1800.0,) * 25)
-RETRY = RetryPolicy(strategy=Schedule(_WAITS), jitter=0.1, max_age=2 * 86_400)
-"""As Tapis does it: three attempts 20 s apart, then every 10 minutes for half of about 25 hours, and every 30 then."""
+_WAITS = (0.0, 20.0, 20.0, *(600.0,) * 150)
+RETRY = RetryPolicy(strategy=Schedule(_WAITS), jitter=0.0, max_age=2 * 86_400)
+"""As Tapis does it: three attempts 20 s apart, then one every 10 minutes, 150 times."""
 
 _SUBJECT = "Tapis v3 notification. Event type: ${data.type} subject: $<JOB_ID>"
 
@@ -86,6 +86,7 @@ async def _new_member(asked: Asked, wish: Wish, index: int, target: DeliveryTarg
         job_id=_job(wish),
         filters=filters_of(wish.type_filter),
         retry=RETRY,
+        ordered=True,
         expires_at=wish.expires_at,
         metadata={"tapis_v3": wish.key},
     )

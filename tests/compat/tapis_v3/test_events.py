@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
 from typing import Any
 from uuid import UUID
+
+from aiohttp import web
 
 from dispatcher.client import verify
 from tests.compat.tapis_v3.conftest import Caller, Site, event
@@ -78,6 +81,23 @@ async def test_the_events_of_a_series_are_numbered_until_it_ends(jobs: Caller, r
     assert await jobs.post("/events/endSeries", series) == {"changes": 0}
     assert await number(endSeries=True) == 1
     assert await number() == 1
+
+
+async def test_the_events_of_a_job_arrive_in_their_order(jobs: Caller, receiver: Receiver) -> None:
+    async def slow(arrived: Arrived) -> web.Response:
+        # Whoever sends the next one before this one was answered is found out.
+        await asyncio.sleep(0.05 if told(arrived)["seriesSeqCount"] == 1 else 0)
+        answered.append(told(arrived)["seriesSeqCount"])
+        return web.Response()
+
+    answered: list[int] = []
+    receiver.answer = slow
+    await jobs.subscribe(receiver.url)
+    for status in ("PENDING", "QUEUED", "RUNNING", "FINISHED"):
+        await jobs.publish(status)
+    arrived = await receiver.count(4)
+    assert [told(one)["seriesSeqCount"] for one in arrived] == [1, 2, 3, 4]
+    assert answered[:3] == [1, 2, 3]
 
 
 async def test_an_event_may_end_the_subscriptions_to_its_subject(jobs: Caller, receiver: Receiver) -> None:
