@@ -11,7 +11,7 @@ import sys
 
 import typer
 
-from dispatcher.cli import deliveries, destinations, events, jobs, keys, signature, subscriptions
+from dispatcher.cli import deliveries, destinations, events, jobs, keys, signature, subscriptions, templates
 from dispatcher.cli.demo import demo
 from dispatcher.cli.doctor import doctor
 from dispatcher.cli.listen import listen
@@ -37,6 +37,7 @@ for group, name in (
     (jobs.app, "jobs"),
     (keys.app, "keys"),
     (signature.app, "signature"),
+    (templates.app, "templates"),
 ):
     app.add_typer(group, name=name)
 

@@ -1,0 +1,92 @@
+"""`dispatcher templates`: look at the messages that e-mail templates make, and check the operator's own."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from dispatcher.cli.output import say
+
+if TYPE_CHECKING:
+    from dispatcher.targets.mail.templates import Templates
+
+app = typer.Typer(
+    no_args_is_help=True, help="The templates of e-mails: those of smtp.templates, and the built-in ones."
+)
+
+
+@app.command()
+def check() -> None:
+    """Render every template with sample events, and say which fail and why.
+
+    \b
+    Example:
+      DISPATCHER_SMTP_TEMPLATES=mails dispatcher templates check
+    """
+    from dispatcher.targets.mail.rehearsal import faults
+
+    templates = _templates()
+    found = list(faults(templates))
+    for fault in found:
+        say(fault)
+    if found:
+        sys.exit(1)
+    variants = ", ".join(sorted(templates.variants)) or "none"
+    typer.echo(f"{len(templates.names)} templates are well; variants: {variants}.")
+
+
+@app.command()
+def preview(
+    event: Annotated[str, typer.Option("--event", metavar="NAME", help="Of which event.")] = "FINISHED",
+    template: Annotated[
+        str | None, typer.Option("--template", metavar="NAME", help="A variant, such as a language.")
+    ] = None,
+    html: Annotated[bool, typer.Option("--html", help="The HTML instead of the text.")] = False,
+    browser: Annotated[bool, typer.Option("--open", help="Show the HTML in a browser.")] = False,
+) -> None:
+    """Print the message about a sample event.
+
+    \b
+    Example:
+      dispatcher templates preview --event FAILED --open
+    """
+    from dispatcher.domain.errors import InvalidInput
+    from dispatcher.targets.mail.rehearsal import files_of
+    from dispatcher.targets.mail.rehearsal import preview as rehearse
+    from dispatcher.targets.mail.templates import TemplateFault
+
+    templates = _templates()
+    if template is not None and template not in templates.variants:
+        known = ", ".join(sorted(templates.variants)) or "none"
+        raise InvalidInput("--template", f"unknown: {template!r}; there are {known}")
+    try:
+        content = rehearse(templates, event, template)
+    except TemplateFault as error:
+        raise InvalidInput("", str(error)) from None
+    say(f"From {', '.join(files_of(templates, event, template))}")
+    if browser:
+        _open(content.html or "")
+    elif html:
+        typer.echo(content.html)
+    else:
+        typer.echo(f"Subject: {content.subject}\n\n{content.text}")
+
+
+def _open(html: str) -> None:
+    import webbrowser
+    from pathlib import Path
+    from tempfile import NamedTemporaryFile
+
+    with NamedTemporaryFile("w", prefix="dispatcher-mail-", suffix=".html", delete=False) as file:
+        file.write(html)
+    if not webbrowser.open(Path(file.name).as_uri()):
+        say(f"There is no browser here; the page is in {file.name}")
+
+
+def _templates() -> Templates:
+    from dispatcher.config import load
+    from dispatcher.targets.mail.templates import Templates
+
+    return Templates(load().smtp.templates)
