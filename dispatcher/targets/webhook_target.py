@@ -67,7 +67,8 @@ class WebhookTarget(Struct, frozen=True, forbid_unknown_fields=True, tag_field="
     Content-Type in `headers` takes the place of the usual one.
 
     `format`: "cloudevents" is structured CloudEvents JSON, "binary" is CloudEvents with its attributes in
-    headers, "plain" is the event as it may be published, "tapis" is the job document with the headers of Tapis v2.
+    headers, "plain" is the event as it may be published, "tapis" is the job document with the headers of Tapis v2,
+    "tapis-v3" the notification of Tapis v3.
 
     `signature`: "v1" is HMAC-SHA256 with the secret. With "v1a" there is one by ed25519 too, for receivers that shall
     check signatures with the subscription's `public_key` and not be able to make any.
