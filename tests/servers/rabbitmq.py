@@ -116,7 +116,9 @@ class RabbitMQ(ServerProcess, Broker):
         super().close()
 
     def _write_configuration(self) -> None:
-        (self.directory / "enabled_plugins").write_text("[rabbitmq_management].\n")
+        (self.directory / "enabled_plugins").write_text(
+            "[rabbitmq_management, rabbitmq_consistent_hash_exchange].\n"
+        )
         (self.directory / "rabbitmq.conf").write_text(
             "log.console = true\n"
             "log.file = false\n"
@@ -135,7 +137,12 @@ class RabbitMQ(ServerProcess, Broker):
         (home / "sbin").symlink_to(real / "sbin")
         (home / "escript").symlink_to(real / "escript")
         for plugin in (real / "plugins").iterdir():
-            wanted = ("rabbitmq_management", "rabbitmq_web_dispatch", "rabbitmq_prelaunch")
+            wanted = (
+                "rabbitmq_management",
+                "rabbitmq_web_dispatch",
+                "rabbitmq_prelaunch",
+                "rabbitmq_consistent_hash_exchange",
+            )
             if not plugin.name.startswith("rabbitmq_") or plugin.name.startswith(wanted):
                 (home / "plugins" / plugin.name).symlink_to(plugin)
         return home / "sbin"

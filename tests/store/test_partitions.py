@@ -18,14 +18,15 @@ from dispatcher.domain.events import utc_now
 from dispatcher.domain.retention import DAY, DEFAULT, Keep
 from dispatcher.store import postgres_retention
 from dispatcher.store.connect import migrate, open_store
-from dispatcher.store.contract import Store
+from dispatcher.store.contract import DeliveryFilter, Store
 from dispatcher.store.partitions import AHEAD, KEYS, Partition, make_ahead, partitions, time_of
 from tests.factories import make_event
 from tests.store.conftest import SEALER
-from tests.store.helpers import attempt, outcome, subscribed
+from tests.store.helpers import ALL, attempt, outcome, stored, subscribed
 from tests.store.test_migrations import on
 from tests.store.test_retention import (
     KEEP,
+    LONG_AGO,
     check_that_what_only_events_need_goes_with_them,
     ended_as,
     is_there,
@@ -240,3 +241,32 @@ async def test_a_replay_that_is_being_stored_keeps_its_event(
     assert (await waiting).deleted["events"] == 0
     assert await aged.event("default", event.key) is not None
     await other.close()
+
+
+async def test_others_go_on_while_partitions_are_dropped(aged: Store, aged_url: str, process: int) -> None:
+    subscription = await subscribed(aged)
+    before = await listed(aged_url)
+    failed = [await old(aged, process, subscription, days * DAY) for days in range(40, 100, 3)]
+    await ended_as(aged, process, failed, State.EXHAUSTED, utc_now() - DAY)
+    stop = asyncio.Event()
+
+    async def deliver() -> int:
+        rounds = 0
+        while not stop.is_set():
+            (straight,) = await stored(aged, process, subscription)
+            await stored(aged, process, subscription, claimed=False, due_at=LONG_AGO)
+            (late,) = await aged.claim(process, 1)
+            done = [outcome(one, State.DELIVERED, attempt=attempt()) for one in (straight.id, late.id)]
+            await aged.finish(process, done)
+            await aged.deliveries(DeliveryFilter(tenant="default", job_id=straight.event.job_id), ALL)
+            rounds += 1
+        return rounds
+
+    async with asyncio.TaskGroup() as group:
+        rounds = group.create_task(deliver())
+        kept = await aged.retain(KEEP)
+        stop.set()
+    assert rounds.result() > 0
+    assert kept.dropped["deliveries"] == len(before) - len(await listed(aged_url)) > 0
+    for one in failed:
+        assert await is_there(aged, one)
