@@ -10,7 +10,7 @@ from aiohttp import web
 from dispatcher.api.problems import unavailable
 from dispatcher.api.routing import raw_body
 from dispatcher.api.services import Services
-from dispatcher.compat.tapis_v3 import events, sequences
+from dispatcher.compat.tapis_v3 import events, making, sequences
 from dispatcher.compat.tapis_v3 import subscriptions as subs
 from dispatcher.compat.tapis_v3.envelope import Answered, Handler, answer, enveloped, refused
 from dispatcher.domain.keys import Scope
@@ -19,7 +19,7 @@ ROOT = "/v3/notifications"
 
 _ROUTES: tuple[tuple[str, str, Handler, Scope], ...] = (
     ("GET", "/subscriptions", subs.get_subscriptions, "subscribe"),
-    ("POST", "/subscriptions", subs.post_subscription, "subscribe"),
+    ("POST", "/subscriptions", making.post_subscription, "subscribe"),
     ("GET", "/subscriptions/search", subs.search_by_query, "subscribe"),
     ("POST", "/subscriptions/search", subs.search_by_body, "subscribe"),
     ("GET", "/subscriptions/byName/{name}", subs.get_by_name, "subscribe"),

@@ -88,9 +88,17 @@ def read_json(body: bytes, expected: type[T]) -> T:
     try:
         return msgspec.json.decode(body, type=expected)
     except msgspec.ValidationError as error:
-        raise explain(error, expected, msgspec.json.decode(body)) from None
+        raise explain(error, expected, _untyped(body)) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise InvalidInput("", f"expected a JSON document in UTF-8: {error}") from None
+
+
+def _untyped(body: bytes) -> object:
+    """The body without a type, for an error to look at; None when something else in it is wrong too."""
+    try:
+        return msgspec.json.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
 
 
 async def _asked(request: web.Request, caller: Caller, services: Services) -> Asked:

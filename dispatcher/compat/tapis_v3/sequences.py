@@ -14,7 +14,8 @@ from dispatcher.compat.tapis_v3 import lists
 from dispatcher.compat.tapis_v3.documents import DeliveryTarget, PostEvent, PostSubscription
 from dispatcher.compat.tapis_v3.envelope import Answered, Asked, read_json
 from dispatcher.compat.tapis_v3.events import publish
-from dispatcher.compat.tapis_v3.subscriptions import by_name, create, remove
+from dispatcher.compat.tapis_v3.making import create
+from dispatcher.compat.tapis_v3.subscriptions import by_name, remove
 from dispatcher.compat.tapis_v3.views import details_of, view
 from dispatcher.domain.errors import InvalidInput, NotFound
 from dispatcher.domain.events import utc_now

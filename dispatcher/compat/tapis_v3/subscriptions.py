@@ -1,10 +1,8 @@
-"""Subscriptions in the shape of Tapis v3: making, showing, changing and removing them."""
+"""Subscriptions in the shape of Tapis v3: showing, changing and removing them."""
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Callable
-from http import HTTPStatus
 
 from msgspec import UNSET
 from msgspec.structs import replace
@@ -12,81 +10,14 @@ from msgspec.structs import replace
 from dispatcher.compat.tapis_v3 import documents as given
 from dispatcher.compat.tapis_v3 import lists, search, sql
 from dispatcher.compat.tapis_v3.envelope import Answered, Asked
-from dispatcher.compat.tapis_v3.members import Wish, changed_members, end_of, new_members
+from dispatcher.compat.tapis_v3.making import BASE
+from dispatcher.compat.tapis_v3.members import Wish, changed_members, end_of
 from dispatcher.compat.tapis_v3.views import Details, details_of, selected, view
-from dispatcher.domain.errors import Conflict, Forbidden, InvalidInput, NotFound
+from dispatcher.domain.errors import Conflict, InvalidInput, NotFound
 from dispatcher.domain.events import utc_now
-from dispatcher.domain.ids import new_id
 from dispatcher.domain.subscriptions import Subscription
 from dispatcher.domain.tapis_v3 import native_id
 from dispatcher.store.tapis_v3 import Named
-
-BASE = "/v3/notifications/subscriptions"
-
-_LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
-_SUBJECT_IN_NAME = 40
-
-
-async def post_subscription(asked: Asked) -> Answered:
-    """Make a subscription."""
-    new = asked.read(given.PostSubscription)
-    given.check_filters(new.type_filter, new.delivery_targets)
-    owner = asked.caller.key.owner if new.owner == given.API_USER else new.owner
-    if owner != asked.caller.key.owner and not asked.caller.trusted:
-        raise Forbidden(
-            f"owner: expected {asked.caller.key.owner!r}; only services and admins may name another"
-        )
-    name = _made_up(asked, owner, new) if new.name is None else given.check_name(new.name)
-    await create(asked, owner, name, new)
-    return Answered(
-        message=f"the subscription {name} was created for {owner}",
-        result={"url": f"{asked.base}{BASE}/{name}"},
-        status=HTTPStatus.CREATED,
-    )
-
-
-async def create(
-    asked: Asked,
-    owner: str,
-    name: str,
-    new: given.PostSubscription,
-    *,
-    key: str | None = None,
-    start_count: int | None = None,
-) -> Named:
-    """Make a subscription of this owner and name. Raises Conflict when there is one."""
-    expires_at = end_of(given.check_ttl(new.ttl_minutes))
-    wish = Wish(
-        key=key or new_id("sub"),
-        name=name,
-        type_filter=new.type_filter,
-        subject_filter=new.subject_filter,
-        expires_at=expires_at,
-        enabled=new.enabled,
-    )
-    members = await new_members(asked, wish, new.delivery_targets)
-    now = utc_now()
-    details = Details(
-        type_filter=new.type_filter,
-        ttl_minutes=new.ttl_minutes,
-        enabled=new.enabled,
-        updated=now,
-        description=new.description,
-        start_count=start_count,
-    )
-    named = Named(
-        id=wish.key,
-        created_at=now,
-        expires_at=expires_at,
-        tenant=asked.caller.key.tenant,
-        owner=owner,
-        name=name,
-        subject_filter=new.subject_filter,
-        members=tuple(member.id for member in members),
-        document=details.encoded(),
-    )
-    await asked.services.store.tapis.add(named, members)
-    return named
 
 
 async def get_subscriptions(asked: Asked) -> Answered:
@@ -275,18 +206,6 @@ async def _save_once(asked: Asked, change: Change, targets: given.Targets | None
 async def _present(asked: Asked, named: Named) -> list[Subscription]:
     members = await asked.services.store.tapis.members([named])
     return [members[key] for key in named.members if key in members]
-
-
-def _made_up(asked: Asked, owner: str, new: given.PostSubscription) -> str:
-    """A name for one that was given none, made as Tapis makes it."""
-    subject = "any" if new.subject_filter == given.EVERY else new.subject_filter[:_SUBJECT_IN_NAME]
-    random = "".join(secrets.choice(_LETTERS) for _ in range(8))
-    maker = asked.caller.service or asked.caller.key.owner
-    parts = (maker, owner, asked.caller.key.tenant, subject, random)
-    plain = "~".join(
-        "".join(c if c.isascii() and (c.isalnum() or c in "._-") else "-" for c in p) for p in parts
-    )
-    return plain[-188:].lstrip("._~-")
 
 
 def _updated(asked: Asked, named: Named) -> Answered:

@@ -1,0 +1,84 @@
+"""What events of Tapis v3 end, when the store cannot be reached, and what ends nothing."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+
+import msgspec
+import pytest
+
+from dispatcher.compat.tapis_v3 import aftermath
+from dispatcher.compat.tapis_v3.aftermath import Aftermath
+from dispatcher.domain.errors import InvalidInput, StoreUnavailable
+from dispatcher.domain.events import Event, utc_now
+from dispatcher.intake.commit import Result, Source
+from dispatcher.intake.decode import Message, decode
+from dispatcher.store.contract import Store
+from tests.api.conftest import opened
+from tests.compat.tapis_v3.conftest import event
+
+
+def read(**changes: object) -> list[Event]:
+    body = msgspec.json.encode(event() | {"deleteSubscriptionsMatchingSubject": False} | changes)
+    message = Message(origin="amqp", body=body)
+    return decode(message, default_tenant="dev", tenant_fixed=False, now=utc_now())
+
+
+class Stored:
+    """An intake that has stored what it is offered, or refuses it."""
+
+    def __init__(self, result: Result) -> None:
+        self.result = result
+
+    def offer(self, events: Sequence[Event], source: Source, done: Callable[[Result], None]) -> None:
+        done(self.result)
+
+    async def submit(self, events: Sequence[Event]) -> Mapping[str, str]:
+        if isinstance(self.result, InvalidInput):
+            raise self.result
+        return self.result
+
+
+@pytest.fixture
+async def store(settings: dict[str, str]) -> AsyncIterator[Store]:
+    async with opened(settings["DISPATCHER_DATABASE_URL"]) as store:
+        yield store
+
+
+SERIES = ("dev", "Jobs", "job-1", "job-1")
+
+
+async def test_a_message_is_done_when_what_it_ends_has_ended(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def once_unavailable(*series: str) -> bool:
+        monkeypatch.undo()
+        raise StoreUnavailable("away")
+
+    await store.tapis.count_on(*SERIES)
+    monkeypatch.setattr(aftermath, "PAUSE", 0.01)
+    monkeypatch.setattr(store.tapis, "end_series", once_unavailable)
+    done: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
+    Aftermath(Stored({}), store.tapis).offer(read(endSeries=True), "amqp", done.set_result)
+    assert not done.done()
+    assert await done == {}
+    assert await store.tapis.count_on(*SERIES) == 1
+
+
+async def test_what_was_refused_ends_nothing(store: Store) -> None:
+    await store.tapis.count_on(*SERIES)
+    refusal = InvalidInput("", "no")
+    done: list[Result] = []
+    intake = Aftermath(Stored(refusal), store.tapis)
+    intake.offer(read(endSeries=True), "amqp", done.append)
+    with pytest.raises(InvalidInput):
+        await intake.submit(read(endSeries=True))
+    assert done == [refusal]
+    assert await store.tapis.count_on(*SERIES) == 2
+
+
+async def test_what_ends_nothing_is_done_at_once(store: Store) -> None:
+    done: list[Result] = []
+    Aftermath(Stored({}), store.tapis).offer(read(), "amqp", done.append)
+    assert done == [{}]
