@@ -110,11 +110,19 @@ ROOMS = Rooms()
 """Room for everything."""
 
 
+class Joining(Struct, frozen=True):
+    """That a delivery, whose event has `size` bytes, is to go with others of its subscription in one message."""
+
+    subscription_id: str
+    size: int
+
+
 class Outcome(Struct, frozen=True, kw_only=True):
     """What became of a claimed delivery: its new state, and the attempt that led there if one was made.
 
     A `pending` outcome is due again at `due_at`; None holds it until its subscription is resumed. `memo` is for the
-    target kind at the next attempt. When an `ordered` one ends, the next delivery of its job may go.
+    target kind at the next attempt. When an `ordered` one ends, the next delivery of its job may go; when one ends that
+    `leads` a digest, its members end likewise. One that `joins` waits for a digest that goes at `due_at`.
     """
 
     delivery_id: str
@@ -126,6 +134,8 @@ class Outcome(Struct, frozen=True, kw_only=True):
     attempt: Attempt | None
     memo: str | None = None
     ordered: bool = False
+    leads: bool = False
+    joins: Joining | None = None
 
 
 class Overdue(Struct, frozen=True):

@@ -10,6 +10,7 @@ from typing import Literal
 from msgspec import Struct
 
 from dispatcher.domain.destinations import RateLimit
+from dispatcher.domain.digests import DigestPolicy
 from dispatcher.domain.events import Event
 from dispatcher.domain.filters import Predicate, compile_filters
 from dispatcher.domain.retry import RetryPolicy
@@ -53,6 +54,7 @@ class Subscription(Struct, frozen=True, kw_only=True, dict=True):
     created_at: datetime
     updated_at: datetime
     rate_limit: RateLimit | None = None
+    digest: DigestPolicy | None = None
 
     def __repr__(self) -> str:
         # Its target and secrets have no place in a traceback or a log.

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Sequence
+from typing import Protocol, runtime_checkable
 
 from msgspec import Struct
 
+from dispatcher.domain.digests import Gathered
 from dispatcher.domain.events import Event
 from dispatcher.domain.subscriptions import Subscription
 
@@ -30,6 +32,8 @@ class Answer(Struct, frozen=True, kw_only=True):
     """The receiver wants nothing more from this subscription."""
     postponed: float | None = None
     """Seconds: nothing was tried, because it is not the time yet (`error` says why). It costs no attempt."""
+    together: bool = False
+    """With `postponed`: what is postponed of this subscription should go in one message then."""
     memo: str | None = None
     """What the kind wants to know at the next attempt of this delivery, such as who has it already."""
 
@@ -48,6 +52,18 @@ class Sender(Protocol):
         """Make attempt `number` (from 1). Never raises for what a receiver or the network does.
 
         `memo` is what the last answer of this delivery said in its own.
+        """
+        ...
+
+
+@runtime_checkable
+class DigestSender(Sender, Protocol):
+    """The sender of a kind that can tell of many events in one message."""
+
+    async def send_digest(self, gathered: Sequence[Gathered], number: int) -> Answer:
+        """Make attempt `number` with all of these, of which the first leads: the message has its delivery's id.
+
+        The memo of the answer is the leader's.
         """
         ...
 

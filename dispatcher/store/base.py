@@ -13,11 +13,12 @@ from sqlalchemy import Connection
 
 from dispatcher.domain.deliveries import Attempt, ClaimedDelivery, Delivery, Outcome, Overdue, State
 from dispatcher.domain.destinations import Destination, RateLimit, Slots
+from dispatcher.domain.digests import Gathered
 from dispatcher.domain.events import Event, utc_now
 from dispatcher.domain.jobs import Job
 from dispatcher.domain.keys import ApiKey
 from dispatcher.domain.subscriptions import Subscription, SubscriptionStatus
-from dispatcher.store import changes, delivery_queries, destinations, memos, queries, turns
+from dispatcher.store import changes, delivery_queries, destinations, digests, memos, queries, turns
 from dispatcher.store.contract import (
     DeliveryFilter,
     DestinationFilter,
@@ -129,6 +130,15 @@ class SqlStore(ABC):
         ordered = [one.delivery_id for one in outcomes if one.ordered and one.state.final]
         if ordered:
             await self._write(turns.pass_on, ordered)
+        led = [one.delivery_id for one in outcomes if one.leads and one.state.final]
+        if led:
+            await self._write(digests.settle, led)
+        for one in outcomes:
+            if one.joins is not None and one.due_at is not None:
+                joins = one.joins
+                await self._write(
+                    digests.gather, one.delivery_id, joins.subscription_id, joins.size, one.due_at
+                )
 
     async def _memos(self, claims: Sequence[Claim]) -> Mapping[str, str]:
         """The memos of those that were tried before: nothing else can have one that matters."""
@@ -155,6 +165,12 @@ class SqlStore(ABC):
 
     async def mend_turns(self, after: int) -> int:
         return await self._write(turns.mend, after)
+
+    async def take_digest(self, leader: str) -> list[Gathered]:
+        return await self._write(digests.take, leader)
+
+    async def mend_digests(self, after: str | None) -> str | None:
+        return await self._write(digests.mend, after)
 
     # Destinations
 
@@ -268,7 +284,12 @@ class SqlStore(ABC):
     async def save_subscription(self, subscription: Subscription) -> None:
         row, key = self._subscriptions.row(subscription), subscription.id
         released = await self._write(
-            changes.save_subscription, row, key, subscription.revision, ordered=subscription.ordered
+            changes.save_subscription,
+            row,
+            key,
+            subscription.revision,
+            ordered=subscription.ordered,
+            gathers=subscription.digest is not None,
         )
         while released == delivery_queries.CHUNK:
             released = await self._write(delivery_queries.release_held, key, utc_now())

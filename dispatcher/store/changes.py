@@ -15,7 +15,7 @@ from dispatcher.domain.errors import Conflict
 from dispatcher.domain.events import utc_now
 from dispatcher.domain.ids import is_id, new_id
 from dispatcher.domain.subscriptions import SubscriptionStatus
-from dispatcher.store import destinations, turns
+from dispatcher.store import destinations, digests, turns
 from dispatcher.store.delivery_queries import end_waiting, free_claims, redirect_waiting, release_held
 from dispatcher.store.rows import safe
 from dispatcher.store.schema import api_keys, processes, subscriptions
@@ -101,7 +101,13 @@ def add_subscription(connection: Connection, row: Mapping[str, object]) -> None:
 
 
 def save_subscription(
-    connection: Connection, row: Mapping[str, object], subscription_id: str, revision: int, *, ordered: bool
+    connection: Connection,
+    row: Mapping[str, object],
+    subscription_id: str,
+    revision: int,
+    *,
+    ordered: bool,
+    gathers: bool,
 ) -> int:
     """Store a changed one over the revision before it; how many held ones became due, see `release_held`."""
     table = subscriptions.c
@@ -118,6 +124,8 @@ def save_subscription(
         destinations.enter(connection, str(row["destination"]))
     if not ordered:
         turns.end_all(connection, subscription_id)
+    if not gathers:
+        digests.dissolve(connection, subscription_id)
     return release_held(connection, subscription_id, utc_now()) if row["status"] == "active" else 0
 
 

@@ -23,6 +23,7 @@ from dispatcher.domain.deliveries import (
     State,
 )
 from dispatcher.domain.destinations import Destination, RateLimit, Slots
+from dispatcher.domain.digests import Gathered
 from dispatcher.domain.events import Event
 from dispatcher.domain.jobs import Job
 from dispatcher.domain.keys import ApiKey
@@ -207,6 +208,19 @@ class Store(Protocol):
 
         It looks at some after `after` (0 at first) and returns where to go on; 0 at the end.
         """
+        ...
+
+    # Digests: `accept` and `finish` see to them by themselves.
+
+    async def take_digest(self, leader: str) -> list[Gathered]:
+        """Close the digest that a claimed delivery leads, and return its members, the oldest first.
+
+        None of them when it leads none. They end as it ends; what comes now goes into the next digest.
+        """
+        ...
+
+    async def mend_digests(self, after: str | None) -> str | None:
+        """End the members of some leaders after `after` that ended in a crash; where to go on, None at the end."""
         ...
 
     # Destinations

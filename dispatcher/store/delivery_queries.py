@@ -28,12 +28,20 @@ from sqlalchemy import (
 
 from dispatcher.domain.deliveries import Attempt, Delivery, State
 from dispatcher.domain.ids import is_id, lowest_id
-from dispatcher.store import turns
+from dispatcher.store import digests, turns
 from dispatcher.store.columns import DELIVERING
 from dispatcher.store.contract import DeliveryFilter, Page, Window
 from dispatcher.store.queries import Condition, after, chunks, limit_of, newest, page, rows_of
 from dispatcher.store.rows import ATTEMPT, DELIVERY, Row, attempt_of, delivery_of, known_id, safe
-from dispatcher.store.schema import attempts, claims, deliveries, events, processes, subscriptions
+from dispatcher.store.schema import (
+    attempts,
+    claims,
+    deliveries,
+    digest_members,
+    events,
+    processes,
+    subscriptions,
+)
 
 COUNT_LIMIT = 100_000
 CHUNK = 10_000
@@ -108,7 +116,10 @@ def retry_one(connection: Connection, tenant: str, delivery_id: str, now: dateti
         return False
     free = (_table.state != State.DELIVERING, ~turns.behind(_table.id))
     this = (_table.tenant == tenant, _table.id == delivery_id, *free)
-    return connection.execute(_sent_again(now).where(*this)).rowcount == 1
+    if connection.execute(_sent_again(now).where(*this)).rowcount != 1:
+        return False
+    digests.leave(connection, delivery_id)
+    return True
 
 
 def cancel_one(connection: Connection, tenant: str, delivery_id: str, reason: str, now: datetime) -> bool:
@@ -119,6 +130,7 @@ def cancel_one(connection: Connection, tenant: str, delivery_id: str, reason: st
     if connection.execute(_ended(State.CANCELLED, reason, now).where(*this)).rowcount != 1:
         return False
     turns.pass_on(connection, [delivery_id])
+    digests.leave(connection, delivery_id)
     return True
 
 
@@ -128,13 +140,15 @@ def end_waiting(
     """End some of what is pending for a subscription; CHUNK when there may be more."""
     some = select(_table.id).where(_table.subscription_id == subscription_id, _WAITING, _PENDING).limit(CHUNK)
     turns.end_all(connection, subscription_id)
+    digests.end_all(connection, subscription_id)
     return connection.execute(_ended(state, reason, now).where(_table.id.in_(some), _PENDING)).rowcount
 
 
 def release_held(connection: Connection, subscription_id: str, now: datetime) -> int:
     """Make some of what is held for a subscription due now, but who waits for a turn; CHUNK when there may be more."""
     held = (_table.subscription_id == subscription_id, _WAITING, _PENDING, _table.due_at.is_(None))
-    first = select(_table.id).where(*held, ~turns.behind(_table.id)).limit(CHUNK)
+    gathered = exists().where(digest_members.c.delivery_id == _table.id)
+    first = select(_table.id).where(*held, ~turns.behind(_table.id), ~gathered).limit(CHUNK)
     released = update(deliveries).values(due_at=now)
     return connection.execute(released.where(_table.id.in_(first), _PENDING)).rowcount
 
@@ -160,7 +174,7 @@ def expire(connection: Connection, reasons: Mapping[str, str], now: datetime) ->
             exhausted = _ended(State.EXHAUSTED, reason, now).where(_table.id.in_(some), _PENDING)
             ended += connection.execute(exhausted).rowcount
     turns.pass_on(connection, list(reasons))
-    return ended
+    return ended + digests.settle(connection, list(reasons))
 
 
 def redirect_waiting(connection: Connection, subscription_id: str, destination: str) -> None:

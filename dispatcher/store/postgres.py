@@ -22,7 +22,7 @@ from dispatcher.domain.digests import Group
 from dispatcher.domain.errors import StoreUnavailable
 from dispatcher.domain.events import Event, utc_now
 from dispatcher.domain.retention import DEFAULT, Keep, Kept
-from dispatcher.store import arrays, batches, postgres_retention, turns
+from dispatcher.store import arrays, batches, digests, postgres_retention, turns
 from dispatcher.store import postgres_sql as sql
 from dispatcher.store.arrays import Encoding
 from dispatcher.store.base import Claim, Revision, SqlStore

@@ -123,6 +123,34 @@ where deliveries.id = any($1::uuid[]) and mine.delivery_id = deliveries.id and e
 """
 """Holds those of these deliveries that are not the first of their job."""
 
+ENTER_DIGESTS = """
+insert into digests (id, subscription_id, members, bytes)
+select id, subscription_id, 0, 0 from unnest($1::uuid[], $2::uuid[]) as new (id, subscription_id)
+on conflict do nothing
+"""
+"""Groups, sorted, and their subscriptions."""
+
+LOCK_DIGESTS = """
+select id, leader, due_at, sent_at, members, bytes from digests where id = any($1::uuid[]) order by id for update
+"""
+
+KEEP_DIGESTS = """
+update digests as d set leader = n.leader, due_at = n.due_at, members = n.members, bytes = n.bytes
+from unnest($1::uuid[], $2::uuid[], $3::timestamptz[], $4::int[], $5::int[])
+    as n (id, leader, due_at, members, bytes)
+where d.id = n.id
+"""
+
+JOIN_DIGESTS = """
+insert into digest_members (leader, delivery_id, subscription_id)
+select * from unnest($1::uuid[], $2::uuid[], $3::uuid[]) on conflict do nothing
+"""
+
+SET_DUE = """
+update deliveries as d set due_at = n.due_at
+from unnest($1::uuid[], $2::timestamptz[]) as n (id, due_at) where d.id = n.id
+"""
+
 RESUMED = """
 select id, status <> 'paused' or removed_at is not null as resumed
 from subscriptions where id = any($1::uuid[]) order by id for share

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import groupby
-from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
+from typing import Any
 
 from sqlalchemy import Connection, delete, func, literal_column, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
@@ -20,22 +20,12 @@ from dispatcher.store.delivery_queries import CHUNK
 from dispatcher.store.rows import Row, safe
 from dispatcher.store.schema import deliveries, mail_consents, mail_counts, mail_unsubscribed, subscriptions
 from dispatcher.store.subscriptions import SubscriptionRows
-
-P = ParamSpec("P")
-R = TypeVar("R")
+from dispatcher.store.transactions import Run
 
 KEPT = 2 * 3600
 """Seconds that counts are kept after their period began."""
 
 _consents, _counts, _unsubscribed = mail_consents.c, mail_counts.c, mail_unsubscribed.c
-
-
-class Run(Protocol):
-    """Runs an operation on a connection; see `SqlStore`."""
-
-    async def __call__(
-        self, operation: Callable[Concatenate[Connection, P], R], /, *args: P.args, **kwargs: P.kwargs
-    ) -> R: ...
 
 
 class RecipientStore:

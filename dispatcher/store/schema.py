@@ -209,6 +209,33 @@ memos = Table(
     sqlite_with_rowid=False,
 )
 
+digests = Table(
+    "digests",
+    metadata,
+    Column("id", Digest, primary_key=True, comment="Of the subscription and the values that it groups by."),
+    Column("subscription_id", Id("sub"), nullable=False),
+    Column("leader", Id("dlv"), comment="The first delivery of the digest that gathers now."),
+    Column("due_at", Moment, comment="When that goes."),
+    Column("sent_at", Moment, comment="When the last one went."),
+    Column("members", Integer, nullable=False),
+    Column("bytes", Integer, nullable=False),
+    Index("digests_of_subscription", "subscription_id"),
+    Index("digests_of_leader", "leader"),
+    sqlite_with_rowid=False,
+)
+
+digest_members = Table(
+    "digest_members",
+    metadata,
+    Column("delivery_id", Id("dlv"), primary_key=True),
+    Column("leader", Id("dlv"), nullable=False),
+    Column("subscription_id", Id("sub"), nullable=False),
+    Index("digest_members_of_leader", "leader", "delivery_id"),
+    Index("digest_members_of_subscription", "subscription_id", "delivery_id"),
+    comment="Deliveries that wait for the leader of their digest, and end as it ends.",
+    sqlite_with_rowid=False,
+)
+
 destinations = Table(
     "destinations",
     metadata,

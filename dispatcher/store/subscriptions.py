@@ -15,6 +15,7 @@ from cachetools import LRUCache
 from msgspec import Struct
 
 from dispatcher.domain.destinations import RateLimit
+from dispatcher.domain.digests import DigestPolicy
 from dispatcher.domain.retry import RetryPolicy
 from dispatcher.domain.subscriptions import Subscription
 from dispatcher.store.rows import Row, safe, safe_or_none
@@ -36,6 +37,7 @@ class _Details(Struct, frozen=True):
     metadata: Mapping[str, object]
     previous_secret_until: datetime | None
     rate_limit: RateLimit | None = None
+    digest: DigestPolicy | None = None
 
 
 class _Secret(Struct, frozen=True):

@@ -6,9 +6,8 @@ changed and removed together with the name, in one transaction.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
-from typing import Concatenate, ParamSpec, Protocol, TypeVar
 
 from msgspec import Struct
 from sqlalchemy import ColumnElement, Connection, delete, func, or_, select, update
@@ -22,9 +21,7 @@ from dispatcher.store import changes, delivery_queries, queries
 from dispatcher.store.rows import Row, safe
 from dispatcher.store.schema import subscriptions, tapis_notifications, tapis_series, tapis_subscriptions
 from dispatcher.store.subscriptions import SubscriptionRows
-
-P = ParamSpec("P")
-R = TypeVar("R")
+from dispatcher.store.transactions import Run
 
 MAX_LISTED = 10_000
 """How many a list looks at, the newest first."""
@@ -48,14 +45,6 @@ class Named(Struct, frozen=True, kw_only=True):
     subject_filter: str
     members: tuple[str, ...]
     document: bytes
-
-
-class Run(Protocol):
-    """Runs an operation on a connection; see `SqlStore`."""
-
-    async def __call__(
-        self, operation: Callable[Concatenate[Connection, P], R], /, *args: P.args, **kwargs: P.kwargs
-    ) -> R: ...
 
 
 class TapisStore:

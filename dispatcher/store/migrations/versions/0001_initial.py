@@ -27,6 +27,7 @@ def upgrade() -> None:
     _subscriptions()
     _deliveries_and_attempts()
     _turns_and_memos()
+    _digests()
     _destinations_and_rates()
     _processes_and_keys()
     _tapis()
@@ -239,6 +240,32 @@ def _turns_and_memos() -> None:
     )
 
 
+def _digests() -> None:
+    op.create_table(
+        "digests",
+        Column("id", ID, primary_key=True, comment="Of the subscription and the values that it groups by."),
+        Column("subscription_id", ID, nullable=False),
+        Column("leader", ID, comment="The first delivery of the digest that gathers now."),
+        Column("due_at", MOMENT, comment="When that goes."),
+        Column("sent_at", MOMENT, comment="When the last one went."),
+        Column("members", sa.Integer(), nullable=False),
+        Column("bytes", sa.Integer(), nullable=False),
+        sqlite_with_rowid=False,
+    )
+    _index("digests", "digests_of_subscription", "subscription_id")
+    _index("digests", "digests_of_leader", "leader")
+    op.create_table(
+        "digest_members",
+        Column("delivery_id", ID, primary_key=True),
+        Column("leader", ID, nullable=False),
+        Column("subscription_id", ID, nullable=False),
+        comment="Deliveries that wait for the leader of their digest, and end as it ends.",
+        sqlite_with_rowid=False,
+    )
+    _index("digest_members", "digest_members_of_leader", "leader", "delivery_id")
+    _index("digest_members", "digest_members_of_subscription", "subscription_id", "delivery_id")
+
+
 def _destinations_and_rates() -> None:
     op.create_table(
         "destinations",
@@ -288,14 +315,10 @@ def _tapis() -> None:
             nullable=False,
             comment="Ids of subscriptions, one a target, separated by spaces.",
         ),
-        Column(
-            "document", sa.LargeBinary(), nullable=False, comment="JSON: the rest, without addresses."
-        ),
+        Column("document", sa.LargeBinary(), nullable=False, comment="JSON: the rest, without addresses."),
         comment="Subscriptions as Tapis v3 knows them: a name and several targets.",
     )
-    _index(
-        "tapis_subscriptions", "tapis_subscriptions_by_name", "tenant", "owner", "name", unique=True
-    )
+    _index("tapis_subscriptions", "tapis_subscriptions_by_name", "tenant", "owner", "name", unique=True)
     _index("tapis_subscriptions", "tapis_subscriptions_by_subject", "tenant", "subject_filter")
     op.create_table(
         "tapis_series",

@@ -1,0 +1,254 @@
+"""Digests in the store: who leads each group, and which deliveries wait for it.
+
+A leader is an ordinary delivery with a due time. Its members are held, and end as it ends. A lock on the row of the
+group keeps those who accept and those who send from missing each other.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime
+
+from msgspec import Struct
+from sqlalchemy import Connection, Row, delete, insert, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+
+from dispatcher.domain.deliveries import NewDelivery, State
+from dispatcher.domain.digests import MAX_MEMBERS, OVERFLOW, DigestPolicy, Gathered, Group, group_id
+from dispatcher.domain.events import Event, utc_now
+from dispatcher.store.memos import of as memos_of
+from dispatcher.store.queries import chunks, rows_of
+from dispatcher.store.rows import EVENT
+from dispatcher.store.schema import attempts, deliveries, digest_members, digests, events
+
+AT_ONCE = 200
+"""Leaders that `mend` looks at in one transaction."""
+
+_group = digests.c
+_member = digest_members.c
+_delivery = deliveries.c
+
+
+class Wanted(Struct, frozen=True):
+    """A new delivery that is to go into a digest of its group; `held` when its subscription is paused."""
+
+    group: bytes
+    delivery_id: str
+    subscription_id: str
+    policy: DigestPolicy
+    most: int
+    size: int
+    held: bool
+
+
+class Placing(Struct, frozen=True):
+    """What follows for a batch: the groups as they are then, the members with their leaders, everybody's due time."""
+
+    groups: Mapping[bytes, Group]
+    members: Sequence[tuple[str, str, str]]
+    due: Mapping[str, datetime | None]
+
+
+def wanted(new: Sequence[NewDelivery]) -> list[Wanted]:
+    """Those of these deliveries that go into digests."""
+    return [
+        Wanted(
+            group_id(one.subscription.id, policy.values(one.event)),
+            one.id,
+            one.subscription.id,
+            policy,
+            policy.max_rows if one.subscription.kind == "webhook" else MAX_MEMBERS,
+            len(one.event.document),
+            one.due_at is None,
+        )
+        for one in new
+        if (policy := one.subscription.digest) is not None
+    ]
+
+
+def placing(new: Sequence[Wanted], groups: Mapping[bytes, Group], now: datetime) -> Placing:
+    """Put each into the digest that gathers in its group, or let it lead a new one. `groups` are changed."""
+    members: list[tuple[str, str, str]] = []
+    due: dict[str, datetime | None] = {}
+    for one in new:
+        group = groups[one.group]
+        leader = group.place(one.delivery_id, one.size, one.policy, one.most, now)
+        if leader is None:
+            due[one.delivery_id] = None if one.held else group.due_at
+        else:
+            due[one.delivery_id] = None
+            members.append((leader, one.delivery_id, one.subscription_id))
+    return Placing(groups, members, due)
+
+
+def enter(connection: Connection, new: Sequence[NewDelivery]) -> None:
+    """Put new deliveries into their digests. On SQLite; on PostgreSQL it is part of the hot statements."""
+    going = wanted(new)
+    if not going:
+        return
+    groups = {one.group: _locked(connection, one.group, one.subscription_id) for one in going}
+    _keep(connection, placing(going, groups, utc_now()))
+
+
+def take(connection: Connection, leader: str) -> list[Gathered]:
+    """Close the digest that a delivery leads, and return its members; none when it leads none.
+
+    What comes from now on goes into the next one.
+    """
+    open_group = select(_group.id).where(_group.leader == leader).with_for_update()
+    found = connection.execute(open_group).scalar()
+    if found is not None:
+        closed = update(digests).where(_group.id == found)
+        connection.execute(closed.values(leader=None, due_at=None, sent_at=utc_now(), members=0, bytes=0))
+    of_leader = _member.leader == leader
+    wanted_ids = select(_member.delivery_id).where(of_leader).order_by(_member.delivery_id).limit(MAX_MEMBERS)
+    ids = list(connection.execute(wanted_ids).scalars())
+    noted = memos_of(connection, ids)
+    return [Gathered(key, event, noted.get(key)) for key, event in _events(connection, ids)]
+
+
+def settle(connection: Connection, leaders: Collection[str]) -> int:
+    """Let the members of these leaders that have ended end likewise, each with that attempt. How many."""
+    count = 0
+    for leader in leaders:
+        row = connection.execute(select(deliveries).where(_delivery.id == leader)).one_or_none()
+        ids = list(connection.execute(select(_member.delivery_id).where(_member.leader == leader)).scalars())
+        if row is None:
+            _release(connection, ids)
+        elif row.state.final:
+            count += _end_like(connection, row, ids)
+        else:
+            continue
+        connection.execute(delete(digest_members).where(_member.leader == leader))
+    return count
+
+
+def gather(
+    connection: Connection, delivery_id: str, subscription_id: str, size: int, due_at: datetime
+) -> None:
+    """Let a pending delivery wait, with others of its subscription, for a digest that goes at `due_at`."""
+    key = group_id(subscription_id, OVERFLOW)
+    group = _locked(connection, key, subscription_id)
+    # The one that was to go at an earlier time has gone, or goes now.
+    if group.due_at is not None and group.due_at < due_at:
+        group.leader = None
+    policy, now = DigestPolicy(wait=0), utc_now()
+    leader = group.place(delivery_id, size, policy, MAX_MEMBERS, now)
+    if leader is None:
+        group.due_at = due_at
+    members = [] if leader is None else [(leader, delivery_id, subscription_id)]
+    _keep(connection, Placing({key: group}, members, {delivery_id: None if leader else due_at}))
+
+
+def leave(connection: Connection, delivery_id: str) -> None:
+    """Take a delivery that was cancelled out of its digest; when it led, another member leads now."""
+    connection.execute(delete(digest_members).where(_member.delivery_id == delivery_id))
+    of_leader = select(_member.delivery_id).where(_member.leader == delivery_id)
+    heir = connection.execute(of_leader.order_by(_member.delivery_id).limit(1)).scalar()
+    due_at = connection.execute(select(_group.due_at).where(_group.leader == delivery_id)).scalar()
+    connection.execute(
+        update(digests)
+        .where(_group.leader == delivery_id)
+        .values(leader=heir, due_at=None if heir is None else due_at)
+    )
+    if heir is not None:
+        connection.execute(delete(digest_members).where(_member.delivery_id == heir))
+        connection.execute(update(digest_members).where(_member.leader == delivery_id).values(leader=heir))
+        waits = (_delivery.id == heir, _delivery.state == State.PENDING)
+        connection.execute(update(deliveries).where(*waits).values(due_at=due_at or utc_now()))
+
+
+def end_all(connection: Connection, subscription_id: str) -> None:
+    """Forget the digests of a subscription, because nothing of it waits any more."""
+    connection.execute(delete(digest_members).where(_member.subscription_id == subscription_id))
+    connection.execute(delete(digests).where(_group.subscription_id == subscription_id))
+
+
+def dissolve(connection: Connection, subscription_id: str) -> None:
+    """Let every member of a subscription's digests go by itself: it wants none any more."""
+    members = select(_member.delivery_id).where(_member.subscription_id == subscription_id)
+    _release(connection, list(connection.execute(members).scalars()))
+    end_all(connection, subscription_id)
+
+
+def mend(connection: Connection, after: str | None) -> str | None:
+    """Settle what a crash left behind, of some leaders after `after`; where to go on, None at the end."""
+    following = select(_member.leader).order_by(_member.leader).limit(1)
+    first = following if after is None else following.where(_member.leader > after)
+    names = select(first.scalar_subquery().label("key")).cte("leaders", recursive=True)
+    nxt = following.where(_member.leader > names.c.key).scalar_subquery()
+    every = names.union_all(select(nxt).where(names.c.key.is_not(None)))
+    some = select(every.c.key).where(every.c.key.is_not(None)).limit(AT_ONCE)
+    leaders = list(connection.execute(some).scalars())
+    settle(connection, leaders)
+    return leaders[-1] if len(leaders) == AT_ONCE else None
+
+
+def _locked(connection: Connection, key: bytes, subscription_id: str) -> Group:
+    row = {"id": key, "subscription_id": subscription_id, "members": 0, "bytes": 0}
+    if connection.dialect.name == "sqlite":
+        connection.execute(sqlite.insert(digests).values(row).on_conflict_do_nothing())
+    else:
+        connection.execute(postgresql.insert(digests).values(row).on_conflict_do_nothing())
+    columns = (_group.leader, _group.due_at, _group.sent_at, _group.members, _group.bytes)
+    return Group(*connection.execute(select(*columns).where(_group.id == key).with_for_update()).one())
+
+
+def _keep(connection: Connection, placed: Placing) -> None:
+    for key, group in placed.groups.items():
+        values = {name: getattr(group, name) for name in group.__struct_fields__}
+        connection.execute(update(digests).where(_group.id == key).values(values))
+    rows = [
+        dict(zip(("leader", "delivery_id", "subscription_id"), row, strict=True)) for row in placed.members
+    ]
+    for some in chunks(rows):
+        connection.execute(insert(digest_members), list(some))
+    by_time: defaultdict[datetime | None, list[str]] = defaultdict(list)
+    for delivery_id, due_at in placed.due.items():
+        by_time[due_at].append(delivery_id)
+    for due_at, ids in by_time.items():
+        for some_ids in chunks(ids):
+            connection.execute(update(deliveries).where(_delivery.id.in_(some_ids)).values(due_at=due_at))
+
+
+def _events(connection: Connection, delivery_ids: Sequence[str]) -> list[tuple[str, Event]]:
+    found: list[tuple[str, Event]] = []
+    for some in chunks(delivery_ids):
+        joined = deliveries.join(events, events.c.key == _delivery.event_key)
+        statement = select(_delivery.id.label("delivery_id"), *EVENT).select_from(joined)
+        rows = rows_of(connection, statement.where(_delivery.id.in_(some)).order_by(_delivery.id))
+        found += [
+            (row["delivery_id"], Event(**{name: row[name] for name in Event.__struct_fields__}))
+            for row in rows
+        ]
+    return found
+
+
+def _release(connection: Connection, ids: Sequence[str]) -> None:
+    for some in chunks(ids):
+        waits = (_delivery.id.in_(some), _delivery.state == State.PENDING, _delivery.due_at.is_(None))
+        connection.execute(update(deliveries).where(*waits).values(due_at=utc_now()))
+
+
+def _end_like(connection: Connection, leader: Row[tuple[object, ...]], ids: Sequence[str]) -> int:
+    values = {
+        "state": leader.state,
+        "listed_as": None if leader.state is State.DELIVERED else leader.state,
+        "attempts": leader.attempts,
+        "ended_at": leader.ended_at,
+        "reason": leader.reason,
+        "due_at": None,
+    }
+    last = (attempts.c.delivery_id == leader.id, attempts.c.number == leader.attempts)
+    attempt = [dict(row) for row in rows_of(connection, select(attempts).where(*last))]
+    count = 0
+    for some in chunks(ids):
+        waits = (_delivery.id.in_(some), _delivery.state == State.PENDING)
+        ended = update(deliveries).where(*waits).values(values).returning(_delivery.id)
+        these = list(connection.execute(ended).scalars())
+        copies = [{**one, "delivery_id": key} for one in attempt for key in these]
+        if copies:
+            connection.execute(insert(attempts), copies)
+        count += len(these)
+    return count

@@ -1,0 +1,189 @@
+"""Digests in the store: who waits for whom, and what becomes of them."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import datetime, timedelta
+
+from msgspec.structs import replace
+
+from dispatcher.domain.deliveries import Joining, NewDelivery, State
+from dispatcher.domain.digests import DigestPolicy
+from dispatcher.domain.events import utc_now
+from dispatcher.domain.subscriptions import Subscription
+from dispatcher.store.contract import Store
+from tests.factories import make_delivery, make_event
+from tests.store.conftest import OpenAnother
+from tests.store.helpers import FUTURE, accept, attempt, found, outcome, state_of, subscribed
+
+HOURLY = DigestPolicy(wait=0, interval=3600)
+
+
+async def gathered(store: Store, process: int, subscription: Subscription, *owners: str) -> list[NewDelivery]:
+    """Accept an event of each of these owners, in one batch."""
+    new = [
+        make_delivery(make_event(owner=owner), subscription, claimed=False, due_at=utc_now())
+        for owner in owners
+    ]
+    await accept(store, process, *new)
+    return new
+
+
+async def claimed(store: Store, process: int) -> list[str]:
+    return [delivery.id for delivery in await store.claim(process, 100)]
+
+
+async def members(store: Store, leader: NewDelivery) -> list[str]:
+    return [one.delivery_id for one in await store.take_digest(leader.id)]
+
+
+async def due(store: Store, delivery: NewDelivery) -> datetime | None:
+    return (await found(store, delivery)).due_at
+
+
+async def test_the_first_goes_at_once_with_what_came_meanwhile_and_the_next_after_the_interval(
+    store: Store, process: int
+) -> None:
+    subscription = await subscribed(store, digest=HOURLY)
+    first, second, third = await gathered(store, process, subscription, "a", "b", "c")
+    assert await claimed(store, process) == [first.id]
+    assert await members(store, first) == [second.id, third.id]
+    [later, last] = await gathered(store, process, subscription, "d", "e")
+    at = await due(store, later)
+    assert at is not None
+    assert timedelta(minutes=59) < at - utc_now() <= timedelta(hours=1)
+    assert await due(store, last) is None
+    assert await claimed(store, process) == []
+
+
+async def test_members_end_as_their_leader_ends_each_with_that_attempt(store: Store, process: int) -> None:
+    subscription = await subscribed(store, digest=HOURLY)
+    first, second = await gathered(store, process, subscription, "a", "b")
+    await claimed(store, process)
+    await store.take_digest(first.id)
+    await store.finish(process, [outcome(first.id, State.DELIVERED, attempt=attempt(), leads=True)])
+    assert await state_of(store, second) is State.DELIVERED
+    assert (await found(store, second)).attempts == 1
+    assert await store.attempts(second.id) == await store.attempts(first.id)
+
+
+async def test_members_wait_for_the_retry_of_their_leader(store: Store, process: int) -> None:
+    subscription = await subscribed(store, digest=HOURLY)
+    first, second = await gathered(store, process, subscription, "a", "b")
+    await claimed(store, process)
+    await store.take_digest(first.id)
+    await store.finish(process, [outcome(first.id, State.PENDING, due_at=utc_now(), leads=True)])
+    assert await claimed(store, process) == [first.id]
+    assert await members(store, first) == [second.id]
+    await store.finish(process, [outcome(first.id, State.EXHAUSTED, reason="no", leads=True)])
+    assert ((await found(store, second)).state, (await found(store, second)).reason) == (
+        State.EXHAUSTED,
+        "no",
+    )
+
+
+async def test_each_group_has_a_digest_of_its_own(store: Store, process: int) -> None:
+    subscription = await subscribed(store, digest=replace(HOURLY, group_by=("owner", "data.array")))
+    first, _, third = await gathered(store, process, subscription, "a", "b", "a")
+    assert len(await claimed(store, process)) == 2
+    assert await members(store, first) == [third.id]
+
+
+async def test_a_digest_that_is_full_is_followed_by_another_at_the_same_time(
+    store: Store, process: int
+) -> None:
+    subscription = await subscribed(store, digest=replace(HOURLY, max_rows=2))
+    new = await gathered(store, process, subscription, *"abcde")
+    assert sorted(await claimed(store, process)) == sorted(one.id for one in new[::2])
+    assert [await members(store, one) for one in new[::2]] == [[new[1].id], [new[3].id], []]
+
+
+async def test_a_cancelled_leader_leaves_its_digest_to_another(store: Store, process: int) -> None:
+    subscription = await subscribed(store, digest=replace(HOURLY, wait=3600))
+    first, second, third = await gathered(store, process, subscription, "a", "b", "c")
+    at = await due(store, first)
+    assert await store.cancel_delivery("default", first.id, "no")
+    assert (await due(store, second), await due(store, third)) == (at, None)
+    assert await members(store, second) == [third.id]
+
+
+async def test_one_that_is_sent_by_hand_leaves_its_digest(store: Store, process: int) -> None:
+    subscription = await subscribed(store, digest=replace(HOURLY, wait=3600))
+    first, second = await gathered(store, process, subscription, "a", "b")
+    assert await store.retry_delivery("default", second.id)
+    assert await claimed(store, process) == [second.id]
+    assert await members(store, first) == []
+
+
+async def test_a_paused_subscription_gathers_and_sends_when_it_is_resumed(store: Store, process: int) -> None:
+    subscription = await subscribed(store, digest=HOURLY, status="paused")
+    new = [make_delivery(make_event(), subscription, claimed=False, due_at=None) for _ in range(3)]
+    await accept(store, process, *new)
+    assert await claimed(store, process) == []
+    await store.save_subscription(replace(subscription, status="active", revision=2))
+    assert await claimed(store, process) == [new[0].id]
+    assert await members(store, new[0]) == [new[1].id, new[2].id]
+
+
+async def test_without_a_digest_any_more_each_goes_by_itself(store: Store, process: int) -> None:
+    subscription = await subscribed(store, digest=HOURLY)
+    new = await gathered(store, process, subscription, "a", "b", "c")
+    await store.save_subscription(replace(subscription, digest=None, revision=2))
+    assert sorted(await claimed(store, process)) == sorted(one.id for one in new)
+
+
+async def test_what_is_removed_is_gathered_no_more(store: Store, process: int) -> None:
+    subscription = await subscribed(store, digest=HOURLY)
+    new = await gathered(store, process, subscription, "a", "b")
+    assert await store.remove_subscription("default", subscription.id)
+    assert [await state_of(store, one) for one in new] == [State.CANCELLED] * 2
+    assert await members(store, new[0]) == []
+
+
+async def test_members_that_a_crash_left_behind_are_ended(store: Store, process: int) -> None:
+    subscription = await subscribed(store, digest=HOURLY)
+    first, second = await gathered(store, process, subscription, "a", "b")
+    await claimed(store, process)
+    await store.take_digest(first.id)
+    await store.finish(process, [outcome(first.id, State.DELIVERED, attempt=attempt())])
+    assert await state_of(store, second) is State.PENDING
+    assert await store.mend_digests(None) is None
+    assert await state_of(store, second) is State.DELIVERED
+
+
+async def test_what_is_too_much_for_a_recipient_is_gathered_too(store: Store, process: int) -> None:
+    subscription = await subscribed(store)
+    new = await gathered(store, process, subscription, "a", "b", "c")
+    await claimed(store, process)
+    joins = Joining(subscription.id, 100)
+    await store.finish(
+        process, [outcome(one.id, State.PENDING, attempts=0, due_at=FUTURE, joins=joins) for one in new]
+    )
+    assert [await due(store, one) for one in new] == [FUTURE, None, None]
+    assert await members(store, new[0]) == [new[1].id, new[2].id]
+
+
+async def test_processes_that_accept_and_send_at_once_tell_every_event_once(
+    open_postgres: OpenAnother,
+) -> None:
+    stores = [await open_postgres() for _ in range(3)]
+    numbers = [await store.register("host", 1, 60) for store in stores]
+    subscription = await subscribed(stores[0], digest=DigestPolicy(wait=0, interval=1))
+    told: list[str] = []
+
+    async def send(store: Store, process: int) -> None:
+        for leader in await claimed(store, process):
+            told.extend([leader, *(one.delivery_id for one in await store.take_digest(leader))])
+            await store.finish(process, [outcome(leader, State.DELIVERED, attempt=attempt(), leads=True)])
+
+    async def work(store: Store, process: int) -> None:
+        for _ in range(15):
+            await gathered(store, process, subscription, "a", "b")
+            await send(store, process)
+
+    await asyncio.gather(*map(work, stores, numbers))
+    async with asyncio.timeout(20):
+        while len(told) < 90:
+            await send(stores[0], numbers[0])
+            await asyncio.sleep(0.02)
+    assert len(set(told)) == len(told) == 90
