@@ -13,9 +13,10 @@ DAY = timedelta(days=1)
 class Keep(Struct, frozen=True, kw_only=True):
     """For how long deliveries are kept.
 
-    `delivered` is for delivered and superseded ones and counts from their making. `exhausted` is for exhausted and
-    cancelled ones, counts from their end, and is not shorter. Attempts go with their delivery. Events, jobs and
-    permissions stay as long as a delivery of the event is there, and at least for `delivered`.
+    `delivered` is for delivered and superseded ones, `exhausted` for exhausted and cancelled ones, and not shorter.
+    Both count from the end; but what goes with its partition may go when so much time has passed since it was made.
+    Attempts go with their delivery. Events, jobs and permissions stay as long as a delivery of the event is there,
+    and at least for `delivered`.
     """
 
     delivered: timedelta = 30 * DAY

@@ -84,7 +84,8 @@ class _Run:
         self._connection = connection
         self._keep = keep
         self._now = now
-        self._before, self._ended_before = retention.horizons(keep, now)
+        self._ended_before = retention.horizons(keep, now)
+        self._before = self._ended_before.bound
         self._deleted: dict[str, int] = {}
         self._dropped = dict.fromkeys(KEYS, 0)
 

@@ -46,19 +46,32 @@ class Swept(Struct, frozen=True):
     next: object
 
 
-def horizons(keep: Keep, now: datetime) -> tuple[str, datetime]:
-    """The bound of ids below which delivered ones go, and the time before which others must have ended to go."""
-    return bound(max(now - keep.delivered, EPOCH)), max(now - keep.exhausted, EPOCH)
+class Horizons(Struct, frozen=True):
+    """The times before which deliveries must have ended to go: well, or badly."""
+
+    well: datetime
+    badly: datetime
+
+    @property
+    def bound(self) -> str:
+        """The bound of the ids of what is so old that it may go."""
+        return bound(self.well)
 
 
-def sweeps(before: Mapping[str, str], ended_before: datetime) -> list[Sweep]:
+def horizons(keep: Keep, now: datetime) -> Horizons:
+    """What `keep` means now."""
+    return Horizons(max(now - keep.delivered, EPOCH), max(now - keep.exhausted, EPOCH))
+
+
+def sweeps(before: Mapping[str, str], ended_before: Horizons) -> list[Sweep]:
     """What goes of deliveries, attempts and events, in this order, whose ids are below the bounds in `before`."""
     table = deliveries.c
-    badly = and_(table.state.in_(_BADLY), table.ended_at < ended_before)
+    well = and_(table.state.in_(_WELL), table.ended_at < ended_before.well)
+    badly = and_(table.state.in_(_BADLY), table.ended_at < ended_before.badly)
     of_attempt = exists().where(table.id == attempts.c.delivery_id)
     of_event = exists().where(table.event_key == events.c.key)
     return [
-        _sweep_ids(deliveries, "id", "dlv", or_(table.state.in_(_WELL), badly), before),
+        _sweep_ids(deliveries, "id", "dlv", or_(well, badly), before),
         _sweep_ids(attempts, "delivery_id", "dlv", ~of_attempt, before),
         _sweep_ids(events, "key", "evt", ~of_event, before),
     ]
@@ -137,7 +150,8 @@ async def carry_out(what: Sweep, chunks: Chunks) -> int:
 
 async def retain_rows(keep: Keep, now: datetime, chunks: Chunks) -> dict[str, int]:
     """Delete all that is to go, for a database without partitions. How many rows of each table."""
-    before, ended_before = horizons(keep, now)
+    ended_before = horizons(keep, now)
+    before = ended_before.bound
     everywhere = {"deliveries": before, "attempts": before, "events": before}
     deleted = {one.table.name: await carry_out(one, chunks) for one in sweeps(everywhere, ended_before)}
     if deleted["events"]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from datetime import datetime, timedelta
 from functools import partial
 from itertools import pairwise
@@ -21,6 +21,7 @@ from dispatcher.store.connect import migrate, open_store
 from dispatcher.store.contract import DeliveryFilter, Store
 from dispatcher.store.partitions import AHEAD, KEYS, Partition, make_ahead, partitions, time_of
 from tests.factories import make_event
+from tests.servers import Databases
 from tests.store.conftest import SEALER
 from tests.store.helpers import ALL, attempt, outcome, stored, subscribed
 from tests.store.test_migrations import on
@@ -37,19 +38,29 @@ from tests.store.test_retention import (
 WEEK = 7 * DAY
 
 
+@pytest.fixture(scope="module")
+def aged_template(postgresql: Databases) -> Iterator[str]:
+    """Yield the address of a database with the partitions of the last hundred days."""
+    url = asyncio.run(postgresql.create_database())
+    migrate(url)
+    asyncio.run(on(url, _age))
+    yield url
+    asyncio.run(postgresql.drop_database(url))
+
+
 @pytest.fixture
-async def aged_url(database_url: str) -> str:
-    """Return the address of a database with the partitions of the last hundred days."""
-    await asyncio.to_thread(migrate, database_url)
-    await on(database_url, _age)
-    return database_url
+async def aged_url(postgresql: Databases, aged_template: str) -> AsyncIterator[str]:
+    """Yield the address of a copy."""
+    url = await postgresql.create_database(template=aged_template)
+    yield url
+    await postgresql.drop_database(url)
 
 
 def _age(connection: Connection) -> None:
     for table in KEYS:
         for one in partitions(connection, table):
             connection.exec_driver_sql(f"drop table {one.name}")
-    for days in range(101, -1, -1):
+    for days in range(105, -1, -7):
         make_ahead(connection, utc_now() - days * DAY, WEEK)
 
 

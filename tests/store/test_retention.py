@@ -100,6 +100,19 @@ async def test_what_failed_is_kept_for_a_time_of_its_own_that_counts_from_its_en
     assert [one.event.document for one in await store.claim(process, 9)] == [stays.event.document]
 
 
+async def test_what_was_sent_again_is_kept_for_its_time_from_then_on(store: Store, process: int) -> None:
+    new = await old(store, process, await subscribed(store), 80 * DAY)
+    await ended_as(store, process, [new], State.EXHAUSTED, utc_now() - 79 * DAY)
+    assert await store.retry_delivery("default", new.id)
+    await ended_as(store, process, [new], State.DELIVERED, utc_now() - 29 * DAY)
+    await store.retain(KEEP)
+    assert await is_there(store, new)
+    assert await store.retry_delivery("default", new.id)
+    await ended_as(store, process, [new], State.DELIVERED, utc_now() - 31 * DAY)
+    await store.retain(KEEP)
+    assert not await is_there(store, new)
+
+
 async def test_what_waits_or_is_being_delivered_stays_however_old_it_is(store: Store, process: int) -> None:
     subscription, paused = await subscribed(store), await subscribed(store, status="paused")
     claimed = await old(store, process, subscription, 999 * DAY)
