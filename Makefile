@@ -63,5 +63,5 @@ lock: .venv/.dev ## Write the locks anew, with the newest releases
 
 .PHONY: clean
 clean: ## Remove .venv and everything else that can be made again
-	rm -rf .venv build dist .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv .venv-* build dist .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

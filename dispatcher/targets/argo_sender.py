@@ -24,6 +24,7 @@ from dispatcher.targets.answers import judge
 from dispatcher.targets.argo_selector import Selector, SelectorTemplate
 from dispatcher.targets.argo_target import NAMESPACE, WORKFLOW, ArgoTarget, authorization, bare_token
 from dispatcher.targets.argo_workflow import Action
+from dispatcher.targets.credentials import scrubbable
 from dispatcher.targets.http import HttpClient, NoReply, Reply
 
 MAX_MESSAGE = 1000
@@ -80,7 +81,7 @@ class ArgoSender:
         self._secrets: tuple[str, ...] = ()
         if target.token is not None:
             self._headers["Authorization"] = authorization(target.token)
-            self._secrets = (target.token, bare_token(target.token))
+            self._secrets = scrubbable([target.token, bare_token(target.token)])
 
     async def send(self, event: Event, delivery_id: str, number: int, memo: str | None = None) -> Answer:
         """Make one attempt. Raises for nothing that the server or the network does."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Annotated, TypeAlias
 
 from msgspec import Meta, Struct
@@ -134,7 +134,12 @@ def secrets_in(url: str, headers: Mapping[str, str], auth: Auth | None) -> tuple
         found |= {value, value.rpartition(" ")[2]}
     if isinstance(auth, BasicAuth):
         found.add(auth.password)
-    return tuple(sorted((text for text in found if len(text) >= _MIN_SCRUBBED), key=len, reverse=True))
+    return scrubbable(found)
+
+
+def scrubbable(secrets: Iterable[str]) -> tuple[str, ...]:
+    """Those that can be taken out of a text without tearing holes into the rest, the longest first."""
+    return tuple(sorted((text for text in secrets if len(text) >= _MIN_SCRUBBED), key=len, reverse=True))
 
 
 def _check(pattern: re.Pattern[str], value: str, field: str, expected: str) -> None:

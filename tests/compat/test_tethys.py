@@ -123,7 +123,8 @@ async def test_a_subscriber_hears_of_it(api: Api, alice: Caller) -> None:
 
 async def test_an_admins_token_leaves_a_job_to_the_owner_that_is_known(api: Api, alice: Caller) -> None:
     await alice.publish("RUNNING", job_id="27")
-    await api.nobody.get((await token(api.admin))["job"] + "&status=Error")
+    operator = await api.caller("operator", "admin")
+    await api.nobody.get((await token(operator))["job"] + "&status=Error")
 
     events = (await alice.get("/v1/events"))["items"]
     assert [(event["event"], event["owner"]) for event in events] == [
@@ -163,6 +164,13 @@ async def test_a_token_signed_with_an_older_secret_is_good(api: Api, alice: Call
 
     assert Callbacks([newer, older]).key_id(made, "27") == key["id"]
     assert Callbacks([newer]).key_id(made, "27") is None
+
+
+async def test_the_admin_key_of_the_settings_gives_none(api: Api) -> None:
+    reply = await api.admin.ask("POST", "/update-job-status/27/token/")
+
+    assert reply.status == 403
+    assert "make a key with the scope publish" in reply.json["detail"]
 
 
 async def test_only_who_may_publish_gets_a_token(api: Api) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from aiohttp import ClientSession
 
 from tests.e2e.service import Service
 from tests.receiver import Receiver
@@ -96,8 +97,11 @@ async def test_a_job_that_the_portal_does_not_know_ends_visibly(
 
 
 async def test_a_job_that_reports_to_a_portal_may_report_here(service: Service) -> None:
-    given = await service.call("POST", "/update-job-status/27/token/")
-    async with Receiver() as receiver:
+    key = await service.call("POST", "/v1/keys", {"name": "t", "owner": "alice", "scopes": ["publish"]})
+    async with Receiver() as receiver, ClientSession(service.url) as session:
+        headers = {"Authorization": f"Bearer {key['key']}"}
+        async with session.post("/update-job-status/27/token/", headers=headers) as reply:
+            given = await reply.json()
         await service.subscribe(receiver.url, events=["FINISHED"])
         answer = await service.call("GET", given["job"] + "&status=Complete")
         (arrived,) = await receiver.count(1)
