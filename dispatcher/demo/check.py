@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dispatcher.demo.client import Job
 from dispatcher.demo.picture import Picture
 from dispatcher.demo.plans import OWNER
-from dispatcher.demo.receivers import Receiver
+from dispatcher.demo.receivers import Inbox
 from dispatcher.demo.story import PlannedEvent
 from dispatcher.demo.summary import Counts
 from dispatcher.domain.deliveries import State
@@ -17,7 +17,7 @@ Published = Mapping[str, PlannedEvent]
 
 
 def problems(
-    published: Published, picture: Picture, counts: Counts, receivers: Mapping[str, Receiver]
+    published: Published, picture: Picture, counts: Counts, receivers: Mapping[str, Inbox]
 ) -> Iterator[str]:
     """What is missing or too much, in words; the receivers are by the ids of their subscriptions."""
     for event_id in published.keys() - picture.events.keys():
@@ -41,7 +41,7 @@ def wrongly_seen(jobs: Iterable[Job], published: Iterable[PlannedEvent]) -> Iter
 
 
 def _wrong_deliveries(
-    published: Published, picture: Picture, subscription_id: str, receiver: Receiver
+    published: Published, picture: Picture, subscription_id: str, receiver: Inbox
 ) -> Iterator[str]:
     plan = receiver.plan
     deliveries = picture.of(subscription_id)
@@ -59,7 +59,7 @@ def _wrong_deliveries(
             )
 
 
-def _wrong_receipts(picture: Picture, subscription_id: str, receiver: Receiver) -> Iterator[str]:
+def _wrong_receipts(picture: Picture, subscription_id: str, receiver: Inbox) -> Iterator[str]:
     plan = receiver.plan
     delivered = {d.id for d in picture.of(subscription_id) if d.state is State.DELIVERED}
     for delivery_id in delivered - receiver.received:

@@ -21,9 +21,9 @@ OWNER = "demo"
 class Plan(Struct, frozen=True, kw_only=True):
     """One subscription and its receiver.
 
-    `path` is its URL behind the receiver's host. `wants` says which events it should get: what the service
-    delivers is compared with that. The receiver's port opens after `opens_after` seconds of the story; its
-    first `busy` requests are answered with 503 and `Retry-After`.
+    `path` is its URL behind the receiver's host; with `to` it is e-mail to that address. `wants` says which events it
+    should get: what the service delivers is compared with that. The receiver's port opens after `opens_after` seconds
+    of the story; its first `busy` requests are answered with 503 and `Retry-After`.
     """
 
     name: str
@@ -32,6 +32,7 @@ class Plan(Struct, frozen=True, kw_only=True):
     wants: Callable[[PlannedEvent], bool]
     filters: tuple[Mapping[str, object], ...] = ()
     body: Mapping[str, object] | None = None
+    to: str | None = None
     by_owner: bool = False
     opens_after: float = 0.0
     busy: int = 0
@@ -47,14 +48,24 @@ class Plan(Struct, frozen=True, kw_only=True):
 
     def request(self, receiver: str) -> dict[str, object]:
         """What `POST /v1/subscriptions` is asked for; `receiver` is scheme, host and port of its URL."""
+        webhook = {"kind": "webhook", "url": receiver + self.path, "body": self.body}
         return {
             "name": self.name,
             "events": self.events,
             "filters": self.filters,
-            "target": {"kind": "webhook", "url": receiver + self.path, "body": self.body},
+            "target": webhook if self.to is None else {"kind": "email", "to": [self.to]},
             "retry": RETRY,
         }
 
+
+MAIL = Plan(
+    name="a person",
+    path="",
+    to="ann@example.org",
+    events=("FAILED",),
+    wants=lambda event: event.event == "FAILED",
+)
+"""The one that sends e-mail."""
 
 PLANS = (
     # The three URLs of the Tapis job monitoring guide.

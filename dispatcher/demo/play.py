@@ -7,21 +7,24 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
+from itertools import chain
 
 from rich.console import Console
 from rich.table import Table
 
 from dispatcher.demo.check import problems, wrongly_seen
 from dispatcher.demo.client import Accepted, Client, Job, Key, Made, Page
+from dispatcher.demo.mailbox import Mailbox
 from dispatcher.demo.picture import Picture, look
 from dispatcher.demo.plans import OWNER
-from dispatcher.demo.receivers import Receiver
+from dispatcher.demo.receivers import Inbox
 from dispatcher.demo.story import PlannedEvent, planned_events
 from dispatcher.demo.summary import isolation, read_counts, summary
 from dispatcher.demo.view import (
     Show,
     deliveries_table,
     live_view,
+    mail_lines,
     news_line,
     note_line,
     plain_view,
@@ -46,11 +49,11 @@ class Play:
         self._client = client
         self._story = planned_events()
         self._published: dict[str, PlannedEvent] = {}
-        self._receivers: dict[str, Receiver] = {}
+        self._receivers: dict[str, Inbox] = {}
         self._picture = Picture()
         self._start = datetime.now(UTC)
 
-    async def run(self, receivers: Sequence[Receiver], live: bool) -> list[str]:
+    async def run(self, receivers: Sequence[Inbox], live: bool) -> list[str]:
         """Play to these receivers, `live` on a terminal, and print the summary. What is missing, in words.
 
         Raises Refused when the service refuses something that the story needs.
@@ -66,7 +69,7 @@ class Play:
         document = {"name": "the demo", "owner": OWNER, "scopes": ["subscribe"]}
         return self._client.with_key((await self._client.post("/v1/keys", document, Key)).key)
 
-    async def _subscribe(self, receiver: Receiver, client: Client) -> None:
+    async def _subscribe(self, receiver: Inbox, client: Client) -> None:
         made = await client.post("/v1/subscriptions", receiver.plan.request(receiver.url), Made)
         receiver.secret = made.secret
         self._receivers[made.id] = receiver
@@ -103,7 +106,7 @@ class Play:
         self._published[answer.ids[0]] = event
         return f"{event.event} {event.job_id} was published again: a duplicate" if answer.duplicates else ""
 
-    async def _open(self, receiver: Receiver) -> str:
+    async def _open(self, receiver: Inbox) -> str:
         await receiver.open()
         return f"{receiver.plan.name}: somebody listens on its port now"
 
@@ -126,8 +129,9 @@ class Play:
         jobs, shown = [await client.whole("/v1/jobs", Page[Job]) for client in (self._client, owner)]
         plans = {subscription_id: receiver.plan for subscription_id, receiver in self._receivers.items()}
         lines = [*received_lines(self._receivers.values()), *summary(self._picture, counts, plans)]
+        mails = [one.newest for one in self._receivers.values() if isinstance(one, Mailbox)]
         self._console.print("", self._table(), "", sep="\n")
-        for line in (*lines, isolation(jobs, shown)):
+        for line in (*lines, isolation(jobs, shown), *chain.from_iterable(map(mail_lines, mails))):
             self._console.print(line, soft_wrap=True)
         found = [
             *problems(self._published, self._picture, counts, self._receivers),

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import socket
 import time
-from collections.abc import AsyncIterator, Iterable
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
+from typing import TypeVar
 
 from aiohttp import web
 
@@ -13,17 +15,45 @@ from dispatcher.demo.plans import RETRY_AFTER, Plan
 from dispatcher.targets.signing import ID_HEADER, BadSignature, verify
 
 
-class Receiver:
-    """The receiver of one subscription. It has its port from the start, but nobody is there before `open`."""
+class Inbox(ABC):
+    """Where the deliveries of one subscription arrive. It has its port from the start, and is there from `open` on.
+
+    `received` are the ids of deliveries, `last` is the newest in a line.
+    """
 
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
         self.secret = ""
         self.received: set[str] = set()
         self.repeats = 0
-        self.turned_away = 0
         self.forged: list[str] = []
         self.last = ""
+
+    @property
+    @abstractmethod
+    def url(self) -> str:
+        """Scheme, host and port."""
+
+    @property
+    @abstractmethod
+    def is_open(self) -> bool:
+        """Whether it can be reached."""
+
+    @abstractmethod
+    async def open(self) -> None:
+        """Let it be reached from now on."""
+
+    @abstractmethod
+    async def close(self) -> None:
+        """Let go of its port."""
+
+
+class Receiver(Inbox):
+    """The receiver of webhooks of one subscription."""
+
+    def __init__(self, plan: Plan) -> None:
+        super().__init__(plan)
+        self.turned_away = 0
         # Bound but not listening: a connection is refused, and nobody else can take the port meanwhile.
         self._socket = socket.socket()
         self._socket.bind(("127.0.0.1", 0))
@@ -31,7 +61,6 @@ class Receiver:
 
     @property
     def url(self) -> str:
-        """Scheme, host and port."""
         return f"http://127.0.0.1:{self._socket.getsockname()[1]}"
 
     @property
@@ -39,7 +68,6 @@ class Receiver:
         return bool(self._runner.sites)
 
     async def open(self) -> None:
-        """Answer from now on."""
         await self._runner.setup()
         await web.SockSite(self._runner, self._socket).start()
 
@@ -66,11 +94,14 @@ class Receiver:
         return web.Response(status=204)
 
 
+In = TypeVar("In", bound=Inbox)
+
+
 @asynccontextmanager
-async def open_receivers(plans: Iterable[Plan]) -> AsyncIterator[list[Receiver]]:
-    """A receiver for each plan, closed in the end; those that open late are left to the caller."""
+async def open_inboxes(plans: Iterable[Plan], make: Callable[[Plan], In]) -> AsyncIterator[list[In]]:
+    """What `make` makes for each plan, closed in the end; those that open late are left to the caller."""
     async with AsyncExitStack() as stack:
-        receivers = [Receiver(plan) for plan in plans]
+        receivers = [make(plan) for plan in plans]
         for receiver in receivers:
             stack.push_async_callback(receiver.close)
             if not receiver.plan.opens_after:

@@ -16,12 +16,13 @@ from aiohttp import ClientSession
 from rich.console import Console
 
 from dispatcher.app import running
-from dispatcher.config import Auth, Database, Delivery, Http, NetworkSettings, Settings
+from dispatcher.config import Auth, Database, Delivery, Http, NetworkSettings, Settings, Smtp
 from dispatcher.config_values import Secret, Url
 from dispatcher.demo.client import Client, Refused
-from dispatcher.demo.plans import PLANS
+from dispatcher.demo.mailbox import Mailbox
+from dispatcher.demo.plans import MAIL, PLANS
 from dispatcher.demo.play import Play
-from dispatcher.demo.receivers import open_receivers
+from dispatcher.demo.receivers import Receiver, open_inboxes
 from dispatcher.telemetry import logs
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -69,21 +70,28 @@ async def _demo(console: Console, folder: Path, terminal: bool) -> int:
     # Never closed: lines may come as long as the process lives.
     logs.configure("info", "console", log.open("wb"))
     async with (
-        open_receivers(PLANS) as receivers,
-        running(_settings(folder, admin_key)) as app,
+        open_inboxes(PLANS, Receiver) as receivers,
+        open_inboxes([MAIL], Mailbox) as [mailbox],
+        running(_settings(folder, admin_key, mailbox.url)) as app,
         ClientSession() as session,
     ):
         _print(console, f"Service     {app.url}", f"Log         {log}")
         try:
             live = terminal and not console.is_dumb_terminal
-            missing = await Play(console, Client(session, app.url, admin_key)).run(receivers, live)
+            missing = await Play(console, Client(session, app.url, admin_key)).run(
+                [*receivers, mailbox], live
+            )
         except Refused as refused:
             missing = [str(refused)]
         if missing:
             _print(console, "", *(f"Missing: {problem}" for problem in missing))
             _print(console, f"The log and the database stay in {folder}")
             return 1
-        _print(console, "", "Nothing is missing: every delivery arrived once, with a good signature.")
+        _print(
+            console,
+            "",
+            "Nothing is missing: every delivery arrived once, and every webhook with a good signature.",
+        )
         if not terminal:
             _print(console, "On a terminal the demo goes on serving its API, to be looked at.")
         else:
@@ -92,11 +100,12 @@ async def _demo(console: Console, folder: Path, terminal: bool) -> int:
         return 0
 
 
-def _settings(folder: Path, admin_key: str) -> Settings:
+def _settings(folder: Path, admin_key: str, relay: str) -> Settings:
     return Settings(
         database=Database(url=Url(f"sqlite:///{folder / 'dispatcher.db'}")),
         http=Http(port=0),
         auth=Auth(admin_key=Secret(admin_key)),
+        smtp=Smtp(url=Url(relay), sender="Dispatcher <demo@example.org>", trusted_domains=("example.org",)),
         network=NetworkSettings(allow=(ip_network("127.0.0.0/8"),)),
         delivery=Delivery(grace=2.0),
     )

@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
+from email.message import EmailMessage
 
 from rich import box
 from rich.console import Console, Group
@@ -15,7 +16,7 @@ from rich.text import Text
 
 from dispatcher.demo.client import Attempt, Delivery, DeliveryDetail, Event
 from dispatcher.demo.picture import Came, News, Picture
-from dispatcher.demo.receivers import Receiver
+from dispatcher.demo.receivers import Inbox
 from dispatcher.domain.deliveries import State
 
 Show = Callable[[Iterable[Text]], None]
@@ -58,7 +59,7 @@ def plain_view(console: Console) -> Iterator[Show]:
     yield show
 
 
-def deliveries_table(picture: Picture, receivers: Mapping[str, Receiver]) -> Table:
+def deliveries_table(picture: Picture, receivers: Mapping[str, Inbox]) -> Table:
     """A row for each subscription, whose id leads to its receiver: how its deliveries stand, what arrived."""
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
     for heading in ("subscription", *_NUMBERS, "signed"):
@@ -69,7 +70,7 @@ def deliveries_table(picture: Picture, receivers: Mapping[str, Receiver]) -> Tab
     return table
 
 
-def received_lines(receivers: Iterable[Receiver]) -> Iterator[Text]:
+def received_lines(receivers: Iterable[Inbox]) -> Iterator[Text]:
     """The last request that each receiver took, by which one sees what became of the variables."""
     heading = "Received"
     for receiver in receivers:
@@ -78,12 +79,22 @@ def received_lines(receivers: Iterable[Receiver]) -> Iterator[Text]:
             heading = ""
 
 
+def mail_lines(message: EmailMessage | None) -> Iterator[Text]:
+    """A message as text, line by line."""
+    part = None if message is None else message.get_body(("plain",))
+    if message is None or part is None:
+        return
+    yield line("E-mail", f"Subject: {message['Subject']}")
+    for text in part.get_content().splitlines():
+        yield line("", f"| {text}")
+
+
 def line(heading: str, text: str) -> Text:
     """A line of the closing summary."""
     return Text.assemble((f"{heading:<11} ", "bold"), text)
 
 
-def _row(deliveries: Sequence[DeliveryDetail], receiver: Receiver) -> Iterable[Text]:
+def _row(deliveries: Sequence[DeliveryDetail], receiver: Inbox) -> Iterable[Text]:
     delivered = sum(delivery.state is State.DELIVERED for delivery in deliveries)
     waiting = sum(not delivery.state.final for delivery in deliveries)
     attempts = [attempt for delivery in deliveries for attempt in delivery.latest_attempts]
@@ -93,7 +104,8 @@ def _row(deliveries: Sequence[DeliveryDetail], receiver: Receiver) -> Iterable[T
     yield Text(f"{waiting}", style="yellow" if waiting else "dim")
     yield Text(f"{len(attempts)}")
     yield Text(f"{len(receiver.received)}") if receiver.is_open else Text("down", style="red")
-    yield Text("forged", style="bold red") if receiver.forged else Text("good" if receiver.received else "")
+    good = "good" if receiver.plan.to is None else "mail"
+    yield Text("forged", style="bold red") if receiver.forged else Text(good if receiver.received else "")
     yield Text("") if last is None else _answer(last)
 
 

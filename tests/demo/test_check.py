@@ -8,7 +8,7 @@ import pytest
 from dispatcher.demo.check import problems, wrongly_seen
 from dispatcher.demo.client import DeliveryDetail, Job
 from dispatcher.demo.plans import PLANS
-from dispatcher.demo.receivers import Receiver, open_receivers
+from dispatcher.demo.receivers import Receiver, open_inboxes
 from dispatcher.demo.story import planned_events
 from dispatcher.demo.summary import Counts
 from dispatcher.domain.deliveries import State
@@ -25,7 +25,7 @@ COUNTS = Counts(Counter(accepted=len(STORY), duplicate=1), Counter(delivered=len
 @pytest.fixture
 async def receiver() -> AsyncIterator[Receiver]:
     """Yield a receiver that got every delivery of ARRIVED."""
-    async with open_receivers([ENDED]) as (receiver,):
+    async with open_inboxes([ENDED], Receiver) as (receiver,):
         receiver.received = {one.id for one in ARRIVED}
         yield receiver
 

@@ -146,7 +146,7 @@ def test_without_a_terminal_the_demo_ends_by_itself_and_nothing_is_missing(playe
 
 def test_the_summary_counts_what_came_in_and_what_went_out(played: Played) -> None:
     assert re.search(r"^Events +62 accepted, 1 duplicate$", played.output, re.MULTILINE)
-    assert re.search(r"^Deliveries +109 delivered$", played.output, re.MULTILINE)
+    assert re.search(r"^Deliveries +111 delivered$", played.output, re.MULTILINE)
     assert re.search(r"^Delays +accepted to delivered, all +p50 .*, p95 ", played.output, re.MULTILINE)
 
 
@@ -166,6 +166,17 @@ def test_the_summary_names_the_subscription_that_nothing_matched(
     played: Played,
 ) -> None:
     assert re.search(r"^Unmatched +never: ", played.output, re.MULTILINE)
+
+
+def test_an_e_mail_is_shown_as_its_text(played: Played) -> None:
+    assert re.search(r"^a person +2 +0 +2 +2 +mail", played.output, re.MULTILINE)
+    assert re.search(r"^E-mail +Subject: \[.*\] FAILED blastp-swissprot-014$", played.output, re.MULTILINE)
+    for line in (
+        r'The status of job 2451\S+, "blastp-swissprot-014," has changed to FAILED\.',
+        r"Cause: .* CANCELLED DUE TO TIME LIMIT .*",
+        r"Name: blastp-swissprot-014",
+    ):
+        assert re.search(rf"^ +\| {line}$", played.output, re.MULTILINE), line
 
 
 def test_the_output_is_plain_text_when_it_is_no_terminal(played: Played) -> None:

@@ -7,7 +7,7 @@ import pytest
 from aiohttp import ClientConnectorError, ClientSession
 
 from dispatcher.demo.plans import Plan
-from dispatcher.demo.receivers import Receiver, open_receivers
+from dispatcher.demo.receivers import Receiver, open_inboxes
 from dispatcher.targets.signing import Signer
 from tests.factories import SECRET
 
@@ -32,14 +32,14 @@ async def _post(
 
 
 async def test_a_receiver_takes_what_is_signed_with_its_secret(session: ClientSession) -> None:
-    async with open_receivers([plan()]) as (receiver,):
+    async with open_inboxes([plan()], Receiver) as (receiver,):
         receiver.secret = SECRET
         assert await _post(session, receiver) == (204, "")
         assert receiver.received == {"dlv_1"}
 
 
 async def test_a_receiver_counts_what_it_got_twice(session: ClientSession) -> None:
-    async with open_receivers([plan()]) as (receiver,):
+    async with open_inboxes([plan()], Receiver) as (receiver,):
         receiver.secret = SECRET
         for id in ("dlv_1", "dlv_2", "dlv_1"):
             await _post(session, receiver, id=id)
@@ -47,7 +47,7 @@ async def test_a_receiver_counts_what_it_got_twice(session: ClientSession) -> No
 
 
 async def test_a_receiver_refuses_another_signature_and_remembers_it(session: ClientSession) -> None:
-    async with open_receivers([plan()]) as (receiver,):
+    async with open_inboxes([plan()], Receiver) as (receiver,):
         receiver.secret = SECRET
         other = "whsec_" + "A" * 32
         assert await _post(session, receiver, other) == (401, "")
@@ -56,13 +56,13 @@ async def test_a_receiver_refuses_another_signature_and_remembers_it(session: Cl
 
 
 async def test_a_busy_receiver_asks_for_patience_a_few_times(session: ClientSession) -> None:
-    async with open_receivers([plan(busy=2)]) as (receiver,):
+    async with open_inboxes([plan(busy=2)], Receiver) as (receiver,):
         receiver.secret = SECRET
         assert [await _post(session, receiver) for _ in range(3)] == [(503, "2"), (503, "2"), (204, "")]
 
 
 async def test_nobody_listens_on_a_late_receivers_port_until_it_is_opened(session: ClientSession) -> None:
-    async with open_receivers([plan(opens_after=1.0)]) as (receiver,):
+    async with open_inboxes([plan(opens_after=1.0)], Receiver) as (receiver,):
         receiver.secret = SECRET
         with pytest.raises(ClientConnectorError):
             await _post(session, receiver)

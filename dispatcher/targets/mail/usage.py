@@ -45,7 +45,8 @@ def usage_of(places: Sequence[Place]) -> tuple[Usage, ...]:
     cpus = _number(places, _CPUS) or _product(_number(places, _CPUS_OF_NODE), _number(places, _NODES) or 1)
     spent = _number(places, _CPU_TIME)
     possible = _product(seconds, cpus)
-    rows.append(Usage("CPU time", _cores(cpus), _clock(spent), _share(spent, possible)))
+    what = "CPUs" if spent is None else "CPU time"
+    rows.append(Usage(what, _cores(cpus, spent), _clock(spent), _share(spent, possible)))
     rows.append(Usage("Nodes", _shown(_value(places, _NODES)), "", ""))
     return tuple(row for row in rows if row.asked or row.used)
 
@@ -123,8 +124,9 @@ def _unless(make: Callable[[float], str], value: float | None) -> str:
     return "" if value is None else make(value)
 
 
-def _cores(cpus: float | None) -> str:
-    return _unless(lambda number: f"{number:g} CPU" if number == 1 else f"{number:g} CPUs", cpus)
+def _cores(cpus: float | None, spent: float | None) -> str:
+    unit = "" if spent is None else " CPU" if cpus == 1 else " CPUs"
+    return _unless(lambda number: f"{number:g}{unit}", cpus)
 
 
 def _clock(seconds: float | None) -> str:
