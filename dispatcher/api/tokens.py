@@ -58,6 +58,11 @@ class Tokens:
         self._keys = keys
         self._issuers = issuers
 
+    @property
+    def keys(self) -> int:
+        """How many keys there are."""
+        return len(self._keys)
+
     def claims(self, token: str) -> Claims:
         """What a token says. Raises Refusal (401) unless it is whole, valid now, and of a known key."""
         if len(token) > MAX_TOKEN:

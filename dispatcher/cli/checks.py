@@ -69,6 +69,20 @@ def admin_key(settings: Settings) -> Finding:
     return Finding("admin key", State.OK, "set")
 
 
+def tapis_keys(settings: Settings) -> Finding:
+    """Whether the keys that check tokens of Tapis can be read."""
+    from dispatcher.api.tokens import read_tokens
+
+    path = settings.tapis.keys
+    if path is None:
+        return Finding("tapis keys", State.OK, "none: only API keys are accepted")
+    try:
+        count = read_tokens(path).keys
+    except SettingsError as error:
+        return Finding("tapis keys", State.FAIL, str(error), "the service does not start with it")
+    return Finding("tapis keys", State.OK, f"{count} in {path}")
+
+
 def secrets_key(settings: Settings) -> Finding:
     """Whether secrets in the database can be sealed and opened."""
     if count := len(settings.secrets.key):

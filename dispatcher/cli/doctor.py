@@ -43,6 +43,7 @@ async def _look() -> list[Finding]:
         checks.settings_file(os.environ),
         checks.admin_key(settings),
         checks.secrets_key(settings),
+        checks.tapis_keys(settings),
         *await asyncio.gather(
             checks.database(settings), checks.broker(settings), checks.mail_relay(settings)
         ),

@@ -47,6 +47,15 @@ async def test_a_wrong_setting_is_the_one_thing_that_is_told(run: Run) -> None:
     assert "database" not in result.out
 
 
+async def test_keys_of_tapis_that_cannot_be_read_are_told(run: Run, tmp_path: Path) -> None:
+    keys = tmp_path / "tapis.jwks"
+    result = await doctor(run, TAPIS_KEYS=str(keys))
+    assert result.code == 1
+    assert row(result, "tapis keys").startswith("fail tapis.keys:")
+    result = await doctor(run)
+    assert row(result, "tapis keys") == "ok none: only API keys are accepted"
+
+
 async def test_a_missing_admin_key_is_a_warning(run: Run) -> None:
     result = await doctor(run)
     assert result.code == 0
