@@ -33,7 +33,7 @@ _SUBJECT = "Tapis v3 notification. Event type: ${data.type} subject: $<JOB_ID>"
 
 
 class Wish(Struct, frozen=True, kw_only=True):
-    """What all members of a subscription have in common."""
+    """What all members of a subscription have in common; with `resume` also those work again that were stopped."""
 
     key: str
     name: str
@@ -41,6 +41,7 @@ class Wish(Struct, frozen=True, kw_only=True):
     subject_filter: str
     expires_at: datetime | None
     enabled: bool
+    resume: bool = False
 
 
 def end_of(ttl_minutes: int) -> datetime | None:
@@ -121,7 +122,7 @@ async def _changed(asked: Asked, current: Subscription, wish: Wish) -> Subscript
 def _as_wished(subscription: Subscription, wish: Wish) -> Subscription:
     if not wish.enabled:
         return replace(subscription, status="disabled", status_reason=DISABLED)
-    if subscription.status_reason == DISABLED:
+    if wish.resume or subscription.status_reason == DISABLED:
         return replace(subscription, status="active", status_reason=None)
     return subscription
 

@@ -88,8 +88,8 @@ async def is_enabled(asked: Asked) -> Answered:
 
 
 async def enable(asked: Asked) -> Answered:
-    """Let its events be delivered again."""
-    named = await _save(asked, lambda named, details: (named, replace(details, enabled=True)))
+    """Let its events be delivered again, also to a target that was stopped by its receiver's 410."""
+    named = await _save(asked, lambda named, details: (named, replace(details, enabled=True)), resume=True)
     asked.services.engine.wake()
     return _count(1, f"the subscription {named.name} is enabled")
 
@@ -177,15 +177,17 @@ async def _shown(asked: Asked, named: Named) -> Answered:
 Change = Callable[[Named, Details], tuple[Named, Details]]
 
 
-async def _save(asked: Asked, change: Change, targets: given.Targets | None = None) -> Named:
+async def _save(
+    asked: Asked, change: Change, targets: given.Targets | None = None, *, resume: bool = False
+) -> Named:
     """Store what `change` makes of the one that the path names; once more when somebody else was faster."""
     try:
-        return await _save_once(asked, change, targets)
+        return await _save_once(asked, change, targets, resume)
     except Conflict:
-        return await _save_once(asked, change, targets)
+        return await _save_once(asked, change, targets, resume)
 
 
-async def _save_once(asked: Asked, change: Change, targets: given.Targets | None) -> Named:
+async def _save_once(asked: Asked, change: Change, targets: given.Targets | None, resume: bool) -> Named:
     tapis, before = asked.services.store.tapis, await by_name(asked)
     named, details = change(before, details_of(before))
     wish = Wish(
@@ -195,6 +197,7 @@ async def _save_once(asked: Asked, change: Change, targets: given.Targets | None
         subject_filter=named.subject_filter,
         expires_at=named.expires_at,
         enabled=details.enabled,
+        resume=resume,
     )
     members = await _present(asked, before)
     changed, added, order = await changed_members(asked, wish, members, targets)

@@ -32,8 +32,31 @@ values = st.one_of(
     st.text(max_size=20), st.integers().map(str), st.just("true"), st.just("2026-05-04T12:00:00Z")
 )
 operators = st.sampled_from(["eq", "neq", "lt", "gte", "in", "nin", "like", "nlike", "between", "x", ""])
+# The grammar of a condition, word by word.
 words = st.sampled_from(
-    "name ttl_minutes expiry enabled = <> < ( ) , 'a%' 5 true AND OR NOT LIKE IN BETWEEN IS NULL".split()
+    [
+        "name",
+        "ttl_minutes",
+        "expiry",
+        "enabled",
+        "=",
+        "<>",
+        "<",
+        "(",
+        ")",
+        ",",
+        "'a%'",
+        "5",
+        "true",
+        "AND",
+        "OR",
+        "NOT",
+        "LIKE",
+        "IN",
+        "BETWEEN",
+        "IS",
+        "NULL",
+    ]
 )
 
 

@@ -312,3 +312,32 @@ async def test_a_receiver_that_is_gone_for_good_is_shown(jobs: Caller, receiver:
     await jobs.subscribe(receiver.url, name="s1")
     await jobs.publish()
     await until(is_off)
+    assert await jobs.post("/subscriptions/s1/enable") == {"changes": 1}
+    assert await jobs.get("/subscriptions/s1/isEnabled") == {"aBool": True}
+
+
+async def test_what_the_native_api_does_to_a_target_is_seen(
+    jobs: Caller, site: Site, receiver: Receiver
+) -> None:
+    targets = [
+        {"deliveryMethod": "WEBHOOK", "deliveryAddress": f"{receiver.url}{path}"} for path in ("/a", "/b")
+    ]
+    await jobs.subscribe("", name="s1", deliveryTargets=targets)
+    headers = {"Authorization": f"Bearer {await site.key('root', 'admin')}"}
+    native = f"{site.url}/v1/subscriptions"
+    async with site.session.get(native, headers=headers) as answer:
+        by_url = {one["target"]["url"]: one["id"] for one in (await answer.json())["items"]}
+    async with site.session.delete(
+        f"{native}/{by_url[targets[0]['deliveryAddress']]}", headers=headers
+    ) as answer:
+        assert answer.status == 204
+    shown = await jobs.get("/subscriptions/byName/s1")
+    assert (shown["deliveryTargets"], shown["enabled"]) == (targets[1:], True)
+    pause = f"{native}/{by_url[targets[1]['deliveryAddress']]}/pause"
+    async with site.session.post(pause, headers=headers) as answer:
+        assert answer.status == 200
+    assert await jobs.get("/subscriptions/s1/isEnabled") == {"aBool": False}
+    await jobs.patch("/subscriptions/byName/s1", {"deliveryTargets": targets})
+    await jobs.publish()
+    [arrived] = await receiver.count(1)
+    assert arrived.path == "/a"
