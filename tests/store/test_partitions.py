@@ -10,13 +10,15 @@ from itertools import pairwise
 from typing import Any
 
 import asyncpg
+import msgspec
 import pytest
 from sqlalchemy import Connection
 
 from dispatcher.domain.deliveries import State
 from dispatcher.domain.events import utc_now
 from dispatcher.domain.retention import DAY, DEFAULT, Keep
-from dispatcher.store import postgres_retention
+from dispatcher.store import batches, postgres_retention
+from dispatcher.store import postgres_sql as sql
 from dispatcher.store.connect import migrate, open_store
 from dispatcher.store.contract import DeliveryFilter, Store
 from dispatcher.store.partitions import AHEAD, KEYS, Partition, make_ahead, partitions, time_of
@@ -25,6 +27,7 @@ from tests.servers import Databases
 from tests.store.conftest import SEALER
 from tests.store.helpers import ALL, attempt, outcome, stored, subscribed
 from tests.store.test_migrations import on
+from tests.store.test_plans_postgres import nodes
 from tests.store.test_retention import (
     KEEP,
     LONG_AGO,
@@ -281,3 +284,28 @@ async def test_others_go_on_while_partitions_are_dropped(aged: Store, aged_url: 
     assert kept.dropped["deliveries"] == len(before) - len(await listed(aged_url)) > 0
     for one in failed:
         assert await is_there(aged, one)
+
+
+async def test_what_is_known_by_its_id_is_looked_for_in_its_own_partition_only(
+    aged: Store, aged_url: str, process: int
+) -> None:
+    new = await old(aged, process, await subscribed(aged), 50 * DAY)
+    columns = [f"'{{{value}}}'" for value in (new.id[4:], 2, 1, "null", "null", "null")]
+    tried = ["'{}'"] * len(batches.ATTEMPT)
+    connection: asyncpg.Connection[Any] = await asyncpg.connect(aged_url, server_settings=sql.SETTINGS)
+    for table, statement, args in (
+        ("events", sql.EVENTS, [f"'{{{new.event.key[4:]}}}'"]),
+        ("deliveries", sql.FINISH, [str(process), *columns, *tried]),
+    ):
+        # Prepared, because to explain the statement itself makes a plan for these values.
+        await connection.execute(f"prepare {table}_plan as {statement}")
+        found = await connection.fetchval(
+            f"explain (analyze, format json) execute {table}_plan ({', '.join(args)})"
+        )
+        read = [
+            node["Relation Name"]
+            for node in nodes(msgspec.json.decode(found)[0]["Plan"])
+            if node.get("Relation Name", "").startswith(f"{table}_") and node["Actual Loops"]
+        ]
+        assert len(read) == 1, (statement, read)
+    await connection.close()
