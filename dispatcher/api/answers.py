@@ -10,6 +10,7 @@ from msgspec import Meta, Raw, Struct
 
 from dispatcher.domain.deliveries import State
 from dispatcher.domain.destinations import BreakerState, RateLimit
+from dispatcher.domain.digests import DigestPolicy
 from dispatcher.domain.keys import Scope
 from dispatcher.domain.retry import RetryPolicy
 from dispatcher.domain.subscriptions import SubscriptionStatus
@@ -114,6 +115,7 @@ class SubscriptionView(Struct, frozen=True, kw_only=True):
     expires_at: Time | None
     metadata: Mapping[str, object]
     rate_limit: RateLimit | None
+    digest: DigestPolicy | None
     previous_secret_until: Annotated[
         Time | None, Meta(description="Until when the secret before the last rotation signs too.")
     ]

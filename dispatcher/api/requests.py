@@ -9,6 +9,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 
 from dispatcher.domain.deliveries import State
 from dispatcher.domain.destinations import RateLimit
+from dispatcher.domain.digests import DigestPolicy
 from dispatcher.domain.keys import Scope
 from dispatcher.domain.retry import RetryPolicy
 from dispatcher.domain.subscriptions import SubscriptionStatus
@@ -103,6 +104,14 @@ Limit = Annotated[
         examples=[{"per_second": 10, "burst": 20}],
     ),
 ]
+DigestOf = Annotated[
+    DigestPolicy,
+    Meta(
+        description="Many events in one message: an e-mail with a table, or a batch of CloudEvents. Nothing is "
+        "dropped. The first event after a quiet time goes after `wait` seconds, those that follow every `interval`.",
+        examples=[{"wait": 0, "interval": 300, "group_by": ["owner"], "max_rows": 100}],
+    ),
+]
 Persistent = Annotated[bool, Meta(description="Whether it goes on after its first successful delivery.")]
 Moment = Annotated[
     datetime,
@@ -129,6 +138,7 @@ class NewSubscription(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     expires_at: ExpiresAt | None = None
     metadata: Metadata = {}
     rate_limit: Limit | None = None
+    digest: DigestOf | None = None
 
 
 class SubscriptionChange(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -149,13 +159,20 @@ class SubscriptionChange(Struct, frozen=True, kw_only=True, forbid_unknown_field
     expires_at: ExpiresAt | UnsetType | None = UNSET
     metadata: Metadata | UnsetType = UNSET
     rate_limit: Limit | UnsetType | None = UNSET
+    digest: DigestOf | UnsetType | None = UNSET
 
 
 class NamedRecipient(Struct, frozen=True, forbid_unknown_fields=True):
     """One of a subscription's recipients."""
 
     address: Annotated[
-        str, Meta(min_length=3, max_length=320, description="As `recipients` shows it.", examples=["ann@example.org"])
+        str,
+        Meta(
+            min_length=3,
+            max_length=320,
+            description="As `recipients` shows it.",
+            examples=["ann@example.org"],
+        ),
     ]
 
 

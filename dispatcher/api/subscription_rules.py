@@ -14,7 +14,7 @@ from dispatcher.domain.events import parse_time, utc_now
 from dispatcher.domain.filters import compile_filters
 from dispatcher.domain.keys import ApiKey
 from dispatcher.domain.subscriptions import EVERY_OWNER, Subscription
-from dispatcher.domain.targets import TargetKind
+from dispatcher.domain.targets import DigestKind, TargetKind
 from dispatcher.domain.vocabulary import check_patterns
 from dispatcher.store.contract import Store
 
@@ -112,6 +112,25 @@ def checked_target(target: Struct, kinds: Kinds) -> tuple[dict[str, object], str
     document: dict[str, object] = msgspec.to_builtins(target)
     check_document("target", document, MAX_TARGET)
     return document, kind.check(target)
+
+
+def check_digest(subscription: Subscription, kinds: Kinds) -> Subscription:
+    """The subscription itself. Raises InvalidInput when its events cannot be gathered as it says."""
+    if subscription.digest is None:
+        return subscription
+    subscription.digest.check()
+    if subscription.ordered:
+        raise InvalidInput("digest", "expected null with `ordered`: what is gathered goes out in one message")
+    if not subscription.persistent:
+        raise InvalidInput("digest", "expected null when `persistent` is false: there is one delivery only")
+    kind = kinds.get(subscription.kind)
+    if not isinstance(kind, DigestKind):
+        able = ", ".join(name for name, other in kinds.items() if isinstance(other, DigestKind))
+        raise InvalidInput(
+            "digest", f"a target of kind {subscription.kind} tells of one event; these of many: {able}"
+        )
+    kind.check_digest(msgspec.convert(subscription.target, kind.spec))
+    return subscription
 
 
 def changed_target(target: Struct, stored: Subscription, kinds: Kinds) -> tuple[dict[str, object], str]:

@@ -148,7 +148,7 @@ async def new_subscription(call: Call[NoQuery, NewSubscription]) -> Subscription
     target, destination = rules.checked_target(new.target, call.services.kinds)
     owner = rules.checked_owner(caller, new.owner)
     now = utc_now()
-    return Subscription(
+    subscription = Subscription(
         id=new_id("sub"),
         revision=1,
         tenant=caller.tenant,
@@ -172,7 +172,9 @@ async def new_subscription(call: Call[NoQuery, NewSubscription]) -> Subscription
         created_at=now,
         updated_at=now,
         rate_limit=new.rate_limit,
+        digest=new.digest,
     )
+    return rules.check_digest(subscription, call.services.kinds)
 
 
 _CHECKS: Mapping[str, Callable[[Any], object]] = {
@@ -197,7 +199,7 @@ def _changed(
         )
     changed = replace(current, **fields) if fields else current
     check_recipients(changed, call.services)
-    return changed
+    return rules.check_digest(changed, call.services.kinds)
 
 
 def _paused(current: Subscription) -> Subscription:

@@ -13,6 +13,7 @@ from weakref import WeakValueDictionary
 import structlog
 from cachetools import LRUCache
 from msgspec import Struct
+from msgspec.structs import replace
 
 from dispatcher.delivery.breakers import Breakers, BreakerStore
 from dispatcher.delivery.lanes import Lane, Lanes, Work
@@ -27,16 +28,17 @@ from dispatcher.delivery.outcomes import (
 )
 from dispatcher.delivery.pace import Pace
 from dispatcher.delivery.rates import Rates, RateStore
-from dispatcher.delivery.report import report
+from dispatcher.delivery.report import count_members, report
 from dispatcher.delivery.scheduler import ClaimStore, Scheduler
 from dispatcher.delivery.upkeep import Upkeep, UpkeepStore
 from dispatcher.domain.deliveries import Attempt, ClaimedDelivery, NewDelivery, Outcome, State
 from dispatcher.domain.destinations import RateLimit
+from dispatcher.domain.digests import Gathered
 from dispatcher.domain.errors import StoreUnavailable
 from dispatcher.domain.events import Event, utc_now
 from dispatcher.domain.ids import new_id
 from dispatcher.domain.subscriptions import Subscription
-from dispatcher.domain.targets import Answer, Sender, TargetKind
+from dispatcher.domain.targets import Answer, DigestSender, Sender, TargetKind
 from dispatcher.telemetry.metrics import INFLIGHT
 
 log = structlog.get_logger("dispatcher.delivery")
@@ -52,7 +54,15 @@ SHORT_WAIT = 0.25
 """Seconds that a delivery waits in its lane for a rate limit; for longer it goes back to the store."""
 
 
-class DeliveryStore(ClaimStore, LeaseStore, OutcomeStore, BreakerStore, RateStore, UpkeepStore, Protocol):
+class DigestStore(Protocol):
+    """What digests need of the store; see `dispatcher.store.contract.Store`."""
+
+    async def take_digest(self, leader: str) -> list[Gathered]: ...
+
+
+class DeliveryStore(
+    ClaimStore, DigestStore, LeaseStore, OutcomeStore, BreakerStore, RateStore, UpkeepStore, Protocol
+):
     """What delivering needs of the store; see `dispatcher.store.contract.Store`."""
 
 
@@ -71,6 +81,7 @@ class Engine:
     """Everything between the store and the targets, for one process."""
 
     def __init__(self, store: DeliveryStore, kinds: Mapping[str, TargetKind], limits: Limits) -> None:
+        self._store = store
         self._kinds = kinds
         self._limits = limits
         self._lanes = Lanes(limits.concurrency, limits.queue, limits.in_memory)
@@ -82,7 +93,7 @@ class Engine:
         self._blocked: dict[str, int] = {}
         self._rates = Rates(store)
         self._upkeep = Upkeep(store, lambda: self._blocked, self._scheduler.wake)
-        self._senders: LRUCache[str, tuple[int, Sender]] = LRUCache(10_000)
+        self._senders: LRUCache[str, tuple[int, Sender, DigestSender | None]] = LRUCache(10_000)
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._completed: LRUCache[tuple[str, int], bool] = LRUCache(10_000)
         self._workers: set[asyncio.Task[None]] = set()
@@ -141,8 +152,9 @@ class Engine:
         if subscription.status == "paused":
             return NewDelivery(delivery_id, event, subscription, claimed=False, due_at=None)
         wait = subscription.retry.first_delay
-        # In order nothing goes straight: only the store knows whose turn it is.
-        straight = not wait and not subscription.ordered and not self._stopping
+        # In order or in a digest nothing goes straight: only the store knows whose turn it is.
+        alone = not subscription.ordered and subscription.digest is None
+        straight = not wait and alone and not self._stopping
         claimed = straight and self._place(subscription.destination, len(event.document))
         if not claimed:
             due_at = utc_now() + timedelta(seconds=wait)
@@ -164,7 +176,7 @@ class Engine:
                 lane = self._lanes[new.subscription.destination]
                 self._lanes.enter(lane, Work(process, _as_claimed(new)))
                 self._engage(lane)
-            elif new.due_at is not None and (new.subscription.ordered or new.subscription.retry.first_delay):
+            elif new.due_at is not None and _due_by_itself(new.subscription):
                 self._scheduler.expect(new.due_at)
 
     def release(self, deliveries: Sequence[NewDelivery]) -> None:
@@ -297,7 +309,7 @@ class Engine:
         claimed = work.claimed
         started_at, began = utc_now(), time.perf_counter()
         number = claimed.attempts + 1
-        answer = await self._send(claimed, number)
+        answer, others = await self._send(claimed, number)
         if answer.postponed is not None:
             self._give_back(work, postponed(claimed, answer, utc_now()))
             return
@@ -312,28 +324,41 @@ class Engine:
             answer=answer.body,
         )
         outcome = decide(claimed, attempt, answer, utc_now(), random.random())  # noqa: S311 - jitter is no secret
+        if others:
+            outcome = replace(outcome, leads=True)
+            count_members(claimed, outcome, others)
         self._settle(work, outcome)
         self._end_if_asked(claimed.subscription, outcome.state, answer)
 
-    async def _send(self, claimed: ClaimedDelivery, number: int) -> Answer:
+    async def _send(self, claimed: ClaimedDelivery, number: int) -> tuple[Answer, int]:
+        """The answer to an attempt, and how many other deliveries it was for."""
+        subscription = claimed.subscription
         try:
-            return await self._sender(claimed.subscription).send(
-                claimed.event, claimed.id, number, claimed.memo
-            )
+            sender, gathering = self._sender(subscription)
+            if gathering is not None:
+                others = await self._store.take_digest(claimed.id)
+                if others:
+                    together = [Gathered(claimed.id, claimed.event, claimed.memo), *others]
+                    return await gathering.send_digest(together, number), len(others)
+            return await sender.send(claimed.event, claimed.id, number, claimed.memo), 0
+        except StoreUnavailable as error:
+            return Answer(request="", error=str(error), postponed=FULL_LANE_WAIT.total_seconds()), 0
         except Exception as error:
             # A fault of a target kind may cost this delivery an attempt, but never the other deliveries their process.
-            log.exception("target failed", delivery=claimed.id, subscription=claimed.subscription.id)
-            return Answer(
-                request="", error=f"internal error in the {claimed.subscription.kind} target: {error!r}"
-            )
+            log.exception("target failed", delivery=claimed.id, subscription=subscription.id)
+            return Answer(request="", error=f"internal error in the {subscription.kind} target: {error!r}"), 0
 
-    def _sender(self, subscription: Subscription) -> Sender:
+    def _sender(self, subscription: Subscription) -> tuple[Sender, DigestSender | None]:
+        """The sender of a subscription; and again, if its deliveries may have others with them."""
         cached = self._senders.get(subscription.id)
         if cached is not None and cached[0] == subscription.revision:
-            return cached[1]
+            return cached[1], cached[2]
         sender = self._kinds[subscription.kind].sender(subscription)
-        self._senders[subscription.id] = (subscription.revision, sender)
-        return sender
+        gathering = sender if isinstance(sender, DigestSender) else None
+        if gathering is not None and subscription.digest is None and not gathering.overflows:
+            gathering = None
+        self._senders[subscription.id] = (subscription.revision, sender, gathering)
+        return sender, gathering
 
     def _learn(self, lane: Lane, answer: Answer, began: float) -> None:
         """Adapt to how the destination answers."""
@@ -371,6 +396,11 @@ class Engine:
         if outcome.due_at is not None:
             self._scheduler.expect(outcome.due_at)
         report(work.claimed, outcome)
+
+
+def _due_by_itself(subscription: Subscription) -> bool:
+    """Whether its new deliveries go to the store for another reason than that there is no place for them."""
+    return subscription.ordered or subscription.digest is not None or subscription.retry.first_delay > 0
 
 
 def _as_claimed(new: NewDelivery) -> ClaimedDelivery:

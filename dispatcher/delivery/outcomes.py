@@ -12,7 +12,7 @@ from typing import Protocol
 
 import structlog
 
-from dispatcher.domain.deliveries import Attempt, ClaimedDelivery, Outcome, State
+from dispatcher.domain.deliveries import Attempt, ClaimedDelivery, Joining, Outcome, State
 from dispatcher.domain.errors import StoreUnavailable
 from dispatcher.domain.retry import EARLY_RETRY, MAX_RETRY_AFTER
 from dispatcher.domain.subscriptions import SubscriptionStatus
@@ -81,6 +81,7 @@ def postponed(claimed: ClaimedDelivery, answer: Answer, now: datetime) -> Outcom
         reason=answer.error,
         attempt=None,
         memo=answer.memo or claimed.memo,
+        joins=Joining(claimed.subscription.id, len(claimed.event.document)) if answer.together else None,
     )
 
 

@@ -39,6 +39,11 @@ def count(claimed: ClaimedDelivery, outcome: Outcome) -> None:
         DELIVERY_DELAY.observe((outcome.ended_at - claimed.event.accepted_at).total_seconds())
 
 
+def count_members(claimed: ClaimedDelivery, outcome: Outcome, members: int) -> None:
+    """The metrics of deliveries that were tried with this one, in the same message."""
+    _counter(claimed.subscription.kind, _result(outcome)).inc(members)
+
+
 def tell(claimed: ClaimedDelivery, outcome: Outcome) -> None:
     """The log line of what became of a delivery."""
     subscription, event, attempt = claimed.subscription, claimed.event, outcome.attempt

@@ -1,7 +1,7 @@
 """Upkeep: what one process does for all of them, the one that has been there for the longest.
 
-It ends deliveries that have become too old behind an open breaker or a pause, lets ordered deliveries go on whose
-predecessor ended in a crash, and forgets what nobody needs.
+It ends deliveries that have become too old behind an open breaker or a pause, lets deliveries go on that waited for one
+which ended in a crash, and forgets what nobody needs.
 """
 
 from __future__ import annotations
@@ -45,6 +45,8 @@ class UpkeepStore(Protocol):
 
     async def mend_turns(self, after: int) -> int: ...
 
+    async def mend_digests(self, after: str | None) -> str | None: ...
+
     async def tidy(self) -> None: ...
 
 
@@ -58,6 +60,7 @@ class Upkeep:
         self._blocked = blocked
         self._freed = freed
         self._turns = 0
+        self._digests: str | None = None
 
     async def run(self, process: Callable[[], int]) -> None:
         """Make a round now and then until cancelled, if `process` is the one to do it."""
@@ -79,6 +82,7 @@ class Upkeep:
             self._turns = await self._store.mend_turns(self._turns)
             if not self._turns:
                 break
+        self._digests = await self._store.mend_digests(self._digests)
         self._freed()
         if tidy:
             await self._store.tidy()

@@ -60,6 +60,11 @@ class Sender(Protocol):
 class DigestSender(Sender, Protocol):
     """The sender of a kind that can tell of many events in one message."""
 
+    @property
+    def overflows(self) -> bool:
+        """Whether it may postpone deliveries `together`, so that one that comes may have others with it."""
+        ...
+
     async def send_digest(self, gathered: Sequence[Gathered], number: int) -> Answer:
         """Make attempt `number` with all of these, of which the first leads: the message has its delivery's id.
 
@@ -98,4 +103,13 @@ class TargetKind(Protocol):
 
     async def close(self) -> None:
         """Let go of connections."""
+        ...
+
+
+@runtime_checkable
+class DigestKind(TargetKind, Protocol):
+    """A kind whose senders are DigestSenders."""
+
+    def check_digest(self, target: Struct) -> None:
+        """Raise InvalidInput when this target cannot tell of many events in one message."""
         ...

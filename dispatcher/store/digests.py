@@ -130,13 +130,14 @@ def gather(
     """Let a pending delivery wait, with others of its subscription, for a digest that goes at `due_at`."""
     key = group_id(subscription_id, OVERFLOW)
     group = _locked(connection, key, subscription_id)
-    # The one that was to go at an earlier time has gone, or goes now.
-    if group.due_at is not None and group.due_at < due_at:
-        group.leader = None
     policy, now = DigestPolicy(wait=0), utc_now()
     leader = group.place(delivery_id, size, policy, MAX_MEMBERS, now)
     if leader is None:
         group.due_at = due_at
+    else:
+        # Those that waited for this one wait for the other one now.
+        moved = update(digest_members).where(_member.leader == delivery_id).values(leader=leader)
+        group.members += connection.execute(moved).rowcount
     members = [] if leader is None else [(leader, delivery_id, subscription_id)]
     _keep(connection, Placing({key: group}, members, {delivery_id: None if leader else due_at}))
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
+from dispatcher.domain.digests import Gathered
 from dispatcher.domain.errors import InvalidInput
 from dispatcher.domain.event_values import EventValues
 from dispatcher.domain.events import Event
@@ -22,7 +25,10 @@ from dispatcher.targets.network import BlockedAddress
 from dispatcher.targets.registry import Resources
 from dispatcher.targets.signing import Signer
 from dispatcher.targets.webhook_request import Request, RequestTemplate
-from dispatcher.targets.webhook_target import WebhookTarget, check_target
+from dispatcher.targets.webhook_target import WITHOUT_BODY, WebhookTarget, check_target
+
+BATCH = "application/cloudevents-batch+json"
+"""The media type of a digest."""
 
 __all__ = ["WebhookKind", "WebhookSender", "WebhookTarget", "make_kind"]
 
@@ -45,6 +51,16 @@ class WebhookKind:
         except BlockedAddress as error:
             raise InvalidInput("target.url", f"blocked: {error}") from None
         return destination
+
+    def check_digest(self, target: Struct) -> None:
+        """InvalidInput unless the request's body is the event's CloudEvent: of these there can be many in one."""
+        webhook = _webhook(target)
+        if webhook.body is not None or webhook.format != "cloudevents" or webhook.method in WITHOUT_BODY:
+            raise InvalidInput(
+                "digest",
+                "a webhook's digest is a batch of CloudEvents: expected a target without `body` and `format`, and a "
+                "method that sends a body",
+            )
 
     def redact(self, target: Struct) -> dict[str, object]:
         """The target without credentials: `auth`, and headers and URL parameters whose names look secret."""
@@ -87,6 +103,7 @@ class WebhookSender:
         asymmetric = target.signature == "v1a"
         self._signer = Signer(subscription.secrets, asymmetric=asymmetric)
         self._next_signer = Signer(subscription.secrets[:1], asymmetric=asymmetric)
+        self._batch = _batch_template(target) if subscription.digest is not None else self._template
         until = subscription.previous_secret_until
         self._rotation_end = float("inf") if until is None else until.timestamp()
 
@@ -97,6 +114,9 @@ class WebhookSender:
             head, body = self._head_and_body(request, event, delivery_id, number)
         except (RenderError, UnsendableHeader) as error:
             return Answer(request=self._template.line, error=str(error), final=True)
+        return await self._exchange(request, head, body, delivery_id)
+
+    async def _exchange(self, request: Request, head: bytes, body: bytes, delivery_id: str) -> Answer:
         now = time.time()
         signer = self._signer if now < self._rotation_end else self._next_signer
         signature = signer.lines(delivery_id, int(now), body)
@@ -107,6 +127,18 @@ class WebhookSender:
         except NoReply as error:
             return Answer(request=request.line, error=str(error), early=error.early)
         return judge(reply, request.line, self._success, self._credentials)
+
+    overflows = False
+
+    async def send_digest(self, gathered: Sequence[Gathered], number: int) -> Answer:
+        """Make one attempt with all these events as a batch of CloudEvents; the URL is that of the first."""
+        first = gathered[0]
+        try:
+            request = self._batch.render(EventValues(first.event))
+        except RenderError as error:
+            return Answer(request=self._batch.line, error=str(error), final=True)
+        body = b"[" + b",".join(one.event.document for one in gathered) + b"]"
+        return await self._exchange(request, request.head, body, first.delivery_id)
 
     def _head_and_body(
         self, request: Request, event: Event, delivery_id: str, number: int
@@ -119,6 +151,10 @@ class WebhookSender:
             name: value for name, value in content.headers.items() if name.lower() not in self._own_headers
         }
         return request.head + header_lines(headers), content.body
+
+
+def _batch_template(target: WebhookTarget) -> RequestTemplate:
+    return RequestTemplate(replace(target, headers={"Content-Type": BATCH} | target.headers))
 
 
 class _NoValues:

@@ -128,6 +128,16 @@ async def test_credentials_are_never_shown(alice: Caller) -> None:
         ({"job_id": ""}, "job_id", "1 to 255 characters"),
         ({"rate_limit": {"per_second": 0}}, "rate_limit.per_second", "> 0"),
         ({"rate_limit": {"per_second": 1, "burst": 0}}, "rate_limit.burst", ">= 1"),
+        ({"digest": {"interval": 0}}, "digest.interval", ">= 1"),
+        ({"digest": {"group_by": ["a b"]}}, "digest.group_by[0]", "data.array_id"),
+        ({"digest": {}, "ordered": True}, "digest", "null with `ordered`"),
+        ({"digest": {}, "persistent": False}, "digest", "one delivery only"),
+        ({"digest": {}, "target": TARGET | {"body": "x"}}, "digest", "batch of CloudEvents"),
+        (
+            {"digest": {}, "target": {"kind": "tethys", "portal": "https://p.org", "job": "x"}},
+            "digest",
+            "webhook",
+        ),
         ({"persistent": "yes"}, "persistent", "expected boolean, got string"),
     ],
 )

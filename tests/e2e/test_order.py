@@ -31,7 +31,7 @@ def first_arrivals(arrived: list[Arrived]) -> dict[str, list[str]]:
     """The events of each job in the order in which each came for the first time."""
     seen: dict[str, dict[str, None]] = {}
     for one in arrived:
-        seen.setdefault(one.event["subject"], {}).setdefault(one.event["type"], None)
+        seen.setdefault(str(one.event["subject"]), {})[str(one.event["type"])] = None
     return {job: list(events) for job, events in seen.items()}
 
 
@@ -41,7 +41,7 @@ async def test_order_holds_with_failures_two_processes_and_the_death_of_the_one_
     failed: set[str] = set()
 
     async def every_seventh_fails_at_first(one: Arrived) -> web.Response:
-        name = one.event["id"]
+        name = str(one.event["id"])
         if len(name) % 2 and name not in failed and int(name.split("-")[1]) % 7 == 3:
             failed.add(name)
             return web.Response(status=429)

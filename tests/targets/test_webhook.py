@@ -3,6 +3,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import msgspec
 import pytest
@@ -10,6 +11,8 @@ from aiohttp import web
 from standardwebhooks import Webhook
 
 from dispatcher import __version__
+from dispatcher.domain.digests import DigestPolicy, Gathered
+from dispatcher.domain.errors import InvalidInput
 from dispatcher.domain.events import Event
 from dispatcher.domain.ids import new_id
 from dispatcher.domain.targets import Answer
@@ -342,3 +345,26 @@ async def test_credentials_stay_out_of_a_failure_to_render(client: HttpClient) -
     send = sender(client, "http://127.0.0.1/${JOB_ID}?token=hunter22").send
 
     assert "hunter" not in repr(await send(make_event(job_id=".."), DELIVERY, 1))
+
+
+async def test_many_events_go_out_as_one_signed_batch_of_cloudevents(
+    client: HttpClient, receiver: Receiver
+) -> None:
+    target = {"kind": "webhook", "url": f"{receiver.url}/${{JOB_ID}}"}
+    send = WebhookKind(client).sender(make_subscription(target=target, digest=DigestPolicy()))
+    events = [make_event(event=name, job_id=f"job-{name}") for name in ("RUNNING", "FINISHED")]
+    answer = await send.send_digest([Gathered(f"{DELIVERY}{n}", event) for n, event in enumerate(events)], 1)
+    assert answer.error is None
+    [arrived] = receiver.arrived
+    assert arrived.path == "/job-RUNNING"
+    assert arrived.headers["content-type"] == "application/cloudevents-batch+json"
+    assert arrived.id == f"{DELIVERY}0"
+    Webhook(SECRET).verify(arrived.body, arrived.headers)
+    assert [one["subject"] for one in msgspec.json.decode(arrived.body)] == ["job-RUNNING", "job-FINISHED"]
+
+
+@pytest.mark.parametrize("fields", [{"body": {"x": "${JOB_ID}"}}, {"format": "plain"}, {"method": "GET"}])
+def test_only_what_is_a_cloudevent_can_be_gathered(client: HttpClient, fields: dict[str, Any]) -> None:
+    target = WebhookTarget(url="https://example.org/", **fields)
+    with pytest.raises(InvalidInput, match="batch of CloudEvents"):
+        WebhookKind(client).check_digest(target)
