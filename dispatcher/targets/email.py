@@ -3,34 +3,35 @@
 from __future__ import annotations
 
 import asyncio
-import time
+from collections.abc import Callable, Mapping, Sequence
+from datetime import timedelta
 from typing import Annotated
 
 import msgspec
 from msgspec import Meta, Struct
 from msgspec.structs import asdict
 
+from dispatcher.domain.digests import DigestPolicy, Gathered
 from dispatcher.domain.errors import InvalidInput
 from dispatcher.domain.event_values import EventValues
-from dispatcher.domain.events import LONG_DOCUMENT, Event, utc_now
+from dispatcher.domain.events import LONG_DOCUMENT, Event
 from dispatcher.domain.subscriptions import Subscription
 from dispatcher.domain.targets import Answer
 from dispatcher.domain.templates import HeaderTemplate, RenderError, TextTemplate
 from dispatcher.domain.variables import TemplateError
-from dispatcher.targets.mail.addresses import Address, checked_addresses
-from dispatcher.targets.mail.desk import Desk, Out, Seat, seats_of
+from dispatcher.targets.mail.addresses import checked_addresses
+from dispatcher.targets.mail.desk import Desk, seats_of
+from dispatcher.targets.mail.digest import digest_facts
 from dispatcher.targets.mail.facts import facts_of
-from dispatcher.targets.mail.mailer import Mailer
-from dispatcher.targets.mail.message import Stamp
-from dispatcher.targets.mail.pool import NotReached, Refused
-from dispatcher.targets.mail.progress import Round
-from dispatcher.targets.mail.templates import Content, TemplateFault, subject_line
+from dispatcher.targets.mail.progress import Progress, Round, read_progress
+from dispatcher.targets.mail.sending import LINK, Parcel, send_all
+from dispatcher.targets.mail.templates import Content, TemplateFault, Templates, subject_line
 from dispatcher.targets.registry import Resources
 
 MAX_RECIPIENTS = 20
 
-LINK = "https://unsubscribe.invalid/"
-"""What stands for a recipient's link while a message is rendered, which is done once for all recipients."""
+_Contents = Callable[[Event, Templates, str], Mapping[str, Content]]
+"""Renders the messages about an event, by the recipients' keys, with a link to unsubscribe or none (empty)."""
 
 
 class EmailTarget(Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag="email"):
@@ -73,6 +74,14 @@ class EmailKind:
             raise InvalidInput("target.template", f"unknown: {email.template[:64]!r}; there are {known}")
         return mailer.pool.relay.destination
 
+    def check_digest(self, target: Struct) -> None:
+        """InvalidInput when the target has words of its own: they are about one event."""
+        email = _email(target)
+        if email.subject is not None or email.text is not None:
+            raise InvalidInput(
+                "digest", "a digest has words of its own: expected a target without `subject` and `text`"
+            )
+
     def redact(self, target: Struct) -> dict[str, object]:
         """The target as it is: nothing in it is secret."""
         shown: dict[str, object] = msgspec.to_builtins(_email(target))
@@ -96,119 +105,97 @@ def make_kind(resources: Resources) -> EmailKind:
 class EmailSender:
     """One subscription's messages."""
 
+    overflows = True
+
     def __init__(self, desk: Desk | None, target: EmailTarget, subscription: Subscription) -> None:
         self._desk = desk
-        self._list_id = subscription.id
-        self._max_age = subscription.retry.max_age
+        self._id = subscription.id
+        self._max_age = timedelta(seconds=subscription.retry.max_age)
+        self._max_rows = (subscription.digest or DigestPolicy()).max_rows
         self._seats = seats_of(subscription)
         self._subject, self._text = _compiled(target)
         self._template = target.template
 
     async def send(self, event: Event, delivery_id: str, number: int, memo: str | None = None) -> Answer:
         """Make one attempt. Raises for nothing that a relay does."""
-        if self._desk is None:
+        attempt, thread = Round(read_progress(memo)), f"{event.tenant}\x1f{event.job_id}"
+        # A long event takes a while: webhooks do not wait for it.
+        slow = len(event.document) > LONG_DOCUMENT
+        return await self._send(attempt, event, (delivery_id, thread), slow, self._contents)
+
+    async def send_digest(self, gathered: Sequence[Gathered], number: int) -> Answer:
+        """The same with one message for all these events."""
+        first, *others = gathered
+        progress = read_progress(first.memo)
+        if progress.before is None:
+            progress = Progress(before=list(progress.got))
+        had = {one.delivery_id: set(read_progress(one.memo).got) for one in others}
+        had[first.delivery_id] = set(progress.before or ())
+        thread = f"digests\x1f{self._id}"
+
+        def contents(_: Event, templates: Templates, link: str) -> Mapping[str, Content]:
+            return self._digests(gathered, had, templates, link)
+
+        return await self._send(Round(progress), first.event, (first.delivery_id, thread), True, contents)
+
+    async def _send(
+        self, attempt: Round, event: Event, names: tuple[str, str], slow: bool, contents: _Contents
+    ) -> Answer:
+        desk = self._desk
+        if desk is None:
             return Answer(request="MAIL", error="no e-mail is sent here: smtp.url is not set")
-        request = self._request(self._desk.mailer)
+        keys = ", ".join(seat.address.key for seat in self._seats)
+        request = f"MAIL {keys} via {desk.mailer.pool.relay.destination}"[:1000]
+        parts = (event, desk.mailer.templates, LINK if desk.mailer.links.available else "")
         try:
-            content = await self._content(event, self._desk.mailer)
+            made = await asyncio.to_thread(contents, *parts) if slow else contents(*parts)
         except (RenderError, TemplateFault) as error:
             return Answer(request=request, error=str(error), final=isinstance(error, RenderError))
-        attempt = Round(memo)
-        await self._send_all(attempt, event, delivery_id, content, self._desk)
+        parcel = Parcel(
+            id=names[0],
+            thread=names[1],
+            list_id=self._id,
+            until=event.accepted_at + self._max_age,
+            contents=made,
+        )
+        await send_all(attempt, parcel, self._seats, desk)
         return attempt.answer(request)
 
-    async def _send_all(
-        self, attempt: Round, event: Event, delivery_id: str, content: Content, desk: Desk
-    ) -> None:
-        # An attempt ends in its time: who is left then is tried at the next one.
-        deadline = time.monotonic() + desk.mailer.pool.relay.timeout
-        broken: str | None = None
-        seats = [seat for seat in self._seats if not attempt.settled(seat.address.key)]
-        standings = await desk.book.standings([seat.recipient for seat in seats])
-        for seat, standing in zip(seats, standings, strict=True):
-            key = seat.address.key
-            if broken is not None:
-                attempt.broke_off(key, broken)
-            elif time.monotonic() > deadline:
-                attempt.waits(key, "the time of an attempt was used up by the recipients before", 1.0)
-            elif (verdict := await desk.admit(seat, standing)) is None:
-                broken = await self._send_one(
-                    attempt, seat, self._stamp(seat.address, event, delivery_id), content
-                )
-            elif isinstance(verdict, Out):
-                attempt.left_out(key, verdict.reason)
-            else:
-                attempt.waits(key, verdict.reason, self._wait(verdict.seconds, event))
+    def _contents(self, event: Event, templates: Templates, link: str) -> Mapping[str, Content]:
+        """The message about an event, which is the same for all. Raises RenderError and TemplateFault."""
+        content = self._content(event, templates, link)
+        return {seat.address.key: content for seat in self._seats}
 
-    async def _send_one(self, attempt: Round, seat: Seat, stamp: Stamp, content: Content) -> str | None:
-        """Send one message. What is wrong with the relay, if it cannot be spoken to."""
-        desk, key = self._desk, seat.address.key
-        assert desk is not None  # noqa: S101 - `send` has looked
-        try:
-            attempt.got(key, await desk.mailer.send(stamp, _linked(content, stamp.unsubscribe)))
-        except Refused as error:
-            await desk.take_back(seat)
-            await desk.refused(seat, error)
-            attempt.refused(key, str(error), error.code, final=error.final)
-        except NotReached as error:
-            await desk.take_back(seat)
-            if error.busy:
-                attempt.waits(key, str(error), 1.0)
-                return None
-            attempt.broke_off(key, str(error))
-            return str(error)
-        return None
-
-    def _wait(self, seconds: float, event: Event) -> float:
-        """Not past the end of the delivery's age, so that it is looked at once more before that."""
-        left = (event.accepted_at - utc_now()).total_seconds() + self._max_age
-        return min(seconds, max(left - 1, 60.0))
-
-    def _stamp(self, to: Address, event: Event, delivery_id: str) -> Stamp:
-        links = None if self._desk is None else self._desk.mailer.links
-        return Stamp(
-            to=to,
-            id=delivery_id,
-            thread=f"{event.tenant}\x1f{event.job_id}",
-            list_id=self._list_id,
-            unsubscribe=None if links is None else links.link("unsubscribe", self._list_id, to.key),
-            date=utc_now(),
-        )
-
-    async def _content(self, event: Event, mailer: Mailer) -> Content:
-        """The message for all recipients. Raises RenderError and TemplateFault."""
-        if len(event.document) <= LONG_DOCUMENT:
-            return self._rendered(event, mailer)
-        # A long one takes a while: webhooks do not wait for it.
-        return await asyncio.to_thread(self._rendered, event, mailer)
-
-    def _rendered(self, event: Event, mailer: Mailer) -> Content:
+    def _content(self, event: Event, templates: Templates, link: str) -> Content:
         values = EventValues(event)
-        link = LINK if mailer.links.available else ""
         subject = None if self._subject is None else subject_line(self._subject.render(values))
-        if self._text is not None and subject is not None:
-            return Content(subject, _with_foot(self._text.render(values), link), None)
-        facts = {**asdict(facts_of(event)), "unsubscribe": link}
-        made = mailer.templates.render(event.event, self._template, facts)
-        if self._text is not None:
-            return Content(made.subject, _with_foot(self._text.render(values), link), None)
+        text = None if self._text is None else _with_foot(self._text.render(values), link)
+        if text is not None and subject is not None:
+            return Content(subject, text, None)
+        made = templates.render(event.event, self._template, {**asdict(facts_of(event)), "unsubscribe": link})
+        if text is not None:
+            return Content(made.subject, text, None)
         return Content(subject or made.subject, made.text, made.html)
 
-    def _request(self, mailer: Mailer) -> str:
-        keys = ", ".join(seat.address.key for seat in self._seats)
-        return f"MAIL {keys} via {mailer.pool.relay.destination}"[:1000]
+    def _digests(
+        self, gathered: Sequence[Gathered], had: Mapping[str, set[str]], templates: Templates, link: str
+    ) -> Mapping[str, Content]:
+        """The message about all events that a recipient has not `had`, by the deliveries' ids. Raises TemplateFault."""
+        made: dict[tuple[str, ...], Content] = {}
+        found: dict[str, Content] = {}
+        for key in (seat.address.key for seat in self._seats):
+            new = [one for one in gathered if key not in had[one.delivery_id]]
+            ids = tuple(one.delivery_id for one in new)
+            if new and ids not in made:
+                facts = asdict(digest_facts([one.event for one in new], self._max_rows))
+                made[ids] = templates.render("_digest", self._template, {**facts, "unsubscribe": link})
+            if new:
+                found[key] = made[ids]
+        return found
 
 
 def _with_foot(text: str, link: str) -> str:
     return f"{text}\n\n-- \nNo more mails like this: {link}\n" if link else text
-
-
-def _linked(content: Content, link: str | None) -> Content:
-    """The content with a recipient's own link, if there are links."""
-    if link is None:
-        return content
-    html = None if content.html is None else content.html.replace(LINK, link)
-    return Content(content.subject, content.text.replace(LINK, link), html)
 
 
 def _email(target: Struct) -> EmailTarget:

@@ -8,7 +8,7 @@ from tests.cli.conftest import Run
 def test_the_built_in_templates_are_well(run: Run) -> None:
     result = run("templates", "check")
     assert result.code == 0
-    assert result.out == "6 templates are well; variants: none.\n"
+    assert result.out == "9 templates are well; variants: none.\n"
 
 
 def test_a_preview_is_the_message_about_a_sample_event(run: Run) -> None:
@@ -36,7 +36,7 @@ def test_an_operators_templates_are_shown_and_named(run: Run, tmp_path: Path) ->
     assert result.out.endswith("\n\nAuftrag 0001414144065563-5056a550b8-0001-007 ist FAILED\n")
     assert "de/FAILED.txt.j2" in result.err
     checked = run("templates", "check", DISPATCHER_SMTP_TEMPLATES="mails")
-    assert checked.out == "7 templates are well; variants: de.\n"
+    assert checked.out == "10 templates are well; variants: de.\n"
 
 
 def test_each_template_that_fails_is_named_with_its_reason(run: Run, tmp_path: Path) -> None:

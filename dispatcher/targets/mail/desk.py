@@ -80,10 +80,14 @@ class Out(Struct, frozen=True):
 
 
 class Hold(Struct, frozen=True):
-    """This recipient gets nothing yet: why, and for how many seconds."""
+    """This recipient gets nothing yet: why, and for how many seconds.
+
+    `together`: it had so much that more should come in one message.
+    """
 
     reason: str
     seconds: float
+    together: bool = False
 
 
 class Desk:
@@ -126,7 +130,11 @@ class Desk:
             return None
         quota, seconds = full
         period = "hour" if quota.period == HOUR else "minute"
-        return Hold(f"{quota.name.partition(' ')[2]} got {quota.limit} mails in this {period}", seconds + 0.1)
+        return Hold(
+            f"{quota.name.partition(' ')[2]} got {quota.limit} mails in this {period}",
+            seconds + 0.1,
+            quota.period == HOUR,
+        )
 
     async def take_back(self, seat: Seat) -> None:
         """Do not count a message that was not sent."""

@@ -95,7 +95,7 @@ def facts_of(event: Event) -> Facts:
         description=EVENTS.get(event.event, ""),
         status=status,
         verdict=status or one_line(event.event),
-        tone=_tone(event.event),
+        tone=tone_of(event.event),
         cause=_cause(get("JOB_ERROR"), exit_code, places),
         job_id=one_line(event.job_id),
         job_name=get("JOB_NAME"),
@@ -134,7 +134,8 @@ def _first(places: Sequence[Mapping[str, object]], names: Sequence[str]) -> obje
     )
 
 
-def _tone(event: str) -> Tone:
+def tone_of(event: str) -> Tone:
+    """Whether an event is good news or bad."""
     if event in ("FINISHED", "ARCHIVING_FINISHED"):
         return "good"
     return "bad" if event in ("FAILED", "KILLED", "ARCHIVING_FAILED") else "neutral"

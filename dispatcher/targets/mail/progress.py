@@ -17,6 +17,8 @@ class Progress(Struct):
 
     got: dict[str, str] = {}
     out: dict[str, str] = {}
+    before: list[str] | None = None
+    """With a digest: who had its first event before that, in a message of its own. None without one."""
 
 
 class Wait(Struct, frozen=True):
@@ -24,14 +26,19 @@ class Wait(Struct, frozen=True):
 
     reason: str
     seconds: float
+    together: bool = False
+
+
+def read_progress(memo: str | None) -> Progress:
+    """What a memo says; nothing is settled without one."""
+    return Progress() if memo is None else msgspec.json.decode(memo, type=Progress)
 
 
 class Round:
     """One attempt: what is settled from before, and what came of the rest."""
 
-    def __init__(self, memo: str | None) -> None:
-        before = Progress() if memo is None else msgspec.json.decode(memo, type=Progress)
-        self.progress = before
+    def __init__(self, progress: Progress) -> None:
+        self.progress = progress
         self.failed: dict[str, str] = {}
         self.waiting: dict[str, Wait] = {}
         self.tried = False
@@ -60,9 +67,13 @@ class Round:
         self.tried = True
         self.failed[key] = reason
 
-    def waits(self, key: str, reason: str, seconds: float) -> None:
-        """It was not tried, because it is not the time yet."""
-        self.waiting[key] = Wait(reason, seconds)
+    def had(self, key: str) -> None:
+        """There is nothing in it that this recipient does not have."""
+        self.progress.got[key] = "250 has it already"
+
+    def waits(self, key: str, reason: str, seconds: float, *, together: bool = False) -> None:
+        """It was not tried, because it is not the time yet; `together`: more of the same may go with it then."""
+        self.waiting[key] = Wait(reason, seconds, together)
 
     def _said(self, code: int) -> None:
         self.tried = True
@@ -76,7 +87,10 @@ class Round:
         waits = [wait.seconds for wait in self.waiting.values()]
         memo = msgspec.json.encode(self.progress).decode()
         if self.waiting and not self.tried:
-            return Answer(request=request, error=self._open(), postponed=min(waits), memo=memo)
+            together = any(wait.together for wait in self.waiting.values())
+            return Answer(
+                request=request, error=self._open(), postponed=min(waits), together=together, memo=memo
+            )
         answer = Answer(request=request, status=self.status, body=self._report())
         if self.failed or self.waiting:
             retry_after = min(waits) if waits and not self.failed else None

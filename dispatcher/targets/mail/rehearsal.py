@@ -11,6 +11,7 @@ from msgspec.structs import asdict
 from dispatcher.domain.events import Event
 from dispatcher.domain.ids import new_id
 from dispatcher.domain.vocabulary import EVENTS, status_of
+from dispatcher.targets.mail.digest import digest_facts
 from dispatcher.targets.mail.facts import facts_of
 from dispatcher.targets.mail.templates import PARTS, Content, TemplateFault, Templates
 
@@ -73,10 +74,21 @@ def faults(templates: Templates) -> Iterator[str]:
 def _faults_of(templates: Templates, variant: str | None) -> Iterator[str]:
     names = {name.rpartition("/")[2].split(".")[0] for name in templates.names}
     # The usual ones, one without a status, one that nobody knows, and each that has a file of its own.
-    events = ["FINISHED", "FAILED", "HEARTBEAT", "SOMETHING_ELSE", *sorted(names - {"default", "_confirm"})]
+    events = [
+        "FINISHED",
+        "FAILED",
+        "HEARTBEAT",
+        "SOMETHING_ELSE",
+        *sorted(names - {"default", "_confirm", "_digest"}),
+    ]
     for name in events:
         for event in (sample(name), _event(name, {})):
             yield from _fault(templates, name, variant, _values(event))
+    jobs = [
+        _event(name, {"job": {**_JOB, "name": f"job {name}"}}) for name in ("FINISHED", "FAILED", "HEARTBEAT")
+    ]
+    digest = {**asdict(digest_facts(jobs, 2)), "unsubscribe": _LINK}
+    yield from _fault(templates, "_digest", variant, digest)
     confirmation = {"owner": "alice", "address": "ann@example.org", "confirm": _LINK}
     yield from _fault(templates, "_confirm", variant, confirmation)
 

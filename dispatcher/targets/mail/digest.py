@@ -1,0 +1,100 @@
+"""One message about many events: counts by status, the first failures, a table of jobs."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+from msgspec import Struct
+
+from dispatcher.domain.events import Event
+from dispatcher.domain.vocabulary import status_of
+from dispatcher.targets.mail.facts import Tone, facts_of, one_line, tone_of
+
+FAILURES = 10
+"""Failures that are told with their cause."""
+
+
+class Row(Struct, frozen=True):
+    """A job and where it stands after these events; `cause` is why it failed."""
+
+    job_id: str
+    job_name: str
+    status: str
+    tone: Tone
+    time: str
+    cause: str
+    link: str
+
+
+class DigestFacts(Struct, frozen=True, kw_only=True):
+    """What the templates of digests see.
+
+    `counts` says how many jobs stand where, failures first. `failures` are the first ten in the order of acceptance,
+    `rows` the latest jobs; `more_failures` and `more_rows` say how many are not among them.
+    """
+
+    events: int
+    jobs: int
+    counts: Sequence[tuple[str, int]]
+    failures: Sequence[Row]
+    more_failures: int
+    rows: Sequence[Row]
+    more_rows: int
+    system: str
+    first_time: str
+    last_time: str
+
+
+def digest_facts(events: Sequence[Event], max_rows: int) -> DigestFacts:
+    """What can be told of these events, which are at least one; `max_rows` jobs are named."""
+    latest = _latest(events)
+    counts = Counter(_status(event) for event in latest.values())
+    failed = [event for event in latest.values() if tone_of(event.event) == "bad"]
+    shown = sorted(latest.values(), key=lambda event: event.time, reverse=True)[:max_rows]
+    rows = [_row(event) for event in shown]
+    systems = {facts_of(event).system for event in shown}
+    times = [event.time for event in events]
+    return DigestFacts(
+        events=len(events),
+        jobs=len(latest),
+        counts=sorted(counts.items(), key=lambda item: (tone_of(item[0]) != "bad", -item[1], item[0])),
+        failures=[_row(event) for event in failed[:FAILURES]],
+        more_failures=max(len(failed) - FAILURES, 0),
+        rows=rows,
+        more_rows=len(latest) - len(rows),
+        system=systems.pop() if len(systems) == 1 else "",
+        first_time=f"{min(times):%Y-%m-%d %H:%M} UTC",
+        last_time=f"{max(times):%Y-%m-%d %H:%M} UTC",
+    )
+
+
+def _latest(events: Sequence[Event]) -> Mapping[tuple[str, str], Event]:
+    """Each job's event that says where it stands: the latest by its own time, one with a status before any other."""
+    found: dict[tuple[str, str], Event] = {}
+    for event in events:
+        key = (event.tenant, event.job_id)
+        if key not in found or _rank(event) >= _rank(found[key]):
+            found[key] = event
+    return found
+
+
+def _rank(event: Event) -> tuple[bool, float]:
+    return status_of(event.event) is not None, event.time.timestamp()
+
+
+def _status(event: Event) -> str:
+    return one_line(status_of(event.event) or event.event)
+
+
+def _row(event: Event) -> Row:
+    facts = facts_of(event)
+    return Row(
+        job_id=facts.job_id,
+        job_name=facts.job_name,
+        status=_status(event),
+        tone=facts.tone,
+        time=f"{event.time:%Y-%m-%d %H:%M} UTC",
+        cause=facts.cause if facts.tone == "bad" else "",
+        link=facts.link,
+    )

@@ -1,0 +1,134 @@
+"""Digests by e-mail: one message about many events, with the right counts."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from dispatcher.domain.digests import DigestPolicy, Gathered
+from dispatcher.domain.errors import InvalidInput
+from dispatcher.store.contract import Store
+from dispatcher.targets.email import EmailKind, EmailTarget
+from dispatcher.targets.mail.desk import Rules
+from dispatcher.targets.mail.digest import digest_facts
+from tests.factories import NOW, make_event, make_subscription
+from tests.mail.desks import email_subscription, make_desk
+from tests.mail.relay import Relay
+
+ANN, BOB = "ann@example.org", "bob@example.org"
+
+
+def event(name: str, number: int, seconds: int = 0, **data: object) -> Any:
+    job = {"id": f"job-{number}", "name": f"align {number}", "executionSystem": "frontera"}
+    document = {"event": name, "status": name, "message": None, "job": job, "data": data}
+    return make_event(
+        event=name, job_id=f"job-{number}", time=NOW + timedelta(seconds=seconds), data=document
+    )
+
+
+def gather(*events: Any, **memos: str) -> list[Gathered]:
+    return [Gathered(f"dlv_{index:032x}", one, memos.get(f"m{index}")) for index, one in enumerate(events)]
+
+
+def test_each_job_counts_once_where_it_stands_after_all_events() -> None:
+    events = [event("RUNNING", 1), event("FINISHED", 1, 9), event("FAILED", 2, 5), event("RUNNING", 2, 1)]
+    facts = digest_facts([*events, event("HEARTBEAT", 1, 20), event("HEARTBEAT", 3)], 100)
+    assert (facts.events, facts.jobs) == (6, 3)
+    assert facts.counts == [("FAILED", 1), ("FINISHED", 1), ("HEARTBEAT", 1)]
+    assert facts.system == "frontera"
+
+
+async def test_an_array_of_ten_thousand_jobs_is_one_message_with_the_right_counts(
+    kind: EmailKind, server: Relay
+) -> None:
+    failed = {3, 4000, *range(9000, 9020)}
+    events = [
+        event("FAILED", number, number, exit_code=137)
+        if number in failed
+        else event("FINISHED", number, number)
+        for number in range(10_000)
+    ]
+    sender = kind.sender(email_subscription(ANN))
+    answer = await sender.send_digest(gather(*events), 1)
+    assert answer.error is None
+    [mail] = server.mails
+    assert mail.message["Subject"] == "[frontera] 22 FAILED, 9978 FINISHED (10000 jobs)"
+    lines = mail.text.splitlines()
+    assert lines[0].startswith("10000 events of 10000 jobs, from 2026-05-04 12:00 UTC to ")
+    assert lines[2:4] == ["FAILED: 22", "FINISHED: 9978"]
+    causes = [line for line in lines if line.startswith("  FAILED")]
+    assert len(causes) == 10
+    assert causes[1].startswith("  FAILED align 4000 (job-4000): killed (SIGKILL)")
+    assert "  and 12 more" in lines
+    assert "  and 9900 more" in lines
+    assert "align 9999" in mail.html
+    assert len(mail.raw) < 100_000
+    assert mail.message["Message-ID"].startswith(f"<dlv_{0:032x}.")
+
+
+async def test_a_subscription_says_how_many_rows_a_digest_has(kind: EmailKind, server: Relay) -> None:
+    target = {"kind": "email", "to": (ANN,)}
+    sender = kind.sender(make_subscription(target=target, digest=DigestPolicy(max_rows=2)))
+    await sender.send_digest(gather(*(event("FINISHED", number, number) for number in range(5))), 1)
+    text = server.mails[0].text
+    assert ["align 4" in text, "align 3" in text, "align 2" in text] == [True, True, False]
+    assert "  and 3 more" in text
+
+
+async def test_values_in_a_digest_are_escaped_and_stay_in_their_line(kind: EmailKind, server: Relay) -> None:
+    evil = make_event(
+        event="FAILED", data={"job": {"name": "<b>x</b>\r\nBcc: y", "errorMessage": "<i>\n\nz"}}
+    )
+    await kind.sender(email_subscription(ANN)).send_digest(gather(evil, evil), 1)
+    [mail] = server.mails
+    assert "&lt;b&gt;x&lt;/b&gt; Bcc: y" in mail.html
+    assert "<i>" not in mail.html
+    assert not any(line.startswith(("Bcc", "z")) for line in mail.text.splitlines())
+
+
+async def test_only_who_has_no_digest_yet_gets_it_at_the_next_attempt(kind: EmailKind, server: Relay) -> None:
+    sender = kind.sender(email_subscription(ANN, BOB))
+    server.at_rcpt = lambda address: "450 later" if address == BOB else None
+    events = [event("FINISHED", 1), event("FINISHED", 2)]
+    first = await sender.send_digest(gather(*events), 1)
+    assert first.error == "450 later"
+    server.at_rcpt = lambda _: None
+    second = await sender.send_digest(gather(*events, m0=first.memo or ""), 2)
+    assert second.error is None
+    assert [mail.to for mail in server.mails] == [ANN, BOB]
+
+
+async def test_who_had_an_event_by_itself_does_not_get_it_in_a_digest_again(
+    kind: EmailKind, server: Relay
+) -> None:
+    sender = kind.sender(email_subscription(ANN, BOB))
+    server.at_rcpt = lambda address: "450 later" if address == BOB else None
+    alone = await sender.send(event("FINISHED", 1), f"dlv_{0:032x}", 1)
+    other = await sender.send(event("FINISHED", 2), f"dlv_{1:032x}", 1)
+    server.at_rcpt = lambda _: None
+    events = [event("FINISHED", 1), event("FINISHED", 2), event("FINISHED", 3)]
+    answer = await sender.send_digest(gather(*events, m0=alone.memo or "", m1=other.memo or ""), 2)
+    assert answer.error is None
+    assert [mail.text.splitlines()[0].split(",")[0] for mail in server.to(ANN)[2:]] == ["1 event of 1 job"]
+    assert server.to(BOB)[0].text.startswith("3 events of 3 jobs")
+
+
+async def test_over_the_storm_cap_what_comes_waits_to_go_together(store: Store, server: Relay) -> None:
+    rules = Rules(trusted_domains=frozenset({"example.org"}), max_per_hour=1)
+    kind = EmailKind(make_desk(store, f"smtp://{server.url}", rules))
+    sender = kind.sender(email_subscription(ANN))
+    await sender.send(event("FINISHED", 1), f"dlv_{0:032x}", 1)
+    over = await sender.send(event("FINISHED", 2), f"dlv_{1:032x}", 1)
+    await kind.close()
+    assert sender.overflows
+    assert over.together
+    assert over.postponed is not None
+
+
+def test_a_digest_is_refused_for_a_target_with_words_of_its_own(kind: EmailKind) -> None:
+    kind.check_digest(EmailTarget(to=(ANN,)))
+    for words in ({"subject": "s"}, {"text": "t"}):
+        with pytest.raises(InvalidInput, match="a digest has words of its own"):
+            kind.check_digest(EmailTarget(to=(ANN,), **words))
