@@ -266,6 +266,8 @@ def api_key(connection: Connection, digest: str) -> ApiKey | None:
 
 def api_key_by_id(connection: Connection, key_id: str) -> ApiKey | None:
     """The key with this id."""
+    if not is_id("key", key_id):
+        return None
     found = rows_of(connection, select(api_keys).where(api_keys.c.id == key_id))
     return api_key_of(found[0]) if found else None
 

@@ -102,6 +102,7 @@ QUESTIONS: dict[str, Callable[[Store], Awaitable[object]]] = {
     "how many wait for a subscriber": count(state=State.PENDING, subscriber="s9"),
     "keys": lambda store: store.keys("default", ALL),
     "a key": lambda store: store.key_by_digest("digest7"),
+    "a key by its id": lambda store: store.key(some_id("key", 7)),
     "retry many": lambda store: store.retry_deliveries(DeliveryFilter(tenant="default"), 9),
     "retry a subscriber's": lambda store: store.retry_deliveries(
         DeliveryFilter(tenant="default", subscriber="s8"), 9

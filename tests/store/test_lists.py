@@ -300,10 +300,13 @@ async def test_a_key_is_found_by_its_hash_until_it_is_removed(store: Store) -> N
     await store.add_key(key, hash_key("text"))
     assert await store.key_by_digest(hash_key("text")) == key
     assert await store.key_by_digest(hash_key("other")) is None
+    assert await store.key(key.id) == key
+    assert [await store.key(id) for id in (new_id("key"), "nonsense")] == [None, None]
     assert not await store.remove_key("other", key.id)
     assert await store.remove_key("default", key.id)
     assert not await store.remove_key("default", key.id)
     assert await store.key_by_digest(hash_key("text")) is None
+    assert await store.key(key.id) is None
 
 
 async def test_a_key_of_any_tenant_can_be_removed_by_who_is_above_them(store: Store) -> None:
