@@ -26,7 +26,7 @@ from dispatcher.store.transactions import Run
 MAX_LISTED = 10_000
 """How many a list looks at, the newest first."""
 
-MAX_RECORDED = 1000
+MAX_RECORDED = 200
 """Notifications that are kept for one test sequence."""
 
 _CLEANED = 100

@@ -28,6 +28,8 @@ TTL = 60
 """Minutes that the subscription of a sequence lives unless told otherwise."""
 
 MAX_EVENTS = 100
+MAX_NOTIFICATION = 16 * 1024
+"""Bytes that a notification may have which the callback gets: all that are kept are shown at once."""
 
 _Text = Annotated[str, Meta(min_length=1)]
 
@@ -95,6 +97,8 @@ async def delete(asked: Asked) -> Answered:
 
 async def record(name: str, body: bytes, services: Services) -> Answered:
     """Keep a notification of a test sequence. Whoever knows the sequence's name may call this."""
+    if len(body) > MAX_NOTIFICATION:
+        raise InvalidInput("", f"expected at most {MAX_NOTIFICATION} bytes, got {len(body)}")
     told = read_json(body, _Notification)
     if native_id("evt", told.uuid) is None or native_id("evt", told.event.uuid or "") is None:
         raise InvalidInput("uuid", "expected the UUIDs of a notification and of its event")

@@ -100,6 +100,7 @@ async def test_the_callback_needs_the_name_of_a_sequence_and_a_whole_notificatio
         {"deliveryTarget": None},
         {"created": ""},
     )
+    assert (await nobody.ask("POST", callback, b" " * 20_000)).status == 400
     for wrong in bad:
         assert (await nobody.ask("POST", callback, notification(**wrong))).status == 400
     await jobs.subscribe("https://127.0.0.1/hook", name="s1")
