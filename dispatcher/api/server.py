@@ -60,6 +60,12 @@ def runner(services: Services, idle: float = IDLE, extensions: Sequence[Extensio
     )
 
 
+def _shown(request: web.Request) -> str:
+    """The path as the log shows it: without the tokens of links in mails, which are as good as a key."""
+    resource = request.match_info.route.resource
+    return resource.canonical if resource is not None and "token" in request.match_info else request.path
+
+
 @web.middleware
 async def _answer(
     request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -77,7 +83,7 @@ async def _answer(
     write(
         "request",
         method=request.method,
-        path=request.path,
+        path=_shown(request),
         status=response.status,
         ms=round(1000 * (time.perf_counter() - began), 1),
     )

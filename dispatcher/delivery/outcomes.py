@@ -11,6 +11,7 @@ from itertools import chain, repeat
 from typing import Protocol
 
 import structlog
+from msgspec.structs import replace
 
 from dispatcher.domain.deliveries import Attempt, ClaimedDelivery, Joining, Outcome, State
 from dispatcher.domain.errors import StoreUnavailable
@@ -37,14 +38,13 @@ def decide(
     if answer.error is None:
         return _ended(claimed, State.DELIVERED, now, None, attempt)
     if answer.disable or answer.final:
-        return _ended(claimed, State.EXHAUSTED, now, answer.error, attempt)
+        return _given_up(claimed, answer, now, answer.error, attempt)
     policy = claimed.subscription.retry
     tried = attempt.number - claimed.restarted_after
     delay = policy.delay_after(tried, chance)
     if delay is None:
-        return _ended(
-            claimed, State.EXHAUSTED, now, f"no retries left after {tried} attempts: {answer.error}", attempt
-        )
+        reason = f"no retries left after {tried} attempts: {answer.error}"
+        return _given_up(claimed, answer, now, reason, attempt)
     if answer.retry_after is not None:
         delay = min(answer.retry_after, MAX_RETRY_AFTER)
     elif answer.early and tried == 1:
@@ -52,7 +52,7 @@ def decide(
     due = now + timedelta(seconds=delay)
     if due > claimed.since + timedelta(seconds=policy.max_age):
         reason = f"the next attempt would be later than max_age ({policy.max_age:g} s): {answer.error}"
-        return _ended(claimed, State.EXHAUSTED, now, reason, attempt)
+        return _given_up(claimed, answer, now, reason, attempt)
     return Outcome(
         delivery_id=claimed.id,
         state=State.PENDING,
@@ -71,7 +71,7 @@ def postponed(claimed: ClaimedDelivery, answer: Answer, now: datetime) -> Outcom
     max_age = claimed.subscription.retry.max_age
     if due > claimed.since + timedelta(seconds=max_age):
         reason = f"the next attempt would be later than max_age ({max_age:g} s): {answer.error}"
-        return _ended(claimed, State.EXHAUSTED, now, reason, None)
+        return _given_up(claimed, answer, now, reason, None)
     return Outcome(
         delivery_id=claimed.id,
         state=State.PENDING,
@@ -102,6 +102,14 @@ def put_back(claimed: ClaimedDelivery, due_at: datetime) -> Outcome:
         attempt=None,
         memo=claimed.memo,
     )
+
+
+def _given_up(
+    claimed: ClaimedDelivery, answer: Answer, now: datetime, reason: str | None, attempt: Attempt | None
+) -> Outcome:
+    # With the memo: when somebody sends it again, who has it already does not get it twice.
+    ended = _ended(claimed, State.EXHAUSTED, now, reason, attempt)
+    return replace(ended, memo=answer.memo or claimed.memo)
 
 
 def _ended(

@@ -124,7 +124,8 @@ class SqlStore(ABC):
             # Before the outcomes: who has been told must not be told again, even after a crash between the two.
             await self._write(memos.note, noted)
         await self._finish(process, outcomes)
-        over = [one.delivery_id for one in outcomes if one.state.final]
+        # What was given up can be sent again: it keeps its memo.
+        over = [one.delivery_id for one in outcomes if one.state in (State.DELIVERED, State.SUPERSEDED)]
         if noted and over:
             await self._write(memos.forget, [key for key in over if key in noted])
         ordered = [one.delivery_id for one in outcomes if one.ordered and one.state.final]

@@ -36,8 +36,8 @@ def of(connection: Connection, delivery_ids: Collection[str]) -> dict[str, str]:
 
 
 def tidy(connection: Connection) -> None:
-    """Drop the memos of some deliveries that have ended, or that are there no more."""
-    waits = (State.PENDING, State.DELIVERING)
+    """Drop the memos of some deliveries that arrived, or that are there no more."""
+    waits = (State.PENDING, State.DELIVERING, State.EXHAUSTED, State.CANCELLED)
     of_waiting = select(deliveries.c.id).where(
         deliveries.c.id == memos.c.delivery_id, deliveries.c.state.in_(waits)
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+import msgspec
 import pytest
 
 from dispatcher.delivery.outcomes import decide
@@ -90,3 +91,9 @@ def test_what_cannot_help_is_not_tried_again(flag: str) -> None:
     answer = Answer(request="POST x", status=410, error="answered 410 Gone", **{flag: True})  # type: ignore[arg-type]  # a flag
     outcome = settle(answer)
     assert (outcome.state, outcome.reason, outcome.due_at) == (State.EXHAUSTED, "answered 410 Gone", None)
+
+
+def test_what_is_given_up_keeps_what_its_target_noted() -> None:
+    noted = msgspec.structs.replace(FAILED, memo="ann has it")
+    for outcome in (settle(noted, strategy="none"), settle(noted, age=10**9)):
+        assert (outcome.state, outcome.memo) == (State.EXHAUSTED, "ann has it")

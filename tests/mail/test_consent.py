@@ -290,3 +290,13 @@ async def test_without_links_only_trusted_addresses_are_taken(store: Store, serv
 async def _asked(desk: Desk) -> None:
     """Return when everybody was asked who is to be."""
     await asyncio.gather(*desk._inviting)
+
+
+async def test_the_log_shows_no_token(office: Office, capsys: pytest.CaptureFixture[str]) -> None:
+    made = await office.subscribe(OWN)
+    link = office.desk.mailer.links.link("unsubscribe", made["id"], OWN)
+    assert link is not None
+    await office.follow("POST", link)
+    said = capsys.readouterr().out
+    assert "/u/{token}" in said
+    assert link.rpartition("/")[2] not in said

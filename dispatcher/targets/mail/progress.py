@@ -97,8 +97,10 @@ class Round:
             return replace(answer, error=self._open(), retry_after=retry_after, memo=memo)
         if self.progress.got:
             return answer
-        # Without a memo: it would keep a person from trying once more.
-        return replace(answer, error=f"nobody gets it: {_listed(self.progress.out)}", final=True)
+        # Nothing is settled for a person who tries once more.
+        nobody = msgspec.json.encode(Progress(before=self.progress.before)).decode()
+        error = f"nobody gets it: {_listed(self.progress.out)}"
+        return replace(answer, error=error, final=True, memo=nobody)
 
     def _open(self) -> str:
         # What waits stands first: a confirmation looks for reasons that begin with it.

@@ -1,0 +1,37 @@
+"""What a target kind notes of a delivery: kept as long as the delivery may be sent again, gone when it arrived."""
+
+from __future__ import annotations
+
+import pytest
+
+from dispatcher.domain.deliveries import Attempt, Outcome, State
+from dispatcher.store.contract import Store
+from tests.factories import NOW, make_delivery, make_event, make_subscription
+
+
+@pytest.mark.parametrize(("state", "kept"), [(State.EXHAUSTED, "ann has it"), (State.DELIVERED, None)])
+async def test_a_memo_outlives_giving_up_and_not_the_arrival(
+    store: Store, process: int, state: State, kept: str | None
+) -> None:
+    subscription, event = make_subscription(), make_event()
+    await store.add_subscription(subscription)
+    new = make_delivery(event, subscription)
+    await store.accept(process, [event], [new])
+    attempt = Attempt(
+        number=1, started_at=NOW, duration=0.1, request="MAIL", status=450, error="later", answer=None
+    )
+    ended = Outcome(
+        delivery_id=new.id,
+        state=state,
+        attempts=1,
+        due_at=None,
+        ended_at=NOW,
+        reason="later",
+        attempt=attempt,
+        memo="ann has it",
+    )
+    await store.finish(process, [ended])
+    await store.tidy()
+    assert await store.retry_delivery("default", new.id)
+    [claimed] = await store.claim(process, 10)
+    assert claimed.memo == kept
