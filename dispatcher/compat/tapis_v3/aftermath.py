@@ -88,5 +88,10 @@ class Aftermath:
 
 
 def _ending(events: Sequence[Event]) -> list[TapisEvent]:
-    found = [tapis_event(event) for event in events if any(mark in event.document for mark in _MARKS)]
+    # Most events are of another form, which their type tells for next to nothing.
+    found = [tapis_event(event) for event in events if event.type.count(".") == 2 and _is_marked(event)]
     return [event for event in found if event is not None]
+
+
+def _is_marked(event: Event) -> bool:
+    return any(mark in event.document for mark in _MARKS)
