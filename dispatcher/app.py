@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import resource
 import signal
@@ -53,6 +54,9 @@ PATIENCE = 60.0
 
 MAX_FILES = 65_536
 """Files and connections that one process opens at most, if the system lets it."""
+
+COLLECT = (10_000, 20, 20)
+"""How often garbage is collected. Python's own threshold looks through a batch of events several times while it is made."""
 
 
 class Share(Struct, frozen=True, kw_only=True):
@@ -236,6 +240,7 @@ async def serve(settings: Settings, share: Share | None = None) -> None:
     Raises what `running` raises.
     """
     allow_connections()
+    gc.set_threshold(*COLLECT)
     stop = asyncio.Event()
     start = asyncio.current_task()
     assert start is not None  # noqa: S101 - a coroutine runs in a task
