@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from aiohttp.test_utils import make_mocked_request
 
 from dispatcher.api.callbacks import Callbacks
 from dispatcher.compat import tethys
@@ -205,6 +206,16 @@ async def test_what_a_proxy_passes_on_does_not_come_from_this_machine(open_api: 
     reply = await open_api.nobody.ask("GET", "/update-job-status/27/", **{header: "192.0.2.1"})
 
     assert reply.status == 403
+
+
+@pytest.mark.parametrize(
+    ("remote", "here"),
+    [("127.0.0.1", True), ("127.9.9.9", True), ("::1", True), ("10.0.0.1", False), ("2001:db8::1", False)],
+)
+def test_this_machine_is_known_by_the_address_that_calls(remote: str, here: bool) -> None:
+    request = make_mocked_request("GET", "/update-job-status/27/").clone(remote=remote)
+
+    assert tethys._from_this_machine(request) is here
 
 
 async def test_a_wrong_token_is_refused_on_this_machine_too(open_api: Api) -> None:

@@ -88,6 +88,12 @@ async def test_a_job_without_a_message_stops_the_node_with_what_is_known(
     assert argo.node("one")["message"] == "job job-1 is KILLED"
 
 
+async def test_a_long_message_is_cut(kind: ArgoKind, argo: ArgoServer) -> None:
+    await sent(kind, argo, {"event": "FAILED", "data": {"message": "x" * 5000}})
+
+    assert argo.node("one")["message"] == "x" * 1000
+
+
 async def test_a_target_says_which_event_does_what(kind: ArgoKind, argo: ArgoServer) -> None:
     actions = {"ARCHIVING_FINISHED": "resume", "FINISHED": "stop"}
     answer = await sent(kind, argo, {"event": "ARCHIVING_FINISHED"}, actions=actions)
