@@ -29,7 +29,10 @@ class Amount(Struct, frozen=True):
 
 
 class Machine:
-    """RabbitMQ, PostgreSQL (fsync on) and nginx, running; `done` is told of each step that is behind us."""
+    """RabbitMQ, PostgreSQL (fsync on) and nginx, running.
+
+    `done` is told of each step that is behind us; `templates` are databases with so many subscriptions, to be copied.
+    """
 
     def __init__(
         self,
@@ -43,6 +46,7 @@ class Machine:
         self.postgresql = postgresql
         self.nginx = nginx
         self.sink = f"{nginx.url}/hook"
+        self.templates: dict[int, str] = {}
         self.done: Callable[[], None] = lambda: None
 
     @property

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
-from collections.abc import Sequence
 from contextlib import AsyncExitStack
 
 from msgspec import Struct
@@ -44,7 +42,8 @@ async def not_matching(machine: Machine) -> Outcome:
                 costs[place.size].append(await _cost(machine, place))
             places.reverse()  # no size is always the first
             machine.done()
-    typical = {size: _typical(found) for size, found in costs.items()}
+    # Whatever else the machine does only adds: the least round is nearest to the truth.
+    least_costs = {size: min(found, key=lambda cpu: sum(cpu.values())) for size, found in costs.items()}
     least, most = sizes[0], sizes[-1]
     return Outcome(
         [
@@ -52,20 +51,21 @@ async def not_matching(machine: Machine) -> Outcome:
                 bar="P5",
                 what=f"an event beside {most:,} subscriptions that do not want it, against {least:,}",
                 unit="µs of CPU",
-                measured=sum(typical[most].values()),
-                floor=sum(typical[least].values()),
+                measured=sum(least_costs[most].values()),
+                floor=sum(least_costs[least].values()),
                 most=1.5,
             )
         ],
-        [Cost("P5", f"an event beside {size:,} subscriptions", cpu) for size, cpu in typical.items()],
+        [Cost("P5", f"an event beside {size:,} subscriptions", cpu) for size, cpu in least_costs.items()],
         {
             "subscriptions": [
                 Series(
-                    "Dispatcher and PostgreSQL", [(size, sum(cpu.values())) for size, cpu in typical.items()]
+                    "Dispatcher and PostgreSQL",
+                    [(size, sum(cpu.values())) for size, cpu in least_costs.items()],
                 ),
                 *(
-                    Series(name, [(size, cpu[name]) for size, cpu in typical.items()])
-                    for name in typical[most]
+                    Series(name, [(size, cpu[name]) for size, cpu in least_costs.items()])
+                    for name in least_costs[most]
                 ),
             ]
         },
@@ -75,9 +75,7 @@ async def not_matching(machine: Machine) -> Outcome:
 async def _place(machine: Machine, stack: AsyncExitStack, size: int) -> Place:
     amqp = await machine.rabbitmq.create_vhost()
     database = await machine.postgresql.create_database()
-    service = await stack.enter_async_context(
-        Service(amqp_url=amqp, database_url=database, workers=machine.amount.workers)
-    )
+    service = await stack.enter_async_context(Service(amqp_url=amqp, database_url=database))
     await service.subscribe(machine.sink, job_id="0001-somebody-elses")
     await _fill(database, size)
     return Place(size, amqp, database, service)
@@ -95,7 +93,7 @@ async def _fill(database: str, size: int) -> None:
 
 async def _cost(machine: Machine, place: Place) -> dict[str, float]:
     """µs of CPU of service and database for one event."""
-    events = machine.amount.count(EVENTS)
+    events = machine.amount.count(EVENTS, 3000)
     async with connected(place.database) as connection:
         before = await connection.fetchval("select count(*) from events")
         meter = Meter({"Dispatcher": place.service.process.pid, "PostgreSQL": machine.postgresql.pid})
@@ -103,7 +101,3 @@ async def _cost(machine: Machine, place: Place) -> dict[str, float]:
             await publisher.publish_many(map(plain_event, range(events)))
         await until(connection, "select count(*) from events", before + events)
         return meter.each(events)
-
-
-def _typical(costs: Sequence[dict[str, float]]) -> dict[str, float]:
-    return {name: statistics.median(cost[name] for cost in costs) for name in costs[0]}

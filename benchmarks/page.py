@@ -54,7 +54,7 @@ def circumstances(options: argparse.Namespace, seconds: float) -> str:
 
 
 def printed(module: str) -> str:
-    """What another program of the benchmarks prints, as it is."""
+    """The table that another program of the benchmarks prints, as it is, without what it says before."""
     command = (sys.executable, "-m", f"benchmarks.{module}")
     done = subprocess.run(command, capture_output=True, text=True, check=True)
-    return f"```text\n{done.stdout.strip()}\n```"
+    return f"```text\n{done.stdout[done.stdout.index('┏') :].strip()}\n```"
