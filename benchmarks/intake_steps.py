@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import gc
 import multiprocessing
 import time
 from collections.abc import Awaitable, Callable, Sequence
@@ -28,6 +29,7 @@ from rich.table import Table
 
 from benchmarks.database import opened
 from benchmarks.source import document, plain_event
+from dispatcher.app import COLLECT
 from dispatcher.client import Publisher
 from dispatcher.domain.deliveries import NewDelivery
 from dispatcher.domain.events import Event, utc_now
@@ -297,6 +299,7 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=10_000, help="events of a round (default: %(default)s)")
     parser.add_argument("--rounds", type=int, default=5, help="rounds (default: %(default)s)")
     chosen = parser.parse_args()
+    gc.set_threshold(*COLLECT)
     ours, theirs = multiprocessing.Pipe()
     server = multiprocessing.get_context("spawn").Process(
         target=_serve, args=(theirs, chosen.count), daemon=True

@@ -56,7 +56,7 @@ MAX_FILES = 65_536
 """Files and connections that one process opens at most, if the system lets it."""
 
 COLLECT = (10_000, 20, 20)
-"""How often garbage is collected. Python's own threshold looks through a batch of events several times while it is made."""
+"""How often garbage is collected: by default a batch of events is looked through several times while it is made."""
 
 
 class Share(Struct, frozen=True, kw_only=True):
