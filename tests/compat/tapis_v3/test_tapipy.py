@@ -21,6 +21,9 @@ from tests.receiver import Receiver
 ROOT = Path(__file__).parents[3]
 CLIENT = ROOT / "tests/compat/clients/tapis.py"
 
+# The first of these makes the client's environment, which takes half a minute where nothing is cached.
+pytestmark = pytest.mark.timeout(180)
+
 
 class Tapipy:
     """The client in a process of its own."""
@@ -47,7 +50,7 @@ class Tapipy:
 @pytest.fixture(scope="session")
 def python() -> Path:
     """The Python of the client's environment."""
-    subprocess.run([ROOT / "scripts/client.sh", "tapipy"], check=True, timeout=50)
+    subprocess.run([ROOT / "scripts/client.sh", "tapipy"], check=True, timeout=150)
     return ROOT / ".venv-tapipy/bin/python"
 
 
