@@ -95,11 +95,14 @@ class Group(Struct):
     bytes: int = 0
 
     def place(
-        self, delivery_id: str, size: int, policy: DigestPolicy, most: int, now: datetime
+        self, delivery_id: str, size: int, policy: DigestPolicy, most: int, now: datetime, *, count: int = 1
     ) -> str | None:
-        """Let a delivery in whose event has `size` bytes. Its leader, or None when it leads itself, from now on."""
-        if self.leader is not None and self.members < most and self.bytes + size <= MAX_BYTES:
-            self.members += 1
+        """Let a delivery in whose event has `size` bytes. Its leader, or None when it leads itself, from now on.
+
+        One that has led a digest brings its members: it counts for `count` then, and `size` is that of all.
+        """
+        if self.leader is not None and self.members + count <= most and self.bytes + size <= MAX_BYTES:
+            self.members += count
             self.bytes += size
             return self.leader
         # A digest that is full goes with the one after it, at the same time.
@@ -110,5 +113,5 @@ class Group(Struct):
                 if quiet or self.sent_at is None
                 else self.sent_at + timedelta(seconds=policy.interval)
             )
-        self.leader, self.members, self.bytes = delivery_id, 1, size
+        self.leader, self.members, self.bytes = delivery_id, count, size
         return None

@@ -11,7 +11,7 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 
 from msgspec import Struct
-from sqlalchemy import Connection, Row, delete, insert, select, update
+from sqlalchemy import Connection, Row, delete, func, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from dispatcher.domain.deliveries import NewDelivery, State
@@ -128,18 +128,22 @@ def gather(
     connection: Connection, delivery_id: str, subscription_id: str, size: int, due_at: datetime
 ) -> None:
     """Let a pending delivery wait, with others of its subscription, for a digest that goes at `due_at`."""
+    waits = select(_delivery.id).where(_delivery.id == delivery_id, _delivery.state == State.PENDING)
+    if connection.execute(waits.with_for_update()).scalar() is None:
+        return  # Somebody has claimed or ended it meanwhile.
     key = group_id(subscription_id, OVERFLOW)
     group = _locked(connection, key, subscription_id)
     policy, now = DigestPolicy(wait=0), utc_now()
-    leader = group.place(delivery_id, size, policy, MAX_MEMBERS, now)
+    members, length = _weight(connection, delivery_id)
+    leader = group.place(delivery_id, size + length, policy, MAX_MEMBERS, now, count=1 + members)
     if leader is None:
         group.due_at = due_at
     else:
         # Those that waited for this one wait for the other one now.
         moved = update(digest_members).where(_member.leader == delivery_id).values(leader=leader)
-        group.members += connection.execute(moved).rowcount
-    members = [] if leader is None else [(leader, delivery_id, subscription_id)]
-    _keep(connection, Placing({key: group}, members, {delivery_id: None if leader else due_at}))
+        connection.execute(moved)
+    joined = [] if leader is None else [(leader, delivery_id, subscription_id)]
+    _keep(connection, Placing({key: group}, joined, {delivery_id: None if leader else due_at}))
 
 
 def leave(connection: Connection, delivery_id: str) -> None:
@@ -194,6 +198,16 @@ def _locked(connection: Connection, key: bytes, subscription_id: str) -> Group:
         connection.execute(postgresql.insert(digests).values(row).on_conflict_do_nothing())
     columns = (_group.leader, _group.due_at, _group.sent_at, _group.members, _group.bytes)
     return Group(*connection.execute(select(*columns).where(_group.id == key).with_for_update()).one())
+
+
+def _weight(connection: Connection, leader: str) -> tuple[int, int]:
+    """How many wait for a leader, and the bytes of their events."""
+    joined = digest_members.join(deliveries, _delivery.id == _member.delivery_id).join(
+        events, events.c.key == _delivery.event_key
+    )
+    weight = select(func.count(), func.coalesce(func.sum(func.length(events.c.document)), 0))
+    count, length = connection.execute(weight.select_from(joined).where(_member.leader == leader)).one()
+    return int(count), int(length)
 
 
 def _keep(connection: Connection, placed: Placing) -> None:

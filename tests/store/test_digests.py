@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import asyncio
 from datetime import datetime, timedelta
+from typing import Any
 
+import pytest
 from msgspec.structs import replace
+from sqlalchemy import Connection, update
 
 from dispatcher.domain.deliveries import Joining, NewDelivery, State
 from dispatcher.domain.digests import DigestPolicy
 from dispatcher.domain.events import utc_now
 from dispatcher.domain.subscriptions import Subscription
+from dispatcher.store import digests
 from dispatcher.store.contract import Store
+from dispatcher.store.schema import deliveries
 from tests.factories import make_delivery, make_event
 from tests.store.conftest import OpenAnother
 from tests.store.helpers import FUTURE, accept, attempt, found, outcome, state_of, subscribed
@@ -161,6 +166,44 @@ async def test_what_is_too_much_for_a_recipient_is_gathered_too(store: Store, pr
     )
     assert [await due(store, one) for one in new] == [FUTURE, None, None]
     assert await members(store, new[0]) == [new[1].id, new[2].id]
+
+
+async def test_what_is_gathered_brings_those_that_waited_for_it_as_far_as_there_is_room(
+    store: Store, process: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(digests, "MAX_MEMBERS", 4)
+    subscription = await subscribed(store, digest=replace(HOURLY, group_by=("owner",)))
+    new = await gathered(store, process, subscription, *"aabbcc")
+    leaders = [new[0], new[2], new[4]]
+    assert sorted(await claimed(store, process)) == sorted(one.id for one in leaders)
+    for leader in leaders:
+        await store.take_digest(leader.id)
+        joins = Joining(subscription.id, 100)
+        put_off = outcome(leader.id, State.PENDING, attempts=0, due_at=FUTURE, joins=joins)
+        await store.finish(process, [put_off])
+    assert [await due(store, one) for one in leaders] == [FUTURE, None, FUTURE]
+    assert await members(store, new[0]) == [new[1].id, new[2].id, new[3].id]
+    assert await members(store, new[4]) == [new[5].id]
+
+
+async def test_what_was_claimed_again_before_it_could_be_gathered_goes_by_itself(
+    store: Store, process: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    subscription = await subscribed(store)
+    first, second = await gathered(store, process, subscription, "a", "b")
+    await claimed(store, process)
+    gather, joins = digests.gather, Joining(subscription.id, 100)
+
+    def claims_the_first_before(connection: Connection, delivery_id: str, *rest: Any) -> None:
+        claims = update(deliveries).where(deliveries.c.id == first.id).values(state=State.DELIVERING)
+        connection.execute(claims)
+        gather(connection, delivery_id, *rest)
+
+    monkeypatch.setattr(digests, "gather", claims_the_first_before)
+    put_off = {"attempts": 0, "due_at": FUTURE, "joins": joins}
+    await store.finish(process, [outcome(one.id, State.PENDING, **put_off) for one in (first, second)])
+    assert await due(store, second) == FUTURE
+    assert await members(store, first) == []
 
 
 async def test_processes_that_accept_and_send_at_once_tell_every_event_once(
