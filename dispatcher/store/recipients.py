@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import groupby
-from typing import Any
+from typing import Any, TypeAlias
 
 from sqlalchemy import Connection, delete, func, literal_column, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
@@ -22,8 +23,13 @@ from dispatcher.store.schema import deliveries, mail_consents, mail_counts, mail
 from dispatcher.store.subscriptions import SubscriptionRows
 from dispatcher.store.transactions import Run
 
+MAX_TAKEN = 200
+"""Messages that are counted in one transaction."""
+
 KEPT = 2 * 3600
 """Seconds that counts are kept after their period began."""
+
+Taken: TypeAlias = "asyncio.Future[tuple[Quota, float] | None]"
 
 _consents, _counts, _unsubscribed = mail_consents.c, mail_counts.c, mail_unsubscribed.c
 
@@ -35,6 +41,8 @@ class RecipientStore:
         self._read = read
         self._write = write
         self._rows = rows
+        self._wanted: list[tuple[Sequence[Quota], Taken]] = []
+        self._taking: asyncio.Task[None] | None = None
 
     async def standings(self, recipients: Sequence[Recipient]) -> list[Standing]:
         """How it stands with each of these, in their order."""
@@ -45,7 +53,34 @@ class RecipientStore:
 
         For none when one is used up: which one, and the seconds until its next period.
         """
-        return await self._write(_take, quotas, utc_now())
+        future: Taken = asyncio.get_running_loop().create_future()
+        self._wanted.append((quotas, future))
+        if self._taking is None:
+            self._taking = asyncio.create_task(self._take_all())
+        return await future
+
+    async def _take_all(self) -> None:
+        """Count for all who wait in one transaction, as long as there are some: a commit each would cost most."""
+        try:
+            while self._wanted:
+                batch, self._wanted = self._wanted[:MAX_TAKEN], self._wanted[MAX_TAKEN:]
+                await self._take_some(batch)
+        finally:
+            self._taking = None
+
+    async def _take_some(self, batch: Sequence[tuple[Sequence[Quota], Taken]]) -> None:
+        found: Sequence[tuple[Quota, float] | Exception | None]
+        try:
+            found = await self._write(_take_each, [quotas for quotas, _ in batch], utc_now())
+        except Exception as error:  # noqa: BLE001 - it rises from each of those who wait
+            found = [error] * len(batch)
+        for (_, future), one in zip(batch, found, strict=True):
+            if future.done():
+                continue  # whoever waited has gone
+            if isinstance(one, Exception):
+                future.set_exception(one)
+            else:
+                future.set_result(one)
 
     async def give_back(self, quotas: Sequence[Quota]) -> None:
         """Count one less for each of these."""
@@ -148,6 +183,12 @@ def _take(connection: Connection, quotas: Sequence[Quota], now: datetime) -> tup
             _give_back(connection, quotas[:index], now)
             return quota, (began - now).total_seconds() + quota.period
     return None
+
+
+def _take_each(
+    connection: Connection, all_quotas: Sequence[Sequence[Quota]], now: datetime
+) -> list[tuple[Quota, float] | None]:
+    return [_take(connection, quotas, now) for quotas in all_quotas]
 
 
 def _give_back(connection: Connection, quotas: Sequence[Quota], now: datetime) -> None:

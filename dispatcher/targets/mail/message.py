@@ -8,7 +8,6 @@ from binascii import b2a_qp
 from datetime import datetime
 from email.header import Header
 from email.utils import format_datetime, formataddr, parseaddr
-from secrets import token_hex
 
 from msgspec import Struct
 
@@ -16,6 +15,8 @@ from dispatcher.targets.mail.addresses import Address
 from dispatcher.targets.mail.templates import Content
 
 _NEWLINE = re.compile(r"\r\n|\r|\n")
+_BOUNDARY = "=_part"
+"""Between the parts. Quoted-printable text never has "=_" in it."""
 _LONG = 68
 """Characters from which on a subject takes more than one line."""
 
@@ -96,10 +97,8 @@ def _body(sender: Sender, date: datetime, content: Content) -> bytes:
     text = _part("plain", content.text)
     if content.html is None:
         return _lines(*headers) + text
-    # Quoted-printable text never has "=_" in it.
-    boundary = f"=_{token_hex(12)}"
-    opening, closing = f"--{boundary}\r\n".encode(), f"--{boundary}--\r\n".encode()
-    headers.append(f'Content-Type: multipart/alternative; boundary="{boundary}"')
+    opening, closing = f"--{_BOUNDARY}\r\n".encode(), f"--{_BOUNDARY}--\r\n".encode()
+    headers.append(f'Content-Type: multipart/alternative; boundary="{_BOUNDARY}"')
     head = _lines(*headers, "")
     return b"".join((head, opening, text, b"\r\n", opening, _part("html", content.html), b"\r\n", closing))
 
