@@ -40,11 +40,18 @@ Filter = TypeVar("Filter", bound=Struct)
 Revision = tuple[str, int]
 
 
+CLAIM_BYTES = 32 * 1024 * 1024
+"""Bytes of documents that one claim reads; deliveries of other events are given back."""
+
+
 class Claim(Struct, frozen=True):
-    """A delivery that was claimed, before it is known whether its subscription still wants it."""
+    """A delivery that was claimed, before it is known whether its subscription still wants it.
+
+    There is no event when all documents of the claim were more than CLAIM_BYTES.
+    """
 
     id: str
-    event: Event
+    event: Event | None
     subscription_id: str
     attempts: int
     restarted_after: int
@@ -156,8 +163,10 @@ class SqlStore(ABC):
         unwanted: list[Outcome] = []
         for claim in claims:
             subscription = subscriptions.get(claim.subscription_id)
-            if subscription is not None and subscription.status == "active":
-                wanted.append(_claimed(claim, subscription, noted.get(claim.id)))
+            if claim.event is None:
+                unwanted.append(_given_back(claim))
+            elif subscription is not None and subscription.status == "active":
+                wanted.append(_claimed(claim, claim.event, subscription, noted.get(claim.id)))
             else:
                 unwanted.append(_without(claim, subscription))
         if unwanted:
@@ -341,15 +350,27 @@ class SqlStore(ABC):
         return await self._write(changes.remove_key, None if tenant is None else safe(tenant), key_id)
 
 
-def _claimed(claim: Claim, subscription: Subscription, memo: str | None) -> ClaimedDelivery:
+def _claimed(claim: Claim, event: Event, subscription: Subscription, memo: str | None) -> ClaimedDelivery:
     return ClaimedDelivery(
         id=claim.id,
-        event=claim.event,
+        event=event,
         subscription=subscription,
         attempts=claim.attempts,
         restarted_after=claim.restarted_after,
-        since=claim.since or claim.event.accepted_at,
+        since=claim.since or event.accepted_at,
         memo=memo,
+    )
+
+
+def _given_back(claim: Claim) -> Outcome:
+    return Outcome(
+        delivery_id=claim.id,
+        state=State.PENDING,
+        attempts=claim.attempts,
+        due_at=utc_now(),
+        ended_at=None,
+        reason=None,
+        attempt=None,
     )
 
 

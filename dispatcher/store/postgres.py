@@ -25,7 +25,7 @@ from dispatcher.domain.retention import DEFAULT, Keep, Kept
 from dispatcher.store import arrays, batches, digests, postgres_retention, turns
 from dispatcher.store import postgres_sql as sql
 from dispatcher.store.arrays import Encoding
-from dispatcher.store.base import Claim, Revision, SqlStore
+from dispatcher.store.base import CLAIM_BYTES, Claim, Revision, SqlStore
 from dispatcher.store.batches import Batch
 from dispatcher.store.columns import finite
 from dispatcher.store.digests import Wanted
@@ -182,10 +182,10 @@ class PostgresStore(SqlStore):
             rows = sorted(found, key=_due)
             if not rows:
                 return [], []
-            events = await connection.fetch(sql.EVENTS, list({row["event_key"] for row in rows}))
+            events = await connection.fetch(sql.EVENTS, list({row["event_key"] for row in rows}), CLAIM_BYTES)
             kept = await connection.fetch(sql.REVISIONS, list({row["subscription_id"] for row in rows}))
         by_key = {row["key"]: Event(**{**row, "key": f"evt_{row['key'].hex}"}) for row in events}
-        return [_claim_of(row, by_key[row["event_key"]]) for row in rows], _revisions(kept)
+        return [_claim_of(row, by_key.get(row["event_key"])) for row in rows], _revisions(kept)
 
     async def next_due(self, full: Collection[str] = ()) -> datetime | None:
         async with self._hot() as connection:
@@ -302,7 +302,7 @@ def _revisions(rows: Sequence[asyncpg.Record]) -> list[Revision]:
     return [(f"sub_{key.hex}", revision) for key, revision in rows]
 
 
-def _claim_of(row: asyncpg.Record, event: Event) -> Claim:
+def _claim_of(row: asyncpg.Record, event: Event | None) -> Claim:
     return Claim(
         f"dlv_{row['id'].hex}",
         event,

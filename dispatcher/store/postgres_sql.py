@@ -220,11 +220,17 @@ select * from claimed
 No indexed column changes, so it costs the same in a table of millions: one page for each delivery.
 """
 
-EVENTS = (
-    f"select {_names(Event.__struct_fields__)} from unnest($1::uuid[]) as asked (event_key) "
-    "join events on key = event_key"
-)
-"""The events with these keys; a join looks for each in its own partition only."""
+EVENTS = f"""
+select {_names(Event.__struct_fields__)} from (
+    select events.*, sum(octet_length(document)) over (order by key) - octet_length(document) as before
+    from unnest($1::uuid[]) as asked (event_key) join events on key = event_key
+) as found
+where before < $2::bigint
+"""
+"""The events with these keys, as many as fit into so many bytes, and one at least.
+
+A join looks for each in its own partition only. The length of a document stands in its row, wherever the rest is.
+"""
 
 REVISIONS = "select id, revision from subscriptions where id = any($1::uuid[]) and removed_at is null"
 

@@ -5,18 +5,18 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from functools import cache
-from itertools import chain
+from itertools import accumulate, chain
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, Row, or_, select
+from sqlalchemy import Connection, Row, func, or_, select
 from sqlalchemy.exc import IntegrityError
 
 from dispatcher.domain.deliveries import NewDelivery, Outcome, Rooms
 from dispatcher.domain.events import Event, utc_now
 from dispatcher.store import arrays, batches, digests, turns
 from dispatcher.store.arrays import Encoding, RowTuple
-from dispatcher.store.base import Claim, Revision
+from dispatcher.store.base import CLAIM_BYTES, Claim, Revision
 from dispatcher.store.batches import Batch
 from dispatcher.store.columns import DELIVERED, DELIVERING, EPOCH, MICROSECOND, PENDING, microseconds
 from dispatcher.store.merging import MERGE_JOB, MERGE_PERMISSION
@@ -184,7 +184,7 @@ def claim(
 def _claim_of(row: Row[Any], events_by_key: Mapping[str, Event]) -> Claim:
     return Claim(
         f"dlv_{row.id.hex()}",
-        events_by_key[f"evt_{row.event_key.hex()}"],
+        events_by_key.get(f"evt_{row.event_key.hex()}"),
         f"sub_{row.subscription_id.hex()}",
         row.attempts,
         row.restarted_after,
@@ -193,11 +193,25 @@ def _claim_of(row: Row[Any], events_by_key: Mapping[str, Event]) -> Claim:
 
 
 def _events(connection: Connection, keys: Collection[str]) -> dict[str, Event]:
+    """The events with these keys, as many as fit into CLAIM_BYTES, and one at least."""
     found: dict[str, Event] = {}
-    for some in chunks(list(keys)):
+    for some in chunks(_that_fit(connection, sorted(keys))):
         rows = rows_of(connection, select(*EVENT).where(events.c.key.in_(some)))
         found |= {row["key"]: Event(**row) for row in rows}
     return found
+
+
+def _that_fit(connection: Connection, keys: Sequence[str]) -> list[str]:
+    sizes: dict[str, int] = {}
+    for some in chunks(keys):
+        lengths = select(events.c.key, func.length(events.c.document)).where(events.c.key.in_(some))
+        sizes |= dict(connection.execute(lengths).all())
+    before = accumulate((sizes[key] for key in keys if key in sizes), initial=0)
+    return [
+        key
+        for key, taken in zip(filter(sizes.__contains__, keys), before, strict=False)
+        if taken < CLAIM_BYTES
+    ]
 
 
 def _due(connection: Connection, limit: int, rooms: Rooms) -> list[Row[Any]]:

@@ -12,6 +12,7 @@ from dispatcher.domain.deliveries import Outcome, State
 from dispatcher.domain.events import utc_now
 from dispatcher.domain.ids import new_id
 from dispatcher.domain.subscriptions import SubscriptionStatus
+from dispatcher.store import postgres, sqlite_sql
 from dispatcher.store.batches import digest
 from dispatcher.store.contract import Store
 from tests.factories import NOW, make_delivery, make_event
@@ -354,3 +355,29 @@ async def test_a_process_is_not_taken_over_while_it_stores_a_batch(
     await other.close()
     assert await state_of(store, new) is State.DELIVERING
     assert await store.take_over() == 1
+
+
+async def test_a_claim_reads_no_more_documents_than_its_bound_and_gives_the_rest_back(
+    store: Store, process: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in (postgres, sqlite_sql):
+        monkeypatch.setattr(module, "CLAIM_BYTES", 2500)
+    subscription = await subscribed(store)
+    new = [
+        make_delivery(make_event(document=b'{"x": "%s"}' % (b"x" * 990)), subscription, claimed=False, due_at=PAST)
+        for _ in range(7)
+    ]
+    await accept(store, process, *new)
+    first = await store.claim(process, 100)
+    assert [one.id for one in first] == [one.id for one in new[:3]]
+    rest = [one.id for _ in range(2) for one in await store.claim(process, 100)]
+    assert sorted(rest) == sorted(one.id for one in new[3:])
+
+
+async def test_one_document_longer_than_the_bound_is_claimed_alone(
+    store: Store, process: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in (postgres, sqlite_sql):
+        monkeypatch.setattr(module, "CLAIM_BYTES", 10)
+    await stored(store, process, await subscribed(store), 3, claimed=False, due_at=PAST)
+    assert [len(await store.claim(process, 100)) for _ in range(4)] == [1, 1, 1, 0]
