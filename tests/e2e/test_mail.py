@@ -90,3 +90,44 @@ async def test_what_waits_for_a_confirmation_goes_out_when_it_comes(tmp_path: Pa
             items = await settled(service, 2)
     assert [item["state"] for item in items] == ["delivered", "delivered"]
     assert sorted(str(mail.message["Subject"]) for mail in mails[1:]) == ["FINISHED job-1", "FINISHED job-2"]
+
+
+async def test_a_job_array_makes_a_handful_of_mails_that_tell_of_every_job(tmp_path: Path) -> None:
+    async with relay() as server:
+        url = f"smtp://{server.url}"
+        async with Service(tmp_path, smtp_url=url, smtp_trusted_domains="example.org") as service:
+            target = {"kind": "email", "to": [ANN]}
+            digest = {"wait": 1, "interval": 1}
+            await service.call(
+                "POST", "/v1/subscriptions", {"events": ["*"], "target": target, "digest": digest}
+            )
+            jobs = [f"job-{number}" for number in range(50)]
+            events = [{"event": "FINISHED", "job_id": job, "owner": "alice"} for job in jobs]
+            await service.call("POST", "/v1/events", events)
+            items = await settled(service, len(jobs))
+    assert {item["state"] for item in items} == {"delivered"}
+    assert 1 <= len(server.mails) <= 3
+    told = sum(int(re.findall(r"^FINISHED: (\d+)$", mail.text, re.MULTILINE)[0]) for mail in server.mails)
+    assert told == len(jobs)
+
+
+async def test_what_is_over_the_storm_cap_is_held_to_go_together(tmp_path: Path) -> None:
+    async with relay() as server:
+        url = f"smtp://{server.url}"
+        async with Service(
+            tmp_path, smtp_url=url, smtp_trusted_domains="example.org", smtp_max_per_hour=2
+        ) as service:
+            await service.call(
+                "POST", "/v1/subscriptions", {"events": ["*"], "target": {"kind": "email", "to": [ANN]}}
+            )
+            for number in range(6):
+                await publish(service, f"job-{number}")
+            await settled(service, 2)
+            async with asyncio.timeout(20):
+                while True:
+                    waiting = (await service.call("GET", "/v1/deliveries?state=pending"))["items"]
+                    if len(waiting) == 4 and all(item["reason"] for item in waiting):
+                        break
+                    await asyncio.sleep(0.05)
+    assert len(server.mails) == 2
+    assert len({item["due_at"] for item in waiting if item["due_at"]}) == 1
