@@ -89,7 +89,7 @@ class Deliverer:
         self._left = count
         self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
-    async def ready(self) -> None:
+    async def room_for(self, matches: Sequence[tuple[Event, Subscription]]) -> None:
         """At once."""
 
     def reserve(self, matches: Sequence[tuple[Event, Subscription]]) -> list[NewDelivery]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Protocol
@@ -49,6 +50,9 @@ FULL_LANE_WAIT = timedelta(seconds=1)
 
 TOO_MANY = 429
 """The answer of a destination that wants fewer requests at once (RFC 6585)."""
+
+PROGRESS = 0.05
+"""Seconds within which something must leave a lane that intake waits for."""
 
 SHORT_WAIT = 0.25
 """Seconds that a delivery waits in its lane for a rate limit; for longer it goes back to the store."""
@@ -139,9 +143,19 @@ class Engine:
 
     # Between matching and the store
 
-    async def ready(self) -> None:
-        """Return when intake should go on with its next batch: at once unless this process has no CPU left."""
-        await self._pace.keep()
+    async def room_for(self, matches: Sequence[tuple[Event, Subscription]]) -> None:
+        """Return when intake should go on with these: at once, unless this process has no CPU left for them.
+
+        It waits for lanes that are getting empty, and for no other.
+        """
+        counts = Counter(subscription.destination for _, subscription in matches)
+        before = {lane: lane.ended for lane in self._lanes.crowded(counts)}
+
+        def crowded(waited: float) -> bool:
+            lanes = self._lanes.crowded(counts)
+            return any(waited < PROGRESS or lane.ended > before.get(lane, lane.ended) for lane in lanes)
+
+        await self._pace.keep(crowded)
 
     def reserve(self, matches: Sequence[tuple[Event, Subscription]]) -> list[NewDelivery]:
         """Make the deliveries of a batch. Those that find a place in their lane are claimed; it is kept for them."""
@@ -163,10 +177,7 @@ class Engine:
         return NewDelivery(delivery_id, event, subscription, claimed=True)
 
     def _place(self, destination: str, size: int) -> bool:
-        if self._lanes.reserve(destination, size, fresh=True) is None:
-            self._pace.crowded()
-            return False
-        return True
+        return self._lanes.reserve(destination, size, fresh=True) is not None
 
     def start(self, deliveries: Sequence[NewDelivery]) -> None:
         """Take deliveries from `reserve` that are stored now."""
@@ -252,7 +263,6 @@ class Engine:
                     await self._handle(work, lane)
                 finally:
                     if self._lanes.done(lane, work):
-                        self._pace.freed()
                         self._scheduler.wake()
                 if lane.queue:
                     self._engage(lane)
@@ -310,7 +320,7 @@ class Engine:
         started_at, began = utc_now(), time.perf_counter()
         number = claimed.attempts + 1
         answer, others = await self._send(claimed, number)
-        if answer.postponed is not None:
+        if answer.untried:
             self._give_back(work, postponed(claimed, answer, utc_now()))
             return
         self._learn(lane, answer, began)

@@ -8,7 +8,7 @@ increase, multiplicative decrease (Chiu and Jain 1989), with TCP's slow start (R
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 from cachetools import LRUCache
@@ -39,7 +39,7 @@ class Lane:
     """One destination's queue, its running attempts and its promised places.
 
     `limit` is how many attempts may run at once now, `most` the highest that it may become. `behind`: the store has
-    deliveries that found no place here.
+    deliveries that found no place here. `ended` counts what has left it.
     """
 
     __slots__ = (
@@ -47,6 +47,7 @@ class Lane:
         "_slow_start",
         "behind",
         "destination",
+        "ended",
         "limit",
         "most",
         "queue",
@@ -62,6 +63,7 @@ class Lane:
         self.reserved = 0
         self.running = 0
         self.behind = False
+        self.ended = 0
         self._slow_start = True
         self._cut_at = 0.0
 
@@ -145,8 +147,7 @@ class Lanes:
         if fresh and destination in self._blocked:
             return None
         lane = self[destination]
-        bound = self._bound(lane)
-        share = bound - bound // 4 if fresh else bound
+        share = self._fresh_share(lane) if fresh else self._bound(lane)
         if lane.load >= share:
             lane.behind = True
             return None
@@ -154,6 +155,17 @@ class Lanes:
         self._load += 1
         self._bytes += size
         return lane
+
+    def crowded(self, wanted: Mapping[str, int]) -> list[Lane]:
+        """The lanes that cannot take so many fresh deliveries, but could when they were empty enough."""
+        found: list[Lane] = []
+        for destination, count in wanted.items():
+            lane = self._lanes.get(destination)
+            if lane is not None and destination not in self._blocked:
+                share = self._fresh_share(lane)
+                if lane.load + min(count, share - share // 4) > share:
+                    found.append(lane)
+        return found
 
     def rooms(self, after: str) -> tuple[int, Rooms]:
         """How many deliveries may be claimed, and how many of each destination.
@@ -196,6 +208,7 @@ class Lanes:
 
         True when there is room again for what was left behind in the store.
         """
+        lane.ended += 1
         self._load -= 1
         self._bytes -= len(work.claimed.event.document)
         if lane.behind and lane.load <= max(1, self._bound(lane) // 2):
@@ -232,6 +245,10 @@ class Lanes:
     def _bound(self, lane: Lane) -> int:
         """How much a lane may hold now: what it has earned, and a quarter of what is left for all."""
         return min(lane.room, self._share)
+
+    def _fresh_share(self, lane: Lane) -> int:
+        bound = self._bound(lane)
+        return bound - bound // 4
 
     def _unknown(self) -> int:
         """How much of a destination without a lane may be claimed."""

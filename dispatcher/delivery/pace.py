@@ -8,9 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
+from pathlib import Path
 
 LONGEST_WAIT = 0.25
 """Seconds that one batch of events waits at most."""
+
+STEP = 0.005
+"""Seconds between two looks."""
 
 BUSY = 0.8
 """The share of a CPU from which on the event loop's thread has none left."""
@@ -18,39 +23,43 @@ BUSY = 0.8
 SAMPLE = 0.05
 """Seconds over which the share is measured at the least."""
 
+_SCHEDSTAT = Path("/proc/thread-self/schedstat")
+
 
 class Pace:
     """Holds intake back while lanes are crowded and the CPU is the reason."""
 
     def __init__(self) -> None:
-        self._room = asyncio.Event()
-        self._room.set()
         self._busy = False
-        self._sampled = (time.thread_time(), time.monotonic())
+        self._sampled = (wanted_cpu(), time.monotonic())
 
-    def crowded(self) -> None:
-        """Something found no place in its lane."""
-        self._room.clear()
+    async def keep(self, crowded: Callable[[float], bool]) -> None:
+        """Return when intake should go on: at once, unless this process has no CPU left.
 
-    def freed(self) -> None:
-        """There are places again."""
-        self._room.set()
-
-    async def keep(self) -> None:
-        """Return when intake should go on: at once, unless both lanes and CPU are full."""
-        if self._room.is_set() or not self._cpu_is_full():
-            return
-        try:
-            async with asyncio.timeout(LONGEST_WAIT):
-                await self._room.wait()
-        except TimeoutError:
-            # These lanes are not about to be freed: whatever goes to others need not wait for them again.
-            self._room.set()
+        `crowded` says after so many seconds whether there is still something that is worth waiting for.
+        """
+        waited = 0.0
+        while waited < LONGEST_WAIT and self._cpu_is_full() and crowded(waited):
+            await asyncio.sleep(STEP)
+            waited += STEP
 
     def _cpu_is_full(self) -> bool:
-        cpu, now = time.thread_time(), time.monotonic()
-        cpu_before, before = self._sampled
+        now = time.monotonic()
+        wanted_before, before = self._sampled
         if now - before >= SAMPLE:
-            self._busy = cpu - cpu_before >= BUSY * (now - before)
-            self._sampled = (cpu, now)
+            wanted = wanted_cpu()
+            self._busy = wanted - wanted_before >= BUSY * (now - before)
+            self._sampled = (wanted, now)
         return self._busy
+
+
+def wanted_cpu() -> float:
+    """Seconds that this thread has had a CPU or, where the system tells it, has waited for one.
+
+    Where others share the CPUs, one that never gets more than half of one has none left either.
+    """
+    try:
+        ran, waited, _ = _SCHEDSTAT.read_bytes().split()
+    except (OSError, ValueError):
+        return time.thread_time()
+    return (int(ran) + int(waited)) / 1e9

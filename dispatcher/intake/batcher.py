@@ -47,7 +47,6 @@ class Intake:
         patience: float = 10.0,
     ) -> None:
         self._committer = Committer(matcher, deliverer, store)
-        self._deliverer = deliverer
         self._max_events = max_events
         self._max_bytes = max_bytes
         self._max_waiting = max_waiting
@@ -139,7 +138,6 @@ class Intake:
 
     async def _next(self) -> list[Offer]:
         """The offers that wait, as many as fit into a batch; none when there will be no more."""
-        await self._deliverer.ready()
         while not (offers := self._take(self._room())):
             if self._stopping:
                 return []

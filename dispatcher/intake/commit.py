@@ -30,7 +30,7 @@ class Matcher(Protocol):
 class Deliverer(Protocol):
     """Delivers what is stored; see `dispatcher.delivery.engine.Engine`."""
 
-    async def ready(self) -> None: ...
+    async def room_for(self, matches: Sequence[tuple[Event, Subscription]]) -> None: ...
 
     @property
     def process(self) -> int: ...
@@ -127,6 +127,7 @@ class Committer:
         events = [event for offer in offers for event in offer.events]
         matches = await self._matcher.match(events)
         self.fan_out = max(1.0, (self.fan_out + len(matches) / max(1, len(events))) / 2)
+        await self._deliverer.room_for(matches)
         by_event: defaultdict[str, list[NewDelivery]] = defaultdict(list)
         for delivery in self._deliverer.reserve(matches):
             by_event[delivery.event.key].append(delivery)

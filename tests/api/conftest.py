@@ -128,7 +128,7 @@ class Parked:
         self.process = process
         self.woken = 0
 
-    async def ready(self) -> None:
+    async def room_for(self, matches: Sequence[tuple[Event, Subscription]]) -> None:
         """It takes any number."""
 
     def reserve(self, matches: Sequence[tuple[Event, Subscription]]) -> list[NewDelivery]:

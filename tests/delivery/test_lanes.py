@@ -143,3 +143,13 @@ def test_however_many_destinations_hang_the_next_one_finds_room() -> None:
     while lanes.reserve("https://works:443", 100, fresh=True):
         places += 1
     assert places >= 20
+
+
+def test_a_lane_is_crowded_when_a_batch_does_not_fit_unless_it_is_nearly_empty() -> None:
+    lanes = Lanes(most=2, capacity=8, total=1000)
+    assert lanes.crowded({A: 100}) == []
+    taken = [lanes.reserve(A, 100, fresh=True) for _ in range(2)]
+    assert lanes.crowded({A: 4, B: 4}) == []
+    assert lanes.crowded({A: 5}) == [taken[0]]
+    lanes.block({A: 0})
+    assert lanes.crowded({A: 5}) == []

@@ -54,6 +54,16 @@ def test_the_last_retry_exhausts_with_the_reason() -> None:
     assert outcome.reason == "no retries left after 13 attempts: answered 500"
 
 
+def test_what_is_postponed_waits_for_its_time_whatever_the_policy_has_left() -> None:
+    for_one = Answer(request="MAIL x", status=250, error="x got 60 mails", postponed=600, together=True)
+    outcome = settle(for_one, strategy="none")
+    assert (outcome.state, outcome.attempts) == (State.PENDING, 1)
+    assert outcome.due_at == NOW + timedelta(seconds=600)
+    assert outcome.joins is not None
+    alone = Answer(request="MAIL x", status=250, error="waits for x to confirm", postponed=600)
+    assert settle(alone).joins is None
+
+
 def test_a_delivery_sent_again_by_a_person_has_its_policy_anew() -> None:
     outcome = settle(FAILED, number=14, restarted_after=13)
     assert outcome.state is State.PENDING

@@ -8,51 +8,51 @@ from types import SimpleNamespace
 import pytest
 
 from dispatcher.delivery import pace
-from dispatcher.delivery.pace import Pace
+from dispatcher.delivery.pace import Pace, wanted_cpu
 
 
 def busy(monkeypatch: pytest.MonkeyPatch, share: float) -> Pace:
-    """A pace on a CPU of which the event loop takes this share."""
-    clock = SimpleNamespace(monotonic=lambda: 0.0, thread_time=lambda: 0.0)
-    monkeypatch.setattr(pace, "time", clock)
-    made = Pace()
-    clock.monotonic, clock.thread_time = lambda: 1.0, lambda: share
-    return made
+    """A pace on a CPU of which the event loop wants this share."""
+    clock = iter(range(1_000_000))
+    monkeypatch.setattr(pace, "time", SimpleNamespace(monotonic=lambda: float(next(clock))))
+    wanted = iter(range(1_000_000))
+    monkeypatch.setattr(pace, "wanted_cpu", lambda: share * next(wanted))
+    return Pace()
 
 
 async def test_intake_waits_while_lanes_and_cpu_are_full(monkeypatch: pytest.MonkeyPatch) -> None:
-    made = busy(monkeypatch, 0.95)
-    made.crowded()
-    waiting = asyncio.create_task(made.keep())
-    await asyncio.sleep(0)
-    assert not waiting.done()
-    made.freed()
-    await waiting
+    looks: list[float] = []
+
+    def crowded(waited: float) -> bool:
+        looks.append(waited)
+        return len(looks) < 4
+
+    await busy(monkeypatch, 0.95).keep(crowded)
+    assert looks == pytest.approx([0, pace.STEP, 2 * pace.STEP, 3 * pace.STEP])
 
 
 async def test_intake_does_not_wait_for_a_destination_while_there_is_cpu_left(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    made = busy(monkeypatch, 0.3)
-    made.crowded()
-    waiting = asyncio.create_task(made.keep())
+    waiting = asyncio.create_task(busy(monkeypatch, 0.3).keep(lambda _: True))
     await asyncio.sleep(0)
     assert waiting.done()
 
 
 async def test_intake_does_not_wait_while_lanes_have_room(monkeypatch: pytest.MonkeyPatch) -> None:
-    waiting = asyncio.create_task(busy(monkeypatch, 0.95).keep())
+    waiting = asyncio.create_task(busy(monkeypatch, 0.95).keep(lambda _: False))
     await asyncio.sleep(0)
     assert waiting.done()
 
 
-async def test_intake_waits_once_for_lanes_that_are_not_about_to_be_freed(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(pace, "LONGEST_WAIT", 0.01)
-    made = busy(monkeypatch, 0.95)
-    made.crowded()
-    await made.keep()
-    again = asyncio.create_task(made.keep())
-    await asyncio.sleep(0)
-    assert again.done()
+async def test_no_batch_waits_for_longer_than_a_moment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pace, "LONGEST_WAIT", 0.02)
+    async with asyncio.timeout(10):
+        await busy(monkeypatch, 0.95).keep(lambda _: True)
+
+
+def test_work_wants_a_cpu_and_sleep_does_not() -> None:
+    before = wanted_cpu()
+    total = sum(range(3_000_000))
+    assert total
+    assert wanted_cpu() - before > 0.005

@@ -87,7 +87,7 @@ class Deliverer:
         self.started: list[NewDelivery] = []
         self.released: list[NewDelivery] = []
 
-    async def ready(self) -> None:
+    async def room_for(self, matches: Sequence[tuple[Event, Subscription]]) -> None:
         self.asked += 1
 
     def reserve(self, matches: Sequence[tuple[Event, Subscription]]) -> list[NewDelivery]:
