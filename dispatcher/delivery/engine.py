@@ -31,15 +31,15 @@ from dispatcher.delivery.pace import Pace
 from dispatcher.delivery.rates import Rates, RateStore
 from dispatcher.delivery.report import count_members, report
 from dispatcher.delivery.scheduler import ClaimStore, Scheduler
+from dispatcher.delivery.senders import DigestStore, Senders
 from dispatcher.delivery.upkeep import Upkeep, UpkeepStore
 from dispatcher.domain.deliveries import Attempt, ClaimedDelivery, NewDelivery, Outcome, State
 from dispatcher.domain.destinations import RateLimit
-from dispatcher.domain.digests import Gathered
 from dispatcher.domain.errors import StoreUnavailable
 from dispatcher.domain.events import Event, utc_now
 from dispatcher.domain.ids import new_id
 from dispatcher.domain.subscriptions import Subscription
-from dispatcher.domain.targets import Answer, DigestSender, Sender, TargetKind
+from dispatcher.domain.targets import Answer, TargetKind
 from dispatcher.telemetry.metrics import INFLIGHT
 
 log = structlog.get_logger("dispatcher.delivery")
@@ -53,15 +53,6 @@ TOO_MANY = 429
 
 PROGRESS = 0.05
 """Seconds within which something must leave a lane that intake waits for."""
-
-SHORT_WAIT = 0.25
-"""Seconds that a delivery waits in its lane for a rate limit; for longer it goes back to the store."""
-
-
-class DigestStore(Protocol):
-    """What digests need of the store; see `dispatcher.store.contract.Store`."""
-
-    async def take_digest(self, leader: str) -> list[Gathered]: ...
 
 
 class DeliveryStore(
@@ -85,8 +76,6 @@ class Engine:
     """Everything between the store and the targets, for one process."""
 
     def __init__(self, store: DeliveryStore, kinds: Mapping[str, TargetKind], limits: Limits) -> None:
-        self._store = store
-        self._kinds = kinds
         self._limits = limits
         self._lanes = Lanes(limits.concurrency, limits.queue, limits.in_memory)
         self._lease = Lease(store, limits.lease)
@@ -97,7 +86,7 @@ class Engine:
         self._blocked: dict[str, int] = {}
         self._rates = Rates(store)
         self._upkeep = Upkeep(store, lambda: self._blocked, self._scheduler.wake)
-        self._senders: LRUCache[str, tuple[int, Sender, DigestSender | None]] = LRUCache(10_000)
+        self._senders = Senders(store, kinds)
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._completed: LRUCache[tuple[str, int], bool] = LRUCache(10_000)
         self._workers: set[asyncio.Task[None]] = set()
@@ -277,32 +266,14 @@ class Engine:
         subscription = work.claimed.subscription
         if self._breakers.blocks(subscription.destination):
             self._give_back(work, put_back(work.claimed, utc_now()))
-        elif wait := await self._wait_for_rate(subscription):
+        elif wait := await self._rates.hold(
+            subscription, self._breakers.rate_limit(subscription.destination)
+        ):
             self._give_back(work, put_back(work.claimed, utc_now() + timedelta(seconds=wait)))
         elif subscription.persistent:
             await self._attempt(work, lane)
         else:
             await self._attempt_single(work, lane)
-
-    async def _wait_for_rate(self, subscription: Subscription) -> float:
-        """Return 0 when an attempt may begin as far as rate limits go, else the seconds to try again after."""
-        of_destination = self._breakers.rate_limit(subscription.destination)
-        if subscription.rate_limit is None and of_destination is None:
-            return 0.0
-        for key, limit in (
-            (subscription.id, subscription.rate_limit),
-            (subscription.destination, of_destination),
-        ):
-            if limit is None:
-                continue
-            try:
-                while (wait := await self._rates.wait(key, limit)) > 0:
-                    if wait > SHORT_WAIT:
-                        return wait
-                    await asyncio.sleep(wait)
-            except StoreUnavailable:
-                return FULL_LANE_WAIT.total_seconds()
-        return 0.0
 
     async def _attempt_single(self, work: Work, lane: Lane) -> None:
         """One at a time for a subscription that ends with its first success."""
@@ -319,7 +290,7 @@ class Engine:
         claimed = work.claimed
         started_at, began = utc_now(), time.perf_counter()
         number = claimed.attempts + 1
-        answer, others = await self._send(claimed, number)
+        answer, others = await self._senders.send(claimed, number)
         if answer.untried:
             self._give_back(work, postponed(claimed, answer, utc_now()))
             return
@@ -339,36 +310,6 @@ class Engine:
             count_members(claimed, outcome, others)
         self._settle(work, outcome)
         self._end_if_asked(claimed.subscription, outcome.state, answer)
-
-    async def _send(self, claimed: ClaimedDelivery, number: int) -> tuple[Answer, int]:
-        """The answer to an attempt, and how many other deliveries it was for."""
-        subscription = claimed.subscription
-        try:
-            sender, gathering = self._sender(subscription)
-            if gathering is not None:
-                others = await self._store.take_digest(claimed.id)
-                if others:
-                    together = [Gathered(claimed.id, claimed.event, claimed.memo), *others]
-                    return await gathering.send_digest(together, number), len(others)
-            return await sender.send(claimed.event, claimed.id, number, claimed.memo), 0
-        except StoreUnavailable as error:
-            return Answer(request="", error=str(error), postponed=FULL_LANE_WAIT.total_seconds()), 0
-        except Exception as error:
-            # A fault of a target kind may cost this delivery an attempt, but never the other deliveries their process.
-            log.exception("target failed", delivery=claimed.id, subscription=subscription.id)
-            return Answer(request="", error=f"internal error in the {subscription.kind} target: {error!r}"), 0
-
-    def _sender(self, subscription: Subscription) -> tuple[Sender, DigestSender | None]:
-        """The sender of a subscription; and again, if its deliveries may have others with them."""
-        cached = self._senders.get(subscription.id)
-        if cached is not None and cached[0] == subscription.revision:
-            return cached[1], cached[2]
-        sender = self._kinds[subscription.kind].sender(subscription)
-        gathering = sender if isinstance(sender, DigestSender) else None
-        if gathering is not None and subscription.digest is None and not gathering.overflows:
-            gathering = None
-        self._senders[subscription.id] = (subscription.revision, sender, gathering)
-        return sender, gathering
 
     def _learn(self, lane: Lane, answer: Answer, began: float) -> None:
         """Adapt to how the destination answers."""

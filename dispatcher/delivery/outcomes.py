@@ -15,7 +15,7 @@ from msgspec.structs import replace
 
 from dispatcher.domain.deliveries import Attempt, ClaimedDelivery, Joining, Outcome, State
 from dispatcher.domain.errors import StoreUnavailable
-from dispatcher.domain.retry import EARLY_RETRY, MAX_RETRY_AFTER
+from dispatcher.domain.retry import EARLY_RETRY, MAX_RETRY_AFTER, RetryPolicy
 from dispatcher.domain.subscriptions import SubscriptionStatus
 from dispatcher.domain.targets import Answer
 
@@ -33,6 +33,8 @@ def decide(
 ) -> Outcome:
     """The outcome of one attempt: delivered, due again after the retry policy, or exhausted with the reason.
 
+    What an answer postpones is due then, however many retries are left.
+
     `chance` in [0, 1) places the next delay within its jitter.
     """
     if answer.error is None:
@@ -41,14 +43,10 @@ def decide(
         return _given_up(claimed, answer, now, answer.error, attempt)
     policy = claimed.subscription.retry
     tried = attempt.number - claimed.restarted_after
-    delay = policy.delay_after(tried, chance)
+    delay = _delay(policy, tried, answer, chance)
     if delay is None:
         reason = f"no retries left after {tried} attempts: {answer.error}"
         return _given_up(claimed, answer, now, reason, attempt)
-    if answer.retry_after is not None:
-        delay = min(answer.retry_after, MAX_RETRY_AFTER)
-    elif answer.early and tried == 1:
-        delay = min(delay, EARLY_RETRY)
     due = now + timedelta(seconds=delay)
     if due > claimed.since + timedelta(seconds=policy.max_age):
         reason = f"the next attempt would be later than max_age ({policy.max_age:g} s): {answer.error}"
@@ -62,7 +60,25 @@ def decide(
         reason=answer.error,
         attempt=attempt,
         memo=answer.memo or claimed.memo,
+        joins=_joining(claimed, answer),
     )
+
+
+def _delay(policy: RetryPolicy, tried: int, answer: Answer, chance: float) -> float | None:
+    """Seconds until what is left is tried; None when there is no retry for it."""
+    if answer.postponed is not None:
+        return answer.postponed
+    delay = policy.delay_after(tried, chance)
+    if delay is not None and answer.retry_after is not None:
+        return min(answer.retry_after, MAX_RETRY_AFTER)
+    if delay is not None and answer.early and tried == 1:
+        return min(delay, EARLY_RETRY)
+    return delay
+
+
+def _joining(claimed: ClaimedDelivery, answer: Answer) -> Joining | None:
+    """What a delivery joins that is to go with others."""
+    return Joining(claimed.subscription.id, len(claimed.event.document)) if answer.together else None
 
 
 def postponed(claimed: ClaimedDelivery, answer: Answer, now: datetime) -> Outcome:
@@ -81,7 +97,7 @@ def postponed(claimed: ClaimedDelivery, answer: Answer, now: datetime) -> Outcom
         reason=answer.error,
         attempt=None,
         memo=answer.memo or claimed.memo,
-        joins=Joining(claimed.subscription.id, len(claimed.event.document)) if answer.together else None,
+        joins=_joining(claimed, answer),
     )
 
 

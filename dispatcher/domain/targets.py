@@ -31,16 +31,24 @@ class Answer(Struct, frozen=True, kw_only=True):
     disable: bool = False
     """The receiver wants nothing more from this subscription."""
     postponed: float | None = None
-    """Seconds: nothing was tried, because it is not the time yet (`error` says why). It costs no attempt."""
+    """Seconds: what is left is to be tried then and not before, because it is not the time yet (`error` says why).
+
+    That is no retry. Without a `status` nothing was tried at all, and it is no attempt either.
+    """
     together: bool = False
     """With `postponed`: what is postponed of this subscription should go in one message then."""
     memo: str | None = None
     """What the kind wants to know at the next attempt of this delivery, such as who has it already."""
 
     @property
+    def untried(self) -> bool:
+        """Whether it is about no attempt."""
+        return self.postponed is not None and self.status is None
+
+    @property
     def unwell(self) -> bool:
         """Whether the destination itself is in trouble, as far as this answer tells."""
-        if self.error is None or self.final or self.disable:
+        if self.error is None or self.final or self.disable or self.postponed is not None:
             return False
         return self.status is None or self.status >= 500
 

@@ -111,7 +111,7 @@ class EmailSender:
         self._desk = desk
         self._id = subscription.id
         self._max_age = timedelta(seconds=subscription.retry.max_age)
-        self._max_rows = (subscription.digest or DigestPolicy()).max_rows
+        self._policy = subscription.digest or DigestPolicy()
         self._seats = seats_of(subscription)
         self._subject, self._text = _compiled(target)
         self._template = target.template
@@ -129,14 +129,19 @@ class EmailSender:
         progress = read_progress(first.memo)
         if progress.before is None:
             progress = Progress(before=list(progress.got))
-        had = {one.delivery_id: set(read_progress(one.memo).got) for one in others}
+        had = {one.delivery_id: read_progress(one.memo).had for one in others}
         had[first.delivery_id] = set(progress.before or ())
-        thread = f"digests\x1f{self._id}"
+        thread = await asyncio.to_thread(self._thread, gathered)
 
         def contents(_: Event, templates: Templates, link: str) -> Mapping[str, Content]:
             return self._digests(gathered, had, templates, link)
 
         return await self._send(Round(progress), first.event, (first.delivery_id, thread), True, contents)
+
+    def _thread(self, gathered: Sequence[Gathered]) -> str:
+        """What the digests of a group have in common; one of several groups is the subscription's."""
+        groups = {self._policy.values(one.event) for one in gathered}
+        return "\x1f".join(("digests", self._id, *(groups.pop() if len(groups) == 1 else ())))
 
     async def _send(
         self, attempt: Round, event: Event, names: tuple[str, str], slow: bool, contents: _Contents
@@ -187,7 +192,7 @@ class EmailSender:
             new = [one for one in gathered if key not in had[one.delivery_id]]
             ids = tuple(one.delivery_id for one in new)
             if new and ids not in made:
-                facts = asdict(digest_facts([one.event for one in new], self._max_rows))
+                facts = asdict(digest_facts([one.event for one in new], self._policy.max_rows))
                 made[ids] = templates.render("_digest", self._template, {**facts, "unsubscribe": link})
             if new:
                 found[key] = made[ids]

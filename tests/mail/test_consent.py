@@ -125,7 +125,7 @@ async def test_those_who_need_not_be_asked_do_not_wait_for_one_who_must(office: 
     assert question.to == GUEST
     answer = await office.attempt(made["id"])
     assert answer.error == f"waits for {GUEST} to confirm"
-    assert answer.retry_after == CONSENT_WAIT
+    assert answer.postponed == CONSENT_WAIT
     assert [mail.to for mail in office.server.mails] == [GUEST, OWN]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from datetime import timedelta
 from typing import Any
 
@@ -11,7 +12,7 @@ from dispatcher.domain.digests import DigestPolicy, Gathered
 from dispatcher.domain.errors import InvalidInput
 from dispatcher.store.contract import Store
 from dispatcher.targets.email import EmailKind, EmailTarget
-from dispatcher.targets.mail.desk import Rules
+from dispatcher.targets.mail.desk import Rules, seats_of
 from dispatcher.targets.mail.digest import digest_facts
 from tests.factories import NOW, make_event, make_subscription
 from tests.mail.desks import email_subscription, make_desk
@@ -125,6 +126,75 @@ async def test_over_the_storm_cap_what_comes_waits_to_go_together(store: Store, 
     assert sender.overflows
     assert over.together
     assert over.postponed is not None
+
+
+@pytest.fixture
+async def capped(store: Store, server: Relay) -> AsyncIterator[EmailKind]:
+    """Yield the kind, with a storm cap that ann has reached and bob has not."""
+    rules = Rules(trusted_domains=frozenset({"example.org"}), max_per_hour=1)
+    kind = EmailKind(make_desk(store, f"smtp://{server.url}", rules))
+    await kind.sender(email_subscription(ANN)).send(event("FINISHED", 9), f"dlv_{99:032x}", 1)
+    yield kind
+    await kind.close()
+
+
+async def test_only_who_is_over_the_cap_waits_and_gets_all_of_it_together(
+    capped: EmailKind, server: Relay
+) -> None:
+    sender = capped.sender(email_subscription(ANN, BOB))
+    answer = await sender.send(event("FINISHED", 1), f"dlv_{0:032x}", 1)
+    assert [mail.to for mail in server.mails] == [ANN, BOB]
+    assert (answer.status, answer.error) == (250, f"{ANN} got 1 mails in this hour")
+    assert (answer.untried, answer.unwell, answer.together) == (False, False, True)
+
+
+async def test_a_digest_that_somebody_has_waits_for_the_others_by_itself(
+    capped: EmailKind, server: Relay
+) -> None:
+    sender = capped.sender(email_subscription(ANN, BOB))
+    answer = await sender.send_digest(gather(event("FINISHED", 1), event("FINISHED", 2)), 1)
+    assert [mail.to for mail in server.mails] == [ANN, BOB]
+    assert answer.postponed is not None
+    assert not answer.together
+
+
+async def test_a_digest_that_nobody_has_goes_with_others_and_who_had_its_first_event_does_not_again(
+    capped: EmailKind, kind: EmailKind, server: Relay
+) -> None:
+    sender = capped.sender(email_subscription(ANN, BOB))
+    alone = await sender.send(event("FINISHED", 1), f"dlv_{0:032x}", 1)
+    events = [event("FINISHED", 1), event("FINISHED", 2)]
+    full = await sender.send_digest(gather(*events, m0=alone.memo or ""), 2)
+    assert full.together
+    without_cap = kind.sender(email_subscription(ANN, BOB))
+    await without_cap.send_digest(gather(event("FINISHED", 3), *events, m1=full.memo or ""), 1)
+    assert server.to(ANN)[-1].text.startswith("3 events of 3 jobs")
+    assert server.to(BOB)[-1].text.startswith("2 events of 2 jobs")
+
+
+async def test_digests_of_a_group_thread_and_those_of_another_do_not(kind: EmailKind, server: Relay) -> None:
+    policy = DigestPolicy(group_by=("data.data.array",))
+    sender = kind.sender(make_subscription(target={"kind": "email", "to": (ANN,)}, digest=policy))
+    one, two = ([event("FINISHED", number, array=array) for number in range(2)] for array in ("a", "b"))
+    for events in (one, one[::-1], two, [*one, *two]):
+        await sender.send_digest(gather(*events), 1)
+    first, again, other, mixed = (str(mail.message["References"]) for mail in server.mails)
+    assert first == again
+    assert len({first, other, mixed}) == 3
+
+
+async def test_who_unsubscribed_or_is_refused_by_the_relay_is_left_out(
+    kind: EmailKind, store: Store, server: Relay
+) -> None:
+    subscription = email_subscription(ANN, BOB, "cy@example.org")
+    _, bob, cy = (seat.recipient for seat in seats_of(subscription))
+    await store.recipients.unsubscribe(bob)
+    await store.recipients.refuse(cy, "550 no such user")
+    answer = await kind.sender(subscription).send_digest(gather(event("FINISHED", 1), event("FAILED", 2)), 1)
+    assert answer.error is None
+    assert [mail.to for mail in server.mails] == [ANN]
+    assert f"{BOB}: unsubscribed at" in (answer.body or "")
+    assert "cy@example.org: not tried: refused at" in (answer.body or "")
 
 
 def test_a_digest_is_refused_for_a_target_with_words_of_its_own(kind: EmailKind) -> None:

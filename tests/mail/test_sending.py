@@ -15,6 +15,7 @@ from dispatcher.store.contract import Store
 from dispatcher.targets.email import EmailKind
 from dispatcher.targets.mail import pool
 from dispatcher.targets.mail.desk import Rules
+from dispatcher.targets.mail.relay import relay_at
 from tests.factories import make_event
 from tests.mail.desks import email_subscription, make_desk
 from tests.mail.relay import Relay, relay
@@ -324,8 +325,8 @@ async def test_a_domain_gets_so_many_a_minute(store: Store, server: Relay) -> No
     await kind.close()
     assert answer.error == "example.org got 1 mails in this minute"
     # One was sent, so this is an attempt; the other is for the next one.
-    assert answer.postponed is None
-    assert 0 < (answer.retry_after or 0) <= 61
+    assert not answer.untried
+    assert 0 < (answer.postponed or 0) <= 61
     assert msgspec.json.decode(answer.memo or "")["got"].keys() == {ANN}
 
 
@@ -335,3 +336,55 @@ async def test_waiting_never_outlasts_the_deliverys_age_unseen(store: Store, ser
     answer = await kind.sender(short).send(make_event(accepted_at=utc_now()), DELIVERY, 1)
     await kind.close()
     assert 100 < (answer.postponed or 0) < 120
+
+
+@pytest.mark.parametrize(
+    ("says", "told"),
+    [
+        ([], "cannot connect to {url}: Timed out waiting for server ready message"),
+        ([b"220 hello\r\n"], "broke off at EHLO: Timed out waiting for server response"),
+        ([b"220 hello\r\n", b"250 OK\r\n"], "broke off at the sender: Timed out"),
+        ([b"220 hello\r\n", b"250 OK\r\n", b"250 OK\r\n"], "broke off at the recipient: Timed out"),
+        ([b"220 hello\r\n", *[b"250 OK\r\n"] * 3], "broke off at the message: Timed out"),
+        ([b"220 hello\r\n", *[b"250 OK\r\n"] * 3, b"354 go\r\n"], "broke off at the message: Timed out"),
+        ([b"who are you\r\n"], "cannot connect to {url}: "),
+        ([b"554 go away\r\n"], "cannot connect to {url}: 554 go away"),
+    ],
+)
+async def test_a_relay_that_stops_answering_costs_its_time_and_no_more(
+    store: Store, says: list[bytes], told: str
+) -> None:
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        for line in says:
+            writer.write(line)
+            await writer.drain()
+            if line.startswith(b"354"):
+                break
+            await reader.readline()
+        await reader.read()
+        writer.close()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    url = f"smtp://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    kind = EmailKind(make_desk(store, url, timeout=0.1))
+    result = await attempt(kind, ANN)
+    await kind.close()
+    server.close()
+    assert told.format(url=url) in (result.error or "")
+    assert not result.final
+
+
+@pytest.mark.parametrize(
+    ("url", "destination", "user", "password"),
+    [
+        ("smtp://relay.example.org", "smtp://relay.example.org:25", None, None),
+        ("smtps://u%40x:p%3Aw@relay:4465", "smtps://relay:4465", "u@x", "p:w"),
+        ("smtp+starttls://u@[::1]", "smtp+starttls://[::1]:587", "u", None),
+    ],
+)
+def test_a_relays_url_says_where_and_how(
+    url: str, destination: str, user: str | None, password: str | None
+) -> None:
+    found = relay_at(url, timeout=1, connections=1)
+    assert (found.destination, found.user, found.password) == (destination, user, password)
+    assert password is None or password not in repr(found)

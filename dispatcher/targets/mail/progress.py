@@ -20,6 +20,11 @@ class Progress(Struct):
     before: list[str] | None = None
     """With a digest: who had its first event before that, in a message of its own. None without one."""
 
+    @property
+    def had(self) -> set[str]:
+        """Who has the event of this delivery."""
+        return {*self.got, *(self.before or ())}
+
 
 class Wait(Struct, frozen=True):
     """Why a recipient's message was not tried, and in how many seconds it may be."""
@@ -84,23 +89,26 @@ class Round:
 
         It is delivered when nothing is open and one recipient at least has it. Only what is open is tried again.
         """
-        waits = [wait.seconds for wait in self.waiting.values()]
         memo = msgspec.json.encode(self.progress).decode()
-        if self.waiting and not self.tried:
-            together = any(wait.together for wait in self.waiting.values())
-            return Answer(
-                request=request, error=self._open(), postponed=min(waits), together=together, memo=memo
-            )
         answer = Answer(request=request, status=self.status, body=self._report())
-        if self.failed or self.waiting:
-            retry_after = min(waits) if waits and not self.failed else None
-            return replace(answer, error=self._open(), retry_after=retry_after, memo=memo)
+        if self.failed:
+            return replace(answer, error=self._open(), memo=memo)
+        if self.waiting:
+            seconds = min(wait.seconds for wait in self.waiting.values())
+            return replace(
+                answer, error=self._open(), postponed=seconds, together=self._together(), memo=memo
+            )
         if self.progress.got:
             return answer
         # Nothing is settled for a person who tries once more.
         nobody = msgspec.json.encode(Progress(before=self.progress.before)).decode()
         error = f"nobody gets it: {_listed(self.progress.out)}"
         return replace(answer, error=error, final=True, memo=nobody)
+
+    def _together(self) -> bool:
+        """Whether it may go with others. Not a digest that somebody has: its events are not to be mixed with more."""
+        apart = self.progress.before is not None and self.progress.got
+        return not apart and any(wait.together for wait in self.waiting.values())
 
     def _open(self) -> str:
         # What waits stands first: a confirmation looks for reasons that begin with it.
