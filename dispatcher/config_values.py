@@ -230,7 +230,8 @@ def sender_address(raw: object) -> str:
     expected = "an address such as Dispatcher <noreply@example.org>"
     value = text(expected)(raw)
     local, at, domain = parseaddr(value)[1].rpartition("@")
-    return value if local and at and _DOMAIN.fullmatch(domain.lower()) else _refuse(expected, raw)
+    # A name may be in any script; the address has to pass every relay.
+    return value if local and at and local.isascii() and _DOMAIN.fullmatch(domain.lower()) else _refuse(expected, raw)
 
 
 def _refuse(expected: str, raw: object) -> NoReturn:

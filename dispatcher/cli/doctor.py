@@ -12,6 +12,7 @@ from rich.text import Text
 
 from dispatcher.cli import checks
 from dispatcher.cli.checks import Finding, State
+from dispatcher.cli.mail_checks import mails
 from dispatcher.cli.output import console, plain
 from dispatcher.config import load
 from dispatcher.domain.errors import SettingsError
@@ -44,6 +45,7 @@ async def _look() -> list[Finding]:
         checks.admin_key(settings),
         checks.secrets_key(settings),
         checks.tapis_keys(settings),
+        mails(settings),
         *await asyncio.gather(
             checks.database(settings), checks.broker(settings), checks.mail_relay(settings)
         ),

@@ -229,6 +229,23 @@ async def test_a_sender_of_nowhere_is_a_warning(run: Run, relay: str) -> None:
     assert "set DISPATCHER_SMTP_SENDER" in row(result, "mail relay")
 
 
+async def test_mails_without_links_are_a_warning(run: Run, relay: str) -> None:
+    found = row(await doctor(run, SMTP_URL=f"smtp://me:secret@{relay}"), "mails")
+    assert found.startswith("warn they have no links")
+    assert found.endswith("set DISPATCHER_HTTP_PUBLIC_URL")
+    linked = {"SMTP_URL": f"smtp://me:secret@{relay}", "HTTP_PUBLIC_URL": "https://jobs.example.org"}
+    assert row(await doctor(run, **linked), "mails") == "ok their links begin with https://jobs.example.org"
+
+
+async def test_a_mail_template_that_fails_is_a_warning(run: Run, relay: str, tmp_path: Path) -> None:
+    (tmp_path / "mails").mkdir()
+    (tmp_path / "mails" / "default.txt.j2").write_text("{{ job_nam }}")
+    settings = {"SMTP_URL": f"smtp://me:secret@{relay}", "SMTP_TEMPLATES": "mails"}
+    assert "the template default.txt.j2 fails: 'job_nam' is undefined" in row(await doctor(run, **settings), "mails")
+    missing = row(await doctor(run, SMTP_URL=f"smtp://me:secret@{relay}", SMTP_TEMPLATES="missing"), "mails")
+    assert missing.startswith("fail smtp.templates: missing is no folder")
+
+
 async def test_a_mail_relay_that_refuses_the_user_fails(run: Run, relay: str) -> None:
     result = await doctor(run, SMTP_URL=f"smtp://me:hunter22@{relay}")
     assert result.code == 1

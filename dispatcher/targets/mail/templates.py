@@ -84,7 +84,7 @@ class Templates:
     def _fault(self, name: str) -> str | None:
         try:
             self._environment.get_template(name)
-        except (TemplateError, UnicodeDecodeError, OSError) as error:
+        except (TemplateError, ValueError, OSError) as error:  # ValueError: no UTF-8, or styles that are none
             return _told(error)
         return None
 
