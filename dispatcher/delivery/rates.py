@@ -13,6 +13,14 @@ from typing import Protocol
 from cachetools import LRUCache
 
 from dispatcher.domain.destinations import RateLimit, Slots
+from dispatcher.domain.errors import StoreUnavailable
+from dispatcher.domain.subscriptions import Subscription
+
+SHORT_WAIT = 0.25
+"""Seconds that a delivery waits in its lane for a rate limit; for longer it goes back to the store."""
+
+STORE_WAIT = 1.0
+"""Seconds to wait while the store is away."""
 
 
 class RateStore(Protocol):
@@ -27,6 +35,21 @@ class Rates:
     def __init__(self, store: RateStore) -> None:
         self._store = store
         self._gates: LRUCache[str, _Gate] = LRUCache(10_000)
+
+    async def hold(self, subscription: Subscription, of_destination: RateLimit | None) -> float:
+        """Return 0 when an attempt may begin as far as rate limits go, else the seconds to try again after."""
+        limits = ((subscription.id, subscription.rate_limit), (subscription.destination, of_destination))
+        for key, limit in limits:
+            if limit is None:
+                continue
+            try:
+                while (wait := await self.wait(key, limit)) > 0:
+                    if wait > SHORT_WAIT:
+                        return wait
+                    await asyncio.sleep(wait)
+            except StoreUnavailable:
+                return STORE_WAIT
+        return 0.0
 
     async def wait(self, key: str, limit: RateLimit) -> float:
         """0 when an attempt may begin now, else the seconds after which it should ask again.

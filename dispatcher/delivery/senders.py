@@ -1,0 +1,65 @@
+"""Senders: the ready-made targets of subscriptions, and one attempt through them, with all that goes in one message."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Protocol
+
+import structlog
+from cachetools import LRUCache
+
+from dispatcher.domain.deliveries import ClaimedDelivery
+from dispatcher.domain.digests import Gathered
+from dispatcher.domain.errors import StoreUnavailable
+from dispatcher.domain.subscriptions import Subscription
+from dispatcher.domain.targets import Answer, DigestSender, Sender, TargetKind
+
+log = structlog.get_logger("dispatcher.delivery")
+
+STORE_WAIT = 1.0
+"""Seconds to wait while the store is away."""
+
+
+class DigestStore(Protocol):
+    """What digests need of the store; see `dispatcher.store.contract.Store`."""
+
+    async def take_digest(self, leader: str) -> list[Gathered]: ...
+
+
+class Senders:
+    """The senders of the subscriptions that were delivered to last."""
+
+    def __init__(self, store: DigestStore, kinds: Mapping[str, TargetKind]) -> None:
+        self._store = store
+        self._kinds = kinds
+        self._ready: LRUCache[str, tuple[int, Sender, DigestSender | None]] = LRUCache(10_000)
+
+    async def send(self, claimed: ClaimedDelivery, number: int) -> tuple[Answer, int]:
+        """The answer to attempt `number`, and how many other deliveries it was for. Never raises an Exception."""
+        subscription = claimed.subscription
+        try:
+            sender, gathering = self._sender(subscription)
+            if gathering is not None:
+                others = await self._store.take_digest(claimed.id)
+                if others:
+                    together = [Gathered(claimed.id, claimed.event, claimed.memo), *others]
+                    return await gathering.send_digest(together, number), len(others)
+            return await sender.send(claimed.event, claimed.id, number, claimed.memo), 0
+        except StoreUnavailable as error:
+            return Answer(request="", error=str(error), postponed=STORE_WAIT), 0
+        except Exception as error:
+            # A fault of a target kind may cost this delivery an attempt, but never the other deliveries their process.
+            log.exception("target failed", delivery=claimed.id, subscription=subscription.id)
+            return Answer(request="", error=f"internal error in the {subscription.kind} target: {error!r}"), 0
+
+    def _sender(self, subscription: Subscription) -> tuple[Sender, DigestSender | None]:
+        """The sender of a subscription; and again, if its deliveries may have others with them."""
+        ready = self._ready.get(subscription.id)
+        if ready is not None and ready[0] == subscription.revision:
+            return ready[1], ready[2]
+        sender = self._kinds[subscription.kind].sender(subscription)
+        gathering = sender if isinstance(sender, DigestSender) else None
+        if gathering is not None and subscription.digest is None and not gathering.overflows:
+            gathering = None
+        self._ready[subscription.id] = (subscription.revision, sender, gathering)
+        return sender, gathering
