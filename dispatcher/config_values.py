@@ -231,7 +231,8 @@ def sender_address(raw: object) -> str:
     value = text(expected)(raw)
     local, at, domain = parseaddr(value)[1].rpartition("@")
     # A name may be in any script; the address has to pass every relay.
-    return value if local and at and local.isascii() and _DOMAIN.fullmatch(domain.lower()) else _refuse(expected, raw)
+    plain = local and at and local.isascii() and _DOMAIN.fullmatch(domain.lower())
+    return value if plain else _refuse(expected, raw)
 
 
 def _refuse(expected: str, raw: object) -> NoReturn:

@@ -261,6 +261,12 @@ def test_a_wrong_file_says_where_and_what_would_be_right(tmp_path: Path, text: s
             "mail:25",
             "expected smtp:// or smtps:// or smtp+starttls:// and then user:password@host:port",
         ),
+        ("HTTP_PUBLIC_URL", "jobs.example.org", "expected a URL such as https://dispatcher.example.org"),
+        ("HTTP_PUBLIC_URL", "ftp://x", "expected a URL such as https://dispatcher.example.org, or nothing"),
+        ("HTTP_PUBLIC_URL", "https://u:p@x", "without a user and a query"),
+        ("HTTP_PUBLIC_URL", "https://x/?a=b", "without a user and a query"),
+        ("HTTP_PUBLIC_URL", "https://bücher.example", "or nothing, in ASCII"),
+        ("SMTP_SENDER", "jürgen@example.org", "expected an address such as Dispatcher <noreply@example.org>"),
         ("SMTP_SENDER", "jobs", "expected an address such as Dispatcher <noreply@example.org>, got 'jobs'"),
         ("SMTP_SENDER", "a@b\r\nBcc: c@d", "expected an address such as Dispatcher <noreply@example.org>"),
         (

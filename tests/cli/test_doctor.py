@@ -241,7 +241,9 @@ async def test_a_mail_template_that_fails_is_a_warning(run: Run, relay: str, tmp
     (tmp_path / "mails").mkdir()
     (tmp_path / "mails" / "default.txt.j2").write_text("{{ job_nam }}")
     settings = {"SMTP_URL": f"smtp://me:secret@{relay}", "SMTP_TEMPLATES": "mails"}
-    assert "the template default.txt.j2 fails: 'job_nam' is undefined" in row(await doctor(run, **settings), "mails")
+    assert "the template default.txt.j2 fails: 'job_nam' is undefined" in row(
+        await doctor(run, **settings), "mails"
+    )
     missing = row(await doctor(run, SMTP_URL=f"smtp://me:secret@{relay}", SMTP_TEMPLATES="missing"), "mails")
     assert missing.startswith("fail smtp.templates: missing is no folder")
 

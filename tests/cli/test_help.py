@@ -33,7 +33,9 @@ def test_help_lists_the_commands_of_a_group(run: Run, group: str) -> None:
     assert all(f" {name} " in help.out for name in COMMANDS[group])
 
 
-@pytest.mark.parametrize("group", [group for group in COMMANDS if group not in ("", "signature", "templates")])
+@pytest.mark.parametrize(
+    "group", [group for group in COMMANDS if group not in ("", "signature", "templates")]
+)
 def test_every_list_can_be_json(run: Run, group: str) -> None:
     name = "create" if group == "keys" else "show"
     assert "--json" in run(group, "list", "--help").out
