@@ -40,6 +40,7 @@ def check() -> None:
 @app.command()
 def preview(
     event: Annotated[str, typer.Option("--event", metavar="NAME", help="Of which event.")] = "FINISHED",
+    digest: Annotated[bool, typer.Option("--digest", help="One message about many events instead.")] = False,
     template: Annotated[
         str | None, typer.Option("--template", metavar="NAME", help="A variant, such as a language.")
     ] = None,
@@ -53,7 +54,8 @@ def preview(
       dispatcher templates preview --event FAILED --open
     """
     from dispatcher.domain.errors import InvalidInput
-    from dispatcher.targets.mail.rehearsal import files_of
+    from dispatcher.targets.mail.digest import DIGEST
+    from dispatcher.targets.mail.rehearsal import files_of, preview_digest
     from dispatcher.targets.mail.rehearsal import preview as rehearse
     from dispatcher.targets.mail.templates import TemplateFault
 
@@ -62,10 +64,10 @@ def preview(
         known = ", ".join(sorted(templates.variants)) or "none"
         raise InvalidInput("--template", f"unknown: {template!r}; there are {known}")
     try:
-        content = rehearse(templates, event, template)
+        content = preview_digest(templates, template) if digest else rehearse(templates, event, template)
     except TemplateFault as error:
         raise InvalidInput("", str(error)) from None
-    say(f"From {', '.join(files_of(templates, event, template))}")
+    say(f"From {', '.join(files_of(templates, DIGEST if digest else event, template))}")
     if browser:
         _open(content.html or "")
     elif html:

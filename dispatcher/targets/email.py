@@ -21,7 +21,7 @@ from dispatcher.domain.templates import HeaderTemplate, RenderError, TextTemplat
 from dispatcher.domain.variables import TemplateError
 from dispatcher.targets.mail.addresses import checked_addresses
 from dispatcher.targets.mail.desk import Desk, seats_of
-from dispatcher.targets.mail.digest import digest_facts
+from dispatcher.targets.mail.digest import DIGEST, digest_facts
 from dispatcher.targets.mail.facts import facts_of
 from dispatcher.targets.mail.progress import Progress, Round, read_progress
 from dispatcher.targets.mail.sending import LINK, Parcel, send_all
@@ -193,7 +193,7 @@ class EmailSender:
             ids = tuple(one.delivery_id for one in new)
             if new and ids not in made:
                 facts = asdict(digest_facts([one.event for one in new], self._policy.max_rows))
-                made[ids] = templates.render("_digest", self._template, {**facts, "unsubscribe": link})
+                made[ids] = templates.render(DIGEST, self._template, {**facts, "unsubscribe": link})
             if new:
                 found[key] = made[ids]
         return found

@@ -27,6 +27,20 @@ def test_the_html_of_a_preview_is_a_whole_page(run: Run) -> None:
     assert "FINISHED" in result.out
 
 
+def test_a_digest_can_be_previewed_too(run: Run, tmp_path: Path) -> None:
+    result = run("templates", "preview", "--digest")
+    assert result.out.startswith(
+        "Subject: [frontera] 13 FAILED, 24 FINISHED, 3 RUNNING (40 jobs)\n\n40 events of 40 "
+    )
+    assert result.err == "From _digest.subject.j2, _digest.txt.j2, _digest.html.j2\n"
+    (tmp_path / "_digest.subject.j2").write_text("{{ jobs }} jobs, {{ counts[0][1] }} in vain")
+    result = run("templates", "preview", "--digest", DISPATCHER_SMTP_TEMPLATES=".")
+    assert result.out.startswith("Subject: 40 jobs, 13 in vain\n")
+    (tmp_path / "_digest.txt.j2").write_text("{{ job }}")
+    result = run("templates", "check", DISPATCHER_SMTP_TEMPLATES=".")
+    assert "the template _digest.txt.j2 fails: 'job' is undefined" in result.err
+
+
 def test_an_operators_templates_are_shown_and_named(run: Run, tmp_path: Path) -> None:
     (tmp_path / "mails" / "de").mkdir(parents=True)
     (tmp_path / "mails" / "de" / "FAILED.txt.j2").write_text("Auftrag {{ job_id }} ist {{ status }}")

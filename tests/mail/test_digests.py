@@ -38,7 +38,15 @@ def test_each_job_counts_once_where_it_stands_after_all_events() -> None:
     facts = digest_facts([*events, event("HEARTBEAT", 1, 20), event("HEARTBEAT", 3)], 100)
     assert (facts.events, facts.jobs) == (6, 3)
     assert facts.counts == [("FAILED", 1), ("FINISHED", 1), ("HEARTBEAT", 1)]
-    assert facts.system == "frontera"
+    assert (facts.system, facts.tone) == ("frontera", "bad")
+    assert digest_facts([event("FINISHED", 1)], 100).tone == "good"
+    assert digest_facts([event("FINISHED", 1), event("RUNNING", 2)], 100).tone == "neutral"
+
+
+def test_no_more_than_twelve_statuses_are_counted_one_by_one() -> None:
+    facts = digest_facts([event(f"SITE_{number:02d}", number) for number in range(50)], 10)
+    assert len(facts.counts) == 13
+    assert facts.counts[-1] == ("other", 38)
 
 
 async def test_an_array_of_ten_thousand_jobs_is_one_message_with_the_right_counts(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from msgspec import Struct
 
@@ -11,8 +11,14 @@ from dispatcher.domain.events import Event
 from dispatcher.domain.vocabulary import status_of
 from dispatcher.targets.mail.facts import Tone, facts_of, one_line, tone_of
 
+DIGEST = "_digest"
+"""The name of the templates."""
+
 FAILURES = 10
 """Failures that are told with their cause."""
+
+STATUSES = 12
+"""Statuses that are counted one by one."""
 
 
 class Row(Struct, frozen=True):
@@ -31,11 +37,13 @@ class DigestFacts(Struct, frozen=True, kw_only=True):
     """What the templates of digests see.
 
     `counts` says how many jobs stand where, failures first. `failures` are the first ten in the order of acceptance,
-    `rows` the latest jobs; `more_failures` and `more_rows` say how many are not among them.
+    `rows` the latest jobs; `more_failures` and `more_rows` say how many are not among them. `tone` is bad when one
+    failed, good when all have finished.
     """
 
     events: int
     jobs: int
+    tone: Tone
     counts: Sequence[tuple[str, int]]
     failures: Sequence[Row]
     more_failures: int
@@ -49,7 +57,6 @@ class DigestFacts(Struct, frozen=True, kw_only=True):
 def digest_facts(events: Sequence[Event], max_rows: int) -> DigestFacts:
     """What can be told of these events, which are at least one; `max_rows` jobs are named."""
     latest = _latest(events)
-    counts = Counter(_status(event) for event in latest.values())
     failed = [event for event in latest.values() if tone_of(event.event) == "bad"]
     shown = sorted(latest.values(), key=lambda event: event.time, reverse=True)[:max_rows]
     rows = [_row(event) for event in shown]
@@ -58,7 +65,8 @@ def digest_facts(events: Sequence[Event], max_rows: int) -> DigestFacts:
     return DigestFacts(
         events=len(events),
         jobs=len(latest),
-        counts=sorted(counts.items(), key=lambda item: (tone_of(item[0]) != "bad", -item[1], item[0])),
+        tone=_tone(latest.values()),
+        counts=_counts(latest.values()),
         failures=[_row(event) for event in failed[:FAILURES]],
         more_failures=max(len(failed) - FAILURES, 0),
         rows=rows,
@@ -67,6 +75,19 @@ def digest_facts(events: Sequence[Event], max_rows: int) -> DigestFacts:
         first_time=f"{min(times):%Y-%m-%d %H:%M} UTC",
         last_time=f"{max(times):%Y-%m-%d %H:%M} UTC",
     )
+
+
+def _counts(events: Collection[Event]) -> list[tuple[str, int]]:
+    """How many jobs stand where, failures first; a site may have any number of statuses, so the last are one."""
+    counts = Counter(_status(event) for event in events)
+    ordered = sorted(counts.items(), key=lambda item: (tone_of(item[0]) != "bad", -item[1], item[0]))
+    others = sum(count for _, count in ordered[STATUSES:])
+    return [*ordered[:STATUSES], ("other", others)] if others else ordered
+
+
+def _tone(events: Collection[Event]) -> Tone:
+    tones = {tone_of(event.event) for event in events}
+    return "bad" if "bad" in tones else "good" if tones == {"good"} else "neutral"
 
 
 def _latest(events: Sequence[Event]) -> Mapping[tuple[str, str], Event]:

@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from datetime import UTC, datetime
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
 
 import msgspec
-from msgspec.structs import asdict
+from msgspec.structs import asdict, replace
 
 from dispatcher.domain.events import Event
 from dispatcher.domain.ids import new_id
 from dispatcher.domain.vocabulary import EVENTS, status_of
-from dispatcher.targets.mail.digest import digest_facts
+from dispatcher.targets.mail.digest import DIGEST, digest_facts
 from dispatcher.targets.mail.facts import facts_of
 from dispatcher.targets.mail.templates import PARTS, Content, TemplateFault, Templates
 
 _LINK = "https://dispatcher.example.org/u/AZJ84Mn0fI2OX2BxgpOktQAAAAAAAAAAAAAAAAAAAAAAAAAA"
 _WHEN = datetime(2026, 5, 4, 12, 0, tzinfo=UTC)
+_JOB_ID = "0001414144065563-5056a550b8-0001-007"
 _JOB = {
-    "id": "0001414144065563-5056a550b8-0001-007",
+    "id": _JOB_ID,
     "name": "demo-pyplot-demo advanced",
     "owner": "alice",
     "appId": "demo-pyplot-1.0",
@@ -61,6 +62,11 @@ def preview(templates: Templates, name: str, variant: str | None) -> Content:
     return templates.render(name, variant, _values(sample(name)))
 
 
+def preview_digest(templates: Templates, variant: str | None) -> Content:
+    """The message about a job array, of which some failed. Raises TemplateFault."""
+    return templates.render(DIGEST, variant, _digest_values(_array(), 8))
+
+
 def faults(templates: Templates) -> Iterator[str]:
     """What is wrong with the templates, a line each: files that cannot be read or rendered."""
     broken = list(templates.check())
@@ -79,16 +85,14 @@ def _faults_of(templates: Templates, variant: str | None) -> Iterator[str]:
         "FAILED",
         "HEARTBEAT",
         "SOMETHING_ELSE",
-        *sorted(names - {"default", "_confirm", "_digest"}),
+        *sorted(names - {"default", "_confirm", DIGEST}),
     ]
     for name in events:
         for event in (sample(name), _event(name, {})):
             yield from _fault(templates, name, variant, _values(event))
-    jobs = [
-        _event(name, {"job": {**_JOB, "name": f"job {name}"}}) for name in ("FINISHED", "FAILED", "HEARTBEAT")
-    ]
-    digest = {**asdict(digest_facts(jobs, 2)), "unsubscribe": _LINK}
-    yield from _fault(templates, "_digest", variant, digest)
+    # More than there is room for; one that says nothing of its job; one that is no status.
+    for some in (_array(), [_event("FAILED", {}, "job-1")], [_event("HEARTBEAT", {}, "job-1")]):
+        yield from _fault(templates, DIGEST, variant, _digest_values(some, 8))
     confirmation = {"owner": "alice", "address": "ann@example.org", "confirm": _LINK}
     yield from _fault(templates, "_confirm", variant, confirmation)
 
@@ -106,7 +110,30 @@ def _values(event: Event) -> dict[str, object]:
     return {**asdict(facts_of(event)), "unsubscribe": _LINK}
 
 
-def _event(name: str, data: Mapping[str, object]) -> Event:
+def _digest_values(events: Sequence[Event], max_rows: int) -> dict[str, object]:
+    return {**asdict(digest_facts(events, max_rows)), "unsubscribe": _LINK}
+
+
+def _array() -> list[Event]:
+    """The events of an array of forty jobs: some failed, some still run."""
+    return [_of_array(number) for number in range(1, 41)]
+
+
+def _of_array(number: int) -> Event:
+    name = "FAILED" if number % 3 == 2 else "RUNNING" if number % 7 == 0 else "FINISHED"
+    key = f"{_JOB_ID[:-3]}{number:03d}"
+    job = {
+        **_JOB,
+        "id": key,
+        "name": f"align sample {number}",
+        "_links": {"self": {"href": f"https://jobs.example.org/jobs/v2/{key}"}},
+    }
+    own = {"exit_code": 137, "reason": "OUT_OF_MEMORY"} if name == "FAILED" else {}
+    event = _event(name, {"message": None, "job": job, "data": own}, key)
+    return replace(event, time=_WHEN + timedelta(minutes=number))
+
+
+def _event(name: str, data: Mapping[str, object], job_id: str = _JOB_ID) -> Event:
     key = new_id("evt")
     document = {"id": key, "data": {"event": name, "status": status_of(name), **data}}
     return Event(
@@ -115,7 +142,7 @@ def _event(name: str, data: Mapping[str, object]) -> Event:
         source="/jobs",
         type=f"job.{name}",
         event=name,
-        job_id=str(_JOB["id"]),
+        job_id=job_id,
         owner="alice",
         tenant="default",
         time=_WHEN,
