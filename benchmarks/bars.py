@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import NamedTuple
 
-from benchmarks import claims, hanging, latency, many_subscriptions, soak, throughput, waiting
+from benchmarks import claims, hanging, latency, mail, many_subscriptions, soak, throughput, waiting
 from benchmarks.machine import Machine
 from benchmarks.results import Outcome
 
@@ -42,5 +42,6 @@ BARS = [
     Bar("P7", "embedded", throughput.without_servers, _rounds),
     Bar("P8", "kills under load", soak.kills, lambda _: 6),
     Bar("claims", "claims of several processes", claims.at_once, _rounds),
+    Bar("mail", "e-mail over a pool", mail.over_a_pool, _rounds),
     Bar("fan-out", "deliveries of an event (plot)", throughput.fan_out, lambda _: len(throughput.FAN_OUT)),
 ]
