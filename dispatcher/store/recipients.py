@@ -26,6 +26,9 @@ from dispatcher.store.transactions import Run
 MAX_TAKEN = 200
 """Messages that are counted in one transaction."""
 
+TIDIED = 1000
+"""How many of those who left subscriptions that are gone are dropped at once."""
+
 KEPT = 2 * 3600
 """Seconds that counts are kept after their period began."""
 
@@ -119,7 +122,7 @@ class RecipientStore:
         await self._write(_restore, recipient, own=own)
 
     async def tidy(self) -> None:
-        """Drop counts that nobody looks at any more."""
+        """Drop counts that nobody looks at any more, and who left subscriptions that are gone."""
         await self._write(_tidy)
 
     async def subscription(self, subscription_id: str) -> Subscription | None:
@@ -131,6 +134,11 @@ class RecipientStore:
 def _tidy(connection: Connection) -> None:
     before = utc_now() - timedelta(seconds=KEPT)
     connection.execute(delete(mail_counts).where(_counts.began < before))
+    kept = select(subscriptions.c.id).where(
+        subscriptions.c.id == _unsubscribed.subscription_id, subscriptions.c.removed_at.is_(None)
+    )
+    over = select(_unsubscribed.subscription_id).where(~kept.exists()).limit(TIDIED)
+    connection.execute(delete(mail_unsubscribed).where(_unsubscribed.subscription_id.in_(over)))
 
 
 def _standings(connection: Connection, recipients: Sequence[Recipient]) -> list[Standing]:

@@ -27,8 +27,8 @@ TRUSTED = Rules(trusted_domains=frozenset({"example.org"}))
 
 @asynccontextmanager
 async def open_file(path: Path) -> AsyncIterator[Store]:
-    """A store in a file of its own."""
-    store = open_store(f"sqlite:///{path}/mail.db", Sealer([KEY]))
+    """A store in a file."""
+    store = open_store(f"sqlite:///{path}", Sealer([KEY]))
     await store.open()
     yield store
     await store.close()

@@ -149,3 +149,15 @@ async def test_a_subscription_is_found_without_its_tenant(store: Store) -> None:
     assert found is not None
     assert found.id == SUBSCRIPTION.id
     assert await store.recipients.subscription(make_subscription().id) is None
+
+
+async def test_who_left_a_subscription_is_forgotten_with_it(store: Store) -> None:
+    await store.add_subscription(SUBSCRIPTION)
+    await store.recipients.unsubscribe(ANN)
+    await store.recipients.tidy()
+    [standing] = await store.recipients.standings([ANN])
+    assert standing.unsubscribed_at is not None
+    await store.remove_subscription("default", SUBSCRIPTION.id)
+    await store.recipients.tidy()
+    [standing] = await store.recipients.standings([ANN])
+    assert standing.unsubscribed_at is None

@@ -14,6 +14,7 @@ from msgspec import Struct
 from dispatcher.targets.mail.addresses import Address
 from dispatcher.targets.mail.templates import Content
 
+_ENDS = "\r\n"
 _NEWLINE = re.compile(r"\r\n|\r|\n")
 _BOUNDARY = "=_part"
 """Between the parts. Quoted-printable text never has "=_" in it."""
@@ -106,10 +107,9 @@ def _body(sender: Sender, date: datetime, content: Content) -> bytes:
 def _part(subtype: str, text: str) -> bytes:
     """A text with its headers, in lines of at most 76 characters."""
     kind = f"Content-Type: text/{subtype}; charset=utf-8"
-    raw = _NEWLINE.sub("\r\n", text.replace("\0", "?")).encode("utf-8", "replace")
-    encoded = b2a_qp(raw, istext=True)
-    if not encoded.endswith(b"\r\n"):
-        encoded += b"\r\n"
+    # Its last line ends too: the encoder takes for its own line breaks what the text's first one is.
+    whole = _NEWLINE.sub("\r\n", f"{text.rstrip(_ENDS)}\n".replace("\0", "?"))
+    encoded = b2a_qp(whole.encode("utf-8", "replace"), istext=True)
     return _lines(kind, "Content-Transfer-Encoding: quoted-printable", "") + encoded
 
 
