@@ -13,6 +13,7 @@ import pytest
 
 from tests.e2e.service import Service
 from tests.mail.relay import relay
+from tests.servers import free_port
 from tests.servers.opensmtpd import OpenSMTPD
 
 ANN, GUEST = "ann@example.org", "guest@elsewhere.org"
@@ -131,3 +132,29 @@ async def test_what_is_over_the_storm_cap_is_held_to_go_together(tmp_path: Path)
                     await asyncio.sleep(0.05)
     assert len(server.mails) == 2
     assert len({item["due_at"] for item in waiting if item["due_at"]}) == 1
+
+
+async def test_a_relay_that_is_down_costs_time_and_no_mail(tmp_path: Path) -> None:
+    port = free_port()
+    url = f"smtp://127.0.0.1:{port}"
+    async with Service(tmp_path, smtp_url=url, smtp_trusted_domains="example.org") as service:
+        await service.call(
+            "POST",
+            "/v1/subscriptions",
+            {
+                "events": ["*"],
+                "target": {"kind": "email", "to": [ANN]},
+                "retry": {"strategy": "delayed", "delay": 1, "limit": 30, "jitter": 0},
+            },
+        )
+        await publish(service, "job-1")
+        async with asyncio.timeout(20):
+            while not (items := (await service.call("GET", "/v1/deliveries"))["items"])[0]["reason"]:  # noqa: ASYNC110
+                await asyncio.sleep(0.05)
+        assert items[0]["reason"].startswith(f"cannot connect to smtp://127.0.0.1:{port}: ")
+        async with relay(port=port) as server:
+            [mail] = await server.received(1)
+            [delivery] = await settled(service, 1)
+    assert delivery["state"] == "delivered"
+    assert delivery["attempts"] > 1
+    assert mail.message["Subject"] == "FINISHED job-1"

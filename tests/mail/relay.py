@@ -139,6 +139,7 @@ async def relay(
     from_the_start: bool = False,
     size: int | None = None,
     utf8: bool = False,
+    port: int = 0,
 ) -> AsyncIterator[Relay]:
     """A relay that runs while this is entered. With `users` it wants one of them, with `tls` it offers STARTTLS."""
     handler = Relay()
@@ -173,7 +174,7 @@ async def relay(
         )
 
     loop = asyncio.get_running_loop()
-    listening = await loop.create_server(make, "127.0.0.1", 0, ssl=tls if from_the_start else None)
+    listening = await loop.create_server(make, "127.0.0.1", port, ssl=tls if from_the_start else None)
     handler.url = f"127.0.0.1:{listening.sockets[0].getsockname()[1]}"
     try:
         yield handler

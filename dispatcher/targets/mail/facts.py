@@ -39,8 +39,8 @@ _SIGNALS: Mapping[int, str] = {
     11: "segmentation fault (SIGSEGV)",
     15: "terminated (SIGTERM), often at its time limit",
 }
-# Anything but what is printed: a value takes one line, and no line of its own making.
-_BREAKS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
+# Anything but what is printed: a value takes one line, no line of its own making, and turns no text around.
+_BREAKS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]+")
 
 
 class Facts(Struct, frozen=True, kw_only=True):
