@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable
 from dispatcher.domain.deliveries import Overdue, State
 from dispatcher.domain.destinations import RateLimit
 from dispatcher.domain.events import utc_now
+from dispatcher.domain.recipients import Quota, Recipient
 from dispatcher.store.contract import (
     DeliveryFilter,
     DestinationFilter,
@@ -57,6 +58,7 @@ def subscriptions(**fields: object) -> Callable[[Store], Awaitable[object]]:
 
 
 KEYS = [f"default\x1f{selector}" for selector in ("*", "job:job-2", "owner:o3")]
+_ANN = Recipient("default", "s9", some_id("sub", 9), "ann@example.org")
 AFTER = Window(cursor=some_id("dlv", ROWS // 2))
 QUESTIONS: dict[str, Callable[[Store], Awaitable[object]]] = {
     "candidates": lambda store: store.candidates(KEYS),
@@ -124,6 +126,9 @@ QUESTIONS: dict[str, Callable[[Store], Awaitable[object]]] = {
     "a rate limit": lambda store: store.take_slots("https://h9:443", RateLimit(10), 1),
     "overdue": lambda store: store.overdue("https://h8:443", None, 100),
     "expire": lambda store: store.expire([Overdue(some_id("dlv", 2 * ROWS - 2), "webhook", 9)]),
+    "recipients": lambda store: store.recipients.standings([_ANN]),
+    "a recipient confirms": lambda store: store.recipients.confirm(_ANN),
+    "a mail is counted": lambda store: store.recipients.take([Quota("to ann@example.org", 9, 3600)]),
     "mend turns": lambda store: store.mend_turns(0),
     "save a subscription": lambda store: store.save_subscription(
         make_subscription(id=some_id("sub", 13), revision=2)
