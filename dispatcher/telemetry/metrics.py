@@ -48,6 +48,13 @@ DELIVERIES = Counter(
     ["kind", "outcome"],
     registry=REGISTRY,
 )
+MAILS = Counter(
+    "dispatcher_mails",
+    "Messages that were handed to the mail relay, questions for consent too. result: accepted, deferred (refused for "
+    "now), refused (for good), or unreachable (the relay).",
+    ["result"],
+    registry=REGISTRY,
+)
 # Few buckets: an observation goes through them one by one.
 ATTEMPT_SECONDS = Histogram(
     "dispatcher_attempt_seconds",

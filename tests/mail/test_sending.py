@@ -16,6 +16,7 @@ from dispatcher.targets.email import EmailKind
 from dispatcher.targets.mail import pool
 from dispatcher.targets.mail.desk import Rules
 from dispatcher.targets.mail.relay import relay_at
+from dispatcher.telemetry.metrics import MAILS
 from tests.factories import make_event
 from tests.mail.desks import email_subscription, make_desk
 from tests.mail.relay import Relay, relay
@@ -388,3 +389,15 @@ def test_a_relays_url_says_where_and_how(
     found = relay_at(url, timeout=1, connections=1)
     assert (found.destination, found.user, found.password) == (destination, user, password)
     assert password is None or password not in repr(found)
+
+
+async def test_what_the_relay_says_is_counted(kind: EmailKind, server: Relay) -> None:
+    def counts() -> list[float]:
+        results = ("accepted", "deferred", "refused")
+        return [MAILS.labels(result)._value.get() for result in results]
+
+    before = counts()
+    await attempt(kind, ANN, BOB)
+    server.at_rcpt = lambda address: "450 later" if address == ANN else "550 5.1.1 none"
+    await attempt(kind, ANN, BOB)
+    assert [after - first for after, first in zip(counts(), before, strict=True)] == [2, 1, 1]

@@ -16,6 +16,7 @@ def test_metrics_have_the_names_and_labels_that_dashboards_rely_on() -> None:
         "dispatcher_events": ("source", "result"),
         "dispatcher_deliveries": ("kind", "outcome"),
         "dispatcher_attempt_seconds": ("kind",),
+        "dispatcher_mails": ("result",),
         "dispatcher_delivery_delay_seconds": (),
         "dispatcher_backlog": ("state",),
         "dispatcher_breakers_open": (),

@@ -7,8 +7,13 @@ from msgspec import Struct
 from dispatcher.targets.mail.addresses import Address
 from dispatcher.targets.mail.links import Links
 from dispatcher.targets.mail.message import Sender, Stamp, message_bytes
-from dispatcher.targets.mail.pool import Pool
+from dispatcher.targets.mail.pool import NotReached, Pool, Refused
 from dispatcher.targets.mail.templates import Content, Templates
+from dispatcher.telemetry.metrics import MAILS
+
+_ACCEPTED, _DEFERRED, _REFUSED, _UNREACHABLE = (
+    MAILS.labels(result) for result in ("accepted", "deferred", "refused", "unreachable")
+)
 
 
 class Mailer(Struct, frozen=True, kw_only=True):
@@ -23,4 +28,14 @@ class Mailer(Struct, frozen=True, kw_only=True):
         """Send one message and return what the relay said. Raises Refused and NotReached."""
         to: Address = stamp.to
         message = message_bytes(self.sender, stamp, content)
-        return await self.pool.send(self.sender.address, to.wire, message, utf8=to.utf8)
+        try:
+            said = await self.pool.send(self.sender.address, to.wire, message, utf8=to.utf8)
+        except Refused as error:
+            (_REFUSED if error.final else _DEFERRED).inc()
+            raise
+        except NotReached as error:
+            if not error.busy:
+                _UNREACHABLE.inc()
+            raise
+        _ACCEPTED.inc()
+        return said
