@@ -157,9 +157,10 @@ class PostgresStore(SqlStore):
             resumed = await _resumed(connection, sql.RESUMED, "sub", held)
             await _lock_turns(connection, ordered)
             columns = arrays.of_deliveries(deliveries, resumed, _TO)
-            await connection.execute(sql.ADD_DELIVERIES, process, *columns)
-            await _take_turns(connection, ordered)
-            await _gather(connection, gathered)
+            rows = await connection.fetch(sql.ADD_DELIVERIES, process, *columns)
+            stored = {f"dlv_{row['id'].hex}" for row in rows}
+            await _take_turns(connection, [one for one in ordered if one.id in stored])
+            await _gather(connection, [one for one in gathered if one.delivery_id in stored])
 
     async def claim(self, process: int, limit: int, rooms: Rooms = ROOMS) -> list[ClaimedDelivery]:
         async with self._claiming:

@@ -98,8 +98,9 @@ ADD_DELIVERIES = f"""
 with {_ME}, event as (select key from events where key = any($3::uuid[]) for key share)
 {_insert_deliveries(2, "join event on event.key = d.event_key")}
 on conflict (id) do nothing
+returning id
 """
-"""Process, deliveries. Those that are there are left as they are: an earlier call stored them.
+"""Process, deliveries. Those that are there are left as they are: an earlier call stored them. The others' ids.
 
 The lock keeps their events: one that retention has just deleted gets no delivery.
 """

@@ -9,7 +9,7 @@ from itertools import accumulate, chain
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, Row, func, or_, select
+from sqlalchemy import ColumnElement, Connection, Row, func, or_, select
 from sqlalchemy.exc import IntegrityError
 
 from dispatcher.domain.deliveries import NewDelivery, Outcome, Rooms
@@ -142,12 +142,21 @@ def add_deliveries(connection: Connection, process: int, new: Sequence[NewDelive
 
 
 def add_to_stored(connection: Connection, process: int, new: Sequence[NewDelivery]) -> None:
-    """Store further deliveries of events that are there; one that retention has just deleted gets none."""
-    keys = {delivery.event.key for delivery in new}
-    there: set[str] = set()
-    for some in chunks(list(keys)):
-        there |= set(connection.execute(select(events.c.key).where(events.c.key.in_(some))).scalars())
-    add_deliveries(connection, process, [delivery for delivery in new if delivery.event.key in there])
+    """Store further deliveries of events that are there; one that retention has just deleted gets none.
+
+    What an earlier call stored is left out: it has its place already.
+    """
+    there = _stored(connection, events.c.key, {delivery.event.key for delivery in new})
+    known = _stored(connection, deliveries.c.id, {delivery.id for delivery in new})
+    going = [one for one in new if one.event.key in there and one.id not in known]
+    add_deliveries(connection, process, going)
+
+
+def _stored(connection: Connection, column: ColumnElement[str], values: Collection[str]) -> set[str]:
+    found: set[str] = set()
+    for some in chunks(list(values)):
+        found |= set(connection.execute(select(column).where(column.in_(some))).scalars())
+    return found
 
 
 def _oldest_claim(connection: Connection, process: int) -> str | None:
