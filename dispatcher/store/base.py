@@ -241,8 +241,7 @@ class SqlStore(ABC):
         return old, last
 
     async def expire(self, overdue: Sequence[Overdue]) -> int:
-        reasons = {one.id: f"waited for longer than max_age ({one.max_age:g} s)" for one in overdue}
-        return await self._write(delivery_queries.expire, reasons, utc_now())
+        return await self._write(delivery_queries.expire, {one.id: one.max_age for one in overdue}, utc_now())
 
     async def end_subscription(self, subscription_id: str, status: SubscriptionStatus, reason: str) -> None:
         state = State.SUPERSEDED if status == "completed" else State.CANCELLED

@@ -9,7 +9,7 @@ process has such a one below its `oldest_claim`.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import (
@@ -139,7 +139,7 @@ def end_waiting(
 ) -> int:
     """End some of what is pending for a subscription; CHUNK when there may be more."""
     some = select(_table.id).where(_table.subscription_id == subscription_id, _WAITING, _PENDING).limit(CHUNK)
-    turns.end_all(connection, subscription_id)
+    turns.end_waiting(connection, subscription_id)
     digests.end_all(connection, subscription_id)
     return connection.execute(_ended(state, reason, now).where(_table.id.in_(some), _PENDING)).rowcount
 
@@ -166,15 +166,18 @@ def overdue(
     return rows_of(connection, select(*columns).where(*waits).order_by(_table.due_at, _table.id).limit(limit))
 
 
-def expire(connection: Connection, reasons: Mapping[str, str], now: datetime) -> int:
-    """Exhaust those of these deliveries that still wait, each with its reason."""
+def expire(connection: Connection, max_ages: Mapping[str, float], now: datetime) -> int:
+    """Exhaust those of these deliveries that still wait, and what waits for them in digests and is as old."""
     ended = 0
-    for reason in set(reasons.values()):
-        for some in chunks([key for key, its in reasons.items() if its == reason]):
-            exhausted = _ended(State.EXHAUSTED, reason, now).where(_table.id.in_(some), _PENDING)
-            ended += connection.execute(exhausted).rowcount
-    turns.pass_on(connection, list(reasons))
-    return ended + digests.settle(connection, list(reasons))
+    for max_age in set(max_ages.values()):
+        ids = [key for key, its in max_ages.items() if its == max_age]
+        gathered = digests.led_by(connection, ids, now - timedelta(seconds=max_age))
+        exhausted = _ended(State.EXHAUSTED, f"waited for longer than max_age ({max_age:g} s)", now)
+        for some in chunks([*ids, *gathered]):
+            ended += connection.execute(exhausted.where(_table.id.in_(some), _PENDING)).rowcount
+        digests.leave_all(connection, [*gathered, *ids])
+    turns.pass_on(connection, list(max_ages))
+    return ended
 
 
 def redirect_waiting(connection: Connection, subscription_id: str, destination: str) -> None:

@@ -11,12 +11,13 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 
 from msgspec import Struct
-from sqlalchemy import Connection, Row, delete, func, insert, select, update
+from sqlalchemy import Connection, Row, and_, case, delete, func, insert, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from dispatcher.domain.deliveries import NewDelivery, State
 from dispatcher.domain.digests import MAX_MEMBERS, OVERFLOW, DigestPolicy, Gathered, Group, group_id
 from dispatcher.domain.events import Event, utc_now
+from dispatcher.domain.ids import lowest_id
 from dispatcher.store.memos import of as memos_of
 from dispatcher.store.queries import chunks, rows_of
 from dispatcher.store.rows import EVENT
@@ -133,6 +134,9 @@ def gather(
         return  # Somebody has claimed or ended it meanwhile.
     key = group_id(subscription_id, OVERFLOW)
     group = _locked(connection, key, subscription_id)
+    joined = select(_member.leader).where(_member.delivery_id == delivery_id)
+    if group.leader == delivery_id or connection.execute(joined).scalar() is not None:
+        return  # An earlier call did it, whose answer was lost.
     policy, now = DigestPolicy(wait=0), utc_now()
     members, length = _weight(connection, delivery_id)
     leader = group.place(delivery_id, size + length, policy, MAX_MEMBERS, now, count=1 + members)
@@ -142,16 +146,18 @@ def gather(
         # Those that waited for this one wait for the other one now.
         moved = update(digest_members).where(_member.leader == delivery_id).values(leader=leader)
         connection.execute(moved)
-    joined = [] if leader is None else [(leader, delivery_id, subscription_id)]
-    _keep(connection, Placing({key: group}, joined, {delivery_id: None if leader else due_at}))
+    rows = [] if leader is None else [(leader, delivery_id, subscription_id)]
+    _keep(connection, Placing({key: group}, rows, {delivery_id: None if leader else due_at}))
 
 
 def leave(connection: Connection, delivery_id: str) -> None:
-    """Take a delivery that was cancelled out of its digest; when it led, another member leads now."""
+    """Take a delivery out of its digest, because it goes by itself or has ended; when it led, another leads now."""
+    # The lock waits for those who are storing members: so these are seen below.
+    gathering = select(_group.due_at).where(_group.leader == delivery_id).with_for_update()
+    due_at = connection.execute(gathering).scalar()
     connection.execute(delete(digest_members).where(_member.delivery_id == delivery_id))
     of_leader = select(_member.delivery_id).where(_member.leader == delivery_id)
     heir = connection.execute(of_leader.order_by(_member.delivery_id).limit(1)).scalar()
-    due_at = connection.execute(select(_group.due_at).where(_group.leader == delivery_id)).scalar()
     connection.execute(
         update(digests)
         .where(_group.leader == delivery_id)
@@ -162,6 +168,29 @@ def leave(connection: Connection, delivery_id: str) -> None:
         connection.execute(update(digest_members).where(_member.leader == delivery_id).values(leader=heir))
         waits = (_delivery.id == heir, _delivery.state == State.PENDING)
         connection.execute(update(deliveries).where(*waits).values(due_at=due_at or utc_now()))
+
+
+def led_by(connection: Connection, leaders: Sequence[str], before: datetime) -> list[str]:
+    """The members of these leaders whose age counts from a time before this one."""
+    made_before = and_(_delivery.since.is_(None), _delivery.id < lowest_id("dlv", before.timestamp()))
+    joined = digest_members.join(deliveries, _delivery.id == _member.delivery_id)
+    old = select(_delivery.id).select_from(joined).where(or_(_delivery.since < before, made_before))
+    return [
+        key
+        for some in chunks(leaders)
+        for key in connection.execute(old.where(_member.leader.in_(some))).scalars()
+    ]
+
+
+def leave_all(connection: Connection, delivery_ids: Sequence[str]) -> None:
+    """Take deliveries that have ended out of their digests; of each that they led another member leads now."""
+    for some in chunks(delivery_ids):
+        connection.execute(delete(digest_members).where(_member.delivery_id.in_(some)))
+    for some in chunks(delivery_ids):
+        leading = select(_member.leader).where(_member.leader.in_(some))
+        gathering = select(_group.leader).where(_group.leader.in_(some))
+        for leader in connection.execute(leading.union(gathering)).scalars().all():
+            leave(connection, leader)
 
 
 def end_all(connection: Connection, subscription_id: str) -> None:
@@ -224,7 +253,8 @@ def _keep(connection: Connection, placed: Placing) -> None:
         by_time[due_at].append(delivery_id)
     for due_at, ids in by_time.items():
         for some_ids in chunks(ids):
-            connection.execute(update(deliveries).where(_delivery.id.in_(some_ids)).values(due_at=due_at))
+            waits = (_delivery.id.in_(some_ids), _delivery.state == State.PENDING)
+            connection.execute(update(deliveries).where(*waits).values(due_at=due_at))
 
 
 def _events(connection: Connection, delivery_ids: Sequence[str]) -> list[tuple[str, Event]]:
@@ -247,22 +277,24 @@ def _release(connection: Connection, ids: Sequence[str]) -> None:
 
 
 def _end_like(connection: Connection, leader: Row[tuple[object, ...]], ids: Sequence[str]) -> int:
+    last = (attempts.c.delivery_id == leader.id, attempts.c.number == leader.attempts)
+    attempt = [dict(row) for row in rows_of(connection, select(attempts).where(*last))]
+    # Who was tried alone before has attempts of the same numbers.
+    number = case((_delivery.attempts < leader.attempts, leader.attempts), else_=_delivery.attempts + 1)
     values = {
         "state": leader.state,
         "listed_as": None if leader.state is State.DELIVERED else leader.state,
-        "attempts": leader.attempts,
+        "attempts": number if attempt else _delivery.attempts,
         "ended_at": leader.ended_at,
         "reason": leader.reason,
         "due_at": None,
     }
-    last = (attempts.c.delivery_id == leader.id, attempts.c.number == leader.attempts)
-    attempt = [dict(row) for row in rows_of(connection, select(attempts).where(*last))]
     count = 0
     for some in chunks(ids):
         waits = (_delivery.id.in_(some), _delivery.state == State.PENDING)
-        ended = update(deliveries).where(*waits).values(values).returning(_delivery.id)
-        these = list(connection.execute(ended).scalars())
-        copies = [{**one, "delivery_id": key} for one in attempt for key in these]
+        ended = update(deliveries).where(*waits).values(values).returning(_delivery.id, _delivery.attempts)
+        these = connection.execute(ended).all()
+        copies = [{**one, "delivery_id": key, "number": at} for one in attempt for key, at in these]
         if copies:
             connection.execute(insert(attempts), copies)
         count += len(these)

@@ -58,8 +58,17 @@ def pass_on(connection: Connection, delivery_ids: Sequence[str]) -> None:
 
 
 def end_all(connection: Connection, subscription_id: str) -> None:
-    """Forget the turns of a subscription: nothing of it waits any more, or the order does not count any more."""
+    """Forget the turns of a subscription: the order does not count any more."""
     connection.execute(delete(turns).where(_turn.subscription_id == subscription_id))
+
+
+def end_waiting(connection: Connection, subscription_id: str) -> None:
+    """Forget the turns of what waits for a subscription, because it is ended.
+
+    What is on its way keeps its turn: when the subscription is used again meanwhile, others wait for it.
+    """
+    running = exists().where(_delivery.id == _turn.delivery_id, _delivery.state == State.DELIVERING)
+    connection.execute(delete(turns).where(_turn.subscription_id == subscription_id, ~running))
 
 
 def mend(connection: Connection, after: int) -> int:

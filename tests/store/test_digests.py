@@ -6,6 +6,7 @@ import asyncio
 from datetime import datetime, timedelta
 from typing import Any
 
+import asyncpg
 import pytest
 from msgspec.structs import replace
 from sqlalchemy import Connection, update
@@ -204,6 +205,97 @@ async def test_what_was_claimed_again_before_it_could_be_gathered_goes_by_itself
     await store.finish(process, [outcome(one.id, State.PENDING, **put_off) for one in (first, second)])
     assert await due(store, second) == FUTURE
     assert await members(store, first) == []
+
+
+async def test_what_is_gathered_twice_because_an_answer_was_lost_waits_once(
+    store: Store, process: int
+) -> None:
+    subscription = await subscribed(store)
+    new = await gathered(store, process, subscription, "a", "b")
+    await claimed(store, process)
+    joins = Joining(subscription.id, 100)
+    put_off = [outcome(one.id, State.PENDING, attempts=0, due_at=FUTURE, joins=joins) for one in new]
+    for _ in range(2):
+        await store.finish(process, put_off)
+    assert [await due(store, one) for one in new] == [FUTURE, None]
+    assert await members(store, new[0]) == [new[1].id]
+
+
+async def test_a_replay_whose_answer_was_lost_waits_for_nobody(store: Store, process: int) -> None:
+    subscription = await subscribed(store, digest=HOURLY)
+    [first] = await gathered(store, process, await subscribed(store), "a")
+    again = make_delivery(first.event, subscription, claimed=False, due_at=utc_now())
+    for _ in range(2):
+        await store.add_deliveries(process, [again])
+    assert again.id in await claimed(store, process)
+    assert await members(store, again) == []
+
+
+async def test_a_member_that_was_tried_alone_before_keeps_that_attempt(store: Store, process: int) -> None:
+    subscription = await subscribed(store)
+    first, second = await gathered(store, process, subscription, "a", "b")
+    await claimed(store, process)
+    failed = outcome(second.id, State.PENDING, due_at=utc_now(), attempt=attempt(status=500))
+    await store.finish(process, [failed])
+    assert await claimed(store, process) == [second.id]
+    joins = Joining(subscription.id, 100)
+    for one, attempts in ((first, 0), (second, 1)):
+        put_off = outcome(one.id, State.PENDING, attempts=attempts, due_at=utc_now(), joins=joins)
+        await store.finish(process, [put_off])
+    assert await claimed(store, process) == [first.id]
+    assert await members(store, first) == [second.id]
+    await store.finish(process, [outcome(first.id, State.DELIVERED, attempt=attempt(), leads=True)])
+    assert [(one.number, one.status) for one in await store.attempts(second.id)] == [(1, 500), (2, 200)]
+    assert (await found(store, second)).attempts == 2
+
+
+async def test_a_leader_that_waited_too_long_leaves_its_digest_to_who_did_not(
+    store: Store, process: int
+) -> None:
+    subscription = await subscribed(store, digest=replace(HOURLY, wait=3600))
+    long_ago = utc_now() - timedelta(days=30)
+    first, second = (
+        make_delivery(make_event(), subscription, claimed=False, due_at=utc_now(), since=long_ago)
+        for _ in range(2)
+    )
+    await accept(store, process, first, second)
+    [third] = await gathered(store, process, subscription, "c")
+    at = await due(store, first)
+    overdue, _ = await store.overdue(subscription.destination, None, 10)
+    assert await store.expire(overdue) == 2
+    assert [await state_of(store, one) for one in (first, second)] == [State.EXHAUSTED] * 2
+    assert (await due(store, third), await state_of(store, third)) == (at, State.PENDING)
+    [fourth] = await gathered(store, process, subscription, "d")
+    assert await members(store, third) == [fourth.id]
+
+
+async def test_what_comes_while_its_leader_is_cancelled_is_not_cancelled_with_it(
+    open_postgres: OpenAnother, postgres_url: str
+) -> None:
+    store = await open_postgres()
+    process = await store.register("a-host", 1, lease=60)
+    subscription = await subscribed(store, digest=replace(HOURLY, wait=3600))
+    first, late = await gathered(store, process, subscription, "a", "b")
+    other = await asyncpg.connect(postgres_url)
+    # As if another process were just storing it.
+    row = await other.fetchrow("delete from digest_members returning delivery_id, leader, subscription_id")
+    assert row is not None
+    transaction = other.transaction()
+    await transaction.start()
+    await other.execute("select from digests for update")
+    await other.execute(
+        "insert into digest_members (delivery_id, leader, subscription_id) values ($1, $2, $3)", *row
+    )
+    cancelling = asyncio.create_task(store.cancel_delivery("default", first.id, "no"))
+    async with asyncio.timeout(5):
+        while not await other.fetchval("select count(*) from pg_locks where not granted"):
+            await other.execute("select pg_sleep(0.01)")
+        await transaction.commit()
+        assert await cancelling
+    await other.close()
+    await store.mend_digests(None)
+    assert await state_of(store, late) is State.PENDING
+    assert await due(store, late) is not None
 
 
 async def test_processes_that_accept_and_send_at_once_tell_every_event_once(

@@ -92,6 +92,22 @@ async def test_a_subscription_that_is_not_ordered_any_more_lets_all_go(store: St
     assert sorted(await claimed(store, process)) == sorted(one.id for one in new)
 
 
+async def test_one_on_its_way_keeps_its_turn_over_the_end_of_its_subscription(
+    store: Store, process: int
+) -> None:
+    [first] = await ordered(store, process, "a")
+    assert await claimed(store, process) == [first.id]
+    await store.end_subscription(first.subscription.id, "disabled", "answered 410")
+    again = await store.subscription("default", first.subscription.id)
+    assert again is not None
+    await store.save_subscription(replace(again, status="active", revision=again.revision + 1))
+    later = make_delivery(make_event(job_id="a"), again, claimed=False, due_at=utc_now())
+    await accept(store, process, later)
+    assert await claimed(store, process) == []
+    await store.finish(process, [outcome(first.id, State.DELIVERED, ordered=True)])
+    assert await claimed(store, process) == [later.id]
+
+
 async def test_a_turn_that_a_crash_left_behind_is_mended(store: Store, process: int) -> None:
     first, second = await ordered(store, process, "a", "a")
     await claimed(store, process)
