@@ -45,7 +45,6 @@ async def create_subscription(call: Call[NoQuery, NewSubscription]) -> Subscript
     """
     subscription = await new_subscription(call)
     await rules.check_room(call.caller, subscription, call.services.store)
-    check_recipients(subscription, call.services)
     await call.services.store.add_subscription(subscription)
     invite(subscription, call.services)
     return await _with_secret(subscription, call)
@@ -174,6 +173,7 @@ async def new_subscription(call: Call[NoQuery, NewSubscription]) -> Subscription
         rate_limit=new.rate_limit,
         digest=new.digest,
     )
+    check_recipients(subscription, call.services)
     return rules.check_digest(subscription, call.services.kinds)
 
 
