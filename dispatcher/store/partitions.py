@@ -29,9 +29,14 @@ AHEAD = 3
 """How many partitions stand ready whose time has not begun."""
 
 _BOUNDS = re.compile(r"FOR VALUES FROM \((MINVALUE|'[0-9a-f-]+')\) TO \('([0-9a-f-]+)'\)")
+# One that somebody drops at this moment may still be listed, without its bounds.
 _LIST = """
-select c.relname, pg_get_expr(c.relpartbound, c.oid) from pg_inherits i join pg_class c on c.oid = i.inhrelid
-where i.inhparent = cast(:name as regclass)
+select name, bounds from (
+    select c.relname as name, pg_get_expr(c.relpartbound, c.oid) as bounds
+    from pg_inherits i join pg_class c on c.oid = i.inhrelid
+    where i.inhparent = cast(:name as regclass)
+) as listed
+where bounds is not null
 """
 
 

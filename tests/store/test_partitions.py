@@ -294,7 +294,7 @@ async def test_what_is_known_by_its_id_is_looked_for_in_its_own_partition_only(
     tried = ["'{}'"] * len(batches.ATTEMPT)
     connection: asyncpg.Connection[Any] = await asyncpg.connect(aged_url, server_settings=sql.SETTINGS)
     for table, statement, args in (
-        ("events", sql.EVENTS, [f"'{{{new.event.key[4:]}}}'"]),
+        ("events", sql.EVENTS, [f"'{{{new.event.key[4:]}}}'", "1000000"]),
         ("deliveries", sql.FINISH, [str(process), *columns, *tried]),
     ):
         # Prepared, because to explain the statement itself makes a plan for these values.
