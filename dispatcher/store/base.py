@@ -18,7 +18,7 @@ from dispatcher.domain.events import Event, utc_now
 from dispatcher.domain.jobs import Job
 from dispatcher.domain.keys import ApiKey
 from dispatcher.domain.subscriptions import Subscription, SubscriptionStatus
-from dispatcher.store import changes, delivery_queries, destinations, digests, memos, queries, turns
+from dispatcher.store import changes, delivery_queries, destinations, digests, memos, overflow, queries, turns
 from dispatcher.store.contract import (
     DeliveryFilter,
     DestinationFilter,
@@ -141,12 +141,8 @@ class SqlStore(ABC):
         led = [one.delivery_id for one in outcomes if one.leads and one.state.final]
         if led:
             await self._write(digests.settle, led)
-        for one in outcomes:
-            if one.joins is not None and one.due_at is not None:
-                joins = one.joins
-                await self._write(
-                    digests.gather, one.delivery_id, joins.subscription_id, joins.size, one.due_at
-                )
+        for subscription_id, some in overflow.late(outcomes).items():
+            await self._write(overflow.gather, subscription_id, some)
 
     async def _memos(self, claims: Sequence[Claim]) -> Mapping[str, str]:
         """The memos of those that were tried before: nothing else can have one that matters."""

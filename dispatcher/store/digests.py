@@ -11,11 +11,11 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 
 from msgspec import Struct
-from sqlalchemy import Connection, Row, and_, case, delete, func, insert, or_, select, update
+from sqlalchemy import Connection, Row, and_, case, delete, insert, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from dispatcher.domain.deliveries import NewDelivery, State
-from dispatcher.domain.digests import MAX_MEMBERS, OVERFLOW, DigestPolicy, Gathered, Group, group_id
+from dispatcher.domain.digests import MAX_MEMBERS, DigestPolicy, Gathered, Group, group_id
 from dispatcher.domain.events import Event, utc_now
 from dispatcher.domain.ids import lowest_id
 from dispatcher.store.memos import of as memos_of
@@ -88,8 +88,38 @@ def enter(connection: Connection, new: Sequence[NewDelivery]) -> None:
     going = wanted(new)
     if not going:
         return
-    groups = {one.group: _locked(connection, one.group, one.subscription_id) for one in going}
-    _keep(connection, placing(going, groups, utc_now()))
+    groups = {one.group: locked(connection, one.group, one.subscription_id) for one in going}
+    keep(connection, placing(going, groups, utc_now()))
+
+
+def locked(connection: Connection, key: bytes, subscription_id: str) -> Group:
+    """Where a group stands, which nobody else changes before this transaction ends."""
+    row = {"id": key, "subscription_id": subscription_id, "members": 0, "bytes": 0}
+    if connection.dialect.name == "sqlite":
+        connection.execute(sqlite.insert(digests).values(row).on_conflict_do_nothing())
+    else:
+        connection.execute(postgresql.insert(digests).values(row).on_conflict_do_nothing())
+    columns = (_group.leader, _group.due_at, _group.sent_at, _group.members, _group.bytes)
+    return Group(*connection.execute(select(*columns).where(_group.id == key).with_for_update()).one())
+
+
+def keep(connection: Connection, placed: Placing) -> None:
+    """Write what follows for a batch."""
+    for key, group in placed.groups.items():
+        values = {name: getattr(group, name) for name in group.__struct_fields__}
+        connection.execute(update(digests).where(_group.id == key).values(values))
+    rows = [
+        dict(zip(("leader", "delivery_id", "subscription_id"), row, strict=True)) for row in placed.members
+    ]
+    for some in chunks(rows):
+        connection.execute(insert(digest_members), list(some))
+    by_time: defaultdict[datetime | None, list[str]] = defaultdict(list)
+    for delivery_id, due_at in placed.due.items():
+        by_time[due_at].append(delivery_id)
+    for due_at, ids in by_time.items():
+        for some_ids in chunks(ids):
+            waits = (_delivery.id.in_(some_ids), _delivery.state == State.PENDING)
+            connection.execute(update(deliveries).where(*waits).values(due_at=due_at))
 
 
 def take(connection: Connection, leader: str) -> list[Gathered]:
@@ -123,31 +153,6 @@ def settle(connection: Connection, leaders: Collection[str]) -> int:
             continue
         connection.execute(delete(digest_members).where(_member.leader == leader))
     return count
-
-
-def gather(
-    connection: Connection, delivery_id: str, subscription_id: str, size: int, due_at: datetime
-) -> None:
-    """Let a pending delivery wait, with others of its subscription, for a digest that goes at `due_at`."""
-    waits = select(_delivery.id).where(_delivery.id == delivery_id, _delivery.state == State.PENDING)
-    if connection.execute(waits.with_for_update()).scalar() is None:
-        return  # Somebody has claimed or ended it meanwhile.
-    key = group_id(subscription_id, OVERFLOW)
-    group = _locked(connection, key, subscription_id)
-    joined = select(_member.leader).where(_member.delivery_id == delivery_id)
-    if group.leader == delivery_id or connection.execute(joined).scalar() is not None:
-        return  # An earlier call did it, whose answer was lost.
-    policy, now = DigestPolicy(wait=0), utc_now()
-    members, length = _weight(connection, delivery_id)
-    leader = group.place(delivery_id, size + length, policy, MAX_MEMBERS, now, count=1 + members)
-    if leader is None:
-        group.due_at = due_at
-    else:
-        # Those that waited for this one wait for the other one now.
-        moved = update(digest_members).where(_member.leader == delivery_id).values(leader=leader)
-        connection.execute(moved)
-    rows = [] if leader is None else [(leader, delivery_id, subscription_id)]
-    _keep(connection, Placing({key: group}, rows, {delivery_id: None if leader else due_at}))
 
 
 def leave(connection: Connection, delivery_id: str) -> None:
@@ -217,44 +222,6 @@ def mend(connection: Connection, after: str | None) -> str | None:
     leaders = list(connection.execute(some).scalars())
     settle(connection, leaders)
     return leaders[-1] if len(leaders) == AT_ONCE else None
-
-
-def _locked(connection: Connection, key: bytes, subscription_id: str) -> Group:
-    row = {"id": key, "subscription_id": subscription_id, "members": 0, "bytes": 0}
-    if connection.dialect.name == "sqlite":
-        connection.execute(sqlite.insert(digests).values(row).on_conflict_do_nothing())
-    else:
-        connection.execute(postgresql.insert(digests).values(row).on_conflict_do_nothing())
-    columns = (_group.leader, _group.due_at, _group.sent_at, _group.members, _group.bytes)
-    return Group(*connection.execute(select(*columns).where(_group.id == key).with_for_update()).one())
-
-
-def _weight(connection: Connection, leader: str) -> tuple[int, int]:
-    """How many wait for a leader, and the bytes of their events."""
-    joined = digest_members.join(deliveries, _delivery.id == _member.delivery_id).join(
-        events, events.c.key == _delivery.event_key
-    )
-    weight = select(func.count(), func.coalesce(func.sum(func.length(events.c.document)), 0))
-    count, length = connection.execute(weight.select_from(joined).where(_member.leader == leader)).one()
-    return int(count), int(length)
-
-
-def _keep(connection: Connection, placed: Placing) -> None:
-    for key, group in placed.groups.items():
-        values = {name: getattr(group, name) for name in group.__struct_fields__}
-        connection.execute(update(digests).where(_group.id == key).values(values))
-    rows = [
-        dict(zip(("leader", "delivery_id", "subscription_id"), row, strict=True)) for row in placed.members
-    ]
-    for some in chunks(rows):
-        connection.execute(insert(digest_members), list(some))
-    by_time: defaultdict[datetime | None, list[str]] = defaultdict(list)
-    for delivery_id, due_at in placed.due.items():
-        by_time[due_at].append(delivery_id)
-    for due_at, ids in by_time.items():
-        for some_ids in chunks(ids):
-            waits = (_delivery.id.in_(some_ids), _delivery.state == State.PENDING)
-            connection.execute(update(deliveries).where(*waits).values(due_at=due_at))
 
 
 def _events(connection: Connection, delivery_ids: Sequence[str]) -> list[tuple[str, Event]]:
