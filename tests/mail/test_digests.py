@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -84,6 +85,20 @@ async def test_a_subscription_says_how_many_rows_a_digest_has(kind: EmailKind, s
     text = server.mails[0].text
     assert ["align 4" in text, "align 3" in text, "align 2" in text] == [True, True, False]
     assert "  and 3 more" in text
+
+
+async def test_a_variant_without_a_digest_of_its_own_has_the_usual_one(
+    store: Store, server: Relay, tmp_path: Path
+) -> None:
+    (tmp_path / "de").mkdir()
+    (tmp_path / "de" / "default.txt.j2").write_text("Auftrag {{ job_id }}")
+    (tmp_path / "de" / "_digest.subject.j2").write_text("{{ jobs }} Aufträge")
+    kind = EmailKind(make_desk(store, f"smtp://{server.url}", templates=tmp_path))
+    sender = kind.sender(email_subscription(ANN, template="de"))
+    await sender.send_digest(gather(event("FINISHED", 1), event("FAILED", 2)), 1)
+    await kind.close()
+    assert server.mails[0].message["Subject"] == "2 Aufträge"
+    assert server.mails[0].text.startswith("2 events of 2 jobs")
 
 
 async def test_values_in_a_digest_are_escaped_and_stay_in_their_line(kind: EmailKind, server: Relay) -> None:

@@ -100,6 +100,8 @@ class Templates:
         folders = ("",) if variant is None else (f"{variant}/", "")
         # An event's name comes from anywhere; only a plain one can be a file's.
         bases = (name, "default") if _NAME.fullmatch(name) else ("default",)
+        if name.startswith("_"):
+            bases = (name,)  # Ours, and no event's: the default ones see other values.
         candidates = (f"{folder}{base}.{part}{SUFFIX}" for folder in folders for base in bases)
         return next(candidate for candidate in candidates if candidate in self._names)
 
