@@ -18,7 +18,7 @@ from dispatcher.domain.deliveries import NewDelivery, State
 from dispatcher.domain.digests import MAX_MEMBERS, DigestPolicy, Gathered, Group, group_id
 from dispatcher.domain.events import Event, utc_now
 from dispatcher.domain.ids import lowest_id
-from dispatcher.store.memos import of as memos_of
+from dispatcher.store import memos
 from dispatcher.store.queries import chunks, rows_of
 from dispatcher.store.rows import EVENT
 from dispatcher.store.schema import attempts, deliveries, digest_members, digests, events
@@ -135,7 +135,7 @@ def take(connection: Connection, leader: str) -> list[Gathered]:
     of_leader = _member.leader == leader
     wanted_ids = select(_member.delivery_id).where(of_leader).order_by(_member.delivery_id).limit(MAX_MEMBERS)
     ids = list(connection.execute(wanted_ids).scalars())
-    noted = memos_of(connection, ids)
+    noted = memos.of(connection, ids)
     return [Gathered(key, event, noted.get(key)) for key, event in _events(connection, ids)]
 
 
@@ -264,5 +264,14 @@ def _end_like(connection: Connection, leader: Row[tuple[object, ...]], ids: Sequ
         copies = [{**one, "delivery_id": key, "number": at} for one in attempt for key, at in these]
         if copies:
             connection.execute(insert(attempts), copies)
+        if leader.state is State.EXHAUSTED:
+            _hand_on_memo(connection, leader.id, [key for key, _ in these])
         count += len(these)
     return count
+
+
+def _hand_on_memo(connection: Connection, leader: str, members: Sequence[str]) -> None:
+    """Keep for members what is known of their leader: who has the message must not get it again by hand."""
+    noted = memos.of(connection, [leader, *members])
+    if leader in noted:
+        memos.note(connection, {key: noted[leader] for key in members if key not in noted})

@@ -23,7 +23,7 @@ from dispatcher.targets.mail.addresses import checked_addresses
 from dispatcher.targets.mail.desk import Desk, seats_of
 from dispatcher.targets.mail.digest import DIGEST, digest_facts
 from dispatcher.targets.mail.facts import facts_of
-from dispatcher.targets.mail.progress import Progress, Round, read_progress
+from dispatcher.targets.mail.progress import Round, read_progress
 from dispatcher.targets.mail.sending import LINK, Parcel, send_all
 from dispatcher.targets.mail.templates import Content, TemplateFault, Templates, subject_line
 from dispatcher.targets.registry import Resources
@@ -118,7 +118,7 @@ class EmailSender:
 
     async def send(self, event: Event, delivery_id: str, number: int, memo: str | None = None) -> Answer:
         """Make one attempt. Raises for nothing that a relay does."""
-        attempt, thread = Round(read_progress(memo)), f"{event.tenant}\x1f{event.job_id}"
+        attempt, thread = Round(read_progress(memo).alone(delivery_id)), f"{event.tenant}\x1f{event.job_id}"
         # A long event takes a while: webhooks do not wait for it.
         slow = len(event.document) > LONG_DOCUMENT
         return await self._send(attempt, event, (delivery_id, thread), slow, self._contents)
@@ -126,11 +126,9 @@ class EmailSender:
     async def send_digest(self, gathered: Sequence[Gathered], number: int) -> Answer:
         """The same with one message for all these events."""
         first, *others = gathered
-        progress = read_progress(first.memo)
-        if progress.before is None:
-            progress = Progress(before=list(progress.got))
-        had = {one.delivery_id: read_progress(one.memo).had for one in others}
-        had[first.delivery_id] = set(progress.before or ())
+        progress = read_progress(first.memo).leading(first.delivery_id)
+        had = {one.delivery_id: read_progress(one.memo).had(one.delivery_id) for one in others}
+        had[first.delivery_id] = set(progress.before)
         thread = await asyncio.to_thread(self._thread, gathered)
 
         def contents(_: Event, templates: Templates, link: str) -> Mapping[str, Content]:

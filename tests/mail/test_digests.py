@@ -124,6 +124,20 @@ async def test_only_who_has_no_digest_yet_gets_it_at_the_next_attempt(kind: Emai
     assert [mail.to for mail in server.mails] == [ANN, BOB]
 
 
+async def test_who_has_a_digest_that_was_given_up_gets_none_of_its_events_when_they_are_sent_again(
+    kind: EmailKind, server: Relay
+) -> None:
+    sender = kind.sender(email_subscription(ANN, BOB))
+    server.at_rcpt = lambda address: "450 later" if address == BOB else None
+    events = [event("FINISHED", 1), event("FINISHED", 2)]
+    given_up = await sender.send_digest(gather(*events), 1)
+    server.at_rcpt = lambda _: None
+    for number, one in enumerate(events):
+        again = await sender.send(one, f"dlv_{number:032x}", 2, given_up.memo)
+        assert again.error is None
+    assert [mail.to for mail in server.mails] == [ANN, BOB, BOB]
+
+
 async def test_who_had_an_event_by_itself_does_not_get_it_in_a_digest_again(
     kind: EmailKind, server: Relay
 ) -> None:
@@ -190,7 +204,8 @@ async def test_a_digest_that_nobody_has_goes_with_others_and_who_had_its_first_e
     full = await sender.send_digest(gather(*events, m0=alone.memo or ""), 2)
     assert full.together
     without_cap = kind.sender(email_subscription(ANN, BOB))
-    await without_cap.send_digest(gather(event("FINISHED", 3), *events, m1=full.memo or ""), 1)
+    leader = Gathered(f"dlv_{2:032x}", event("FINISHED", 3))
+    await without_cap.send_digest([leader, *gather(*events, m0=full.memo or "")], 1)
     assert server.to(ANN)[-1].text.startswith("3 events of 3 jobs")
     assert server.to(BOB)[-1].text.startswith("2 events of 2 jobs")
 

@@ -88,6 +88,20 @@ async def test_members_wait_for_the_retry_of_their_leader(store: Store, process:
     )
 
 
+async def test_members_of_a_digest_that_was_given_up_know_who_has_it(store: Store, process: int) -> None:
+    subscription = await subscribed(store, digest=HOURLY)
+    first, second = await gathered(store, process, subscription, "a", "b")
+    await claimed(store, process)
+    await store.take_digest(first.id)
+    given_up = outcome(
+        first.id, State.EXHAUSTED, reason="no", memo="ann has it", attempt=attempt(), leads=True
+    )
+    await store.finish(process, [given_up])
+    assert await store.retry_delivery("default", second.id)
+    [again] = await store.claim(process, 100)
+    assert (again.id, again.memo) == (second.id, "ann has it")
+
+
 async def test_each_group_has_a_digest_of_its_own(store: Store, process: int) -> None:
     subscription = await subscribed(store, digest=replace(HOURLY, group_by=("owner", "data.array")))
     first, _, third = await gathered(store, process, subscription, "a", "b", "a")

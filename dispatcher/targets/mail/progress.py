@@ -8,6 +8,8 @@ from msgspec.structs import replace
 
 from dispatcher.domain.targets import Answer
 
+HAD = "250 has it already"
+
 MAX_TEXT = 4096
 """Characters of an attempt's answer."""
 
@@ -17,13 +19,26 @@ class Progress(Struct):
 
     got: dict[str, str] = {}
     out: dict[str, str] = {}
-    before: list[str] | None = None
-    """With a digest: who had its first event before that, in a message of its own. None without one."""
+    leader: str | None = None
+    """When it is about a digest: the delivery that led it. The others may have this memo too, once it was given up."""
+    before: list[str] = []
+    """Who had the leader's event before the digest, in a message of its own."""
 
-    @property
-    def had(self) -> set[str]:
+    def had(self, delivery_id: str) -> set[str]:
         """Who has the event of this delivery."""
-        return {*self.got, *(self.before or ())}
+        return {*self.got, *(self.before if self.leader == delivery_id else ())}
+
+    def alone(self, delivery_id: str) -> Progress:
+        """What is settled for a message about this delivery's event only."""
+        if self.leader is None:
+            return self
+        return Progress(dict.fromkeys(sorted(self.had(delivery_id)), HAD) | self.got, self.out)
+
+    def leading(self, delivery_id: str) -> Progress:
+        """What is settled for the digest that this delivery leads."""
+        if self.leader == delivery_id:
+            return self
+        return Progress(leader=delivery_id, before=sorted(self.had(delivery_id)))
 
 
 class Wait(Struct, frozen=True):
@@ -74,7 +89,7 @@ class Round:
 
     def had(self, key: str) -> None:
         """There is nothing in it that this recipient does not have."""
-        self.progress.got[key] = "250 has it already"
+        self.progress.got[key] = HAD
 
     def waits(self, key: str, reason: str, seconds: float, *, together: bool = False) -> None:
         """It was not tried, because it is not the time yet; `together`: more of the same may go with it then."""
@@ -101,13 +116,15 @@ class Round:
         if self.progress.got:
             return answer
         # Nothing is settled for a person who tries once more.
-        nobody = msgspec.json.encode(Progress(before=self.progress.before)).decode()
+        nobody = msgspec.json.encode(
+            Progress(leader=self.progress.leader, before=self.progress.before)
+        ).decode()
         error = f"nobody gets it: {_listed(self.progress.out)}"
         return replace(answer, error=error, final=True, memo=nobody)
 
     def _together(self) -> bool:
         """Whether it may go with others. Not a digest that somebody has: its events are not to be mixed with more."""
-        apart = self.progress.before is not None and self.progress.got
+        apart = self.progress.leader is not None and self.progress.got
         return not apart and any(wait.together for wait in self.waiting.values())
 
     def _open(self) -> str:
