@@ -1,0 +1,499 @@
+"""The states of deliveries, held against a model of them: whatever happens in whichever order, on both stores."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import ClassVar, Literal, TypeVar
+
+import pytest
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+from msgspec.structs import replace
+from sqlalchemy import Connection, delete, update
+
+from dispatcher.domain.deliveries import Delivery, Joining, NewDelivery, Outcome, Rooms, State
+from dispatcher.domain.digests import MAX_MEMBERS, DigestPolicy
+from dispatcher.domain.events import utc_now
+from dispatcher.domain.ids import new_id
+from dispatcher.domain.subscriptions import SubscriptionStatus
+from dispatcher.store.connect import open_store
+from dispatcher.store.contract import DeliveryFilter, Window
+from dispatcher.store.postgres import PostgresStore
+from dispatcher.store.schema import deliveries, digests, metadata
+from dispatcher.store.sqlite import SqliteStore
+from tests.factories import make_delivery, make_event, make_subscription
+from tests.store.conftest import SEALER
+from tests.store.helpers import attempt, outcome
+from tests.store.model import Client, Due, Group, Kept, Model
+
+A, B = "https://a.example:443", "https://b.example:443"
+KINDS: Sequence[dict[str, object]] = [
+    {"destination": A},
+    {"destination": B, "ordered": True},
+    {"destination": A, "digest": DigestPolicy(wait=0, interval=3600, max_rows=3)},
+    {"destination": B, "digest": DigestPolicy(wait=0, interval=3600, max_rows=1000)},
+]
+BIG = 1_000_000
+PROCESSES = 3
+ALL = DeliveryFilter(tenant="default")
+AnyStore = SqliteStore | PostgresStore
+AGES_AGO = timedelta(days=30)
+
+How = Literal["delivered", "exhausted", "again", "later", "put back", "joins"]
+T = TypeVar("T")
+picks = st.integers(0, 99)
+slots = st.integers(0, len(KINDS) - 1)
+processes = st.integers(0, PROCESSES - 1)
+hows = st.sampled_from(["delivered", "exhausted", "again", "later", "put back", "joins"])
+
+
+class World:
+    """Stores on one database, as several processes have them, and the loop in which they live."""
+
+    def __init__(self, url: str, count: int) -> None:
+        self._runner = asyncio.Runner()
+        self.stores = [self._open(url) for _ in range(count)]
+
+    def _open(self, url: str) -> AnyStore:
+        store = open_store(url, SEALER)
+        assert isinstance(store, AnyStore)
+        self.run(store.open())
+        return store
+
+    def run(self, call: Coroutine[object, object, T]) -> T:
+        return self._runner.run(call)
+
+    def empty(self) -> None:
+        """Delete all rows."""
+
+        def delete_all(connection: Connection) -> None:
+            for table in reversed(metadata.sorted_tables):
+                connection.execute(delete(table))
+
+        self.run(self.stores[0]._write(delete_all))
+
+    def close(self) -> None:
+        for store in self.stores:
+            self.run(store.close())
+        self._runner.close()
+
+
+class Deliveries(RuleBasedStateMachine):
+    """Every rule does a thing to the store and to the model; then both have to say the same."""
+
+    world: ClassVar[World]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.run = self.world.run
+        self.store = self.world.stores[0]
+        self.model = Model()
+        self.clients: list[Client] = []
+        self.numbers: list[int] = []
+        self.lost: list[tuple[int, str]] = []
+        self.batches: list[tuple[list[NewDelivery], int]] = []
+        self.steps = 0
+        self.sound = False
+
+    def of(self, process: int) -> tuple[AnyStore, int]:
+        return self.world.stores[process % len(self.world.stores)], self.numbers[process]
+
+    @initialize()
+    def begin(self) -> None:
+        self.clients = [self.subscribe(number) for number in range(len(KINDS))]
+        for process in range(PROCESSES):
+            self.numbers.append(0)
+            self.register(process)
+
+    def subscribe(self, slot: int) -> Client:
+        stored = make_subscription(owner="*", **KINDS[slot])
+        self.run(self.store.add_subscription(stored))
+        most = 1 if stored.digest is None else stored.digest.max_rows
+        return Client(stored, {"digest": Group(most), "overflow": Group(MAX_MEMBERS)})
+
+    def register(self, process: int) -> None:
+        store = self.world.stores[process % len(self.world.stores)]
+        self.numbers[process] = self.run(store.register("a-host", process, 60))
+
+    # In
+
+    @rule(
+        slot=slots,
+        process=processes,
+        jobs=st.lists(st.sampled_from("ab"), min_size=1, max_size=4),
+        old=st.booleans(),
+    )
+    def accept(self, slot: int, process: int, jobs: list[str], old: bool, due: Due = "now") -> None:
+        client = self.clients[slot]
+        if not client.wants and client.status != "paused":
+            return
+        direct = client.status == "active" and not (client.stored.ordered or client.stored.digest)
+        held = client.status == "paused"
+        fields = {
+            "claimed": direct and due == "now" and not old,
+            "due_at": None if held else self.time(due),
+            "since": utc_now() - AGES_AGO if old else None,
+        }
+        new = [make_delivery(make_event(job_id=job), client.stored, **fields) for job in jobs]
+        self.put(process, new)
+        for one in new:
+            self.model.enter(Kept(one, client, due=None if held else due, old=old), self.numbers[process])
+
+    @rule(slot=slots, process=processes, jobs=st.lists(st.sampled_from("ab"), min_size=1, max_size=2))
+    def accept_for_later(self, slot: int, process: int, jobs: list[str]) -> None:
+        self.accept(slot, process, jobs, old=False, due="later")
+
+    def time(self, due: Due) -> object:
+        return utc_now() + {"now": timedelta(), "later": timedelta(hours=1)}[due] if due else None
+
+    def put(self, process: int, new: list[NewDelivery]) -> None:
+        store, number = self.of(process)
+        duplicates = self.run(store.accept(number, [one.event for one in new], new))
+        assert not duplicates
+        self.batches.append((new, process))
+
+    @precondition(lambda self: self.batches)
+    @rule(pick=picks, anew=st.booleans())
+    def accept_what_is_there(self, pick: int, anew: bool) -> None:
+        """The same call again, because its answer was lost; or the same events again, published twice."""
+        new, process = choose(self.batches, pick)
+        if anew:
+            new = [
+                replace(one, id=new_id("dlv"), event=replace(one.event, key=new_id("evt"), id=one.event.id))
+                for one in new
+            ]
+        store, number = self.of(process)
+        assert len(self.run(store.accept(number, [one.event for one in new], new))) == len(new)
+
+    @precondition(lambda self: self.batches)
+    @rule(pick=picks, slot=slots, process=processes, twice=st.booleans())
+    def replay(self, pick: int, slot: int, process: int, twice: bool) -> None:
+        client = self.clients[slot]
+        if not client.wants:
+            return
+        events = [one.event for one in choose(self.batches, pick)[0]]
+        new = [make_delivery(one, client.stored, claimed=False, due_at=utc_now()) for one in events]
+        store, number = self.of(process)
+        for _ in range(1 + twice):
+            self.run(store.add_deliveries(number, new))
+        for delivery in new:
+            self.model.enter(Kept(delivery, client, due="now"), number)
+
+    # Claims
+
+    @rule(process=processes, each=st.sampled_from([1, 2, BIG]))
+    def claim(self, process: int, each: int) -> None:
+        store, number = self.of(process)
+        due = {to: self.model.due(to) for to in (A, B)}
+        if not all(one.client.wants for to in due for one in due[to]):
+            each = BIG  # which of them would be looked at is nobody's business
+        claimed = self.run(store.claim(number, 10_000, Rooms(each=each)))
+        ids = [one.id for one in claimed]
+        for to in (A, B):
+            wanted = {one.new.id for one in due[to] if one.client.wants}
+            mine = wanted & set(ids)
+            assert len(mine) == min(each, len(wanted))
+            ids = [key for key in ids if key not in mine]
+            self.model.claim(number, mine)
+        assert not ids, "claimed what was not due"
+        for one in claimed:
+            assert one.attempts == self.model.kept[one.id].attempts
+            self.in_order(self.model.kept[one.id])
+        self.model.settle_unwanted()
+
+    def in_order(self, one: Kept) -> None:
+        if not one.over:
+            came = one.client.came[one.job]
+            earlier = came[: came.index(one.new.id)] if one.new.id in came else []
+            assert all(self.model.kept[key].over for key in earlier), "claimed before an earlier one ended"
+
+    @rule(process=processes, crashed=st.booleans())
+    def lose_the_lease(self, process: int, crashed: bool) -> None:
+        store, number = self.of(process)
+        mine = self.model.held_by(number)
+        fresh = [key for key in mine if self.model.kept[key].new.claimed]
+        if crashed:
+            assert self.run(store.heartbeat(number, -1, min([*fresh, new_id("dlv")])))
+            assert self.run(self.store.take_over()) == len(mine)
+            assert not self.run(store.heartbeat(number, 60, new_id("dlv")))
+        else:
+            assert self.run(store.leave(number)) == len(mine)
+        assert self.model.free(number) == len(mine)
+        self.lost += [(number, key) for key in mine]
+        self.register(process)
+
+    # Outcomes
+
+    @precondition(lambda self: self.model.ids(State.DELIVERING))
+    @rule(pick=picks, how=hows, twice=st.booleans(), cut=st.booleans())
+    def finish(self, pick: int, how: How, twice: bool, cut: bool) -> None:
+        """Write an outcome; the call may be made again, and a crash may cut off what follows from it."""
+        key = choose(self.model.ids(State.DELIVERING), pick)
+        one = self.model.kept[key]
+        number = one.holder
+        assert number is not None
+        store = self.world.stores[self.numbers.index(number) % len(self.world.stores)]
+        ordered = one.client.stored.ordered
+        if how == "joins" and ordered:
+            how = "put back"
+        others = [] if how == "put back" or ordered else self.take(store, key)
+        cut = cut and not twice and how in {"delivered", "exhausted"}
+        written = self.outcome(one, how, ordered=ordered and not cut, leads=bool(others) and not cut)
+        for _ in range(1 + twice):
+            self.run(store.finish(number, [written]))
+        one.attempts = written.attempts
+        if written.state.final:
+            self.model.end(one, written.state)
+            self.model.pass_on([key] if written.ordered else [])
+            if written.leads:
+                self.model.settle(key)
+        else:
+            self.model.wait(key, "now" if how in {"again", "put back"} else "later")
+        if written.joins is not None:
+            self.model.gather(key, "later")
+
+    def take(self, store: AnyStore, key: str) -> list[str]:
+        others = [one.delivery_id for one in self.run(store.take_digest(key))]
+        assert others == self.model.take(key)
+        return others
+
+    def outcome(self, one: Kept, how: How, *, ordered: bool = False, leads: bool = False) -> Outcome:
+        state = {"delivered": State.DELIVERED, "exhausted": State.EXHAUSTED}.get(how, State.PENDING)
+        tried = how in {"delivered", "exhausted", "again", "later"}
+        due: Due = None if state.final else "now" if how in {"again", "put back"} else "later"
+        return outcome(
+            one.new.id,
+            state,
+            attempts=one.attempts + tried,
+            attempt=attempt(one.attempts + 1) if tried else None,
+            due_at=self.time(due),
+            ordered=ordered and state.final,
+            leads=leads and state.final,
+            joins=Joining(one.client.stored.id, 100) if how == "joins" else None,
+        )
+
+    @precondition(lambda self: self.lost)
+    @rule(pick=picks, how=hows)
+    def finish_too_late(self, pick: int, how: How) -> None:
+        number, key = choose(self.lost, pick)
+        one = self.model.kept[key]
+        if how == "joins" and (one.client.stored.ordered or one.state is State.PENDING):
+            return  # it may as well be gathered while it waits
+        self.run(self.store.finish(number, [self.outcome(one, how, ordered=one.client.stored.ordered)]))
+        self.model.pass_on([key] if how in {"delivered", "exhausted"} and one.client.stored.ordered else [])
+
+    # By hand and by age
+
+    @precondition(lambda self: self.model.kept)
+    @rule(pick=picks)
+    def send_again(self, pick: int) -> None:
+        key = choose(sorted(self.model.kept), pick)
+        one = self.model.kept[key]
+        can = one.state is not State.DELIVERING and not one.behind
+        assert self.run(self.store.retry_delivery("default", key)) == can
+        if can:
+            self.model.send_again(key)
+            self.model.leave(key)
+
+    @rule(limit=st.integers(1, 3), state=st.sampled_from([None, State.EXHAUSTED, State.CANCELLED]))
+    def send_many_again(self, limit: int, state: State | None) -> None:
+        states = (State.EXHAUSTED, State.CANCELLED) if state is None else (state,)
+        failed = self.model.ids(*states)[:limit]
+        assert self.run(self.store.retry_deliveries(replace(ALL, state=state), limit)) == len(failed)
+        for key in failed:
+            self.model.send_again(key)
+
+    @precondition(lambda self: self.model.kept)
+    @rule(pick=picks)
+    def cancel(self, pick: int) -> None:
+        key = choose(self.model.ids(State.PENDING) or sorted(self.model.kept), pick)
+        waits = self.model.kept[key].state is State.PENDING
+        assert self.run(self.store.cancel_delivery("default", key, "not needed")) == waits
+        if waits:
+            self.model.cancel(key)
+
+    @rule(destination=st.sampled_from([A, B]))
+    def expire(self, destination: str) -> None:
+        overdue, after = self.run(self.store.overdue(destination, None, 500))
+        assert after is None
+        assert self.run(self.store.expire(overdue)) == self.model.expire(destination)
+
+    @rule()
+    def hours_pass(self) -> None:
+        """All that waits for its time is due, and digests may go again."""
+        self.run(self.store._write(pass_hours))
+        self.model.hours_pass()
+
+    @rule()
+    def mend(self) -> None:
+        place = 0
+        while place := self.run(self.store.mend_turns(place)):
+            pass
+        self.model.mend_turns()
+        assert self.run(self.store.mend_digests(None)) is None
+        self.model.mend_digests()
+
+    @rule(destination=st.sampled_from([A, B]), seconds=st.integers(1, 60))
+    def open_and_close_a_breaker(self, destination: str, seconds: int) -> None:
+        """What is stored stays as it is; one process only may try."""
+        until = utc_now() + timedelta(seconds=seconds)
+        self.run(self.store.open_breaker(destination, until, "it hangs", probed=False))
+        (open_now,) = self.run(self.store.destinations_to_watch())
+        assert open_now.open_until is not None
+        tries = [
+            self.run(store.begin_probe(destination, open_now.open_until, until + timedelta(seconds=60)))
+            for store in (self.of(process)[0] for process in range(PROCESSES))
+        ]
+        assert sorted(tries) == [False] * (PROCESSES - 1) + [True]
+        self.run(self.store.close_breaker(destination))
+        assert self.run(self.store.destinations_to_watch()) == []
+
+    # Subscriptions
+
+    def save(self, client: Client, status: SubscriptionStatus) -> None:
+        now = self.run(self.store.subscription("default", client.stored.id))
+        assert now is not None
+        client.stored = replace(now, status=status, revision=now.revision + 1)
+        self.run(self.store.save_subscription(client.stored))
+
+    @rule(slot=slots)
+    def pause(self, slot: int) -> None:
+        client = self.clients[slot]
+        if client.status == "active":
+            self.save(client, "paused")
+            client.status = "paused"
+
+    @rule(slot=slots)
+    def resume(self, slot: int) -> None:
+        self.save(self.clients[slot], "active")
+        self.model.resume(self.clients[slot])
+
+    @rule(slot=slots, status=st.sampled_from(["disabled", "completed"]))
+    def end_subscription(self, slot: int, status: SubscriptionStatus) -> None:
+        client = self.clients[slot]
+        self.run(self.store.end_subscription(client.stored.id, status, "answered 410"))
+        if client.status in {"active", "paused"}:
+            client.status = status
+        self.model.end_waiting(client, State.SUPERSEDED if status == "completed" else State.CANCELLED)
+
+    @rule(slot=slots)
+    def remove(self, slot: int) -> None:
+        client = self.clients[slot]
+        assert self.run(self.store.remove_subscription("default", client.stored.id))
+        client.removed = True
+        self.model.end_waiting(client, State.CANCELLED)
+        self.clients[slot] = self.subscribe(slot)
+
+    # What has to hold
+
+    @invariant()
+    def every_delivery_is_where_the_model_says(self) -> None:
+        self.sound = False
+        stored = self.listed()
+        kept = self.model.kept
+        assert {key: (one.state, one.attempts) for key, one in stored.items()} == {
+            key: (one.state, one.attempts) for key, one in kept.items()
+        }
+        assert {key: self.due_of(one) for key, one in stored.items()} == {
+            key: one.due for key, one in kept.items()
+        }
+        self.sound = True
+
+    def listed(self) -> dict[str, Delivery]:
+        found = self.run(self.store.deliveries(ALL, Window(limit=500)))
+        assert found.next is None
+        return {one.id: one for one in found.items}
+
+    def due_of(self, one: Delivery) -> Due:
+        if one.due_at is None:
+            return None
+        return "now" if one.due_at <= utc_now() else "later"
+
+    @invariant()
+    def lists_and_counts_agree(self) -> None:
+        self.steps += 1
+        states = (State.PENDING, State.DELIVERING, State.EXHAUSTED)
+        counted = {state: len(self.model.ids(state)) for state in states}
+        assert self.run(self.store.backlog()) == counted
+        state = list(State)[self.steps % len(State)]
+        which = replace(ALL, state=state)
+        found = self.run(self.store.deliveries(which, Window(limit=500))).items
+        assert [one.id for one in found] == self.model.ids(state)[::-1]
+
+    def teardown(self) -> None:
+        try:
+            if self.sound:
+                self.deliver_all()
+        finally:
+            self.world.empty()
+
+    def deliver_all(self) -> None:
+        """Nothing is left behind: when all go on, and every wait is cut short, everything ends."""
+        self.mend()
+        for slot in range(len(self.clients)):
+            self.resume(slot)
+        for _ in range(3 * len(self.model.kept)):
+            self.claim(0, BIG)
+            busy = self.model.ids(State.DELIVERING)
+            for _ in busy:
+                self.finish(0, "delivered", twice=False, cut=False)
+            self.hours_pass()
+            self.every_delivery_is_where_the_model_says()
+            if not self.model.ids(State.PENDING, State.DELIVERING):
+                return
+        assert not self.model.kept, "something waits for nothing"
+
+
+def pass_hours(connection: Connection) -> None:
+    now = utc_now()
+    for table in (deliveries, digests):
+        connection.execute(update(table).where(table.c.due_at > now).values(due_at=now))
+    connection.execute(update(digests).values(sent_at=None))
+
+
+def choose(values: Sequence[T], pick: int) -> T:
+    return values[pick % len(values)]
+
+
+@contextmanager
+def world(url: str, count: int) -> Iterator[World]:
+    opened = World(url, count)
+    try:
+        yield opened
+    finally:
+        opened.close()
+
+
+HOW_LONG = settings(
+    max_examples=25,
+    stateful_step_count=30,
+    deadline=None,
+    derandomize=True,
+    report_multiple_bugs=False,
+    database=None,
+    phases=(Phase.generate, Phase.shrink),
+    suppress_health_check=list(HealthCheck),
+)
+
+
+@pytest.mark.parametrize(("kind", "count"), [("sqlite", 1), ("postgres", 2)])
+def test_deliveries_are_always_where_a_simple_model_says(
+    request: pytest.FixtureRequest, kind: str, count: int
+) -> None:
+    with world(request.getfixturevalue(f"{kind}_url"), count) as stores:
+
+        class Here(Deliveries):
+            world = stores
+
+        run_state_machine_as_test(Here, settings=HOW_LONG)
