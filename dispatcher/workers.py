@@ -31,6 +31,9 @@ BACKLOG = 1024
 RESTART_AFTER = 1.0
 """Seconds before a worker that died is started again."""
 
+_CLEAN = (0, -signal.SIGTERM)
+"""How a worker ends that was told to: in order, or before it had begun anything that has to be ended."""
+
 _context = multiprocessing.get_context("spawn")
 
 
@@ -127,7 +130,7 @@ class _Crew:
             pipe.close()
             del self._workers[number]
             if self._stopping:
-                self._code = self._code or int(process.exitcode != 0)
+                self._code = self._code or int(process.exitcode not in _CLEAN)
             else:
                 log.error("worker died", worker=number, code=process.exitcode, restart_in=RESTART_AFTER)
                 time.sleep(RESTART_AFTER)

@@ -154,7 +154,7 @@ def test_the_reference_library_accepts_a_request_that_has_v1a_too() -> None:
     assert Webhook(SECRET).verify(b"{}", headers) == {}
 
 
-@pytest.mark.parametrize("secret", [SECRET, OTHER])
+@pytest.mark.parametrize("secret", [SECRET, OTHER], ids=["the one before", "the new one"])
 def test_either_public_key_verifies_during_a_rotation(secret: str) -> None:
     verify([public_key(secret)], signed_twice([OTHER, SECRET]), BODY, NOW)
 
