@@ -6,11 +6,11 @@ It knows nothing of tables. A due time is `now`, `later` or None for what is hel
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from dispatcher.domain.deliveries import NewDelivery, State
+from dispatcher.domain.deliveries import NewDelivery, Outcome, State
 from dispatcher.domain.subscriptions import Subscription, SubscriptionStatus
 
 Due = Literal["now", "later"] | None
@@ -149,9 +149,21 @@ class Model:
     def end(self, one: Kept, state: State) -> None:
         one.state, one.due, one.holder, one.over = state, None, None, True
 
-    def wait(self, key: str, due: Due) -> None:
-        one = self.kept[key]
-        one.state, one.due, one.holder = State.PENDING, due, None
+    def finish(self, written: Sequence[tuple[Outcome, Due]]) -> None:
+        """Settle what a process had, and then all that follows from that."""
+        for outcome, due in written:
+            one = self.kept[outcome.delivery_id]
+            one.attempts = outcome.attempts
+            if outcome.state.final:
+                self.end(one, outcome.state)
+            else:
+                one.state, one.due, one.holder = State.PENDING, due, None
+        self.pass_on([outcome.delivery_id for outcome, _ in written if outcome.ordered])
+        for outcome, due in written:
+            if outcome.leads:
+                self.settle(outcome.delivery_id)
+            if outcome.joins is not None:
+                self.gather(outcome.delivery_id, due)
 
     def pass_on(self, ids: Collection[str]) -> None:
         """Take the turns of those that have ended; the next of their jobs may go."""
@@ -289,8 +301,18 @@ class Model:
         for name, group in client.groups.items():
             client.groups[name] = Group(group.most)
 
-    def resume(self, client: Client) -> None:
-        client.status = "active"
+    def save(self, client: Client, status: SubscriptionStatus) -> None:
+        """Change a subscription. One that wants no digests lets those go that were gathered for its recipient."""
+        client.status = status
+        if client.stored.digest is None:
+            for one in self.waits_for(client):
+                if self.leader_of.pop(one.new.id, None):
+                    one.due = "now"
+            client.groups["overflow"] = Group(client.groups["overflow"].most)
+        if status == "active":
+            self._release(client)
+
+    def _release(self, client: Client) -> None:
         for one in self.waits_for(client):
             if one.due is None and not one.behind and one.new.id not in self.leader_of:
                 one.due = "now"

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Coroutine, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
+from itertools import cycle
 from typing import ClassVar, Literal, TypeVar
 
 import pytest
@@ -35,7 +36,7 @@ from dispatcher.store.sqlite import SqliteStore
 from tests.factories import make_delivery, make_event, make_subscription
 from tests.store.conftest import SEALER
 from tests.store.helpers import attempt, outcome
-from tests.store.model import Client, Due, Group, Kept, Model
+from tests.store.model import ENDINGS, Client, Due, Group, Kept, Model
 
 A, B = "https://a.example:443", "https://b.example:443"
 KINDS: Sequence[dict[str, object]] = [
@@ -45,6 +46,9 @@ KINDS: Sequence[dict[str, object]] = [
     {"destination": B, "digest": DigestPolicy(wait=0, interval=3600, max_rows=1000)},
 ]
 BIG = 1_000_000
+OLD = 3
+"""The kind whose first delivery is too old: a digest's."""
+
 PROCESSES = 3
 ALL = DeliveryFilter(tenant="default")
 AnyStore = SqliteStore | PostgresStore
@@ -115,6 +119,9 @@ class Deliveries(RuleBasedStateMachine):
         for process in range(PROCESSES):
             self.numbers.append(0)
             self.register(process)
+        for slot in range(len(KINDS)):
+            self.accept(slot, 0, ["a"], old=slot == OLD)
+            self.accept(slot, 0, ["a", "b"], old=False)
 
     def subscribe(self, slot: int) -> Client:
         stored = make_subscription(owner="*", **KINDS[slot])
@@ -149,6 +156,8 @@ class Deliveries(RuleBasedStateMachine):
         self.put(process, new)
         for one in new:
             self.model.enter(Kept(one, client, due=None if held else due, old=old), self.numbers[process])
+
+    accept_more = accept
 
     @rule(slot=slots, process=processes, jobs=st.lists(st.sampled_from("ab"), min_size=1, max_size=2))
     def accept_for_later(self, slot: int, process: int, jobs: list[str]) -> None:
@@ -212,14 +221,20 @@ class Deliveries(RuleBasedStateMachine):
             self.in_order(self.model.kept[one.id])
         self.model.settle_unwanted()
 
+    claim_more = claim
+
     def in_order(self, one: Kept) -> None:
         if not one.over:
             came = one.client.came[one.job]
             earlier = came[: came.index(one.new.id)] if one.new.id in came else []
             assert all(self.model.kept[key].over for key in earlier), "claimed before an earlier one ended"
 
-    @rule(process=processes, crashed=st.booleans())
-    def lose_the_lease(self, process: int, crashed: bool) -> None:
+    @precondition(lambda self: self.model.ids(State.DELIVERING))
+    @rule(pick=picks, crashed=st.booleans())
+    def lose_the_lease(self, pick: int, crashed: bool) -> None:
+        holder = self.model.kept[choose(self.model.ids(State.DELIVERING), pick)].holder
+        assert holder is not None
+        process = self.numbers.index(holder)
         store, number = self.of(process)
         mine = self.model.held_by(number)
         fresh = [key for key in mine if self.model.kept[key].new.claimed]
@@ -236,32 +251,33 @@ class Deliveries(RuleBasedStateMachine):
     # Outcomes
 
     @precondition(lambda self: self.model.ids(State.DELIVERING))
-    @rule(pick=picks, how=hows, twice=st.booleans(), cut=st.booleans())
-    def finish(self, pick: int, how: How, twice: bool, cut: bool) -> None:
-        """Write an outcome; the call may be made again, and a crash may cut off what follows from it."""
-        key = choose(self.model.ids(State.DELIVERING), pick)
-        one = self.model.kept[key]
-        number = one.holder
+    @rule(pick=picks, how=st.lists(hows, min_size=1, max_size=3), twice=st.booleans(), cut=st.booleans())
+    def finish(self, pick: int, how: list[How], twice: bool, cut: bool) -> None:
+        """Write all that a process has; the call may be made again, and a crash may cut off what follows from it."""
+        number = self.model.kept[choose(self.model.ids(State.DELIVERING), pick)].holder
         assert number is not None
         store = self.world.stores[self.numbers.index(number) % len(self.world.stores)]
+        cut = cut and not twice
+        keys = self.model.held_by(number)
+        written = [self.tried(store, key, each, cut) for key, each in zip(keys, cycle(how), strict=False)]
+        for _ in range(1 + twice):
+            self.run(store.finish(number, written))
+        self.model.finish([(one, self.due_after(one)) for one in written])
+
+    finish_more = finish
+
+    def tried(self, store: AnyStore, key: str, how: How, cut: bool) -> Outcome:
+        one = self.model.kept[key]
         ordered = one.client.stored.ordered
         if how == "joins" and ordered:
             how = "put back"
         others = [] if how == "put back" or ordered else self.take(store, key)
-        cut = cut and not twice and how in {"delivered", "exhausted"}
-        written = self.outcome(one, how, ordered=ordered and not cut, leads=bool(others) and not cut)
-        for _ in range(1 + twice):
-            self.run(store.finish(number, [written]))
-        one.attempts = written.attempts
-        if written.state.final:
-            self.model.end(one, written.state)
-            self.model.pass_on([key] if written.ordered else [])
-            if written.leads:
-                self.model.settle(key)
-        else:
-            self.model.wait(key, "now" if how in {"again", "put back"} else "later")
-        if written.joins is not None:
-            self.model.gather(key, "later")
+        return self.outcome(one, how, ordered=ordered and not cut, leads=bool(others) and not cut)
+
+    def due_after(self, one: Outcome) -> Due:
+        if one.due_at is None:
+            return None
+        return "now" if one.due_at <= utc_now() else "later"
 
     def take(self, store: AnyStore, key: str) -> list[str]:
         others = [one.delivery_id for one in self.run(store.take_digest(key))]
@@ -323,11 +339,12 @@ class Deliveries(RuleBasedStateMachine):
         if waits:
             self.model.cancel(key)
 
-    @rule(destination=st.sampled_from([A, B]))
-    def expire(self, destination: str) -> None:
-        overdue, after = self.run(self.store.overdue(destination, None, 500))
-        assert after is None
-        assert self.run(self.store.expire(overdue)) == self.model.expire(destination)
+    @rule()
+    def expire(self) -> None:
+        for destination in (A, B):
+            overdue, after = self.run(self.store.overdue(destination, None, 500))
+            assert after is None
+            assert self.run(self.store.expire(overdue)) == self.model.expire(destination)
 
     @rule()
     def hours_pass(self) -> None:
@@ -366,34 +383,28 @@ class Deliveries(RuleBasedStateMachine):
         assert now is not None
         client.stored = replace(now, status=status, revision=now.revision + 1)
         self.run(self.store.save_subscription(client.stored))
+        self.model.save(client, status)
 
-    @rule(slot=slots)
-    def pause(self, slot: int) -> None:
+    @rule(slot=slots, how=st.sampled_from(["paused", "active", "disabled", "completed", "removed"]))
+    def change(self, slot: int, how: str) -> None:
         client = self.clients[slot]
-        if client.status == "active":
+        if how == "paused" and client.status == "active":
             self.save(client, "paused")
-            client.status = "paused"
+        elif how == "active":
+            self.save(client, "active")
+        elif how in ENDINGS:
+            self.end(client, "disabled" if how == "disabled" else "completed")
+        elif how == "removed":
+            assert self.run(self.store.remove_subscription("default", client.stored.id))
+            client.removed = True
+            self.model.end_waiting(client, State.CANCELLED)
+            self.clients[slot] = self.subscribe(slot)
 
-    @rule(slot=slots)
-    def resume(self, slot: int) -> None:
-        self.save(self.clients[slot], "active")
-        self.model.resume(self.clients[slot])
-
-    @rule(slot=slots, status=st.sampled_from(["disabled", "completed"]))
-    def end_subscription(self, slot: int, status: SubscriptionStatus) -> None:
-        client = self.clients[slot]
+    def end(self, client: Client, status: Literal["disabled", "completed"]) -> None:
         self.run(self.store.end_subscription(client.stored.id, status, "answered 410"))
         if client.status in {"active", "paused"}:
             client.status = status
-        self.model.end_waiting(client, State.SUPERSEDED if status == "completed" else State.CANCELLED)
-
-    @rule(slot=slots)
-    def remove(self, slot: int) -> None:
-        client = self.clients[slot]
-        assert self.run(self.store.remove_subscription("default", client.stored.id))
-        client.removed = True
-        self.model.end_waiting(client, State.CANCELLED)
-        self.clients[slot] = self.subscribe(slot)
+        self.model.end_waiting(client, ENDINGS[status])
 
     # What has to hold
 
@@ -441,13 +452,12 @@ class Deliveries(RuleBasedStateMachine):
     def deliver_all(self) -> None:
         """Nothing is left behind: when all go on, and every wait is cut short, everything ends."""
         self.mend()
-        for slot in range(len(self.clients)):
-            self.resume(slot)
+        for client in self.clients:
+            self.save(client, "active")
         for _ in range(3 * len(self.model.kept)):
             self.claim(0, BIG)
-            busy = self.model.ids(State.DELIVERING)
-            for _ in busy:
-                self.finish(0, "delivered", twice=False, cut=False)
+            while self.model.ids(State.DELIVERING):
+                self.finish(0, ["delivered"], twice=False, cut=False)
             self.hours_pass()
             self.every_delivery_is_where_the_model_says()
             if not self.model.ids(State.PENDING, State.DELIVERING):
