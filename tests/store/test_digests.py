@@ -336,3 +336,22 @@ async def test_processes_that_accept_and_send_at_once_tell_every_event_once(
             await send(stores[0], numbers[0])
             await asyncio.sleep(0.02)
     assert len(set(told)) == len(told) == 90
+
+
+async def test_what_is_too_much_of_several_processes_is_gathered_into_one_digest(
+    open_postgres: OpenAnother,
+) -> None:
+    stores = [await open_postgres() for _ in range(3)]
+    numbers = [await store.register("host", 1, 60) for store in stores]
+    subscription = await subscribed(stores[0])
+    new = await gathered(stores[0], numbers[0], subscription, *"abcdefghijklmnopqr")
+    joins = Joining(subscription.id, 100)
+
+    async def postpone(store: Store, process: int) -> None:
+        while some := [delivery.id for delivery in await store.claim(process, 3)]:
+            put_off = {"attempts": 0, "due_at": FUTURE, "joins": joins}
+            await store.finish(process, [outcome(key, State.PENDING, **put_off) for key in some])
+
+    await asyncio.gather(*map(postpone, stores, numbers))
+    [leader] = [one for one in new if await due(stores[0], one) == FUTURE]
+    assert await members(stores[0], leader) == [one.id for one in new if one is not leader]
