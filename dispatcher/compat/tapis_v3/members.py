@@ -114,9 +114,22 @@ async def _changed(asked: Asked, current: Subscription, wish: Wish) -> Subscript
         expires_at=wish.expires_at,
         updated_at=utc_now(),
     )
+    if (job_id, list(changed.filters)) != (current.job_id, list(current.filters)):
+        changed = _within_reach(changed, asked)
     if changed.match_key != current.match_key:
         await rules.check_room(asked.caller.key, changed, asked.services.store)
     return _as_wished(changed, wish)
+
+
+def _within_reach(subscription: Subscription, asked: Asked) -> Subscription:
+    """The same for jobs that the caller may see.
+
+    What a service subscribes to for its user may be of anybody. The user may keep it, but not choose other events.
+    """
+    owner = asked.caller.key.owner
+    if asked.caller.trusted or subscription.owner == owner:
+        return subscription
+    return replace(subscription, owner=owner, subscriber=rules.subscriber_of(subscription.subscriber, owner))
 
 
 def _as_wished(subscription: Subscription, wish: Wish) -> Subscription:
