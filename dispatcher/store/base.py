@@ -138,6 +138,12 @@ class SqlStore(ABC):
         ordered = [one.delivery_id for one in outcomes if one.ordered and one.state.final]
         if ordered:
             await self._write(turns.pass_on, ordered)
+        untried = [
+            one.delivery_id for one in outcomes if one.state.final and one.attempt is None and not one.leads
+        ]
+        if untried:
+            # Those that wait for such a one in a digest have their own age, and may still be sent.
+            await self._write(digests.leave_all, untried)
         led = [one.delivery_id for one in outcomes if one.leads and one.state.final]
         if led:
             await self._write(digests.settle, led)

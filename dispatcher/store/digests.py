@@ -188,10 +188,15 @@ def led_by(connection: Connection, leaders: Sequence[str], before: datetime) -> 
 
 
 def leave_all(connection: Connection, delivery_ids: Sequence[str]) -> None:
-    """Take deliveries that have ended out of their digests; of each that they led another member leads now."""
+    """Take those that have ended out of their digests; of each that they led another member leads now."""
+    running = (State.PENDING, State.DELIVERING)
+    ended: list[str] = []
     for some in chunks(delivery_ids):
+        these = select(_delivery.id).where(_delivery.id.in_(some), _delivery.state.not_in(running))
+        ended += connection.execute(these).scalars()
+    for some in chunks(ended):
         connection.execute(delete(digest_members).where(_member.delivery_id.in_(some)))
-    for some in chunks(delivery_ids):
+    for some in chunks(ended):
         leading = select(_member.leader).where(_member.leader.in_(some))
         gathering = select(_group.leader).where(_group.leader.in_(some))
         for leader in connection.execute(leading.union(gathering)).scalars().all():

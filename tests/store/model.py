@@ -135,6 +135,7 @@ class Model:
                     state = State.CANCELLED if one.client.removed else ENDINGS[one.client.status]
                     self.end(one, state)
                     self.pass_on([one.new.id])
+                    self.leave(one.new.id)
 
     def free(self, process: int) -> int:
         """Give back what a process holds. How many."""
@@ -159,6 +160,9 @@ class Model:
             else:
                 one.state, one.due, one.holder = State.PENDING, due, None
         self.pass_on([outcome.delivery_id for outcome, _ in written if outcome.ordered])
+        for outcome, _ in written:
+            if outcome.state.final and outcome.attempt is None:
+                self.leave(outcome.delivery_id)
         for outcome, due in written:
             if outcome.leads:
                 self.settle(outcome.delivery_id)

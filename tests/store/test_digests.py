@@ -283,6 +283,16 @@ async def test_a_leader_that_waited_too_long_leaves_its_digest_to_who_did_not(
     assert await members(store, third) == [fourth.id]
 
 
+async def test_a_leader_that_ends_untried_leaves_its_digest_to_another(store: Store, process: int) -> None:
+    subscription = await subscribed(store, digest=HOURLY)
+    first, second, third = await gathered(store, process, subscription, "a", "b", "c")
+    await claimed(store, process)
+    await store.take_digest(first.id)
+    await store.finish(process, [outcome(first.id, State.EXHAUSTED, attempts=0, reason="too old")])
+    assert await claimed(store, process) == [second.id]
+    assert await members(store, second) == [third.id]
+
+
 async def test_what_comes_while_its_leader_is_cancelled_is_not_cancelled_with_it(
     open_postgres: OpenAnother, postgres_url: str
 ) -> None:

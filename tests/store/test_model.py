@@ -54,12 +54,12 @@ ALL = DeliveryFilter(tenant="default")
 AnyStore = SqliteStore | PostgresStore
 AGES_AGO = timedelta(days=30)
 
-How = Literal["delivered", "exhausted", "again", "later", "put back", "joins"]
+How = Literal["delivered", "exhausted", "too old", "again", "later", "put back", "joins"]
 T = TypeVar("T")
 picks = st.integers(0, 99)
 slots = st.integers(0, len(KINDS) - 1)
 processes = st.integers(0, PROCESSES - 1)
-hows = st.sampled_from(["delivered", "exhausted", "again", "later", "put back", "joins"])
+hows = st.sampled_from(["delivered", "exhausted", "too old", "again", "later", "put back", "joins"])
 
 
 class World:
@@ -285,7 +285,8 @@ class Deliveries(RuleBasedStateMachine):
         return others
 
     def outcome(self, one: Kept, how: How, *, ordered: bool = False, leads: bool = False) -> Outcome:
-        state = {"delivered": State.DELIVERED, "exhausted": State.EXHAUSTED}.get(how, State.PENDING)
+        ends = {"delivered": State.DELIVERED, "exhausted": State.EXHAUSTED, "too old": State.EXHAUSTED}
+        state = ends.get(how, State.PENDING)
         tried = how in {"delivered", "exhausted", "again", "later"}
         due: Due = None if state.final else "now" if how in {"again", "put back"} else "later"
         return outcome(
@@ -295,7 +296,7 @@ class Deliveries(RuleBasedStateMachine):
             attempt=attempt(one.attempts + 1) if tried else None,
             due_at=self.time(due),
             ordered=ordered and state.final,
-            leads=leads and state.final,
+            leads=leads and tried and state.final,
             joins=Joining(one.client.stored.id, 100) if how == "joins" else None,
         )
 
@@ -306,8 +307,9 @@ class Deliveries(RuleBasedStateMachine):
         one = self.model.kept[key]
         if how == "joins" and (one.client.stored.ordered or one.state is State.PENDING):
             return  # it may as well be gathered while it waits
-        self.run(self.store.finish(number, [self.outcome(one, how, ordered=one.client.stored.ordered)]))
-        self.model.pass_on([key] if how in {"delivered", "exhausted"} and one.client.stored.ordered else [])
+        written = self.outcome(one, how, ordered=one.client.stored.ordered)
+        self.run(self.store.finish(number, [written]))
+        self.model.pass_on([key] if written.ordered else [])
 
     # By hand and by age
 
@@ -486,7 +488,7 @@ def world(url: str, count: int) -> Iterator[World]:
 
 
 HOW_LONG = settings(
-    max_examples=25,
+    max_examples=20,
     stateful_step_count=30,
     deadline=None,
     derandomize=True,
