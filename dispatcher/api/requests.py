@@ -15,12 +15,15 @@ from dispatcher.domain.retry import RetryPolicy
 from dispatcher.domain.subscriptions import SubscriptionStatus
 from dispatcher.store.contract import Window
 
+ONE_LINE = r"^[^\x00-\x1f\x7f]*(?!\n)$"
+"""No control characters. To Python `$` alone is also before a line break that ends the text."""
+
 Text = Annotated[
     str,
     Meta(
         min_length=1,
         max_length=255,
-        pattern=r"^[^\x00-\x1f\x7f]*$",
+        pattern=ONE_LINE,
         extra={"expected": "expected a text of 1 to 255 characters, none of them a control character"},
     ),
 ]
@@ -28,7 +31,7 @@ Name = Annotated[
     str,
     Meta(
         max_length=255,
-        pattern=r"^[^\x00-\x1f\x7f]*$",
+        pattern=ONE_LINE,
         description="For people; it need not be unique.",
         extra={"expected": "expected a text of at most 255 characters, none of them a control character"},
     ),
@@ -38,7 +41,7 @@ Tenant = Annotated[
     Meta(
         min_length=1,
         max_length=64,
-        pattern=r"^[^\x00-\x1f\x7f]*$",
+        pattern=ONE_LINE,
         description="Without one yours. Only admins of the tenant `default` may name another.",
         extra={"expected": "expected a text of 1 to 64 characters, none of them a control character"},
     ),

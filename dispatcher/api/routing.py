@@ -157,6 +157,16 @@ def _body_reader(
     return read
 
 
+def asked_at(request: web.Request) -> str:
+    """Scheme, host and port that a request names. Raises Refusal when its Host header is none."""
+    try:
+        return str(request.url.origin())
+    except ValueError:
+        raise Refusal(
+            HTTPStatus.BAD_REQUEST, f"Host: expected a host, perhaps with a port, got {request.host[:80]!a}"
+        ) from None
+
+
 async def _no_body(request: web.Request) -> None:
     return None
 

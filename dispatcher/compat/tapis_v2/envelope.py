@@ -13,7 +13,7 @@ from msgspec import Struct
 from dispatcher import __version__
 from dispatcher.api.auth import authorize
 from dispatcher.api.problems import refusal_of
-from dispatcher.api.routing import raw_body
+from dispatcher.api.routing import asked_at, raw_body
 from dispatcher.api.services import Services
 from dispatcher.domain.errors import InvalidInput
 from dispatcher.domain.keys import ApiKey
@@ -100,7 +100,7 @@ def _asked(request: web.Request, caller: ApiKey, services: Services) -> Asked:
         caller=caller,
         services=services,
         method=request.method,
-        base=(services.public_url or str(request.url.origin())).rstrip("/"),
+        base=(services.public_url or asked_at(request)).rstrip("/"),
         url_path=request.path,
         path=request.match_info,
         headers=request.headers,

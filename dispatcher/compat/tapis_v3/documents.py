@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
+from dispatcher.api.requests import ONE_LINE
 from dispatcher.domain.errors import InvalidInput
 from dispatcher.domain.tapis_v3 import check_type_filter
 
@@ -19,14 +20,13 @@ MAX_TTL = 100 * 366 * 24 * 60
 MAX_TARGETS = 20
 
 _NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9._~-]*")
-_PLAIN = r"^[^\x00-\x1f\x7f]*$"
 _NO_CONTROLS = {"expected": "expected a text without control characters, and not too long"}
 
 Name = Annotated[str, Meta(min_length=1, max_length=188)]
 Description = Annotated[str, Meta(max_length=2048)]
 TypeFilter = Annotated[str, Meta(min_length=5, max_length=128)]
-SubjectFilter = Annotated[str, Meta(min_length=1, max_length=150, pattern=_PLAIN, extra=_NO_CONTROLS)]
-User = Annotated[str, Meta(min_length=1, max_length=60, pattern=_PLAIN, extra=_NO_CONTROLS)]
+SubjectFilter = Annotated[str, Meta(min_length=1, max_length=150, pattern=ONE_LINE, extra=_NO_CONTROLS)]
+User = Annotated[str, Meta(min_length=1, max_length=60, pattern=ONE_LINE, extra=_NO_CONTROLS)]
 Text = Annotated[str, Meta(min_length=1)]
 
 

@@ -13,7 +13,7 @@ from msgspec import Struct
 from dispatcher import __version__
 from dispatcher.api.explain import explain
 from dispatcher.api.problems import refusal_of
-from dispatcher.api.routing import raw_body
+from dispatcher.api.routing import asked_at, raw_body
 from dispatcher.api.services import Services
 from dispatcher.compat.tapis_v3.callers import Caller, caller_of
 from dispatcher.domain.errors import Forbidden, InvalidInput
@@ -108,7 +108,7 @@ async def _asked(request: web.Request, caller: Caller, services: Services) -> As
     return Asked(
         caller=caller,
         services=services,
-        base=str(request.url.origin()),
+        base=asked_at(request),
         path=request.match_info,
         query=request.query,
         headers=request.headers,

@@ -1,0 +1,43 @@
+"""What somebody tries who wants to break the service rather than to use it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from urllib.parse import urlsplit
+
+import pytest
+
+from dispatcher import compat
+from dispatcher.store.contract import Store
+from tests.api.conftest import ADMIN_KEY, HOOK, Caller, serving
+
+
+@pytest.mark.parametrize(
+    ("path", "document", "field"),
+    [
+        ("/v1/keys", {"name": "k", "owner": "alice\n", "scopes": ["publish"]}, "owner"),
+        (
+            "/v1/subscriptions",
+            {"events": ["*"], "target": {"kind": "webhook", "url": HOOK}, "name": "n\n"},
+            "name",
+        ),
+    ],
+)
+async def test_a_line_break_at_the_end_of_a_text_is_refused(
+    admin: Caller, path: str, document: Mapping[str, object], field: str
+) -> None:
+    reply = await admin.ask("POST", path, document)
+    assert (reply.status, list(reply.faults)) == (400, [field])
+
+
+@pytest.mark.parametrize("path", ["/jobs/v2", "/v3/notifications/subscriptions"])
+@pytest.mark.parametrize("host", [b"", b"dispatcher:99999999", b"dispatcher:x", b"\xff"])
+async def test_a_host_header_that_is_none_is_the_callers_fault(store: Store, path: str, host: bytes) -> None:
+    async with serving(store, [compat.attach]) as api:
+        reader, writer = await asyncio.open_connection("127.0.0.1", urlsplit(api.url).port)
+        head = f"GET {path} HTTP/1.1\r\nAuthorization: Bearer {ADMIN_KEY}\r\nConnection: close\r\nHost: "
+        writer.write(head.encode() + host + b"\r\n\r\n")
+        answer = await reader.read()
+        writer.close()
+    assert answer.startswith(b"HTTP/1.1 400 ")
