@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Sees to it that the servers are there which the tests (`servers.sh`) and the benchmarks (`servers.sh nginx`) start for
-# themselves. It installs what is missing where it can, and leaves no service of the system's own running.
+# Sees to it that the servers and the browser are there which the tests (`servers.sh`) and the benchmarks
+# (`servers.sh nginx`) start for themselves. It installs what is missing where it can, and leaves no service of the
+# system's own running.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 source scripts/system.sh
@@ -39,6 +40,7 @@ let_services_on() {
 [ -n "${DISPATCHER_TEST_DATABASE_URL:-}" ] || need postgresql /usr/lib/postgresql/*/bin/postgres
 # Only root can start it: for others its test says so and is left out.
 [ "$(id -u)" != 0 ] || need opensmtpd /usr/sbin/smtpd
+need chromium /usr/bin/chromium
 [ "${1:-}" != nginx ] || need nginx-light /usr/sbin/nginx
 [ ${#packages[@]} -gt 0 ] || exit 0
 
