@@ -274,3 +274,14 @@ async def test_a_claim_changes_no_index(database_url: str) -> None:
     assert len(await store.claim(process, 500)) == 500
     await store.close()
     assert await hot_updates(database_url, 500) >= 495
+
+
+@pytest.mark.parametrize("settings", [sql.SETTINGS, sql.COLD_SETTINGS])
+async def test_no_statement_is_compiled_although_a_small_table_is_read_whole(
+    postgres_url: str, settings: dict[str, str]
+) -> None:
+    connection = await asyncpg.connect(postgres_url, server_settings=settings)
+    plan = await connection.fetchval("explain (analyze, format json) select count(host) from processes")
+    await connection.close()
+    assert "Seq Scan" in plan
+    assert "JIT" not in plan
