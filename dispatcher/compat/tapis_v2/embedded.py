@@ -31,6 +31,9 @@ log = structlog.get_logger("dispatcher.compat")
 MAX_NOTIFICATIONS = 100
 """Notifications that one job's document may have."""
 
+MAX_AT_ONCE = 3000
+"""Subscriptions that the events of one request may ask for: each takes time to check, also when none is made."""
+
 OF_A_STRING = ("FINISHED", "FAILED", "STOPPED")
 """What a plain address is told of, once each."""
 
@@ -38,6 +41,7 @@ _FIELD = "notifications"
 _SIGN = f'"{_FIELD}"'.encode()
 
 _Alike = tuple[str, bytes, bool]
+_Checked = tuple[Notification, bytes]
 
 
 class Embedded:
@@ -49,20 +53,30 @@ class Embedded:
 
     async def __call__(self, caller: ApiKey, events: Sequence[Event], services: Services) -> None:
         """Raises InvalidInput, which names the event when there are several, and makes nothing then."""
-        for index, event in enumerate(events):
-            if _SIGN not in event.document:
-                continue
+        marked = [index for index, event in enumerate(events) if _SIGN in event.document]
+        found: list[tuple[Event, list[_Checked]]] = []
+        room = MAX_AT_ONCE
+        for index in marked:
+            await asyncio.sleep(0)  # others come first: looking at this one may take milliseconds
             try:
-                wanted = notifications_of(event)
-                if not wanted:
-                    continue
-                checked = [(one, _target(position, one, services)) for position, one in enumerate(wanted)]
+                checked = _checked(events[index], room, services)
             except InvalidInput as error:
                 place = f"[{index}].{error.field}" if len(events) > 1 else error.field
                 raise InvalidInput(place, error.problem) from None
-            if (subscriber := _subscriber(caller, event)) is not None:
+            room -= len(checked)
+            found.append((events[index], checked))
+        for event, checked in found:
+            if checked and (subscriber := _subscriber(caller, event)) is not None:
                 async with self._turn:
                     await _subscribe(subscriber, event, checked, services)
+
+
+def _checked(event: Event, room: int, services: Services) -> list[_Checked]:
+    """The notifications in an event's job document with their targets, at most `room`. Raises InvalidInput."""
+    wanted = notifications_of(event)
+    if len(wanted) > room:
+        raise InvalidInput(f"job.{_FIELD}", f"expected at most {MAX_AT_ONCE} in all events together")
+    return [(one, _target(position, one, services)) for position, one in enumerate(wanted)]
 
 
 def notifications_of(event: Event) -> list[Notification]:
@@ -118,11 +132,11 @@ def _subscriber(caller: ApiKey, event: Event) -> ApiKey | None:
 
 
 async def _subscribe(
-    subscriber: ApiKey, event: Event, wanted: Sequence[tuple[Notification, bytes]], services: Services
+    subscriber: ApiKey, event: Event, wanted: Sequence[_Checked], services: Services
 ) -> None:
     if await services.store.job(event.tenant, event.job_id) is not None:
         return  # its first event made them; what its owner has removed since stays so
-    there = await _there(event, services)
+    there = await _there(subscriber, event, services)
     for notification, target in wanted:
         alike = (notification.event, target, notification.persistent)
         if alike not in there:
@@ -130,9 +144,13 @@ async def _subscribe(
             await make(Call(subscriber, services, {}, NoQuery(), None, {}), notification)
 
 
-async def _there(event: Event, services: Services) -> set[_Alike]:
-    """What was made for this job by an event that was not stored in the end, or is being stored."""
-    which = SubscriptionFilter(tenant=event.tenant, job_id=event.job_id)
+async def _there(subscriber: ApiKey, event: Event, services: Services) -> set[_Alike]:
+    """What was made for this job by an event that was not stored in the end, or is being stored.
+
+    The subscriber's own: somebody else's, who knew the job's id before, tells the subscriber nothing.
+    """
+    whose = EVERY_OWNER if subscriber.admin else subscriber.owner
+    which = SubscriptionFilter(tenant=event.tenant, subscriber=whose, job_id=event.job_id)
     page = await services.store.subscriptions(which, Window(500))
     return {
         (",".join(one.events), msgspec.json.encode(one.target, order="sorted"), one.persistent)

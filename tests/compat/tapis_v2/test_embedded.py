@@ -119,3 +119,22 @@ async def test_too_many_and_no_array_are_refused(alice: Tapis) -> None:
         plain = {"event": "PENDING", "job": {"id": JOB, "notifications": notifications}}
         refused = await alice.ask("POST", "/v1/events", plain)
         assert problem in refused.faults["job.notifications"]
+
+
+async def test_the_events_of_one_request_cannot_ask_for_any_number(alice: Tapis) -> None:
+    events = [
+        {"event": "PENDING", "job": {"id": f"job-{n}", "notifications": [URL] * 100}} for n in range(11)
+    ]
+    refused = await alice.ask("POST", "/v1/events", events)
+    assert refused.faults == {"[10].job.notifications": "expected at most 3000 in all events together"}
+    assert await alice.result("GET", NOTIFICATIONS) == []
+
+
+async def test_somebody_elses_subscription_to_the_new_job_takes_the_place_of_none(
+    alice: Tapis, bob: Tapis
+) -> None:
+    await bob.result(
+        "POST", NOTIFICATIONS, {"url": URL, "event": "FINISHED", "associatedUuid": JOB}, status=201
+    )
+    await alice.publish("PENDING", job=job({"url": URL, "event": "FINISHED"}))
+    assert len(await alice.result("GET", NOTIFICATIONS)) == 1
