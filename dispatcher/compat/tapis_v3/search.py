@@ -24,14 +24,14 @@ def from_text(search: str) -> Predicate:
         return all_of([])
     whole = text[1:-1] if text.startswith("(") and text.endswith(")") else text
     parts = _BETWEEN.split(whole)
-    _check_number(len(parts))
+    check_number(len(parts))
     return all_of([_condition(part) for part in parts])
 
 
 def from_query(query: Mapping[str, str]) -> Predicate:
     """The test of what stands in a query besides the options: `name=x` or `name.eq=x`. Raises InvalidInput."""
     terms = {name: text for name, text in query.items() if name not in OPTIONS}
-    _check_number(len(terms))
+    check_number(len(terms))
     found = []
     for name, text in terms.items():
         attribute, _, operator = name.partition(".")
@@ -61,6 +61,7 @@ def _values(operator: str, text: str) -> list[str]:
     return [part.replace("\\,", ",") for part in (_COMMA.split(text) if several else [text])]
 
 
-def _check_number(count: int) -> None:
+def check_number(count: int) -> None:
+    """Raises InvalidInput for more than MAX_CONDITIONS: all of them are tried on each subscription."""
     if count > MAX_CONDITIONS:
         raise InvalidInput("search", f"expected at most {MAX_CONDITIONS} conditions, got {count}")

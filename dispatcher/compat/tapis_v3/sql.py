@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable
 
 from dispatcher.compat.tapis_v3.conditions import Attributes, Predicate, attribute, condition
+from dispatcher.compat.tapis_v3.search import check_number
 from dispatcher.domain.errors import InvalidInput
 
 MAX_LENGTH = 8192
@@ -53,6 +54,7 @@ class _Reader:
     def __init__(self, tokens: list[tuple[str, str]]) -> None:
         self._tokens = tokens
         self._next = 0
+        self._conditions = 0
 
     def alternatives(self, depth: int) -> Predicate:
         """Parts with OR between them."""
@@ -88,6 +90,8 @@ class _Reader:
         return self._comparison()
 
     def _comparison(self) -> Predicate:
+        self._conditions += 1
+        check_number(self._conditions)
         name = self._value("word", expected="the name of an attribute")
         kind, token = self._peek()
         if kind == "sign" and token in _SIGNS:

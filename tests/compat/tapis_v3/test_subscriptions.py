@@ -283,6 +283,12 @@ BAD: list[tuple[str, str, Any, str]] = [
     ("POST", "/subscriptions/search", {"search": ["name ~ 'x'"]}, "not understood: "),
     ("POST", "/subscriptions/search", {"search": ["(" * 5000]}, "deep"),
     ("POST", "/subscriptions/search", {"search": ["NOT " * 2000]}, "deep"),
+    (
+        "POST",
+        "/subscriptions/search",
+        {"search": ["name = 'x'", *["OR name = 'x'"] * 50]},
+        "at most 50 conditions",
+    ),
     ("POST", "/subscriptions/s1/updateTTL/soon", None, "ttlMinutes: expected a whole number"),
 ]
 
