@@ -173,19 +173,17 @@ class Lanes:
         What fills a lane may have left others behind; the lane remembers that.
         """
         places: dict[str, int] = {}
+        places.update(self._blocked)
         for lane in self._lanes.values():
-            places[lane.destination] = max(0, self._bound(lane) - lane.load)
+            places[lane.destination] = max(0, self._most_of(lane) - lane.load)
             lane.behind = lane.behind or not places[lane.destination]
-        for destination, few in self._blocked.items():
-            lane_or_none = self._lanes.get(destination)
-            places[destination] = max(0, few - (lane_or_none.load if lane_or_none else 0))
         self._behind = self._full
         free = 0 if self._full else self._total - self._load
         return free, Rooms(each=self._unknown(), of=places, after=after)
 
     def full(self) -> list[str]:
         """The destinations that have no place now; each is told when it has."""
-        full = [lane for lane in self._lanes.values() if lane.load >= self._bound(lane)]
+        full = [lane for lane in self._lanes.values() if lane.load >= self._most_of(lane)]
         for lane in full:
             lane.behind = True
         waiting = [one for one, places in self._blocked.items() if not places]
@@ -245,6 +243,10 @@ class Lanes:
     def _bound(self, lane: Lane) -> int:
         """How much a lane may hold now: what it has earned, and a quarter of what is left for all."""
         return min(lane.room, self._share)
+
+    def _most_of(self, lane: Lane) -> int:
+        """How much a lane may hold of what comes back from the store: no more than a probe while it is blocked."""
+        return self._blocked.get(lane.destination, self._bound(lane))
 
     def _fresh_share(self, lane: Lane) -> int:
         bound = self._bound(lane)
