@@ -172,7 +172,11 @@ class Engine:
         """Take deliveries from `reserve` that are stored now."""
         process = self.process
         for new in deliveries:
-            if new.claimed:
+            if new.claimed and not self._lease.holds(new.id):
+                self.release(
+                    [new]
+                )  # the lease was lost while it was stored: it is due, and claimed like all others
+            elif new.claimed:
                 lane = self._lanes[new.subscription.destination]
                 self._lanes.enter(lane, Work(process, _as_claimed(new)))
                 self._engage(lane)
@@ -259,10 +263,19 @@ class Engine:
             self._lanes.rest(lane)
 
     async def _handle(self, work: Work, lane: Lane) -> None:
-        # An attempt must end before the lease can: without a heartbeat nothing is begun.
-        await self._lease.lasting(self._limits.timeout)
-        if work.process != self.process:
-            return  # the lease was lost: others have this delivery now
+        subscription = work.claimed.subscription
+        if subscription.persistent:
+            await self._try(work, lane)
+            return
+        # One at a time for a subscription that ends with its first success.
+        async with self._locks.setdefault(subscription.id, asyncio.Lock()):
+            if (subscription.id, subscription.revision) in self._completed:
+                reason = "the subscription ended with an earlier delivery"
+                self._settle(work, without_attempt(work.claimed, State.SUPERSEDED, utc_now(), reason))
+            else:
+                await self._try(work, lane)
+
+    async def _try(self, work: Work, lane: Lane) -> None:
         subscription = work.claimed.subscription
         if self._breakers.blocks(subscription.destination):
             self._give_back(work, put_back(work.claimed, utc_now()))
@@ -270,21 +283,12 @@ class Engine:
             subscription, self._breakers.rate_limit(subscription.destination)
         ):
             self._give_back(work, put_back(work.claimed, utc_now() + timedelta(seconds=wait)))
-        elif subscription.persistent:
-            await self._attempt(work, lane)
         else:
-            await self._attempt_single(work, lane)
-
-    async def _attempt_single(self, work: Work, lane: Lane) -> None:
-        """One at a time for a subscription that ends with its first success."""
-        subscription = work.claimed.subscription
-        lock = self._locks.setdefault(subscription.id, asyncio.Lock())
-        async with lock:
-            if (subscription.id, subscription.revision) in self._completed:
-                reason = "the subscription ended with an earlier delivery"
-                self._settle(work, without_attempt(work.claimed, State.SUPERSEDED, utc_now(), reason))
-            else:
+            # An attempt must end before the lease can: without a heartbeat nothing is begun. Nothing comes between.
+            await self._lease.lasting(self._limits.timeout)
+            if work.process == self.process:
                 await self._attempt(work, lane)
+            # Else the lease was lost: others have this delivery now.
 
     async def _attempt(self, work: Work, lane: Lane) -> None:
         claimed = work.claimed
@@ -315,7 +319,7 @@ class Engine:
         """Adapt to how the destination answers."""
         if answer.unwell:
             lane.failed(began, time.perf_counter())
-            self._breakers.failed(lane.destination, answer.error or "")
+            self._breakers.failed(lane.destination, answer.trouble or answer.error or "")
             return
         if answer.status == TOO_MANY:
             lane.failed(began, time.perf_counter())

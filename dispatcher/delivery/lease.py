@@ -51,6 +51,7 @@ class Lease:
         """Enter this process. Raises StoreUnavailable."""
         asked = time.monotonic()
         self.process = await self._store.register(socket.gethostname(), os.getpid(), self._seconds)
+        self._fresh.clear()
         self._good_until = asked + self._seconds
         self._renewed.set()
 
@@ -68,6 +69,10 @@ class Lease:
         """Note a delivery that is being stored as claimed. Ids increase, so the first is the lowest."""
         self._fresh[delivery_id] = None
 
+    def holds(self, delivery_id: str) -> bool:
+        """Whether it was noted under the lease that there is now: what is older is not stored as claimed."""
+        return delivery_id in self._fresh
+
     def drop(self, delivery_id: str) -> None:
         """Note that its outcome is stored, or that it was not stored at all."""
         self._fresh.pop(delivery_id, None)
@@ -84,7 +89,7 @@ class Lease:
                 if not await self._renew():
                     LEASES_LOST.inc()
                     log.error("lease lost", process=self.process, lease=self._seconds)
-                    self._fresh.clear()
+                    self._good_until = 0.0
                     lost()
                     await self.begin()
                 count = await self._store.take_over()

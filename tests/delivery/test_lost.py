@@ -1,0 +1,102 @@
+"""What a lost lease or a breaker that opens in the midst means for what is under way: nothing is sent twice or lost."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Collection
+from datetime import datetime, timedelta
+
+import pytest
+
+from dispatcher.delivery import breakers
+from dispatcher.delivery.engine import Limits
+from dispatcher.domain.deliveries import State
+from dispatcher.domain.events import utc_now
+from dispatcher.domain.retry import RetryPolicy
+from dispatcher.matching.matcher import Matcher
+from dispatcher.store.contract import Store
+from tests.delivery.conftest import BAD, ScriptedKind, deliveries, running, settled
+from tests.delivery.test_engine import Gate, new_event
+from tests.factories import make_subscription
+
+A = "https://a:443"
+NEVER = RetryPolicy(strategy="delayed", delay=3600, jitter=0)
+
+
+async def test_what_was_made_ready_under_a_lost_lease_is_sent_once(store: Store, kind: ScriptedKind) -> None:
+    await store.add_subscription(make_subscription())
+    async with running(store, kind, Limits(lease=0.4, timeout=0.1)) as process:
+        engine, event = process.engine, new_event()
+        new = engine.reserve(await Matcher(store).match([event]))
+        first = engine.process
+        await store.leave(first)  # as others do, while the database does not answer here
+        await process.has(lambda: engine.process != first)
+        await store.accept(engine.process, [event], new)
+        engine.start(new)
+        await settled(store, {State.DELIVERED: 1})
+    assert len(kind.sent) == 1
+
+
+async def test_one_that_waited_for_another_of_its_subscription_is_left_to_others_when_the_lease_is_lost(
+    store: Store, kind: ScriptedKind
+) -> None:
+    gate = Gate(asyncio.Event(), BAD)
+    kind.answer = gate
+    await store.add_subscription(make_subscription(persistent=False, retry=NEVER))
+    async with running(store, kind, Limits(lease=0.4, timeout=0.1)) as process:
+        first = process.engine.process
+        await process.accept(new_event(), new_event())
+        await kind.until(lambda sent: len(sent) == 1)
+        await store.leave(first)
+        await process.has(lambda: process.engine.process != first)
+        gate.opened.set()
+        found = await settled(store, {State.PENDING: 2})
+        async with asyncio.timeout(20):
+            while [one.attempts for one in found] != [1, 1]:
+                found = await deliveries(store)
+                await asyncio.sleep(0.02)
+    # The one that was under way is repeated, the one that waited for it is not.
+    assert len(kind.sent) == 3
+
+
+async def test_what_waited_for_another_of_its_subscription_makes_no_attempt_once_the_breaker_is_open(
+    store: Store, kind: ScriptedKind, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(breakers, "FIRST_WAIT", 3600)
+    monkeypatch.setattr(breakers, "FAILURES", 1)
+    gate = Gate(asyncio.Event(), BAD)
+    kind.answer = gate
+    await store.add_subscription(make_subscription(destination=A, persistent=False, retry=NEVER))
+    async with running(store, kind) as process:
+        await process.accept(*(new_event() for _ in range(5)))
+        await kind.until(lambda sent: len(sent) == 1)
+        gate.opened.set()
+        await settled(store, {State.PENDING: 5})
+    assert len(kind.sent) == 1
+
+
+async def test_nobody_looks_for_more_while_a_probe_is_under_way(
+    store: Store, kind: ScriptedKind, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(breakers, "LOOK", 0.02)
+    gate = Gate(asyncio.Event())
+    kind.answer = gate
+    await store.add_subscription(make_subscription(destination=A))
+    await store.open_breaker(A, utc_now() + timedelta(hours=1), "seen elsewhere", probed=False)
+    asked: list[Collection[str]] = []
+    next_due = store.next_due
+
+    async def noted(full: Collection[str] = ()) -> datetime | None:
+        asked.append(full)
+        return await next_due(full)
+
+    async with running(store, kind) as process:
+        await process.has(lambda: process.engine.blocks(A))
+        await process.accept(new_event(), new_event())
+        await store.open_breaker(A, utc_now(), "seen elsewhere", probed=True)
+        await kind.until(lambda sent: len(sent) == 1)
+        monkeypatch.setattr(store, "next_due", noted)
+        await process.has(lambda: len(asked) >= 3)
+        gate.opened.set()
+        await settled(store, {State.DELIVERED: 2})
+    assert asked[:3] == [[A]] * 3
