@@ -26,6 +26,10 @@ class Answer(Struct, frozen=True, kw_only=True):
     retry_after: float | None = None
     early: bool = False
     """The connection was gone before an answer: worth one early retry."""
+    trouble: str | None = None
+    """What is wrong with the destination, for all who use it; None when `error` names nothing of one delivery."""
+    healthy: bool = False
+    """The destination works, whatever `status` says."""
     final: bool = False
     """No retry can help."""
     disable: bool = False
@@ -48,7 +52,8 @@ class Answer(Struct, frozen=True, kw_only=True):
     @property
     def unwell(self) -> bool:
         """Whether the destination itself is in trouble, as far as this answer tells."""
-        if self.error is None or self.final or self.disable or self.postponed is not None:
+        settled = self.error is None or self.final or self.disable or self.healthy
+        if settled or self.postponed is not None:
             return False
         return self.status is None or self.status >= 500
 

@@ -126,13 +126,15 @@ class ArgoSender:
             )
             workflow = self._workflow_in(reply)
         except (NoReply, _NoWorkflow) as error:
-            return replace(answer, error=f"{answer.error}; the look at the workflow failed: {error}")
+            problem = f"{answer.error}; the look at the workflow failed: {error}"
+            return replace(answer, error=problem, healthy=True)
         found = argo_workflow.find(workflow, call.selector, call.action)
         return replace(
             answer,
             body=found.text,
             error=None if found.done else found.text,
             retry_after=_SOON if found.soon else answer.retry_after,
+            healthy=True,
             final=found.final,
         )
 
@@ -152,7 +154,7 @@ class ArgoSender:
         if answer.error is None:
             return replace(answer, body=None)  # it is the whole workflow
         # What is gone is this workflow: those of other jobs may be there.
-        return replace(answer, error=_explained(answer), disable=False)
+        return replace(answer, error=_explained(answer), trouble=answer.error, disable=False)
 
 
 class _NoWorkflow(Exception):

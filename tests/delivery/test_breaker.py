@@ -6,6 +6,7 @@ import asyncio
 from datetime import timedelta
 
 import pytest
+from msgspec.structs import replace
 
 from dispatcher.delivery import breakers, upkeep
 from dispatcher.delivery.breakers import FAILURES
@@ -64,6 +65,17 @@ async def test_ten_failures_in_a_row_open_it_and_the_rest_waits_without_attempts
         waiting = await settled(store, {State.PENDING: FAILURES + 21})
     assert len(kind.sent) == FAILURES
     assert sum(delivery.attempts for delivery in waiting) == FAILURES
+
+
+async def test_the_reason_is_what_all_may_know(store: Store, kind: ScriptedKind) -> None:
+    async def told_apart(_: Sent) -> Answer:
+        return replace(BAD, error="answered 500: there is no workflow secret", trouble="answered 500")
+
+    kind.answer = told_apart
+    await store.add_subscription(make_subscription(destination=A, retry=NEVER))
+    async with running(store, kind, Limits(concurrency=1)) as process:
+        await process.accept(*(new_event() for _ in range(FAILURES)))
+        assert (await opened(store, A)).reason == "answered 500"
 
 
 async def test_others_go_on_meanwhile(

@@ -436,3 +436,24 @@ def test_what_cannot_work_is_refused_by_field(fields: dict[str, Any], field: str
 def test_a_target_of_another_shape_is_refused(fields: dict[str, Any]) -> None:
     with pytest.raises(msgspec.ValidationError):
         msgspec.convert(document("https://argo.example.org") | fields, ArgoTarget)
+
+
+# What other users of the server are told
+
+
+async def test_a_workflow_that_never_suspends_is_not_the_servers_trouble(
+    kind: ArgoKind, argo: ArgoServer
+) -> None:
+    argo.add(trigger_node("job-1"))
+    for argo.may_look in (True, False):
+        answer = await sent(kind, argo)
+        assert (answer.status, answer.unwell) == (500, False)
+        assert answer.error is not None
+
+
+async def test_the_servers_words_about_a_workflow_are_for_its_owner_alone(
+    kind: ArgoKind, argo: ArgoServer
+) -> None:
+    argo.fault = 500
+    answer = await sent(kind, argo)
+    assert answer.error != answer.trouble == "answered 500 Internal Server Error"

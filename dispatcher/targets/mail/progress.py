@@ -63,6 +63,7 @@ class Round:
         self.waiting: dict[str, Wait] = {}
         self.tried = False
         self.status: int | None = None
+        self.trouble: str | None = None
 
     def settled(self, key: str) -> bool:
         """Whether nothing is left to do for this recipient."""
@@ -75,7 +76,12 @@ class Round:
 
     def refused(self, key: str, said: str, code: int, *, final: bool) -> None:
         """The relay has refused it, for good or for now."""
-        self._said(code)
+        if final and self.failed:
+            self.tried = True  # what is open counts, and a relay is not unwell that knows no such address
+        else:
+            self._said(code)
+        if not final:
+            self.trouble = f"answered {code}"  # its own words may name the recipient
         (self.progress.out if final else self.failed)[key] = said
 
     def left_out(self, key: str, reason: str) -> None:
@@ -85,7 +91,7 @@ class Round:
     def broke_off(self, key: str, reason: str) -> None:
         """It was tried, and nobody knows more."""
         self.tried = True
-        self.failed[key] = reason
+        self.failed[key] = self.trouble = reason
 
     def had(self, key: str) -> None:
         """There is nothing in it that this recipient does not have."""
@@ -107,7 +113,7 @@ class Round:
         memo = msgspec.json.encode(self.progress).decode()
         answer = Answer(request=request, status=self.status, body=self._report())
         if self.failed:
-            return replace(answer, error=self._open(), memo=memo)
+            return replace(answer, error=self._open(), trouble=self.trouble, memo=memo)
         if self.waiting:
             seconds = min(wait.seconds for wait in self.waiting.values())
             return replace(
