@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -16,9 +16,10 @@ from dispatcher.domain.events import Event
 from dispatcher.domain.subscriptions import Subscription
 from dispatcher.domain.targets import Answer, TargetKind
 from dispatcher.matching.matcher import Matcher
-from dispatcher.store.connect import open_store
+from dispatcher.store.connect import migrate, open_store
 from dispatcher.store.contract import DeliveryFilter, Store, Window
 from dispatcher.store.sealing import Sealer
+from tests.servers import Databases
 
 GOOD = Answer(request="POST x", status=204)
 BAD = Answer(request="POST x", status=500, error="answered 500")
@@ -101,9 +102,34 @@ class Running:
                 await asyncio.sleep(0.01)
 
 
+@pytest.fixture(scope="session")
+def template(postgresql: Databases) -> Iterator[str]:
+    url = asyncio.run(postgresql.create_database())
+    migrate(url)
+    yield url
+    asyncio.run(postgresql.drop_database(url))
+
+
 @pytest.fixture
-async def store(tmp_path: Path) -> AsyncIterator[Store]:
-    store = open_store(f"sqlite:///{tmp_path}/test.db", Sealer(["a key of thirty-two characters or more"]))
+def postgres_url(postgresql: Databases, template: str) -> Iterator[str]:
+    url = asyncio.run(postgresql.create_database(template=template))
+    yield url
+    asyncio.run(postgresql.drop_database(url))
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The address of an empty database, of each kind in turn."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path}/test.db"
+    found: str = request.getfixturevalue("postgres_url")
+    return found
+
+
+@pytest.fixture
+async def store(url: str) -> AsyncIterator[Store]:
+    """An open store with nothing in it, on each database in turn."""
+    store = open_store(url, Sealer(["a key of thirty-two characters or more"]))
     await store.open()
     yield store
     await store.close()
