@@ -45,6 +45,8 @@ class SqliteStore(SqlStore):
     def __init__(self, path: Path, sealer: Sealer) -> None:
         super().__init__(sealer)
         self._path = path
+        self._claiming = asyncio.Lock()
+        self._unsure: list[str] = []
 
     async def open(self) -> None:
         self._lock = _lock(self._path)
@@ -80,8 +82,13 @@ class SqliteStore(SqlStore):
         await self._write(sqlite_sql.add_to_stored, process, deliveries)
 
     async def claim(self, process: int, limit: int, rooms: Rooms = ROOMS) -> list[ClaimedDelivery]:
-        claims, revisions = await self._write(sqlite_sql.claim, process, limit, rooms)
-        return await self._wanted(process, claims, revisions)
+        async with self._claiming:
+            claims, revisions = await self._write(sqlite_sql.claim, process, limit, rooms, self._unsure)
+            # Nobody has these when what follows fails: the next call gives them back first.
+            self._unsure = [claim.id for claim in claims]
+            wanted = await self._wanted(process, claims, revisions)
+            self._unsure = []
+        return wanted
 
     async def next_due(self, full: Collection[str] = ()) -> datetime | None:
         return await self._read(sqlite_sql.next_due, full)

@@ -93,6 +93,10 @@ update deliveries set state = {DELIVERING}, claimed_by = c.column1
 from (values {{rows}}) as c where id = c.column2
 """
 _NOTE = _insert("claims", ["process", "delivery_id"])
+_UNCLAIM = f"""
+update deliveries set state = {PENDING}, claimed_by = null
+where id in (values {{rows}}) and claimed_by = ? and state = {DELIVERING}
+"""
 _DONE = "delete from claims where delivery_id in (values {rows}) and process = ?"
 
 
@@ -176,11 +180,17 @@ def matching(connection: Connection, match_keys: Sequence[str]) -> list[Revision
 
 
 def claim(
-    connection: Connection, process: int, limit: int, rooms: Rooms
+    connection: Connection, process: int, limit: int, rooms: Rooms, unsure: Sequence[str] = ()
 ) -> tuple[list[Claim], list[Revision]]:
-    """Claim what is due, with the revisions of the subscriptions that were not removed."""
+    """Claim what is due, with the revisions of the subscriptions that were not removed.
+
+    `unsure` are given back before: they were claimed by a call that failed afterwards.
+    """
     if _oldest_claim(connection, process) is None:
         return [], []
+    again = [(bytes.fromhex(hex_digits(one)),) for one in unsure]
+    _many(connection, _UNCLAIM, again, process)
+    _many(connection, _DONE, again, process)
     due = _due(connection, limit, rooms)
     taken = [(process, row.id) for row in due]
     _many(connection, _CLAIM, taken)

@@ -8,7 +8,8 @@ from datetime import timedelta
 import asyncpg
 import pytest
 
-from dispatcher.domain.deliveries import Outcome, State
+from dispatcher.domain.deliveries import ClaimedDelivery, Outcome, State
+from dispatcher.domain.errors import StoreUnavailable
 from dispatcher.domain.events import utc_now
 from dispatcher.domain.ids import new_id
 from dispatcher.domain.subscriptions import SubscriptionStatus
@@ -364,7 +365,9 @@ async def test_a_claim_reads_no_more_documents_than_its_bound_and_gives_the_rest
         monkeypatch.setattr(module, "CLAIM_BYTES", 2500)
     subscription = await subscribed(store)
     new = [
-        make_delivery(make_event(document=b'{"x": "%s"}' % (b"x" * 990)), subscription, claimed=False, due_at=PAST)
+        make_delivery(
+            make_event(document=b'{"x": "%s"}' % (b"x" * 990)), subscription, claimed=False, due_at=PAST
+        )
         for _ in range(7)
     ]
     await accept(store, process, *new)
@@ -381,3 +384,18 @@ async def test_one_document_longer_than_the_bound_is_claimed_alone(
         monkeypatch.setattr(module, "CLAIM_BYTES", 10)
     await stored(store, process, await subscribed(store), 3, claimed=False, due_at=PAST)
     assert [len(await store.claim(process, 100)) for _ in range(4)] == [1, 1, 1, 0]
+
+
+async def test_a_claim_that_fails_after_it_was_made_is_found_again(
+    store: Store, process: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def away(*_: object) -> list[ClaimedDelivery]:
+        raise StoreUnavailable("a backup holds the file")
+
+    due = await stored(store, process, await subscribed(store), 3, claimed=False, due_at=PAST)
+    with monkeypatch.context() as patch:
+        patch.setattr(store, "_wanted", away)
+        with pytest.raises(StoreUnavailable):
+            await store.claim(process, 10)
+    assert {one.id for one in await store.claim(process, 10)} == {one.id for one in due}
+    assert await store.claim(process, 10) == []
