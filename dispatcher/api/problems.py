@@ -78,6 +78,14 @@ def unavailable(detail: str, errors: Sequence[Fault] = ()) -> Refusal:
     )
 
 
+def logged_path(request: web.BaseRequest) -> str:
+    """The path as logs show it: without the tokens of links in mails, which are as good as a key."""
+    if not isinstance(request, web.Request) or "token" not in request.match_info:
+        return request.path
+    resource = request.match_info.route.resource
+    return "" if resource is None else resource.canonical
+
+
 def refusal_of(error: Exception, request: web.BaseRequest) -> Refusal:
     """What an error that rose from a handler, or from aiohttp itself, means for the caller."""
     if isinstance(error, DispatcherError) and (refusal := _from_ours(error, request)):
@@ -86,7 +94,7 @@ def refusal_of(error: Exception, request: web.BaseRequest) -> Refusal:
         return _from_aiohttp(error, request)
     if isinstance(error, web.RequestPayloadError):
         return Refusal(HTTPStatus.BAD_REQUEST, "the body broke off")
-    log.error("request failed", method=request.method, path=request.path, exc_info=error)
+    log.error("request failed", method=request.method, path=logged_path(request), exc_info=error)
     return Refusal(HTTPStatus.INTERNAL_SERVER_ERROR, "an error of the server's own; its log says more")
 
 
@@ -119,7 +127,7 @@ def _from_ours(error: DispatcherError, request: web.BaseRequest) -> Refusal | No
     if isinstance(error, Busy):
         return unavailable(str(error))
     if isinstance(error, StoreUnavailable):
-        log.warning("the database cannot be reached", path=request.path, error=str(error))
+        log.warning("the database cannot be reached", path=logged_path(request), error=str(error))
         return unavailable("the database cannot be reached now; ask again")
     status = next((status for kind, status in _STATUSES.items() if isinstance(error, kind)), None)
     return None if status is None else Refusal(status, str(error))

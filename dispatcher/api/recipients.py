@@ -66,7 +66,7 @@ async def restore_recipient(call: Call[NoQuery, NamedRecipient]) -> RecipientVie
     desk = services.desk
     if desk is None or subscription.kind != EMAIL:
         raise Conflict(f"{subscription.id} sends no e-mail")
-    wanted = call.body.address.casefold()
+    wanted = call.body.address.lower()
     seat = next((seat for seat in seats_of(subscription) if seat.address.key == wanted), None)
     if seat is None:
         raise NotFound(f"{subscription.id} has no recipient {call.body.address[:80]!r}")

@@ -11,7 +11,7 @@ from aiohttp import web
 
 from dispatcher.api import docs, mail_pages, routing
 from dispatcher.api.openapi import openapi
-from dispatcher.api.problems import MAX_BODY, problem_response
+from dispatcher.api.problems import MAX_BODY, logged_path, problem_response
 from dispatcher.api.routes import routes
 from dispatcher.api.services import Services
 
@@ -60,12 +60,6 @@ def runner(services: Services, idle: float = IDLE, extensions: Sequence[Extensio
     )
 
 
-def _shown(request: web.Request) -> str:
-    """The path as the log shows it: without the tokens of links in mails, which are as good as a key."""
-    resource = request.match_info.route.resource
-    return resource.canonical if resource is not None and "token" in request.match_info else request.path
-
-
 @web.middleware
 async def _answer(
     request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -83,7 +77,7 @@ async def _answer(
     write(
         "request",
         method=request.method,
-        path=_shown(request),
+        path=logged_path(request),
         status=response.status,
         ms=round(1000 * (time.perf_counter() - began), 1),
     )

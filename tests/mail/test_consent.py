@@ -6,10 +6,13 @@ import asyncio
 import re
 from collections.abc import AsyncIterator
 from typing import Any
+from unittest.mock import AsyncMock
 
 import pytest
 from msgspec import Struct
+from structlog.testing import capture_logs
 
+from dispatcher.domain.errors import StoreUnavailable
 from dispatcher.domain.events import utc_now
 from dispatcher.domain.targets import Answer
 from dispatcher.store.contract import Store
@@ -300,3 +303,23 @@ async def test_the_log_shows_no_token(office: Office, capsys: pytest.CaptureFixt
     said = capsys.readouterr().out
     assert "/u/{token}" in said
     assert link.rpartition("/")[2] not in said
+
+
+async def test_the_log_shows_no_token_when_something_fails(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = await office.subscribe(OWN)
+    link = office.desk.mailer.links.link("unsubscribe", made["id"], OWN)
+    assert link is not None
+    for error, status in ((StoreUnavailable("no database"), 503), (RuntimeError("a fault"), 500)):
+        monkeypatch.setattr(office.desk, "named", AsyncMock(side_effect=error))
+        with capture_logs() as lines:
+            assert (await office.follow("POST", link))[0] == status
+        assert [line["path"] for line in lines] == ["/u/{token}"] * 2
+
+
+async def test_an_address_that_only_looks_like_the_owners_is_asked(office: Office) -> None:
+    caller = await office.api.caller("anna@strasse.example.net", "subscribe")
+    made = await caller.subscribe(target={"kind": "email", "to": ["anna@straße.example.net"]})
+    [shown] = (await caller.get(f"/v1/subscriptions/{made['id']}"))["recipients"]
+    assert shown["state"] == "unconfirmed"

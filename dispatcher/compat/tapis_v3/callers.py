@@ -13,6 +13,7 @@ from dispatcher.api.problems import Refusal, unauthorized
 from dispatcher.api.services import Services
 from dispatcher.domain.events import check_text, utc_now
 from dispatcher.domain.keys import ApiKey
+from dispatcher.domain.subscriptions import EVERY_OWNER
 
 TOKEN, OBO_TENANT, OBO_USER = "X-Tapis-Token", "X-Tapis-Tenant", "X-Tapis-User"
 
@@ -80,6 +81,8 @@ def _with_token(token: str, headers: Mapping[str, str], services: Services) -> C
 def _for_user(key: ApiKey, headers: Mapping[str, str]) -> ApiKey:
     """The key as it acts for the user in the headers."""
     user = headers.get(OBO_USER, key.owner)
+    if user == EVERY_OWNER:
+        raise _refused(f"{EVERY_OWNER} is no user: it means every owner")
     if user != key.owner and not key.admin:
         raise _refused(f"{OBO_USER}: expected {key.owner}; only services act for others")
     return replace(key, owner=check_text("owner", user))

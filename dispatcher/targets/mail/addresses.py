@@ -40,7 +40,7 @@ def checked_address(field: str, text: str) -> Address:
         ) from None
     utf8 = found.ascii_email is None
     wire = f"{found.local_part}@{found.ascii_domain}"
-    return Address(found.normalized.casefold(), wire, found.ascii_domain.lower(), utf8)
+    return Address(found.normalized.lower(), wire, found.ascii_domain.lower(), utf8)
 
 
 def checked_addresses(field: str, texts: Sequence[str]) -> tuple[Address, ...]:

@@ -112,7 +112,7 @@ class Desk:
         address = seat.address
         return (
             address.domain in self._rules.trusted_domains
-            or address.key == seat.recipient.subscriber.casefold()
+            or address.key == seat.recipient.subscriber.lower()
         )
 
     async def admit(self, seat: Seat, standing: Standing) -> Out | Hold | None:

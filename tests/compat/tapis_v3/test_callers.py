@@ -70,6 +70,11 @@ async def test_only_services_act_for_others(site: Site) -> None:
     assert [one["owner"] for one in await site.user("bob").get("/subscriptions")] == ["bob"]
 
 
+async def test_nobody_is_called_as_everybody(site: Site) -> None:
+    for caller in (site.user("*"), site.jobs("*")):
+        assert await refused(caller) == "* is no user: it means every owner"
+
+
 async def test_a_user_sees_and_changes_what_is_the_users_own(site: Site) -> None:
     jobs, alice = site.jobs("alice"), site.user("alice")
     await jobs.subscribe(ADDRESS, name="hers")
