@@ -62,14 +62,15 @@ def _listening(settings: Settings) -> Iterator[socket.socket]:
     http = settings.http
     try:
         family = socket.AF_INET6 if ":" in http.host else socket.AF_INET
-        with socket.create_server((http.host, http.port), family=family, backlog=BACKLOG) as listener:
-            yield listener
+        listener = socket.create_server((http.host, http.port), family=family, backlog=BACKLOG)
     except OSError as error:
         reason = os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror
         raise SettingsError(
             f"http.host and http.port: cannot listen on {http.host}:{http.port} ({reason}); expected an address of "
             "this machine, and a port that is free"
         ) from None
+    with listener:
+        yield listener
 
 
 class _Crew:
@@ -90,10 +91,12 @@ class _Crew:
         # The first one brings the schema up to date and makes the first key. The others come when it serves.
         self._start(1)
         if not self._serves(1):
-            return self._workers[1][0].exitcode or 0
+            code = self._workers[1][0].exitcode or 0
+            return 0 if self._stopping and code in _CLEAN else code
         for number in range(2, self._count + 1):
-            self._start(number)
-        while self._workers and not (self._stopping and not self._alive()):
+            if not self._stopping:
+                self._start(number)
+        while self._workers:
             self._watch()
         return self._code
 
@@ -118,9 +121,6 @@ class _Crew:
             return False
         return True
 
-    def _alive(self) -> bool:
-        return any(process.is_alive() for process, _ in self._workers.values())
-
     def _watch(self) -> None:
         wait([process.sentinel for process, _ in self._workers.values()], timeout=1.0)
         for number, (process, pipe) in list(self._workers.items()):
@@ -134,7 +134,8 @@ class _Crew:
             else:
                 log.error("worker died", worker=number, code=process.exitcode, restart_in=RESTART_AFTER)
                 time.sleep(RESTART_AFTER)
-                self._start(number)
+                if not self._stopping:
+                    self._start(number)
 
     def _stop(self, *_: object) -> None:
         self._stopping = True
