@@ -30,7 +30,7 @@ from dispatcher.domain.ids import new_id
 from dispatcher.domain.keys import ApiKey
 from dispatcher.domain.subscriptions import EVERY_OWNER, Subscription
 from dispatcher.intake.decode import Message, decode
-from dispatcher.store.contract import SubscriptionFilter
+from dispatcher.store.contract import DestinationFilter, SubscriptionFilter
 from dispatcher.targets.signing import new_secret, public_key
 
 ROTATION = timedelta(hours=24)
@@ -112,7 +112,7 @@ async def rotate_secret(call: Call[NoQuery, None]) -> SubscriptionWithSecret:
 async def test_subscription(call: Call[NoQuery, None]) -> Trial:
     """Send a sample FINISHED event to a subscription's target, once and now, and say what came of it.
 
-    Nothing of it is stored.
+    Nothing of it is stored. To a destination that is paused nothing goes out.
     """
     subscription = await _named(call)
     return await try_out(subscription, _sample(subscription, call.caller), new_id("dlv"), call.services)
@@ -121,13 +121,17 @@ async def test_subscription(call: Call[NoQuery, None]) -> Trial:
 async def try_out(subscription: Subscription, event: Event, delivery_id: str, services: Services) -> Trial:
     """Send an event to a subscription's target, once and now. Nothing of it is stored.
 
-    Raises Conflict when there is no target of its kind here.
+    Raises Conflict when there is no target of its kind here, or an operator holds its destination.
     """
     kind = services.kinds.get(subscription.kind)
     if kind is None:
         raise Conflict(
             f"{subscription.id} has a target of kind {subscription.kind}, which is not available here"
         )
+    everywhere = DestinationFilter(tenant=subscription.tenant, everyone=True)
+    held = await services.store.destination(everywhere, subscription.destination)
+    if held is not None and held.paused_at is not None:
+        raise Conflict(f"{held.key} is paused: {held.paused_reason}")
     began = time.perf_counter()
     answer = await kind.sender(subscription).send(event, delivery_id, 1, None)
     return Trial(

@@ -56,6 +56,13 @@ async def test_operators_pause_and_resume(api: Api, admin: Caller, alice: Caller
     assert (resumed["paused_at"], resumed["breaker"]) == (None, "closed")
 
 
+async def test_nobody_tries_a_target_whose_destination_is_paused(admin: Caller, alice: Caller) -> None:
+    made = await alice.subscribe()
+    await admin.post(f"{PATH}/pause", {"reason": "maintenance"}, 200)
+    reply = await alice.ask("POST", f"/v1/subscriptions/{made['id']}/test")
+    assert (reply.status, reply.json["detail"]) == (409, f"{KEY} is paused: maintenance")
+
+
 async def test_operators_limit_and_lift_the_limit(admin: Caller, alice: Caller) -> None:
     await alice.subscribe()
     limited = await admin.ask("PATCH", PATH, {"rate_limit": {"per_second": 10, "burst": 20}})
