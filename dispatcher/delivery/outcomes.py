@@ -147,7 +147,9 @@ def _ended(
 class OutcomeStore(Protocol):
     """What writing outcomes needs of the store; see `dispatcher.store.contract.Store`."""
 
-    async def finish(self, process: int, outcomes: Sequence[Outcome]) -> None: ...
+    async def write_outcomes(self, process: int, outcomes: Sequence[Outcome]) -> None: ...
+
+    async def follow_outcomes(self, outcomes: Sequence[Outcome]) -> None: ...
 
     async def end_subscription(
         self, subscription_id: str, status: SubscriptionStatus, reason: str
@@ -203,7 +205,9 @@ class OutcomeWriter:
         for process, outcome in batch:
             by_process[process].append(outcome)
         for process, outcomes in by_process.items():
-            await _until_stored(partial(self._store.finish, process, outcomes))
+            await _until_stored(partial(self._store.write_outcomes, process, outcomes))
+            # By itself: a delivery that is due again may be claimed by now, and what is written again would end that.
+            await _until_stored(partial(self._store.follow_outcomes, outcomes))
             self._written(outcomes)
         for subscription_id, (status, reason) in endings.items():
             await _until_stored(partial(self._store.end_subscription, subscription_id, status, reason))

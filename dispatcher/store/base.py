@@ -126,15 +126,22 @@ class SqlStore(ABC):
     # Delivery
 
     async def finish(self, process: int, outcomes: Sequence[Outcome]) -> None:
+        await self.write_outcomes(process, outcomes)
+        await self.follow_outcomes(outcomes)
+
+    async def write_outcomes(self, process: int, outcomes: Sequence[Outcome]) -> None:
         noted = {one.delivery_id: one.memo for one in outcomes if one.memo is not None}
         if noted:
             # Before the outcomes: who has been told must not be told again, even after a crash between the two.
             await self._write(memos.note, noted)
         await self._finish(process, outcomes)
+
+    async def follow_outcomes(self, outcomes: Sequence[Outcome]) -> None:
         # What was given up can be sent again: it keeps its memo.
-        over = [one.delivery_id for one in outcomes if one.state in (State.DELIVERED, State.SUPERSEDED)]
-        if noted and over:
-            await self._write(memos.forget, [key for key in over if key in noted])
+        told = (State.DELIVERED, State.SUPERSEDED)
+        over = [one.delivery_id for one in outcomes if one.memo is not None and one.state in told]
+        if over:
+            await self._write(memos.forget, over)
         ordered = [one.delivery_id for one in outcomes if one.ordered and one.state.final]
         if ordered:
             await self._write(turns.pass_on, ordered)

@@ -195,10 +195,19 @@ class Store(Protocol):
         ...
 
     async def finish(self, process: int, outcomes: Sequence[Outcome]) -> None:
+        """Write outcomes, and do what follows from them: `write_outcomes` and `follow_outcomes`."""
+        ...
+
+    async def write_outcomes(self, process: int, outcomes: Sequence[Outcome]) -> None:
         """Write outcomes and attempts of deliveries that this process has claimed.
 
         An outcome whose claim was lost changes no state (its attempt is kept): whoever has the claim decides.
+        Once it is written its delivery may be claimed anew: writing it again would end that claim.
         """
+        ...
+
+    async def follow_outcomes(self, outcomes: Sequence[Outcome]) -> None:
+        """Let those go on who waited for these outcomes, which are written. It may be repeated."""
         ...
 
     # Ordered deliveries: `accept` and `finish` see to them by themselves.

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 
 import pytest
+from sqlalchemy import Connection
 
-from dispatcher.delivery import breakers
+from dispatcher.delivery import breakers, outcomes
 from dispatcher.delivery.engine import Limits
 from dispatcher.domain.deliveries import State
+from dispatcher.domain.errors import StoreUnavailable
 from dispatcher.domain.events import utc_now
 from dispatcher.domain.retry import RetryPolicy
+from dispatcher.domain.targets import Answer
 from dispatcher.matching.matcher import Matcher
+from dispatcher.store import turns
 from dispatcher.store.contract import Store
-from tests.delivery.conftest import BAD, ScriptedKind, deliveries, running, settled
+from tests.delivery.conftest import BAD, GOOD, ScriptedKind, Sent, deliveries, running, settled
 from tests.delivery.test_engine import Gate, new_event
 from tests.factories import make_subscription
 
@@ -100,3 +104,36 @@ async def test_nobody_looks_for_more_while_a_probe_is_under_way(
         gate.opened.set()
         await settled(store, {State.DELIVERED: 2})
     assert asked[:3] == [[A]] * 3
+
+
+async def test_what_follows_from_outcomes_is_repeated_alone_when_the_store_goes_away_before_it(
+    store: Store, kind: ScriptedKind, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate, told = Gate(asyncio.Event()), Gate(asyncio.Event(), BAD)
+    pass_on, passed = turns.pass_on, []
+
+    async def answer(sent: Sent) -> Answer:
+        if sent.subscription.ordered:
+            told.opened.set()
+            return GOOD
+        return await (told if sent.number == 1 else gate)(sent)
+
+    def deadlock_at_first(connection: Connection, delivery_ids: Sequence[str]) -> None:
+        passed.append(delivery_ids)
+        if len(passed) == 1:
+            raise StoreUnavailable("deadlock detected")
+        pass_on(connection, delivery_ids)
+
+    monkeypatch.setattr(turns, "pass_on", deadlock_at_first)
+    monkeypatch.setattr(outcomes, "RETRY_DELAYS", (0.3,))
+    kind.answer = answer
+    await store.add_subscription(make_subscription(ordered=True))
+    await store.add_subscription(make_subscription(destination=A, retry=RetryPolicy(strategy="immediate")))
+    async with running(store, kind) as process:
+        await process.accept(new_event())
+        await kind.until(lambda sent: len(sent) == 3)  # the failed one is tried again, under a new claim
+        await process.has(lambda: len(passed) == 2)
+        await settled(store, {State.DELIVERED: 1, State.DELIVERING: 1})
+        gate.opened.set()
+        await settled(store, {State.DELIVERED: 2})
+    assert len(kind.sent) == 3
