@@ -5,13 +5,16 @@ What somebody else has is not found, as if it were not there.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from dispatcher.api.services import Services
 from dispatcher.domain.deliveries import Delivery
-from dispatcher.domain.errors import NotFound
+from dispatcher.domain.errors import Forbidden, NotFound
 from dispatcher.domain.events import Event
 from dispatcher.domain.ids import Prefix, is_id
 from dispatcher.domain.jobs import Job
 from dispatcher.domain.keys import ApiKey
+from dispatcher.domain.permissions import permission_of
 from dispatcher.domain.subscriptions import Subscription
 from dispatcher.store.contract import DeliveryFilter, Store, Window
 
@@ -27,6 +30,26 @@ async def may_see_job(caller: ApiKey, job_id: str, owner: str | None, store: Sto
         return True
     permit = (caller.tenant, job_id, caller.owner)
     return permit in await store.granted([permit])
+
+
+async def check_permissions(caller: ApiKey, events: Sequence[Event], store: Store) -> None:
+    """Raise Forbidden when a key that may look at jobs says who may see one that is not its owner's.
+
+    It could grant itself any. An admin's key may, and one that only publishes, such as a job service has.
+    """
+    if caller.admin:
+        return
+    for event in events:
+        told = permission_of(event)
+        if told is None or not (caller.may("subscribe") or told.user == caller.owner):
+            continue
+        job = await store.job(event.tenant, event.job_id)
+        owner = (None if job is None else job.owner) or event.owner
+        if owner != caller.owner:
+            raise Forbidden(
+                f"{event.event}: job {event.job_id!r} is not known as {caller.owner!r}'s, the owner of the key; of "
+                "others' jobs it is told by an admin's key, or by one that may only publish"
+            )
 
 
 async def event_for(caller: ApiKey, key: str, services: Services) -> Event:

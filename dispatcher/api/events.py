@@ -9,7 +9,7 @@ from http import HTTPStatus
 from msgspec import Raw
 from msgspec.structs import asdict
 
-from dispatcher.api.access import event_for, only_owner, subscription_for
+from dispatcher.api.access import check_permissions, event_for, only_owner, subscription_for
 from dispatcher.api.answers import (
     Accepted,
     EventDelivery,
@@ -50,6 +50,7 @@ async def publish_events(call: Call[NoQuery, bytes]) -> Accepted | None:
     With `Prefer: return=minimal`, or `Prefer: reply` as brokers of Knative send it, the answer has no body.
     """
     events = _decoded(call)
+    await check_permissions(call.caller, events, call.services.store)
     for act in call.services.before_publish:
         await act(call.caller, events, call.services)
     duplicates = await call.services.intake.submit(events)

@@ -10,7 +10,7 @@ import pytest
 
 from dispatcher import compat
 from dispatcher.store.contract import Store
-from tests.api.conftest import ADMIN_KEY, HOOK, Caller, serving
+from tests.api.conftest import ADMIN_KEY, HOOK, Api, Caller, serving
 
 
 @pytest.mark.parametrize(
@@ -41,3 +41,28 @@ async def test_a_host_header_that_is_none_is_the_callers_fault(store: Store, pat
         answer = await reader.read()
         writer.close()
     assert answer.startswith(b"HTTP/1.1 400 ")
+
+
+async def test_who_may_look_at_jobs_grants_only_own_ones(api: Api, alice: Caller, bob: Caller) -> None:
+    await bob.publish("RUNNING", job_id="his", owner="bob")
+    service = await api.caller("jobs", "publish")
+    grant = {"event": "PERMISSION_GRANT", "job_id": "his", "data": {"username": "alice"}}
+    for owner in ("alice", "bob", None):
+        assert (await alice.ask("POST", "/v1/events", grant | {"owner": owner})).status == 403
+    assert (await alice.ask("POST", "/v1/events", grant | {"job_id": "new", "owner": "bob"})).status == 403
+    own = grant | {"data": {"username": "jobs"}}
+    assert (await service.ask("POST", "/v1/events", own)).status == 403
+    assert (await alice.ask("GET", "/v1/jobs/his")).status == 404
+    await service.post("/v1/events", grant, 202)
+    assert (await alice.ask("GET", "/v1/jobs/his")).status == 200
+
+
+async def test_a_grant_in_the_shape_of_tapis_v3_is_one_too(store: Store) -> None:
+    async with serving(store, [compat.attach]) as api:
+        alice, bob = [await api.caller(name, "publish", "subscribe") for name in ("alice", "bob")]
+        await bob.publish("RUNNING", job_id="his", owner="bob")
+        grant = {"source": "x", "type": "jobs.JOB_NEW_STATUS.PERMISSION_GRANT", "subject": "his"}
+        now = {"timestamp": "2026-05-04T12:00:00Z"}
+        reply = await alice.ask("POST", "/v3/notifications/events", grant | now)
+        assert reply.status == 401
+        assert "is not known as 'alice's" in reply.json["message"]

@@ -6,6 +6,7 @@ from uuid import uuid4
 
 import msgspec
 
+from dispatcher.api.access import check_permissions
 from dispatcher.compat.tapis_v3.documents import EndSeries, PostEvent
 from dispatcher.compat.tapis_v3.envelope import Answered, Asked
 from dispatcher.domain.errors import Forbidden, InvalidInput
@@ -57,7 +58,8 @@ async def publish(asked: Asked, new: PostEvent, tenant: str) -> None:
         uuid=str(uuid4()),
         series_seq_count=NO_SERIES,
     )
-    _decoded(event, tenant)  # what is refused does not count
+    # What is refused does not count.
+    await check_permissions(asked.caller.key, _decoded(event, tenant), asked.services.store)
     if event.series_id is not None:
         series = (tenant, event.source, event.subject or "", event.series_id)
         event.series_seq_count = await asked.services.store.tapis.count_on(*series)

@@ -111,8 +111,7 @@ class Desk:
         """Whether no consent is needed: the address is the subscriber's own, or of a domain that is trusted."""
         address = seat.address
         return (
-            address.domain in self._rules.trusted_domains
-            or address.key == seat.recipient.subscriber.lower()
+            address.domain in self._rules.trusted_domains or address.key == seat.recipient.subscriber.lower()
         )
 
     async def admit(self, seat: Seat, standing: Standing) -> Out | Hold | None:
