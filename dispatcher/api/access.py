@@ -47,7 +47,7 @@ async def check_permissions(caller: ApiKey, events: Sequence[Event], store: Stor
         owner = (None if job is None else job.owner) or event.owner
         if owner != caller.owner:
             raise Forbidden(
-                f"{event.event}: job {event.job_id!r} is not known as {caller.owner!r}'s, the owner of the key; of "
+                f"{event.event}: job {event.job_id!r} is not known to be of {caller.owner!r}, the owner of the key; of "
                 "others' jobs it is told by an admin's key, or by one that may only publish"
             )
 

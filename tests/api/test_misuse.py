@@ -65,4 +65,4 @@ async def test_a_grant_in_the_shape_of_tapis_v3_is_one_too(store: Store) -> None
         now = {"timestamp": "2026-05-04T12:00:00Z"}
         reply = await alice.ask("POST", "/v3/notifications/events", grant | now)
         assert reply.status == 401
-        assert "is not known as 'alice's" in reply.json["message"]
+        assert "is not known to be of 'alice'" in reply.json["message"]
