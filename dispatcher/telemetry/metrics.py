@@ -43,8 +43,8 @@ EVENTS_UNMATCHED = Counter(
 )
 DELIVERIES = Counter(
     "dispatcher_deliveries",
-    "What became of deliveries, each time one was tried or ended. kind: of the target; outcome: delivered, "
-    "failed (will be tried again), exhausted, cancelled or superseded.",
+    "What became of deliveries, each time one was tried or given up. kind: of the target; outcome: delivered, "
+    "failed (will be tried again), exhausted or superseded. What ends by hand or with its subscription is not counted.",
     ["kind", "outcome"],
     registry=REGISTRY,
 )

@@ -16,7 +16,15 @@ PATIENCE = 2.0
 """Seconds that a sibling has to answer; one that does not is left out."""
 
 SHARED = frozenset(
-    {"dispatcher_backlog", "dispatcher_breakers_open", "dispatcher_store_up", "dispatcher_build"}
+    {
+        "dispatcher_backlog",
+        "dispatcher_breakers_open",
+        "dispatcher_store_up",
+        "dispatcher_build",
+        "dispatcher_oldest_event_timestamp_seconds",
+        "dispatcher_partitions_ahead",
+        "dispatcher_partitions_standing",
+    }
 )
 """What is the same in all workers, because it tells of what they share."""
 
