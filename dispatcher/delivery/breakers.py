@@ -119,6 +119,10 @@ class Breakers:
         gone = {key for key in self._telling if key not in self._watched}
         self._watched = {key: one for key, one in found.items() if key not in gone} | kept
         now = utc_now()
+        # Not kept: a probe that nobody needed, or whose breaker others closed, would let more through the next time.
+        self._probing = {
+            key: until for key, until in self._probing.items() if until > now and key in self._watched
+        }
         for one in list(self._watched.values()):
             if one.open_until is not None and one.open_until <= now and one.paused_at is None:
                 await self._begin_probe(one, one.open_until)
