@@ -32,16 +32,23 @@ async def may_see_job(caller: ApiKey, job_id: str, owner: str | None, store: Sto
     return permit in await store.granted([permit])
 
 
-async def check_permissions(caller: ApiKey, events: Sequence[Event], store: Store) -> None:
-    """Raise Forbidden when a key that may look at jobs says who may see one that is not its owner's.
+# An event of Tapis v3 that removes the subscriptions to its subject, whosever they are.
+_ENDS = b'"deleteSubscriptionsMatchingSubject":true'
 
-    It could grant itself any. An admin's key may, and one that only publishes, such as a job service has.
+
+async def check_permissions(caller: ApiKey, events: Sequence[Event], store: Store) -> None:
+    """Raise Forbidden when a key that may look at jobs decides about one that is not its owner's.
+
+    It could grant itself any, and end the subscriptions of others. An admin's key may, and one that only publishes,
+    such as a job service has.
     """
     if caller.admin:
         return
     for event in events:
         told = permission_of(event)
-        if told is None or not (caller.may("subscribe") or told.user == caller.owner):
+        own_grant = told is not None and told.user == caller.owner
+        decides = told is not None or _ENDS in event.document
+        if not (own_grant or (decides and caller.may("subscribe"))):
             continue
         job = await store.job(event.tenant, event.job_id)
         owner = (None if job is None else job.owner) or event.owner

@@ -66,3 +66,19 @@ async def test_a_grant_in_the_shape_of_tapis_v3_is_one_too(store: Store) -> None
         reply = await alice.ask("POST", "/v3/notifications/events", grant | now)
         assert reply.status == 401
         assert "is not known to be of 'alice'" in reply.json["message"]
+
+
+async def test_who_may_look_at_jobs_ends_no_subscriptions_of_others(store: Store) -> None:
+    async with serving(store, [compat.attach]) as api:
+        alice, bob = [await api.caller(name, "publish", "subscribe") for name in ("alice", "bob")]
+        await bob.publish("RUNNING", job_id="his", owner="bob")
+        end = {
+            "source": "x",
+            "type": "jobs.JOB_NEW_STATUS.FINISHED",
+            "subject": "his",
+            "timestamp": "2026-05-04T12:00:00Z",
+            "deleteSubscriptionsMatchingSubject": True,
+        }
+        assert (await alice.ask("POST", "/v3/notifications/events", end)).status == 401
+        assert (await alice.ask("POST", "/v1/events", end)).status == 403
+        assert (await bob.ask("POST", "/v3/notifications/events", end)).status == 200
