@@ -14,7 +14,6 @@ from pamqp.commands import Basic
 
 from dispatcher.domain.errors import InvalidInput
 from dispatcher.domain.events import DEFAULT_TENANT, Event, utc_now
-from dispatcher.intake.broker import LOST
 from dispatcher.intake.commit import Result, Source
 from dispatcher.intake.dead_letters import DeadLetters
 from dispatcher.intake.decode import decode
@@ -170,7 +169,7 @@ class Inbox:
                 await self._changed.wait()
                 self._changed.clear()
                 await self._acknowledge(wait=False)
-        except LOST as error:
+        except Exception as error:  # noqa: BLE001 - `finish` raises it; unnoticed, nothing would be acknowledged any more
             self.end(error)
 
     async def _acknowledge(self, *, wait: bool) -> None:

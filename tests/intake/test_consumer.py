@@ -501,3 +501,23 @@ async def test_a_stop_ends_at_once_while_there_is_no_broker() -> None:
         await until(lambda: "Connect call failed" in str(consumer.error))
         await consumer.stop(60)
         assert consuming.done()
+
+
+async def test_a_fault_while_acknowledging_costs_the_connection_and_stops_nothing_for_good(
+    amqp_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    acknowledge = inbox.Inbox._acknowledge
+    faults: list[ZeroDivisionError] = []
+
+    async def faulty(self: inbox.Inbox, *, wait: bool) -> None:
+        if not faults:
+            faults.append(ZeroDivisionError("division by zero"))
+            raise faults[0]
+        await acknowledge(self, wait=wait)
+
+    monkeypatch.setattr(inbox.Inbox, "_acknowledge", faulty)
+    async with Consuming(amqp_url) as run:
+        await publish(amqp_url, "a")
+        await until(lambda: bool(faults))
+        await until(lambda: run.consumer._inbox is not None and run.consumer._inbox._acknowledged == 1)
+    assert await waiting(amqp_url) == 0
