@@ -95,7 +95,8 @@ class App:
         self._intake = Intake(Matcher(store), self._engine, store)
         self._aftermath = Aftermath(self._intake, store.tapis)
         self._consumer = _consumer(settings, self._aftermath)
-        self._runner = runner(self._services(), extensions=[compat.attach])
+        grace = settings.delivery.grace
+        self._runner = runner(self._services(), extensions=[compat.attach], grace=grace)
 
     async def begin(self) -> None:
         """Reach everything that is needed, and listen. SettingsError when something cannot be."""

@@ -49,14 +49,20 @@ def build(services: Services, extensions: Sequence[Extension] = ()) -> web.Appli
     return app
 
 
-def runner(services: Services, idle: float = IDLE, extensions: Sequence[Extension] = ()) -> web.AppRunner:
-    """What lets the application listen. Whoever says nothing for `idle` seconds makes room for others."""
+def runner(
+    services: Services, idle: float = IDLE, extensions: Sequence[Extension] = (), grace: float = 20.0
+) -> web.AppRunner:
+    """What lets the application listen. Whoever says nothing for `idle` seconds makes room for others.
+
+    Requests that are under way have `grace` seconds at its end.
+    """
     return web.AppRunner(
         build(services, extensions),
         access_log=None,
         handle_signals=False,
         auto_decompress=False,
         keepalive_timeout=idle,
+        shutdown_timeout=grace,
     )
 
 

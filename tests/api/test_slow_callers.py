@@ -58,3 +58,13 @@ async def test_a_body_that_does_not_come_is_not_waited_for(api: Api, monkeypatch
     headers = f"Host: a\r\nAuthorization: Bearer {ADMIN_KEY}\r\nContent-Length: 100\r\n"
     async with connected(api.url, f"POST /v1/events HTTP/1.1\r\n{headers}\r\n{{") as answer:
         assert (await answer.readline()).startswith(b"HTTP/1.1 408")
+
+
+async def test_a_stop_waits_for_a_slow_caller_no_longer_than_its_grace(api: Api) -> None:
+    headers = f"Host: a\r\nAuthorization: Bearer {ADMIN_KEY}\r\nContent-Length: 100\r\n"
+    stopping = runner(api.services, grace=0.1)
+    sent = f"POST /v1/events HTTP/1.1\r\n{headers}Expect: 100-continue\r\n\r\n"
+    async with listening(stopping) as url, connected(url, sent) as answer:
+        assert (await answer.readline()).startswith(b"HTTP/1.1 100")  # it waits for the body now
+        async with asyncio.timeout(routing.BODY_SECONDS / 2):
+            await stopping.cleanup()
