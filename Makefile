@@ -35,7 +35,7 @@ check: .venv/.dev ## Check style, types, the direction of imports, and docker-co
 .PHONY: test
 test: .venv/.dev ## Run the tests, with RabbitMQ and PostgreSQL of their own
 	@scripts/servers.sh
-	$(BIN)/pytest -n 2 $(ARGS)
+	$(BIN)/pytest -n 3 $(ARGS)
 
 .PHONY: test-tethys
 test-tethys: .venv/.dev ## Test against a real Tethys portal, in an environment of its own

@@ -181,7 +181,8 @@ async def test_a_process_that_ends_before_the_relay_answers_leaves_the_same_dige
     server.wait_for = None
     async with running(store, kind):
         await settled(store, {State.DELIVERED: 5})
-    assert told(wired[0]) == told(wired[1])
+    # The next one was due by then too, and may have been quicker.
+    assert told(wired[0]) in map(told, wired[1:])
     assert [told(raw)[1] for raw in wired] == [
         "Subject: 3 FINISHED (3 jobs)",
         "Subject: 3 FINISHED (3 jobs)",
