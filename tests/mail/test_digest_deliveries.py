@@ -183,8 +183,8 @@ async def test_a_process_that_ends_before_the_relay_answers_leaves_the_same_dige
         await settled(store, {State.DELIVERED: 5})
     # The next one was due by then too, and may have been quicker.
     assert told(wired[0]) in map(told, wired[1:])
-    assert [told(raw)[1] for raw in wired] == [
-        "Subject: 3 FINISHED (3 jobs)",
-        "Subject: 3 FINISHED (3 jobs)",
+    assert sorted(told(raw)[1] for raw in wired) == [
         "Subject: 2 FINISHED (2 jobs)",
+        "Subject: 3 FINISHED (3 jobs)",
+        "Subject: 3 FINISHED (3 jobs)",
     ]
