@@ -16,9 +16,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import structlog
-import uvloop
 
-from dispatcher.app import Share, serve
 from dispatcher.config import Settings, load
 from dispatcher.domain.errors import SettingsError
 from dispatcher.telemetry import logs
@@ -146,6 +144,10 @@ class _Crew:
 
 def _work(number: int, listener: socket.socket, directory: str, parent: Connection) -> None:
     """One worker, in a process of its own."""
+    import uvloop  # noqa: PLC0415 - the process that keeps the workers needs none of it
+
+    from dispatcher.app import Share, serve  # noqa: PLC0415
+
     settings = load()
     flush = logs.configure(settings.log.level, settings.log.format)
     share = Share(
