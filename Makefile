@@ -35,6 +35,11 @@ check: .venv/.dev ## Check style, types, the direction of imports, and docker-co
 .PHONY: test
 test: .venv/.dev ## Run the tests, with RabbitMQ and PostgreSQL of their own
 	@scripts/servers.sh
+	$(BIN)/pytest -n 3 -m "not long" $(ARGS)
+
+.PHONY: test-all
+test-all: .venv/.dev ## Run every test, those that take long too (half an hour)
+	@scripts/servers.sh
 	$(BIN)/pytest -n 3 $(ARGS)
 
 .PHONY: test-tethys

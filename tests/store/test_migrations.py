@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import re
 import sqlite3
 from collections.abc import Callable
@@ -17,12 +18,13 @@ from alembic.migration import MigrationContext
 from sqlalchemy import Connection, create_engine
 from sqlalchemy.ext.asyncio import create_async_engine
 
+from dispatcher.store import migrations
 from dispatcher.store.connect import migrate
 from dispatcher.store.postgres_server import MIGRATION_LOCK
 from dispatcher.store.schema import metadata
 from tests.servers import Databases
 
-ALL_REVISIONS = ["0001"]
+ALL_REVISIONS = ["0001", "0002", "0003", "0004", "0005", "0006", "0007"]
 PARTITION = re.compile(r"(events|deliveries|attempts)_(oldest|\d{8})")
 
 
@@ -62,7 +64,25 @@ def test_a_migrated_file_is_what_the_schema_says(migrated_file: Path, tmp_path: 
     direct = create_engine(f"sqlite:///{tmp_path}/direct.db")
     metadata.create_all(direct)
     direct.dispose()
-    assert _definitions(migrated_file) == _definitions(tmp_path / "direct.db")
+    assert _shape(migrated_file) == _shape(tmp_path / "direct.db")
+
+
+def _shape(path: Path) -> dict[str, Any]:
+    """Columns by name and indexes by definition: a column that was added later stands last in its table."""
+    connection = sqlite3.connect(path)
+    tables = [name for (name,) in connection.execute("select name from sqlite_master where type = 'table'")]
+    found: dict[str, Any] = {
+        table: sorted(tuple(row[1:]) for row in connection.execute(f"pragma table_info('{table}')"))
+        for table in tables
+    }
+    found |= {
+        name: " ".join(sql.split())
+        for name, sql in connection.execute(
+            "select name, sql from sqlite_master where type = 'index' and sql is not null"
+        )
+    }
+    connection.close()
+    return {name: shape for name, shape in found.items() if name != "alembic_version"}
 
 
 def _definitions(path: Path) -> dict[str, str]:
@@ -70,6 +90,14 @@ def _definitions(path: Path) -> dict[str, str]:
     rows = connection.execute("select name, sql from sqlite_master where sql is not null").fetchall()
     connection.close()
     return {name: " ".join(text.split()) for name, text in rows if name != "alembic_version"}
+
+
+def test_a_released_migration_stays_as_it_was_released() -> None:
+    """A database that has it is not migrated again: what comes later is a revision that only adds."""
+    released = Path(migrations.__file__).parent / "versions" / "0001_initial.py"
+    assert hashlib.sha256(released.read_bytes()).hexdigest() == (
+        "a88c2e2f65c1bb8e32bd0a8149fed770cae8e7497410d6ce188e5ba30d33950a"
+    )
 
 
 CATALOG = """
