@@ -1,7 +1,7 @@
 """One connection of the HTTP client: writes a request, reads its answer within bounds, and says if it can go on.
 
 llhttp parses; it has no bounds of its own. Whatever a receiver sends that was not asked for ends the connection,
-so that it can never be taken for the answer to a later request.
+so that it can never be taken for the answer to a later request. A status line decides, whatever is wrong behind it.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import cast
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 
+from dispatcher.targets.http_lenient import Head, is_unfinished, lenient_parser, read_head
 from dispatcher.targets.http_messages import MAX_READ, Headers, NoReply, Origin, Reply
 
 MAX_HEAD = 64 * 1024
@@ -36,10 +37,12 @@ class Connection(asyncio.Protocol):
         "_ended",
         "_fields",
         "_gone",
+        "_head",
         "_headers_done",
         "_interim",
         "_keep",
         "_left",
+        "_malformed",
         "_max_read",
         "_parser",
         "_problem",
@@ -86,14 +89,15 @@ class Connection(asyncio.Protocol):
         self._left = self._max_read
         self._received = 0
         self._status = 0
-        self._headers_done = self._complete = self._keep = self._interim = False
+        self._head: list[bytes] = []
+        self._headers_done = self._complete = self._keep = self._interim = self._malformed = False
         self._problem: str | None = None
         self._transport.write(request)
 
     def give_up(self, problem: str) -> Reply:
         """End an exchange that took too long: what came of its answer, else NoReply with the problem."""
         self.drop()
-        if self._headers_done:
+        if self._headers_done or self._status_counts():
             return self._reply(complete=False)
         raise NoReply(problem)
 
@@ -121,13 +125,12 @@ class Connection(asyncio.Protocol):
             self.drop()
             return
         self._received += len(data)
-        try:
-            self._parser.feed_data(data)
-        except HttpParserUpgrade:
-            self._complete, self._keep = True, False
-        except HttpParserError as error:
-            self._keep = False
-            self._problem = str(error.__context__ or error)
+        if not self._headers_done:
+            self._head.append(data)
+        if self._malformed and not self._headers_done:
+            self._mend()
+        else:
+            self._feed(data)
         self._judge()
 
     def eof_received(self) -> None:
@@ -143,8 +146,45 @@ class Connection(asyncio.Protocol):
             pass
         elif self._headers_done:
             waiter.set_result(self._reply(complete=error is None and self._until_end))
+        elif self._status_counts():
+            waiter.set_result(self._reply(complete=False))
         else:
             waiter.set_exception(_lost(error, begun=self._received > 0))
+
+    def _feed(self, data: bytes) -> None:
+        try:
+            self._parser.feed_data(data)
+        except HttpParserUpgrade:
+            self._complete, self._keep = True, False
+        except HttpParserError as error:
+            self._problem = str(error.__context__ or error)
+            self._keep = False
+            # With a context it is one of our own bounds that was broken, and not the grammar.
+            if not self._headers_done and not self._malformed and error.__context__ is None:
+                self._malformed = True
+                self._mend()
+
+    def _mend(self) -> None:
+        """Go on with a head that breaks the grammar as soon as it is whole."""
+        received = b"".join(self._head)
+        head = read_head(received)
+        if head is None or head.rest is None:
+            return
+        self._problem = None
+        self._parser = lenient_parser(self)
+        self._interim = False
+        self._feed(head.normalized() + received[head.rest :])
+        self._take(head)
+
+    def _status_counts(self) -> bool:
+        """Whether a final status was read in a head that breaks the grammar: then it is this response's."""
+        head = read_head(b"".join(self._head)[:MAX_HEAD]) if self._malformed else None
+        if head is not None:
+            self._take(head)
+        return head is not None
+
+    def _take(self, head: Head) -> None:
+        self._status, self._fields = head.status, head.fields
 
     # What the parser calls
 
@@ -184,7 +224,8 @@ class Connection(asyncio.Protocol):
             self._interim = False
             return
         self._complete = True
-        self._keep = self._parser.should_keep_alive()  # after 101 the parser stops with an error
+        # After 101 the parser stops with an error.
+        self._keep = self._parser.should_keep_alive() and not self._malformed
 
     # What becomes of it
 
@@ -200,10 +241,16 @@ class Connection(asyncio.Protocol):
         elif self._headers_done:
             if self._problem is not None or self._left < 0 or self._received > self._max_wire:
                 self._finish(complete=False)
-        elif self._problem is not None:
-            self._fail(self._problem)
         elif self._received > MAX_HEAD:
-            self._fail(_TOO_LONG)
+            self._end_head(_TOO_LONG)
+        elif self._problem is not None and not (self._malformed and is_unfinished(b"".join(self._head))):
+            self._end_head(self._problem)
+
+    def _end_head(self, problem: str) -> None:
+        if self._status_counts():
+            self._finish(complete=False)
+        else:
+            self._fail(problem)
 
     def _finish(self, complete: bool) -> None:
         waiter, self._waiter = self._waiter, None
