@@ -68,7 +68,7 @@ class TextTemplate(msgspec.Struct, frozen=True):
         return frozenset(self.pattern.variables)
 
     def render(self, values: Values) -> str:
-        return self.pattern.fill(values, _encodable)
+        return self.pattern.fill(values, encodable)
 
 
 class HeaderTemplate(msgspec.Struct, frozen=True):
@@ -94,7 +94,7 @@ class HeaderTemplate(msgspec.Struct, frozen=True):
 
     def render(self, values: Values) -> str:
         """Raises RenderError naming the variable whose value holds a control character."""
-        header = self.pattern.fill(values, _encodable)
+        header = self.pattern.fill(values, encodable)
         if _HEADER_CONTROL.search(header):
             raise RenderError(self._complaint(values))
         return header
@@ -195,6 +195,6 @@ def _filled(node: _Node, values: Values) -> object:
     return node
 
 
-def _encodable(value: str) -> str:
-    """The value, with "?" for lone surrogates."""
+def encodable(value: str) -> str:
+    """A value that any encoding can carry: itself, with "?" for lone surrogates."""
     return value if value.isascii() else value.encode("utf-8", "replace").decode()

@@ -4,15 +4,21 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from dispatcher.domain.templates import HeaderTemplate
+from dispatcher.domain.templates import HeaderTemplate, JsonTemplate, RenderError
+from dispatcher.domain.text_bodies import TextBodyTemplate
 from dispatcher.domain.url_templates import UrlTemplate
-from dispatcher.domain.variables import Values
+from dispatcher.domain.variables import TemplateError, Values
 from dispatcher.targets.credentials import auth_header, hide_in_url
 from dispatcher.targets.http_messages import Origin, header_lines, opening, request_line
-from dispatcher.targets.webhook_target import WITHOUT_BODY, Body, WebhookTarget, body_template
+from dispatcher.targets.webhook_target import (
+    CONTENT_TYPE,
+    WITHOUT_BODY,
+    WebhookTarget,
+    body_template,
+    content_type,
+)
 
 _MAX_LINE = 1000
-_CONTENT_TYPE = "content-type"
 
 
 class Request(NamedTuple):
@@ -31,7 +37,7 @@ class RequestTemplate:
         self._method = target.method
         self._url = UrlTemplate.compile(target.url)
         self._hide = hide_in_url if hide_in_url(target.url) != target.url else str
-        self._body = body_template(target.body)
+        self._body, self._refusal = _body(target)
         self.origin = Origin.parse(self._url.origin)
         templates = {name: HeaderTemplate.compile(value) for name, value in target.headers.items()}
         self._headers = {name: template for name, template in templates.items() if template.names}
@@ -41,7 +47,12 @@ class RequestTemplate:
     @property
     def is_static(self) -> bool:
         """Whether it renders the same request for every event."""
-        return self._url.is_static and not self._headers and (self._body is None or not self._body.names)
+        return (
+            self._refusal is None
+            and self._url.is_static
+            and not self._headers
+            and (self._body is None or not self._body.names)
+        )
 
     def render(self, values: Values) -> Request:
         """The request with these values. Raises RenderError when one cannot stand where it should."""
@@ -57,23 +68,27 @@ class RequestTemplate:
         return path if path.startswith("/") else f"/{path}"
 
     def _render_body(self, values: Values) -> bytes | None:
+        if self._refusal is not None:
+            raise RenderError(self._refusal)
         if self._body is None:
             return b"" if self._method in WITHOUT_BODY else None
         body = self._body.render(values)
         return body.encode() if isinstance(body, str) else body
 
 
+def _body(target: WebhookTarget) -> tuple[JsonTemplate | TextBodyTemplate | None, str | None]:
+    """The template, or why there is none: a target that was stored before it would have been refused."""
+    try:
+        return body_template(target), None
+    except TemplateError as error:
+        return None, f"the body of the target: {error}"
+
+
 def _implied_headers(target: WebhookTarget) -> dict[str, str]:
     """The headers that follow from the rest of a target."""
     implied = {} if target.auth is None else dict([auth_header(target.auth)])
     sends_body = target.method not in WITHOUT_BODY
-    own_type = any(name.lower() == _CONTENT_TYPE for name in target.headers)
+    own_type = any(name.lower() == CONTENT_TYPE for name in target.headers)
     if sends_body and not own_type and target.format == "cloudevents":
-        implied["Content-Type"] = _content_type(target.body)
+        implied["Content-Type"] = content_type(target)
     return implied
-
-
-def _content_type(body: Body) -> str:
-    if body is None:
-        return "application/cloudevents+json"
-    return "text/plain; charset=utf-8" if isinstance(body, str) else "application/json"

@@ -8,7 +8,8 @@ from typing import Annotated, Literal, TypeAlias, TypeVar
 from msgspec import Meta, Struct
 
 from dispatcher.domain.errors import InvalidInput
-from dispatcher.domain.templates import HeaderTemplate, JsonTemplate, TextTemplate
+from dispatcher.domain.templates import HeaderTemplate, JsonTemplate
+from dispatcher.domain.text_bodies import TextBodyTemplate
 from dispatcher.domain.url_templates import UrlTemplate
 from dispatcher.domain.variables import TemplateError
 from dispatcher.targets.answers import Success
@@ -25,6 +26,7 @@ from dispatcher.targets.credentials import (
 from dispatcher.targets.formats import FORMATS
 from dispatcher.targets.signing import ID_HEADER, SIGNATURE_HEADER, TIMESTAMP_HEADER
 
+CONTENT_TYPE = "content-type"
 WITHOUT_BODY = frozenset({"GET", "DELETE"})
 """Methods that carry none."""
 
@@ -64,7 +66,8 @@ class WebhookTarget(Struct, frozen=True, forbid_unknown_fields=True, tag_field="
 
     Without a `body` it is the event in its `format`, and none at all with GET and DELETE. An object or array is
     a JSON document whose strings hold variables; a text with variables goes out as `text/plain`. A
-    Content-Type in `headers` takes the place of the usual one.
+    Content-Type in `headers` takes the place of the usual one; the values in a text are encoded for it, when it is a
+    form, JSON or XML.
 
     `format`: "cloudevents" is structured CloudEvents JSON, "binary" is CloudEvents with its attributes in
     headers, "plain" is the event as it may be published, "tapis" is the job document with the headers of Tapis v2,
@@ -94,16 +97,31 @@ def check_target(target: WebhookTarget) -> str:
     _check_headers(target)
     if target.method in WITHOUT_BODY and target.body is not None:
         raise InvalidInput("target.body", f"expected none, because {target.method} carries no body")
-    _compiled("target.body", body_template, target.body)
+    _compiled("target.body", body_template, target)
     _check_format(target)
     return url.origin
 
 
-def body_template(body: Body) -> JsonTemplate | TextTemplate | None:
-    """The template of a body; None stands for the event. Raises TemplateError."""
+def body_template(target: WebhookTarget) -> JsonTemplate | TextBodyTemplate | None:
+    """The template of a target's body; None stands for the event. Raises TemplateError."""
+    body = target.body
     if body is None:
         return None
-    return TextTemplate.compile(body) if isinstance(body, str) else JsonTemplate.compile(body)
+    return (
+        TextBodyTemplate.compile(body, content_type(target))
+        if isinstance(body, str)
+        else JsonTemplate.compile(body)
+    )
+
+
+def content_type(target: WebhookTarget) -> str:
+    """What the body goes out as: what the target's headers say, else what follows from the body."""
+    for name, value in target.headers.items():
+        if name.lower() == CONTENT_TYPE:
+            return value
+    if target.body is None:
+        return "application/cloudevents+json"
+    return "text/plain; charset=utf-8" if isinstance(target.body, str) else "application/json"
 
 
 def _compiled(field: str, compile_template: Callable[[_Source], _Template], source: _Source) -> _Template:

@@ -368,3 +368,28 @@ def test_only_what_is_a_cloudevent_can_be_gathered(client: HttpClient, fields: d
     target = WebhookTarget(url="https://example.org/", **fields)
     with pytest.raises(InvalidInput, match="batch of CloudEvents"):
         WebhookKind(client).check_digest(target)
+
+
+async def test_a_value_in_a_form_adds_no_field(client: HttpClient, receiver: Receiver) -> None:
+    form = {"Content-Type": "application/x-www-form-urlencoded"}
+    event = make_event(data={"name": "a&admin=1"})
+    arrived = await sent(client, receiver, event, body="job=${JOB_NAME}&s=${EVENT}", headers=form)
+
+    assert arrived.body == b"job=a%26admin%3D1&s=FINISHED"
+
+
+async def test_a_stored_template_that_is_refused_by_now_ends_its_delivery_with_the_reason(
+    client: HttpClient, receiver: Receiver
+) -> None:
+    document: dict[str, object] = {
+        "kind": "webhook",
+        "url": receiver.url,
+        "body": "${JOB_NAME}=1",
+        "headers": {"Content-Type": "application/x-www-form-urlencoded"},
+    }
+    old = WebhookKind(client).sender(make_subscription(target=document))
+    answer = await old.send(make_event(), DELIVERY, 1)
+
+    assert answer.final
+    assert "JOB_NAME stands in the name of a form's field" in (answer.error or "")
+    assert receiver.arrived == []
