@@ -194,7 +194,7 @@ async def running(settings: Settings, share: Share | None = None) -> AsyncIterat
     store = open_store(settings.database.url.reveal(), Sealer(secret_keys(settings)), settings.retention.keep)
     client = HttpClient(Guard(settings.network.allow), settings.delivery.timeout)
     desk = make_desk(settings, store.recipients)
-    kinds = load_kinds(Resources(client, desk))
+    kinds = load_kinds(Resources(client, desk, store.target_statuses))
     await _open(store, str(settings.database.url))
     try:
         app = App(settings, store, kinds, desk, share)

@@ -82,7 +82,9 @@ def _joining(claimed: ClaimedDelivery, answer: Answer) -> Joining | None:
 
 
 def postponed(claimed: ClaimedDelivery, answer: Answer, now: datetime) -> Outcome:
-    """The outcome of a delivery that was not tried because it is not the time yet: it waits, up to its max_age."""
+    """The outcome of a delivery that was not tried: it waits up to its max_age, or a later one took its place."""
+    if answer.superseded:
+        return without_attempt(claimed, State.SUPERSEDED, now, answer.error or "a later one has arrived")
     due = now + timedelta(seconds=answer.postponed or 0)
     max_age = claimed.subscription.retry.max_age
     if due > claimed.since + timedelta(seconds=max_age):

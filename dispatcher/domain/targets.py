@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol, runtime_checkable
+from typing import Literal, Protocol, runtime_checkable
 
 from msgspec import Struct
 
@@ -41,13 +41,15 @@ class Answer(Struct, frozen=True, kw_only=True):
     """
     together: bool = False
     """With `postponed`: what is postponed of this subscription should go in one message then."""
+    superseded: bool = False
+    """It was not sent, because a later one has arrived there (`error` says so)."""
     memo: str | None = None
     """What the kind wants to know at the next attempt of this delivery, such as who has it already."""
 
     @property
     def untried(self) -> bool:
         """Whether it is about no attempt."""
-        return self.postponed is not None and self.status is None
+        return self.superseded or (self.postponed is not None and self.status is None)
 
     @property
     def unwell(self) -> bool:
@@ -56,6 +58,16 @@ class Answer(Struct, frozen=True, kw_only=True):
         if settled or self.postponed is not None:
             return False
         return self.status is None or self.status >= 500
+
+
+class TargetStatuses(Protocol):
+    """Keeps statuses in order at targets with state; see `dispatcher.store.target_statuses`."""
+
+    async def begin(
+        self, key: bytes, event_key: str, delivery_id: str, seconds: float
+    ) -> Literal["go", "wait", "superseded"]: ...
+
+    async def finish(self, key: bytes, event_key: str, delivery_id: str, *, delivered: bool) -> None: ...
 
 
 class Sender(Protocol):

@@ -33,6 +33,7 @@ from dispatcher.store.rows import api_key_row, made_at, safe
 from dispatcher.store.sealing import Sealer
 from dispatcher.store.subscriptions import SubscriptionRows
 from dispatcher.store.tapis_v3 import TapisStore
+from dispatcher.store.target_statuses import TargetStatusRepository
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -65,6 +66,7 @@ class SqlStore(ABC):
         self._subscriptions = SubscriptionRows(sealer)
         self.tapis = TapisStore(self._read, self._write, self._subscriptions)
         self.recipients = RecipientStore(self._read, self._write, self._subscriptions)
+        self.target_statuses = TargetStatusRepository(self._read, self._write)
 
     @abstractmethod
     async def _read(
@@ -221,6 +223,7 @@ class SqlStore(ABC):
         await self._write(destinations.forget_rates)
         await self._write(memos.tidy)
         await self.recipients.tidy()
+        await self.target_statuses.tidy()
 
     async def destination(self, which: DestinationFilter, key: str) -> Destination | None:
         return await self._read(destinations.destination, _safe_filter(which), key)

@@ -33,6 +33,7 @@ from dispatcher.domain.subscriptions import Subscription, SubscriptionStatus
 if TYPE_CHECKING:
     from dispatcher.store.recipients import RecipientStore
     from dispatcher.store.tapis_v3 import TapisStore
+    from dispatcher.store.target_statuses import TargetStatusRepository
 
 T = TypeVar("T")
 
@@ -114,6 +115,11 @@ class Store(Protocol):
     @property
     def recipients(self) -> RecipientStore:
         """Recipients of e-mail: consent, refusals, counts."""
+        ...
+
+    @property
+    def target_statuses(self) -> TargetStatusRepository:
+        """The latest statuses of targets that keep state."""
         ...
 
     async def open(self) -> None:

@@ -256,6 +256,19 @@ destinations = Table(
     sqlite_with_rowid=False,
 )
 
+target_statuses = Table(
+    "target_statuses",
+    metadata,
+    Column("key", Digest, primary_key=True, comment="Of what keeps the state, such as a portal's job."),
+    Column("delivered", Id("evt"), comment="The latest event that arrived there."),
+    Column("busy_delivery", Id("dlv"), comment="The delivery that is on its way there."),
+    Column("busy_until", Moment, comment="When others may go, whatever became of it."),
+    Column("updated_at", Moment, nullable=False),
+    Index("target_statuses_by_age", "updated_at"),
+    comment="What targets that keep state were sent last: an earlier status never follows a later one.",
+    sqlite_with_rowid=False,
+)
+
 rates = Table(
     "rates",
     metadata,

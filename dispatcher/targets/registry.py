@@ -8,7 +8,7 @@ import pkgutil
 from msgspec import Struct
 
 from dispatcher import targets
-from dispatcher.domain.targets import TargetKind
+from dispatcher.domain.targets import TargetKind, TargetStatuses
 from dispatcher.targets.http import HttpClient
 from dispatcher.targets.mail.desk import Desk
 
@@ -18,6 +18,8 @@ class Resources(Struct, frozen=True):
 
     http: HttpClient
     desk: Desk | None = None
+    statuses: TargetStatuses | None = None
+    """What targets that keep state were sent; None where nothing is delivered (a check of targets)."""
 
 
 def load_kinds(resources: Resources) -> dict[str, TargetKind]:

@@ -6,19 +6,22 @@ the body counts.
 
 from __future__ import annotations
 
+import asyncio
+import hashlib
 import re
 from typing import Annotated, Literal
 
 import msgspec
+import structlog
 from msgspec import Meta, Struct
 from msgspec.structs import replace
 from yarl import URL
 
-from dispatcher.domain.errors import InvalidInput
+from dispatcher.domain.errors import InvalidInput, StoreUnavailable
 from dispatcher.domain.event_values import EventValues
 from dispatcher.domain.events import Event
 from dispatcher.domain.subscriptions import Subscription
-from dispatcher.domain.targets import Answer
+from dispatcher.domain.targets import Answer, TargetStatuses
 from dispatcher.domain.templates import RenderError, TextTemplate
 from dispatcher.domain.variables import TemplateError
 from dispatcher.domain.vocabulary import EVENTS_TO_DASK
@@ -27,7 +30,17 @@ from dispatcher.targets.http import HttpClient, NoReply
 from dispatcher.targets.registry import Resources
 from dispatcher.targets.servers import checked_server
 
+log = structlog.get_logger("dispatcher.targets")
+
 _PATHS = {"job": "update-job-status", "dask": "update-dask-job-status"}
+_MARGIN = 15.0
+"""Seconds beyond a request's own after which others may go, should this process end meanwhile."""
+
+_WAIT = 0.25
+"""Seconds until a delivery asks again whether it may go."""
+
+_RETRY_DELAYS = (0.2, 0.5, 1.0, 2.0, 5.0)
+_SUPERSEDED = "a later status of this job has arrived at the portal"
 _TAKEN = Success(status=(200,), json={"success": True})
 # What the portal's own routes take for a job.
 _JOB = re.compile(r"[\w-]+", re.ASCII)
@@ -54,8 +67,9 @@ class TethysKind:
     name = "tethys"
     spec = TethysTarget
 
-    def __init__(self, client: HttpClient) -> None:
+    def __init__(self, client: HttpClient, statuses: TargetStatuses | None = None) -> None:
         self._client = client
+        self._statuses = statuses
 
     def check(self, target: Struct) -> str:
         """The destination (`https://portal.example.org:443`); InvalidInput when the target cannot work."""
@@ -78,7 +92,8 @@ class TethysKind:
 
     def sender(self, subscription: Subscription) -> TethysSender:
         """The sender of a subscription whose target was checked."""
-        return TethysSender(self._client, msgspec.convert(subscription.target, TethysTarget))
+        target = msgspec.convert(subscription.target, TethysTarget)
+        return TethysSender(self._client, target, subscription, self._statuses)
 
     async def close(self) -> None:
         """There is nothing to let go of: the client is that of the webhooks."""
@@ -86,24 +101,67 @@ class TethysKind:
 
 def make_kind(resources: Resources) -> TethysKind:
     """Called by the registry."""
-    return TethysKind(resources.http)
+    return TethysKind(resources.http, resources.statuses)
 
 
 class TethysSender:
     """One subscription's requests."""
 
-    def __init__(self, client: HttpClient, target: TethysTarget) -> None:
+    def __init__(
+        self,
+        client: HttpClient,
+        target: TethysTarget,
+        subscription: Subscription,
+        statuses: TargetStatuses | None,
+    ) -> None:
         self._client = client
         self._form = target.form
         self._base = f"{target.portal.rstrip('/')}/{_PATHS[target.form]}/"
         self._job = TextTemplate.compile(target.job)
+        self._whose = f"{subscription.tenant}\0{subscription.subscriber}\0{self._base}"
+        self._statuses = statuses
 
     async def send(self, event: Event, delivery_id: str, number: int, memo: str | None = None) -> Answer:
-        """Make one attempt. Raises for nothing that the portal or the network does."""
+        """Make one attempt, unless a later event of the portal's job has arrived there or is on its way.
+
+        Raises for nothing that the portal or the network does; StoreUnavailable when nobody can say what arrived.
+        """
         try:
-            address = self._address(event)
+            job = self._job_in(event)
+            address = self._address(job, event)
         except RenderError as error:
             return Answer(request=f"GET {self._base}", error=str(error), final=True)
+        if self._statuses is None:
+            return await self._ask(address)
+        key = hashlib.sha256(f"{self._whose}\0{job}".encode()).digest()[:16]
+        turn = await self._statuses.begin(key, event.key, delivery_id, self._client.timeout + _MARGIN)
+        if turn == "superseded":
+            return Answer(request=f"GET {address}", error=_SUPERSEDED, superseded=True)
+        if turn == "wait":
+            return Answer(request=f"GET {address}", error="another status is on its way", postponed=_WAIT)
+        delivered = False
+        try:
+            answer = await self._ask(address)
+            delivered = answer.error is None
+        finally:
+            await self._finish(key, event, delivery_id, delivered=delivered)
+        return answer
+
+    async def _finish(self, key: bytes, event: Event, delivery_id: str, *, delivered: bool) -> None:
+        """Note it, and try again while the store is away: what is not noted could be followed by an earlier status."""
+        assert self._statuses is not None  # noqa: S101 - `send` asked it
+        for delay in (*_RETRY_DELAYS, None):
+            try:
+                return await self._statuses.finish(key, event.key, delivery_id, delivered=delivered)
+            except StoreUnavailable as error:
+                if delay is None:
+                    log.warning(
+                        "a status that arrived could not be noted", delivery=delivery_id, error=str(error)
+                    )
+                else:
+                    await asyncio.sleep(delay)
+
+    async def _ask(self, address: str) -> Answer:
         line = f"GET {address}"
         try:
             reply = await self._client.exchange("GET", URL(address, encoded=True), {}, None)
@@ -117,11 +175,15 @@ class TethysSender:
             return replace(answer, error=f"answered {reply.status}", disable=False)
         return answer
 
-    def _address(self, event: Event) -> str:
-        """Raises RenderError when the event means nothing to a portal."""
+    def _job_in(self, event: Event) -> str:
+        """Raises RenderError when it is no job that a portal could have."""
         job = self._job.render(EventValues(event))
         if not _JOB.fullmatch(job):
             raise RenderError(f"the job becomes {job[:80]!r}: expected letters, digits, _ and -")
+        return job
+
+    def _address(self, job: str, event: Event) -> str:
+        """Raises RenderError when the event means nothing to a portal."""
         if self._form == "job":
             return f"{self._base}{job}/"
         status = EVENTS_TO_DASK.get(event.event)

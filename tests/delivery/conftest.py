@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Self
 
 import pytest
 from msgspec import Struct
@@ -87,8 +88,19 @@ class Running:
     """An engine that runs, and the way in that intake takes."""
 
     def __init__(self, store: Store, kind: TargetKind, limits: Limits) -> None:
-        self.engine = Engine(store, {"webhook": kind}, limits)
+        self.engine = Engine(store, {kind.name: kind}, limits)
         self._store = store
+
+    @asynccontextmanager
+    async def runs(self) -> AsyncIterator[Self]:
+        """Deliver while this is entered, and stop after it."""
+        await self.engine.begin()
+        async with asyncio.TaskGroup() as group:
+            self.engine.launch(group)
+            try:
+                yield self
+            finally:
+                await self.engine.stop()
 
     async def accept(self, *events: Event) -> None:
         deliveries = self.engine.reserve(await Matcher(self._store).match(events))
@@ -143,14 +155,8 @@ def kind() -> ScriptedKind:
 @asynccontextmanager
 async def running(store: Store, kind: ScriptedKind, limits: Limits | None = None) -> AsyncIterator[Running]:
     """An engine that runs while this is entered and is stopped after it."""
-    process = Running(store, kind, limits or Limits())
-    await process.engine.begin()
-    async with asyncio.TaskGroup() as group:
-        process.engine.launch(group)
-        try:
-            yield process
-        finally:
-            await process.engine.stop()
+    async with Running(store, kind, limits or Limits()).runs() as process:
+        yield process
 
 
 async def deliveries(store: Store) -> list[Delivery]:
