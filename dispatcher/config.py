@@ -26,6 +26,7 @@ from dispatcher.config_values import (
     database_url,
     domains,
     folder,
+    hello_name,
     integer,
     networks,
     one_secret,
@@ -83,6 +84,7 @@ class Smtp(Struct, frozen=True, kw_only=True):
 
     url: Annotated[Url | None, optional_url("smtp", "smtps", "smtp+starttls")] = None
     sender: Annotated[str, sender_address] = "dispatcher@localhost"
+    hello: Annotated[str, hello_name] = ""
     trusted_domains: Annotated[tuple[str, ...], domains] = ()
     templates: Annotated[Path | None, folder] = None
     timeout: Annotated[float, seconds(0.1, 300)] = 15.0

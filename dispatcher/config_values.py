@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from email.utils import parseaddr
-from ipaddress import IPv4Network, IPv6Network, ip_interface, ip_network
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_interface, ip_network
 from pathlib import Path
 from typing import NoReturn
 from urllib.parse import SplitResult, urlsplit
@@ -233,6 +233,21 @@ def sender_address(raw: object) -> str:
     # A name may be in any script; the address has to pass every relay.
     plain = local and at and local.isascii() and _DOMAIN.fullmatch(domain.lower())
     return value if plain else _refuse(expected, raw)
+
+
+def hello_name(raw: object) -> str:
+    """What we are called in EHLO: a host, or an address as RFC 5321, section 4.1.3, writes it; or nothing."""
+    expected = (
+        "a host such as jobs.example.org, an address such as [192.0.2.7] or [IPv6:2001:db8::7], or nothing"
+    )
+    name = raw.strip() if isinstance(raw, str) else _refuse(expected, raw)
+    address = name.startswith("[") and name.endswith("]")
+    try:
+        good = ip_address(name[1:-1].removeprefix("IPv6:")).version == (6 if "IPv6:" in name else 4)
+    except ValueError:
+        good = False
+    good = good if address else name == "" or _DOMAIN.fullmatch(name.lower()) is not None
+    return name if good else _refuse(expected, raw)
 
 
 def _refuse(expected: str, raw: object) -> NoReturn:

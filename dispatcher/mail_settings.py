@@ -21,7 +21,7 @@ def make_desk(settings: Settings, book: Book) -> Desk | None:
     if smtp.url is None:
         return None
     mailer = Mailer(
-        pool=Pool(relay_at(smtp.url.reveal(), smtp.timeout, smtp.connections)),
+        pool=Pool(relay_at(smtp.url.reveal(), smtp.timeout, smtp.connections, smtp.hello)),
         sender=sender_of(smtp.sender),
         templates=Templates(smtp.templates),
         links=Links(settings.http.public_url, secret_keys(settings)),

@@ -43,10 +43,11 @@ def make_desk(
     timeout: float = 5,
     templates: Path | None = None,
     connections: int = 2,
+    hello: str = "",
 ) -> Desk:
     """A desk that sends to the relay at a URL."""
     mailer = Mailer(
-        pool=Pool(relay_at(url, timeout=timeout, connections=connections)),
+        pool=Pool(relay_at(url, timeout=timeout, connections=connections, hello=hello)),
         sender=sender_of("Dispatcher <noreply@example.org>"),
         templates=Templates(templates),
         links=Links(base, [KEY]),

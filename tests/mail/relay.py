@@ -99,6 +99,11 @@ class Relay:
             self._changed.notify_all()
         return f"250 2.0.0 OK queued as {len(self.mails)}"
 
+    @property
+    def hellos(self) -> list[str | None]:
+        """The name that was given in EHLO on each connection."""
+        return [one.session.host_name for one in self.servers if one.session is not None]
+
     async def received(self, count: int) -> list[Mail]:
         """The messages, once there are so many."""
         async with asyncio.timeout(20), self._changed:

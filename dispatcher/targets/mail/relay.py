@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
+import socket
 from typing import Literal
 from urllib.parse import unquote, urlsplit
 
 from msgspec import Struct
 
 Tls = Literal["none", "starttls", "from the start"]
+
+_NAME = re.compile(r"[a-z0-9-]{1,63}(\.[a-z0-9-]{1,63})*")
 
 _SCHEMES: dict[str, tuple[Tls, int]] = {
     "smtp": ("none", 25),
@@ -19,7 +23,7 @@ _SCHEMES: dict[str, tuple[Tls, int]] = {
 class Relay(Struct, frozen=True, kw_only=True):
     """A relay; `timeout` (seconds) is for each step, `connections` how many there are at once.
 
-    `destination` is what its deliveries share: scheme, host and port.
+    `hello` is our name in EHLO. `destination` is what its deliveries share: scheme, host and port.
     """
 
     destination: str
@@ -30,13 +34,14 @@ class Relay(Struct, frozen=True, kw_only=True):
     password: str | None
     timeout: float
     connections: int
+    hello: str
 
     def __repr__(self) -> str:
         return f"Relay({self.destination})"
 
 
-def relay_at(url: str, timeout: float, connections: int) -> Relay:
-    """The relay of a URL that was checked when the settings were read."""
+def relay_at(url: str, timeout: float, connections: int, hello: str = "") -> Relay:
+    """The relay of a URL that was checked when the settings were read; an empty `hello` is this machine's name."""
     parts = urlsplit(url)
     tls, port = _SCHEMES[parts.scheme]
     host = parts.hostname or ""
@@ -50,4 +55,12 @@ def relay_at(url: str, timeout: float, connections: int) -> Relay:
         password=None if parts.password is None else unquote(parts.password),
         timeout=timeout,
         connections=connections,
+        hello=hello or own_name(),
     )
+
+
+def own_name() -> str:
+    """This machine's name as it is set, for EHLO: a look-up of the full one takes long when the DNS does not answer."""
+    name = socket.gethostname().lower().rstrip(".")
+    # RFC 5321, section 4.1.4: who has no name that can be said gives an address.
+    return name if _NAME.fullmatch(name) else "[127.0.0.1]"
