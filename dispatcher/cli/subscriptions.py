@@ -166,6 +166,25 @@ def resume(id: Id, server: Server = None, key: Key = None) -> None:
     say(f"{id} is active.")
 
 
+@app.command()
+def restore(
+    id: Id,
+    address: Annotated[str, typer.Argument(metavar="ADDRESS", help="One of its recipients.")],
+    as_json: AsJson = False,
+    server: Server = None,
+    key: Key = None,
+) -> None:
+    """Send e-mail to a recipient again whom the relay refused, or who unsubscribed.
+
+    \b
+    Example:
+      dispatcher subscriptions restore sub_0192f0c1a2b37c4d8e5f60718293a4b5 ann@example.org
+    """
+    path = f"/v1/subscriptions/{segment(id)}/recipients"
+    recipient = ask(access(server, key), "POST", path, {"address": address})
+    print_json(recipient) if as_json else print_fields(recipient)
+
+
 @app.command("test")
 def try_target(id: Id, as_json: AsJson = False, server: Server = None, key: Key = None) -> None:
     """Try a subscription's target once with a sample event; 1 when it did not arrive.

@@ -35,6 +35,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         "DISPATCHER_HTTP_PORT": "0",
         "DISPATCHER_AUTH_ADMIN_KEY": KEY,
         "DISPATCHER_NETWORK_ALLOW": "127.0.0.0/8",
+        "DISPATCHER_SMTP_URL": "smtp://127.0.0.1:9",
+        "DISPATCHER_SMTP_TRUSTED_DOMAINS": "example.org",
         "DISPATCHER_LOG_FORMAT": "json",
     }
     process = subprocess.Popen(
@@ -169,6 +171,22 @@ async def test_a_subscription_is_shown_paused_resumed_and_removed(cli: Cli, job_
     gone = await cli("subscriptions", "show", id)
     assert gone.code == 1
     assert gone.err.startswith("dispatcher: refused with 404: ")
+
+
+async def test_a_recipient_gets_mail_again(cli: Cli, job_id: str) -> None:
+    document = {
+        "events": ["FINISHED"],
+        "job_id": job_id,
+        "target": {"kind": "email", "to": ["ann@example.org"]},
+    }
+    made = await cli("subscriptions", "add", "--file", "-", "--json", stdin=json.dumps(document).encode())
+    restored = await cli("subscriptions", "restore", made.json["id"], "Ann@example.org")
+    assert restored.code == 0, restored.err
+    assert "ann@example.org" in restored.out
+    assert "active" in restored.out
+    unknown = await cli("subscriptions", "restore", made.json["id"], "bob@example.org")
+    assert unknown.code == 1
+    assert "has no recipient 'bob@example.org'" in unknown.err
 
 
 async def test_a_target_is_tried(cli: Cli, receiver: Receiver, job_id: str) -> None:

@@ -9,7 +9,7 @@ from tests.cli.conftest import Run
 
 COMMANDS = {
     "": ["demo", "serve", "migrate", "publish", "listen", "sink", "doctor", "signature"],
-    "subscriptions": ["add", "list", "show", "remove", "pause", "resume", "test"],
+    "subscriptions": ["add", "list", "show", "remove", "pause", "resume", "restore", "test"],
     "deliveries": ["list", "show", "retry", "cancel"],
     "events": ["list", "show", "replay"],
     "jobs": ["list", "show", "history"],
