@@ -13,7 +13,7 @@ from dispatcher.api.services import Services
 from dispatcher.domain.errors import Conflict, InvalidInput, NotFound
 from dispatcher.domain.recipients import Standing
 from dispatcher.domain.subscriptions import Subscription
-from dispatcher.targets.mail.desk import Desk, Seat, seats_of
+from dispatcher.targets.mail.desk import Desk, Seat, is_refused, seats_of
 
 EMAIL = "email"
 
@@ -88,7 +88,7 @@ def _view(seat: Seat, standing: Standing, desk: Desk) -> RecipientView:
 def _state(seat: Seat, standing: Standing, desk: Desk) -> tuple[RecipientState, Any]:
     if standing.unsubscribed_at is not None:
         return "unsubscribed", standing.unsubscribed_at
-    if standing.refused_at is not None:
+    if is_refused(standing):
         return "refused", standing.refused_at
     if standing.confirmed_at is None and not desk.is_own(seat):
         return "unconfirmed", standing.asked_at

@@ -321,7 +321,7 @@ class Engine:
             lane.failed(began, time.perf_counter())
             self._breakers.failed(lane.destination, answer.trouble or answer.error or "")
             return
-        if answer.status == TOO_MANY:
+        if answer.status == TOO_MANY or answer.overloaded:
             lane.failed(began, time.perf_counter())
         else:
             lane.succeeded()

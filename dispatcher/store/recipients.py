@@ -114,6 +114,10 @@ class RecipientStore:
         """The relay refuses the address for good."""
         await self._write(_refuse, recipient, refusal, utc_now())
 
+    async def lift_refusals(self, recipients: Sequence[Recipient]) -> None:
+        """Forget that the relay refused these; what else is known of them stays."""
+        await self._write(_lift_refusals, recipients)
+
     async def restore(self, recipient: Recipient, *, own: bool) -> None:
         """Send to a recipient again whom the relay refused, or who unsubscribed or did not confirm.
 
@@ -262,6 +266,12 @@ def _unsubscribe(connection: Connection, recipient: Recipient, now: datetime) ->
 def _refuse(connection: Connection, recipient: Recipient, refusal: str, now: datetime) -> None:
     refused = {"refused_at": now, "refusal": safe(refusal)}
     _upsert(connection, mail_consents, {**_whose(recipient), **refused}, refused, None)
+
+
+def _lift_refusals(connection: Connection, recipients: Sequence[Recipient]) -> None:
+    lifted = update(mail_consents).values(refused_at=None, refusal=None)
+    for recipient in recipients:
+        connection.execute(lifted.where(*_this(recipient)))
 
 
 def _restore(connection: Connection, recipient: Recipient, *, own: bool) -> None:

@@ -190,6 +190,13 @@ async def test_an_address_that_the_relay_refuses_for_good_says_so_until_its_owne
     assert (await office.attempt(made["id"])).error is None
 
 
+async def test_an_address_stays_active_when_the_relay_refuses_us(office: Office) -> None:
+    made = await office.subscribe(OWN)
+    office.server.at_rcpt = lambda _: "550 Access denied - Invalid HELO name (See RFC2821 4.1.1.1)"
+    assert not (await office.attempt(made["id"])).final
+    assert await office.states(made["id"]) == {OWN: "active"}
+
+
 async def test_restoring_names_one_of_the_subscriptions_own_recipients(office: Office) -> None:
     made = await office.subscribe(OWN)
     bob = await office.api.caller("bob", "subscribe")

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import pytest
+
 from dispatcher.targets.mail.progress import Progress, Round
+from dispatcher.targets.mail.replies import Refused
 
 
 def test_what_is_wrong_with_a_relay_names_no_recipient() -> None:
@@ -14,17 +17,51 @@ def test_what_is_wrong_with_a_relay_names_no_recipient() -> None:
     assert answer.trouble == "cannot connect to smtp://relay.example.org:25: refused"
 
 
-def test_the_words_of_a_relay_that_refuses_the_sender_are_for_the_delivery_alone() -> None:
+def test_what_a_relay_says_of_the_sender_is_told_of_the_relay_without_addresses() -> None:
     attempt = Round(Progress())
-    attempt.refused("ann@example.org", "550 not for <ann@example.org>", 550, final=False)
+    attempt.refused("ann@example.org", Refused("sender", 550, "no mail from <jobs@example.org> here"))
     answer = attempt.answer("MAIL")
-    assert (answer.unwell, answer.trouble) == (True, "answered 550")
-    assert answer.error == "550 not for <ann@example.org>"
+    assert (answer.unwell, answer.trouble) == (True, "550 no mail from … here")
+    assert answer.error == "550 no mail from <jobs@example.org> here"
+
+
+@pytest.mark.parametrize("text", ["5.7.1 relaying denied", "4.2.0 greylisted"])
+def test_a_refusal_of_one_recipient_keeps_nobody_else_waiting_but_is_tried_again(text: str) -> None:
+    attempt = Round(Progress())
+    attempt.refused("ann@example.org", Refused("recipient", int(f"{text[0]}50"), text))
+    answer = attempt.answer("MAIL")
+    assert (answer.unwell, answer.final, answer.overloaded) == (False, False, False)
+    assert answer.error == f"{text[0]}50 {text}"
 
 
 def test_addresses_that_a_relay_knows_or_not_say_nothing_of_its_health() -> None:
     for codes in ((450, 550), (550, 450)):
         attempt = Round(Progress())
         for number, code in enumerate(codes):
-            attempt.refused(f"r{number}@example.org", f"{code} no", code, final=code >= 500)
+            attempt.refused(f"r{number}@example.org", Refused("recipient", code, "no"))
         assert not attempt.answer("MAIL").unwell
+
+
+@pytest.mark.parametrize(
+    ("code", "text"),
+    [
+        (421, "closing"),
+        (432, "4.3.2 STOREDRV.Deliver; recipient thread limit exceeded"),
+        (451, "4.3.2 system not accepting messages"),
+        (450, "4.7.0 too fast"),
+        (452, "Too many recipients received this hour"),
+        (421, "4.7.28 unusual rate of mail"),
+        (454, "connection limit reached"),
+    ],
+)
+def test_a_relay_that_wants_fewer_sessions_is_overloaded_and_not_unwell(code: int, text: str) -> None:
+    attempt = Round(Progress())
+    attempt.refused("ann@example.org", Refused("sender", code, text))
+    answer = attempt.answer("MAIL")
+    assert (answer.overloaded, answer.unwell) == (True, False)
+
+
+def test_greylisting_and_a_full_mailbox_ask_for_no_fewer_sessions() -> None:
+    assert not Refused("recipient", 450, "4.2.0 greylisted, come back in 300 seconds").fewer
+    assert not Refused("recipient", 452, "4.2.2 mailbox full").fewer
+    assert not Refused("recipient", 550, "5.7.0 too many connections").fewer

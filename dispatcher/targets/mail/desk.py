@@ -18,7 +18,9 @@ from dispatcher.targets.mail.addresses import Address, checked_addresses
 from dispatcher.targets.mail.links import Purpose
 from dispatcher.targets.mail.mailer import Mailer
 from dispatcher.targets.mail.message import Stamp
-from dispatcher.targets.mail.pool import NotReached, Refused
+from dispatcher.targets.mail.pool import NotReached
+from dispatcher.targets.mail.repeats import Repeats
+from dispatcher.targets.mail.replies import Refused, is_of_address
 from dispatcher.targets.mail.templates import TemplateFault
 
 log = structlog.get_logger("dispatcher.mail")
@@ -50,6 +52,8 @@ class Book(Protocol):
     async def unsubscribe(self, recipient: Recipient) -> None: ...
 
     async def refuse(self, recipient: Recipient, refusal: str) -> None: ...
+
+    async def lift_refusals(self, recipients: Sequence[Recipient]) -> None: ...
 
     async def restore(self, recipient: Recipient, *, own: bool) -> None: ...
 
@@ -97,6 +101,7 @@ class Desk:
         self.mailer = mailer
         self.book = book
         self._rules = rules
+        self._repeats = Repeats()
         self._inviting: set[asyncio.Task[None]] = set()
 
     async def close(self) -> None:
@@ -118,7 +123,7 @@ class Desk:
         """Whether a message may go to a recipient now: None when it may, and then it is counted."""
         if standing.unsubscribed_at is not None:
             return Out(f"unsubscribed at {standing.unsubscribed_at:%Y-%m-%d %H:%M} UTC")
-        if standing.refused_at is not None:
+        if standing.refused_at is not None and is_refused(standing):
             return Out(
                 f"not tried: refused at {standing.refused_at:%Y-%m-%d %H:%M} UTC with {standing.refusal}"
             )
@@ -139,10 +144,19 @@ class Desk:
         """Do not count a message that was not sent."""
         await self.book.give_back(self._quotas(seat.address))
 
-    async def refused(self, seat: Seat, error: Refused) -> None:
-        """Remember an address that the relay will never take."""
-        if error.gone:
-            await self.book.refuse(seat.recipient, str(error))
+    async def refused(self, seat: Seat, error: Refused) -> Refused:
+        """Remember an address that does not exist, as the relay says. What its refusal is about in the end."""
+        judged = self._repeats.judge(seat.recipient, error)
+        if judged.gone:
+            self._repeats.marked(seat.recipient)
+            await self.book.refuse(seat.recipient, str(judged))
+        return judged
+
+    async def taken(self, seat: Seat) -> None:
+        """Note that the relay took a message for an address."""
+        if lifted := self._repeats.taken(seat.address.key):
+            log.warning("refusals are lifted: the relay was at fault", recipients=len(lifted))
+            await self.book.lift_refusals(lifted)
 
     async def ask(self, seat: Seat, standing: Standing) -> Out | Hold:
         """Ask for consent unless that was done, and let what is for this recipient wait."""
@@ -173,7 +187,7 @@ class Desk:
             seats = seats_of(subscription)
             standings = await self.book.standings([seat.recipient for seat in seats])
             for seat, standing in zip(seats, standings, strict=True):
-                if standing.confirmed_at is None and standing.refused_at is None and not self.is_own(seat):
+                if standing.confirmed_at is None and not is_refused(standing) and not self.is_own(seat):
                     await self.ask(seat, standing)
         except StoreUnavailable as error:
             log.warning("recipients are asked later", subscription=subscription.id, error=str(error))
@@ -210,12 +224,12 @@ class Desk:
         except (NotReached, TemplateFault) as error:
             await self.book.give_back(quotas)
             return Hold(f"{waits}, and could not be asked: {error}", 60.0)
-        except Refused as error:
+        except Refused as refused:
             await self.book.give_back(quotas)
-            await self.refused(seat, error)
-            return (
-                Out(str(error)) if error.final else Hold(f"{waits}, and could not be asked: {error}", 300.0)
-            )
+            judged = await self.refused(seat, refused)
+            again = Hold(f"{waits}, and could not be asked: {judged}", 300.0)
+            return Out(str(judged)) if judged.final else again
+        await self.taken(seat)
         return None
 
     def _quotas(self, address: Address) -> list[Quota]:
@@ -242,6 +256,14 @@ class Desk:
         [standing] = await self.book.standings([seat.recipient])
         if not own and (standing.confirmed_at is None or standing.unsubscribed_at is not None):
             await self.ask(seat, standing)
+
+
+def is_refused(standing: Standing) -> bool:
+    """Whether the relay has said that there is no such address.
+
+    What it said is read again: versions before 0.2.0 took each refusal for that.
+    """
+    return standing.refused_at is not None and is_of_address(standing.refusal or "")
 
 
 def seats_of(subscription: Subscription) -> list[Seat]:

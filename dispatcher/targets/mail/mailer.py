@@ -7,7 +7,8 @@ from msgspec import Struct
 from dispatcher.targets.mail.addresses import Address
 from dispatcher.targets.mail.links import Links
 from dispatcher.targets.mail.message import Sender, Stamp, message_bytes
-from dispatcher.targets.mail.pool import NotReached, Pool, Refused
+from dispatcher.targets.mail.pool import NotReached, Pool
+from dispatcher.targets.mail.replies import Refused
 from dispatcher.targets.mail.templates import Content, Templates
 from dispatcher.telemetry.metrics import MAILS
 

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import re
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from typing import Literal
 
 import aiosmtplib
 from msgspec import Struct
 
 from dispatcher.targets.mail.relay import Relay
+from dispatcher.targets.mail.replies import Refused, one_line
 
 MESSAGES = 100
 """Messages after which a connection is replaced: some relays close it in the middle of a message otherwise."""
@@ -24,38 +23,7 @@ DATA_PATIENCE = 4
 """How many times `timeout` the relay may take to answer for a message: it looks into it, and whoever gives up then may
 send it twice."""
 
-SAID = 500
-"""Characters of what the relay says that are kept."""
-
-# Codes of RFC 5321 and 3463: no such mailbox, no such domain, an address that is none, moved away, switched off.
-_NO_ADDRESS = (550, 551, 553)
-_GONE = ("5.1.1", "5.1.2", "5.1.3", "5.1.6", "5.1.10", "5.2.1")
-_ENHANCED = re.compile(r"[245]\.\d{1,3}\.\d{1,3}")
-
-Stage = Literal["sender", "recipient", "message"]
 _LOST = (aiosmtplib.SMTPException, OSError)
-
-
-class Refused(Exception):
-    """The relay said no to the sender, this recipient or this message. `code` is SMTP's: below 500 it may pass."""
-
-    def __init__(self, stage: Stage, code: int, text: str) -> None:
-        super().__init__(f"{code} {_line(text)}")
-        self.stage = stage
-        self.code = code
-
-    @property
-    def final(self) -> bool:
-        """Whether the same message to the same recipient will be refused again."""
-        return self.code >= 500 and self.stage != "sender"
-
-    @property
-    def gone(self) -> bool:
-        """Whether there is no such address: nothing else will ever reach it. Policy and content are no such reason."""
-        if self.stage != "recipient" or self.code not in _NO_ADDRESS:
-            return False
-        enhanced = _ENHANCED.match(str(self)[4:])
-        return enhanced is None or enhanced[0] in _GONE
 
 
 class NotReached(Exception):
@@ -138,6 +106,7 @@ class Pool:
             self._tls = await asyncio.to_thread(ssl.create_default_context)
         client = aiosmtplib.SMTP(
             hostname=relay.host,
+            local_hostname=relay.hello,
             port=relay.port,
             username=relay.user,
             password=relay.password,
@@ -150,7 +119,7 @@ class Pool:
             await client.connect()
         except aiosmtplib.SMTPAuthenticationError as error:
             raise NotReached(
-                f"{relay.destination} refuses the user and password of smtp.url: {error.code} {_line(error.message)}"
+                f"{relay.destination} refuses the user and password of smtp.url: {error.code} {one_line(error.message)}"
             ) from None
         except _LOST as error:
             raise NotReached(f"cannot connect to {relay.destination}: {_said(error)}") from None
@@ -183,7 +152,7 @@ class Pool:
         except aiosmtplib.SMTPServerDisconnected:
             raise _Stale from None
         except aiosmtplib.SMTPSenderRefused as error:
-            raise Refused(_blamed(error.code), error.code, error.message) from None
+            raise Refused("sender", error.code, error.message) from None
         except _LOST as error:
             raise self._broken(error, "the sender") from None
         try:
@@ -198,7 +167,7 @@ class Pool:
             raise Refused("message", error.code, error.message) from None
         except _LOST as error:
             raise self._broken(error, "the message") from None
-        return f"{reply.code} {_line(reply.message)}"
+        return f"{reply.code} {one_line(reply.message)}"
 
     async def _options(self, client: aiosmtplib.SMTP, message: bytes, utf8: bool) -> list[str]:
         """What is said with the sender. Raises Refused when the relay has said before that it will not take this."""
@@ -217,13 +186,13 @@ class Pool:
                     "message",
                     552,
                     f"the relay takes messages of at most {limit} bytes, this has {len(message)}",
+                    "delivery",
                 )
             options.append(f"SIZE={len(message)}")
         if utf8:
             if not client.supports_extension("smtputf8"):
-                raise Refused(
-                    "message", 553, "the relay offers no SMTPUTF8, which an address outside ASCII needs"
-                )
+                told = "the relay offers no SMTPUTF8, which an address outside ASCII needs"
+                raise Refused("message", 553, told, "delivery")
             options.append("SMTPUTF8")
         return options
 
@@ -275,17 +244,7 @@ async def _leave(client: aiosmtplib.SMTP) -> None:
     client.close()
 
 
-def _blamed(code: int) -> Stage:
-    # 552 to MAIL is about the size that stands there; everything else is about who sends.
-    return "message" if code == 552 else "sender"
-
-
 def _said(error: Exception) -> str:
     if isinstance(error, aiosmtplib.SMTPResponseException):
-        return f"{error.code} {_line(error.message)}"
-    return _line(str(error)) or type(error).__name__
-
-
-def _line(text: str) -> str:
-    """What a relay says, in one line."""
-    return " ".join("".join(c if c.isprintable() else " " for c in text).split())[:SAID]
+        return f"{error.code} {one_line(error.message)}"
+    return one_line(str(error)) or type(error).__name__

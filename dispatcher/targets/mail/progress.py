@@ -7,6 +7,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from dispatcher.domain.targets import Answer
+from dispatcher.targets.mail.replies import Refused, without_addresses
 
 HAD = "250 has it already"
 
@@ -64,6 +65,8 @@ class Round:
         self.tried = False
         self.status: int | None = None
         self.trouble: str | None = None
+        self.overloaded = False
+        self.healthy = False
 
     def settled(self, key: str) -> bool:
         """Whether nothing is left to do for this recipient."""
@@ -74,15 +77,19 @@ class Round:
         self._said(int(said[:3]))
         self.progress.got[key] = said
 
-    def refused(self, key: str, said: str, code: int, *, final: bool) -> None:
+    def refused(self, key: str, error: Refused) -> None:
         """The relay has refused it, for good or for now."""
-        if final and self.failed:
+        said = str(error)
+        if error.final and self.failed:
             self.tried = True  # what is open counts, and a relay is not unwell that knows no such address
         else:
-            self._said(code)
-        if not final:
-            self.trouble = f"answered {code}"  # its own words may name the recipient
-        (self.progress.out if final else self.failed)[key] = said
+            self._said(error.code)
+        if error.stage == "recipient":
+            self.healthy = True  # it took the sender; what it says of one address keeps nobody else waiting
+        elif not error.final:
+            self.trouble = without_addresses(said)
+        self.overloaded = self.overloaded or error.fewer
+        (self.progress.out if error.final else self.failed)[key] = said
 
     def left_out(self, key: str, reason: str) -> None:
         """It is not for this recipient."""
@@ -113,7 +120,14 @@ class Round:
         memo = msgspec.json.encode(self.progress).decode()
         answer = Answer(request=request, status=self.status, body=self._report())
         if self.failed:
-            return replace(answer, error=self._open(), trouble=self.trouble, memo=memo)
+            return replace(
+                answer,
+                error=self._open(),
+                trouble=self.trouble,
+                overloaded=self.overloaded,
+                healthy=self.healthy,
+                memo=memo,
+            )
         if self.waiting:
             seconds = min(wait.seconds for wait in self.waiting.values())
             return replace(

@@ -11,8 +11,9 @@ from msgspec import Struct
 from dispatcher.domain.events import utc_now
 from dispatcher.targets.mail.desk import Desk, Out, Seat
 from dispatcher.targets.mail.message import Stamp
-from dispatcher.targets.mail.pool import NotReached, Refused
+from dispatcher.targets.mail.pool import NotReached
 from dispatcher.targets.mail.progress import Round
+from dispatcher.targets.mail.replies import Refused
 from dispatcher.targets.mail.templates import Content
 
 LINK = "https://unsubscribe.invalid/"
@@ -69,10 +70,10 @@ async def _send_one(attempt: Round, parcel: Parcel, seat: Seat, desk: Desk) -> s
     )
     try:
         attempt.got(key, await desk.mailer.send(stamp, _linked(parcel.contents[key], stamp.unsubscribe)))
+        await desk.taken(seat)
     except Refused as error:
         await desk.take_back(seat)
-        await desk.refused(seat, error)
-        attempt.refused(key, str(error), error.code, final=error.final)
+        attempt.refused(key, await desk.refused(seat, error))
     except NotReached as error:
         await desk.take_back(seat)
         if error.busy:
