@@ -10,7 +10,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -44,6 +44,7 @@ from dispatcher.targets.mail.desk import Desk
 from dispatcher.targets.network import Guard
 from dispatcher.targets.registry import Resources, load_kinds
 from dispatcher.telemetry import metrics
+from dispatcher.telemetry.background import keep_running
 from dispatcher.telemetry.siblings import Siblings
 from dispatcher.telemetry.watch import watch
 
@@ -100,21 +101,23 @@ class App:
 
     async def begin(self) -> None:
         """Reach everything that is needed, and listen. SettingsError when something cannot be."""
-        await self._engine.begin()
+        url = str(self._settings.database.url)
+        await _patiently(self._engine.begin, url)
         if self._siblings is not None:
             await self._siblings.start()
-        await self._make_first_key()
+        await _patiently(self._make_first_key, url)
         await self._runner.setup()
         self.url = await self._listen()
 
     def launch(self, group: asyncio.TaskGroup) -> None:
-        """Start every part. An error that one of them cannot handle ends the group."""
+        """Start every part. SettingsError of the consumer ends the group, no other error does."""
         self._engine.launch(group)
-        self._watching = group.create_task(watch(self._store))
-        self._retaining = group.create_task(retain(self._store, self._settings.retention.keep))
-        group.create_task(self._intake.run())
+        keep = self._settings.retention.keep
+        self._watching = group.create_task(keep_running("gauges", lambda: watch(self._store)))
+        self._retaining = group.create_task(keep_running("retention", lambda: retain(self._store, keep)))
+        group.create_task(keep_running("intake", self._intake.run))
         if self._consumer is not None:
-            group.create_task(self._consumer.run())
+            group.create_task(keep_running("consumer", self._consumer.run))
         log.info("serving", url=self.url, version=dispatcher.__version__, process=self._engine.process)
 
     async def stop(self) -> None:
@@ -195,7 +198,7 @@ async def running(settings: Settings, share: Share | None = None) -> AsyncIterat
     client = HttpClient(Guard(settings.network.allow), settings.delivery.timeout)
     desk = make_desk(settings, store.recipients)
     kinds = load_kinds(Resources(client, desk, store.target_statuses))
-    await _open(store, str(settings.database.url))
+    await _patiently(store.open, str(settings.database.url))
     try:
         app = App(settings, store, kinds, desk, share)
         await app.begin()
@@ -276,13 +279,13 @@ def _on_end(parent: int, act: Callable[[], object]) -> None:
     loop.add_reader(parent, ended)
 
 
-async def _open(store: Store, url: str) -> None:
-    """Open the store, and wait a while for a database that is not there yet. `url` is for people."""
+async def _patiently(step: Callable[[], Awaitable[None]], url: str) -> None:
+    """Take a step of the start, and wait a while for a database that is not there yet. `url` is for people."""
     deadline = time.monotonic() + PATIENCE
     told = None
     while True:
         try:
-            return await store.open()
+            return await step()
         except StoreUnavailable as error:
             if time.monotonic() > deadline:
                 raise SettingsError(

@@ -6,7 +6,7 @@ import asyncio
 import random
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import timedelta
 from typing import Protocol
 from weakref import WeakValueDictionary
@@ -40,6 +40,7 @@ from dispatcher.domain.events import Event, utc_now
 from dispatcher.domain.ids import new_id
 from dispatcher.domain.subscriptions import Subscription
 from dispatcher.domain.targets import Answer, TargetKind
+from dispatcher.telemetry.background import keep_running
 from dispatcher.telemetry.metrics import INFLIGHT
 
 log = structlog.get_logger("dispatcher.delivery")
@@ -103,13 +104,17 @@ class Engine:
         await self._lease.begin()
 
     def launch(self, group: asyncio.TaskGroup) -> None:
-        """Deliver until `stop`. An error that nobody can handle ends the group."""
+        """Deliver until `stop`."""
         self._group = group
-        self._leasing = group.create_task(self._lease.run(self._lanes.drop_queued, self._scheduler.wake))
-        self._claiming = group.create_task(self._scheduler.run(lambda: self.process, self._take))
-        self._writing = group.create_task(self._outcomes.run())
-        self._watching = group.create_task(self._breakers.run())
-        self._keeping = group.create_task(self._upkeep.run(lambda: self.process))
+
+        def run(where: str, work: Callable[[], Awaitable[None]]) -> asyncio.Task[None]:
+            return group.create_task(keep_running(where, work))
+
+        self._leasing = run("lease", lambda: self._lease.run(self._lanes.drop_queued, self._scheduler.wake))
+        self._claiming = run("claims", lambda: self._scheduler.run(lambda: self.process, self._take))
+        self._writing = run("outcomes", self._outcomes.run)
+        self._watching = run("breakers", self._breakers.run)
+        self._keeping = run("upkeep", lambda: self._upkeep.run(lambda: self.process))
 
     async def stop(self) -> None:
         """Begin nothing more, wait for running attempts within the grace time, write outcomes, give claims back."""

@@ -18,6 +18,7 @@ from dispatcher.domain.errors import StoreUnavailable
 from dispatcher.domain.retry import EARLY_RETRY, MAX_RETRY_AFTER, RetryPolicy
 from dispatcher.domain.subscriptions import SubscriptionStatus
 from dispatcher.domain.targets import Answer
+from dispatcher.telemetry.background import InternalErrors
 
 log = structlog.get_logger("dispatcher.delivery")
 
@@ -25,6 +26,7 @@ LINGER = 0.02
 """Seconds that the first outcome of a batch waits for others. A crash repeats what is not written: keep it short."""
 
 MAX_BATCH = 1000
+NOT_STORED = "what was answered could not be stored; the log says why"
 RETRY_DELAYS = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 
 
@@ -170,6 +172,7 @@ class OutcomeWriter:
         self._written = written
         self._waiting: list[tuple[int, Outcome]] = []
         self._endings: dict[str, tuple[SubscriptionStatus, str]] = {}
+        self._errors = InternalErrors("outcomes")
         self._some = asyncio.Event()
         self._stopping = asyncio.Event()
 
@@ -207,16 +210,41 @@ class OutcomeWriter:
         for process, outcome in batch:
             by_process[process].append(outcome)
         for process, outcomes in by_process.items():
-            await _until_stored(partial(self._store.write_outcomes, process, outcomes))
+            await self._write(process, outcomes)
             # By itself: a delivery that is due again may be claimed by now, and what is written again would end that.
-            await _until_stored(partial(self._store.follow_outcomes, outcomes))
+            # What fails here for good is done by upkeep, as after a crash.
+            await self._attempt(partial(self._store.follow_outcomes, outcomes))
             self._written(outcomes)
         for subscription_id, (status, reason) in endings.items():
-            await _until_stored(partial(self._store.end_subscription, subscription_id, status, reason))
+            await self._attempt(partial(self._store.end_subscription, subscription_id, status, reason))
+
+    async def _write(self, process: int, outcomes: Sequence[Outcome]) -> None:
+        """Write outcomes; when they are refused, by halves, until those are alone that cannot be written."""
+        if await self._attempt(partial(self._store.write_outcomes, process, outcomes)):
+            return
+        if len(outcomes) > 1:
+            half = len(outcomes) // 2
+            await self._write(process, outcomes[:half])
+            await self._write(process, outcomes[half:])
+        elif outcomes[0].attempt is not None or outcomes[0].memo is not None:
+            # What a receiver answered is not worth the delivery's state.
+            await self._write(process, [replace(outcomes[0], attempt=None, memo=None, reason=NOT_STORED)])
+        else:
+            # Its delivery stays claimed until this process ends, and is repeated then.
+            log.error("an outcome cannot be written", delivery=outcomes[0].delivery_id)
+
+    async def _attempt(self, write: Callable[[], Awaitable[None]]) -> bool:
+        """Write when the store is there; False when it refuses."""
+        try:
+            await _until_stored(write)
+        except Exception as error:  # noqa: BLE001 - it is reported, and the caller goes on with less
+            self._errors.report(error)
+            return False
+        return True
 
 
 async def _until_stored(write: Callable[[], Awaitable[None]]) -> None:
-    """Write again until the store is there. Other errors rise: they end the process, and its lease with it."""
+    """Write again until the store is there. Other errors rise."""
     for delay in chain(RETRY_DELAYS, repeat(RETRY_DELAYS[-1])):
         try:
             return await write()

@@ -8,6 +8,7 @@ DispatcherError
 ├── NotPublished       events were not taken by the broker or the service: says how many before them were
 ├── SettingsError      the settings stop the start: names the setting, its source and what was expected
 └── StoreUnavailable   the database cannot be reached now; nothing was changed, the same call may be made again
+    └── StatementTimeout   it was reached, but gave a statement up that took too long
 """
 
 from __future__ import annotations
@@ -52,3 +53,7 @@ class SettingsError(DispatcherError):
 
 class StoreUnavailable(DispatcherError):
     """The database cannot be reached now. Nothing was changed; the same call may be made again."""
+
+
+class StatementTimeout(StoreUnavailable):
+    """The database gave a statement up that took too long. Less at once may succeed."""

@@ -30,7 +30,7 @@ from dispatcher.store.batches import Batch
 from dispatcher.store.columns import finite
 from dispatcher.store.digests import Wanted
 from dispatcher.store.failures import unavailable
-from dispatcher.store.postgres_server import CONNECT_TIMEOUT, migrate, options
+from dispatcher.store.postgres_server import CONNECT_TIMEOUT, driver_connection, migrate, options
 from dispatcher.store.rows import hex_digits, safe
 from dispatcher.store.sealing import Sealer
 
@@ -88,7 +88,7 @@ class PostgresStore(SqlStore):
         await self._engine.dispose()
         try:
             await asyncio.wait_for(self._pool.close(), CONNECT_TIMEOUT)
-        except (TimeoutError, OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+        except Exception:  # noqa: BLE001 - what a server that is not there any more makes of a farewell
             self._pool.terminate()
 
     async def ping(self) -> None:
@@ -218,20 +218,24 @@ class PostgresStore(SqlStore):
     ) -> R:
         with unavailable():
             async with self._reading.connect() as connection:
-                return await connection.run_sync(operation, *args, **kwargs)
+                with unavailable(driver_connection(connection)):
+                    return await connection.run_sync(operation, *args, **kwargs)
 
     async def _write(
         self, operation: Callable[Concatenate[Connection, P], R], *args: P.args, **kwargs: P.kwargs
     ) -> R:
         with unavailable():
-            async with self._engine.begin() as connection:
-                return await connection.run_sync(operation, *args, **kwargs)
+            async with self._engine.connect() as connection:
+                with unavailable(driver_connection(connection)):
+                    async with connection.begin():
+                        return await connection.run_sync(operation, *args, **kwargs)
 
     @asynccontextmanager
     async def _hot(self) -> AsyncIterator[Proxy]:
         with unavailable():
             async with self._pool.acquire(timeout=CONNECT_TIMEOUT) as connection:
-                yield connection
+                with unavailable(connection):
+                    yield connection
 
     def _forget(self, process: int) -> None:
         self._claimed.pop(process, None)

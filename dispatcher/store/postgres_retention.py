@@ -29,7 +29,7 @@ from dispatcher.store.partitions import (
     partitions,
     promise,
 )
-from dispatcher.store.postgres_server import lone_engine, take_migration_lock
+from dispatcher.store.postgres_server import driver_connection, lone_engine, take_migration_lock
 from dispatcher.store.retention import Sweep, Swept, left_over, sweeps
 from dispatcher.store.schema import identities, jobs
 
@@ -70,11 +70,12 @@ async def retain(url: str, keep: Keep) -> Kept:
     """
     with unavailable():
         async with aclosing(await lone_engine(url, "10min", **_SETTINGS).connect()) as connection:
-            run = _Run(connection, keep, utc_now())
-            if await run.is_only_one():
-                await run.make_ahead()
-                await run.clean()
-            return await run.report()
+            with unavailable(driver_connection(connection)):
+                run = _Run(connection, keep, utc_now())
+                if await run.is_only_one():
+                    await run.make_ahead()
+                    await run.clean()
+                return await run.report()
 
 
 class _Run:

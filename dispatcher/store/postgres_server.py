@@ -16,7 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 from dispatcher.domain.errors import SettingsError
 from dispatcher.domain.events import utc_now
 from dispatcher.domain.retention import DEFAULT
-from dispatcher.store.failures import unavailable
+from dispatcher.store.failures import DriverConnection, unavailable
 from dispatcher.store.migrations import upgrade
 from dispatcher.store.partitions import make_ahead
 
@@ -53,7 +53,7 @@ def migrate(url: str, width: timedelta = DEFAULT.width) -> list[str]:
     """Bring the schema up to date and return the revisions that were applied; make partitions for so much time each.
 
     Not for a thread with a running event loop. Raises StoreUnavailable, and SettingsError when the address makes no
-    sense or the server refuses the user or the database.
+    sense, or the server refuses the user or the database, or the user what has to be done.
     """
     return asyncio.run(_migrate(url, width))
 
@@ -61,7 +61,15 @@ def migrate(url: str, width: timedelta = DEFAULT.width) -> list[str]:
 async def _migrate(url: str, width: timedelta) -> list[str]:
     with unavailable():
         async with aclosing(await _connected(lone_engine(url, "0"))) as connection, connection.begin():
-            return await connection.run_sync(_upgrade, width)
+            try:
+                return await connection.run_sync(_upgrade, width)
+            except DBAPIError as error:
+                if isinstance(error.driver_exception, asyncpg.InsufficientPrivilegeError):
+                    raise SettingsError(
+                        f"DISPATCHER_DATABASE_URL: {error.driver_exception}; the user has to own the tables, and may "
+                        "need CREATE on the schema"
+                    ) from error
+                raise
 
 
 def lone_engine(url: str, statement_timeout: str, **settings: str) -> AsyncEngine:
@@ -72,6 +80,15 @@ def lone_engine(url: str, statement_timeout: str, **settings: str) -> AsyncEngin
     }
     creator = partial(asyncpg.connect, url, **patient)
     return create_async_engine("postgresql+asyncpg://", async_creator=creator, poolclass=NullPool)
+
+
+def driver_connection(connection: AsyncConnection) -> DriverConnection | None:
+    """What asyncpg knows of a connection; None when SQLAlchemy has it no longer."""
+    used = connection.sync_connection
+    if used is None or used.closed or used.invalidated:
+        return None
+    driver: DriverConnection | None = used.connection.driver_connection
+    return driver
 
 
 def _upgrade(connection: Connection, width: timedelta) -> list[str]:

@@ -17,6 +17,7 @@ from typing import Concatenate, ParamSpec, TypeVar
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event
 from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.exc import DBAPIError
 
 from dispatcher.domain.deliveries import ROOMS, ClaimedDelivery, NewDelivery, Outcome, Rooms
 from dispatcher.domain.errors import SettingsError
@@ -25,7 +26,7 @@ from dispatcher.domain.retention import Keep, Kept
 from dispatcher.store import changes, retention, sqlite_sql
 from dispatcher.store.base import Revision, SqlStore
 from dispatcher.store.batches import Batch
-from dispatcher.store.failures import unavailable
+from dispatcher.store.failures import leaves_file_usable, unavailable
 from dispatcher.store.migrations import upgrade
 from dispatcher.store.retention import Sweep, Swept
 from dispatcher.store.sealing import Sealer
@@ -129,8 +130,14 @@ class _Worker:
             return await asyncio.get_running_loop().run_in_executor(self._threads, self._transact, operation)
 
     def _transact(self, operation: Callable[[Connection], R]) -> R:
-        with self._engine.begin() as connection:
-            return operation(connection)
+        with self._engine.connect() as connection:
+            try:
+                with connection.begin():
+                    return operation(connection)
+            except DBAPIError as error:
+                if not leaves_file_usable(error):
+                    connection.invalidate()  # the next one opens the file again
+                raise
 
     async def close(self) -> None:
         """Finish what was begun, and let go of the connections."""

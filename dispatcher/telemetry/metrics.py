@@ -112,6 +112,12 @@ LEASES_LOST = Counter(
     "How often this process found its lease ended and its claims taken over by others.",
     registry=REGISTRY,
 )
+INTERNAL_ERRORS = Counter(
+    "dispatcher_internal_errors",
+    "Errors that were not expected; the log has their traceback. where: the part in which one rose.",
+    ["where"],
+    registry=REGISTRY,
+)
 RETENTION_DELETED = Counter(
     "dispatcher_retention_deleted",
     "Rows that retention deleted one by one; what went with its partition is not counted. table: of which.",
