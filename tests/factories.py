@@ -13,6 +13,7 @@ from dispatcher.domain.ids import new_id
 from dispatcher.domain.retry import RetryPolicy
 from dispatcher.domain.subscriptions import Subscription
 from dispatcher.domain.vocabulary import status_of
+from dispatcher.intake.grouping import grouped
 
 NOW = datetime(2026, 5, 4, 12, 0, tzinfo=UTC)
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
@@ -88,7 +89,8 @@ def make_subscription(**changes: Any) -> Subscription:
 def make_delivery(event: Event, subscription: Subscription, **changes: Any) -> NewDelivery:
     """A new delivery, claimed unless said otherwise."""
     fields: dict[str, Any] = {"id": new_id("dlv"), "claimed": True, "due_at": None} | changes
-    return NewDelivery(event=event, subscription=subscription, **fields)
+    [new] = grouped([NewDelivery(event=event, subscription=subscription, **fields)])
+    return new
 
 
 def make_claimed(**changes: Any) -> ClaimedDelivery:

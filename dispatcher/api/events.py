@@ -30,6 +30,7 @@ from dispatcher.domain.ids import new_id
 from dispatcher.domain.keys import ApiKey
 from dispatcher.domain.subscriptions import Subscription
 from dispatcher.intake.decode import Message, decode
+from dispatcher.intake.grouping import grouped
 from dispatcher.matching.matcher import Match, Matcher, reasons
 from dispatcher.store.contract import DeliveryFilter, EventFilter, Window
 from dispatcher.telemetry.metrics import EVENTS
@@ -141,7 +142,7 @@ async def _send_again(matches: Sequence[Match], services: Services) -> list[NewD
     None is claimed: whichever process has room takes it, and a lost answer of the database leaves none stuck.
     """
     now = utc_now()
-    deliveries = [_due(now, event, subscription) for event, subscription in matches]
+    deliveries = grouped([_due(now, event, subscription) for event, subscription in matches])
     await services.store.add_deliveries(services.engine.process, deliveries)
     services.engine.wake()
     return deliveries

@@ -38,7 +38,8 @@ class NewDelivery(Struct, frozen=True):
 
     Claimed ones are stored as `delivering` by the process that accepts the event; the others as `pending`, due at
     `due_at`, or held until somebody resumes the subscription when that is None. `since` is from when on its age
-    counts: None for the acceptance of its event.
+    counts: None for the acceptance of its event. `group` is the group whose digest it goes into, for a subscription
+    that gathers.
     """
 
     id: str
@@ -47,6 +48,7 @@ class NewDelivery(Struct, frozen=True):
     claimed: bool
     due_at: datetime | None = None
     since: datetime | None = None
+    group: bytes | None = None
 
 
 class Delivery(Struct, frozen=True, kw_only=True):

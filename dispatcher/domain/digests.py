@@ -6,6 +6,7 @@ The timers are those of Prometheus's Alertmanager. Job events are edges and no s
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from hashlib import blake2b
 from typing import Annotated
@@ -13,7 +14,7 @@ from typing import Annotated
 from msgspec import Meta, Struct
 
 from dispatcher.domain.errors import InvalidInput
-from dispatcher.domain.event_values import EventValues
+from dispatcher.domain.event_values import data_text
 from dispatcher.domain.events import Event
 
 MAX_MEMBERS = 10_000
@@ -21,6 +22,9 @@ MAX_MEMBERS = 10_000
 
 MAX_BYTES = 8 * 1024 * 1024
 """Bytes of the documents in one digest; more make another one."""
+
+MAX_VALUE = 1024
+"""Characters of a value that events are grouped by; a hash stands for a longer one."""
 
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,63}|data(\.[A-Za-z0-9_-]{1,64}){1,16}")
 
@@ -42,8 +46,12 @@ class DigestPolicy(Struct, frozen=True, forbid_unknown_fields=True):
     max_rows: Annotated[int, Meta(ge=1, le=1000)] = 100
 
     def check(self) -> None:
-        """Raise InvalidInput when a name in `group_by` can be nothing of an event."""
+        """Raise InvalidInput when a name in `group_by` can be nothing of an event, or stands there twice."""
         for place, name in enumerate(self.group_by):
+            if name in self.group_by[:place]:
+                raise InvalidInput(
+                    f"digest.group_by[{place}]", f"expected each name once, got {name!r} again"
+                )
             if _NAME.fullmatch(name) is None:
                 raise InvalidInput(
                     f"digest.group_by[{place}]",
@@ -51,14 +59,40 @@ class DigestPolicy(Struct, frozen=True, forbid_unknown_fields=True):
                 )
 
     def values(self, event: Event) -> tuple[str, ...]:
-        """What `group_by` stands for in an event; empty where it has nothing."""
-        if not self.group_by:
-            return ()
-        of_data, attributes = EventValues(event), event.attributes
-        return tuple(
-            of_data.get(name) if name.startswith("data.") else str(attributes.get(name, ""))
-            for name in self.group_by
-        )
+        """What `group_by` stands for in an event; empty where it has nothing, a hash where it is long."""
+        return GroupValues(event).of(self.group_by)
+
+
+class GroupValues:
+    """What names in `group_by` stand for in one event. Each is looked up once, however many policies name it.
+
+    So the cost is bounded by the size of the event, whatever subscribers chose.
+    """
+
+    def __init__(self, event: Event) -> None:
+        self._event = event
+        self._held: Event | None = None
+        self._known: dict[str, str] = {}
+
+    def of(self, names: Sequence[str]) -> tuple[str, ...]:
+        """The values of these names, MAX_VALUE characters each at most."""
+        return tuple([self._value(name) for name in names])
+
+    def _value(self, name: str) -> str:
+        value = self._known.get(name)
+        if value is None:
+            if self._held is None:
+                self._held = self._event.held()
+            if name.startswith("data."):
+                found = data_text(self._held.data, name.split(".")[1:])
+            else:
+                found = str(self._held.attributes.get(name, ""))
+            value = self._known[name] = found if len(found) <= MAX_VALUE else _hashed(found)
+        return value
+
+
+def _hashed(value: str) -> str:
+    return f"blake2b:{blake2b(value.encode('utf-8', 'surrogatepass'), digest_size=16).hexdigest()}"
 
 
 class Gathered(Struct, frozen=True):

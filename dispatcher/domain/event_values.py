@@ -49,11 +49,12 @@ class EventValues:
 
     def _value(self, name: str) -> str:
         if name.startswith("data."):
-            return _data_value(self._event.data, name.split(".")[1:])
+            return data_text(self._event.data, name.split(".")[1:])
         return _READERS[name](self._event) or ""
 
 
-def _data_value(data: object, path: Sequence[str]) -> str:
+def data_text(data: object, path: Sequence[str]) -> str:
+    """The text of what stands at a path in an event's data, or else in the publisher's own; empty when nothing does."""
     found = lookup(data, path)
     if not found and isinstance(data, dict) and _is_plain(data):
         return lookup(data.get("data"), path)

@@ -13,6 +13,7 @@ from dispatcher.domain.deliveries import NewDelivery
 from dispatcher.domain.errors import InvalidInput, StoreUnavailable
 from dispatcher.domain.events import Event
 from dispatcher.domain.subscriptions import Subscription
+from dispatcher.intake.grouping import grouped
 from dispatcher.telemetry.metrics import BATCH_EVENTS, BATCH_SECONDS
 
 Source = Literal["amqp", "http"]
@@ -129,7 +130,7 @@ class Committer:
         self.fan_out = max(1.0, (self.fan_out + len(matches) / max(1, len(events))) / 2)
         await self._deliverer.room_for(matches)
         by_event: defaultdict[str, list[NewDelivery]] = defaultdict(list)
-        for delivery in self._deliverer.reserve(matches):
+        for delivery in grouped(self._deliverer.reserve(matches)):
             by_event[delivery.event.key].append(delivery)
         for offer in offers:
             offer.deliveries = [

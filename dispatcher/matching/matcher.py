@@ -6,9 +6,14 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import Protocol
 
+import structlog
+
 from dispatcher.domain.events import Event, utc_now
 from dispatcher.domain.permissions import permission_of
 from dispatcher.domain.subscriptions import EVERY_OWNER, Subscription, event_match_keys
+from dispatcher.telemetry.metrics import INTERNAL_ERRORS
+
+log = structlog.get_logger("dispatcher.matching")
 
 Match = tuple[Event, Subscription]
 Permit = tuple[str, str, str]
@@ -41,7 +46,7 @@ class Matcher:
             for event, group in zip(events, keys, strict=True)
             for key in group
             for subscription in by_key.get(key, ())
-            if subscription.wants(event)
+            if _wants(event, subscription)
         ]
         return await self._allowed(wanted, events)
 
@@ -57,6 +62,18 @@ class Matcher:
             for e, s in matches
             if owner_fits(e, s) or (permit(e, s) in granted and (e.key, permit(e, s)) not in revoked)
         ]
+
+
+def _wants(event: Event, subscription: Subscription) -> bool:
+    """Whether a subscription wants an event. One that cannot be asked does not: the others must not wait for it."""
+    try:
+        return subscription.wants(event)
+    except Exception as error:
+        INTERNAL_ERRORS.labels("match").inc()
+        log.error(
+            "internal error", where="match", subscription=subscription.id, event_id=event.key, exc_info=error
+        )
+        return False
 
 
 def _revoked_before(events: Sequence[Event]) -> set[tuple[str, Permit]]:

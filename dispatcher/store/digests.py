@@ -55,7 +55,7 @@ def wanted(new: Sequence[NewDelivery]) -> list[Wanted]:
     """Those of these deliveries that go into digests."""
     return [
         Wanted(
-            group_id(one.subscription.id, policy.values(one.event)),
+            one.group or group_id(one.subscription.id, ()),
             one.id,
             one.subscription.id,
             policy,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
+from hashlib import blake2b
 
 from msgspec import Struct
 from sqlalchemy import ColumnElement, Connection, delete, func, or_, select, update
@@ -28,6 +29,9 @@ MAX_LISTED = 10_000
 
 MAX_RECORDED = 200
 """Notifications that are kept for one test sequence."""
+
+MAX_KEY = 120
+"""Characters of a part of a series' key that are kept as they are; a hash stands for a longer one."""
 
 _CLEANED = 100
 """Expired ones that are removed when their owner makes another one."""
@@ -248,7 +252,7 @@ def _let_end(connection: Connection, ended: Sequence[Named]) -> int:
 
 def _count_on(connection: Connection, tenant: str, source: str, subject: str, series: str) -> int:
     insert = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
-    this = {"tenant": tenant, "source": source, "subject": subject, "series": series}
+    this = _series(tenant, source, subject, series)
     column = tapis_series.c.count
     counted = (
         insert(tapis_series)
@@ -261,9 +265,18 @@ def _count_on(connection: Connection, tenant: str, source: str, subject: str, se
 
 
 def _end_series(connection: Connection, tenant: str, source: str, subject: str, series: str) -> bool:
-    table = tapis_series.c
-    this = (table.tenant == tenant, table.source == source, table.subject == subject, table.series == series)
+    this = [tapis_series.c[name] == value for name, value in _series(tenant, source, subject, series).items()]
     return connection.execute(delete(tapis_series).where(*this)).rowcount == 1
+
+
+def _series(tenant: str, source: str, subject: str, series: str) -> dict[str, str]:
+    """The key of a series. An index of PostgreSQL takes 2704 bytes a row: a hash stands for what is long."""
+    parts = {"tenant": tenant, "source": source, "subject": subject, "series": series}
+    return {name: text if len(text) <= MAX_KEY else _hashed(text) for name, text in parts.items()}
+
+
+def _hashed(text: str) -> str:
+    return f"blake2b:{blake2b(text.encode('utf-8', 'surrogatepass'), digest_size=16).hexdigest()}"
 
 
 def _record(connection: Connection, key: str, uuid: str, document: bytes) -> bool:

@@ -59,3 +59,35 @@ async def test_all_items_are_listed_page_by_page_without_gap_or_repeat(api: Api)
     assert [job["id"] for job in await api.admin.all("/v1/jobs", 4)] == [
         f"job-{n}" for n in range(10, -1, -1)
     ]
+
+
+async def test_what_one_subscriber_groups_by_refuses_no_event(api: Api) -> None:
+    mallory, alice = (
+        await api.caller("mallory", "publish", "subscribe"),
+        await api.caller("alice", "subscribe"),
+    )
+    paths = ["data.a" + ".a" * depth for depth in range(8)]
+    nested: object = "a" * 300_000
+    for _ in range(8):
+        nested = {"a": nested}
+    await mallory.subscribe(digest={"wait": 0, "interval": 300, "group_by": paths, "max_rows": 10})
+    await alice.subscribe()
+    await api.admin.publish(data=nested, owner="mallory")
+    await api.admin.publish(data=nested, owner="alice")
+    assert len(await api.settle(State.DELIVERED)) == 2
+
+
+async def test_texts_that_no_index_takes_are_stored_all_the_same(api: Api) -> None:
+    longest = {
+        "job_id": "\N{CAT}" * 255,
+        "owner": "\N{DOG}" * 255,
+        "source": "\N{COW}" * 1024,
+        "id": "\N{ANT}" * 255,
+    }
+    await api.admin.subscribe(job_id=longest["job_id"], ordered=True, events=["*"])
+    await api.admin.publish(**longest)
+    await api.admin.publish("PERMISSION_GRANT", data={"username": "\N{PIG}" * 255}, **(longest | {"id": "2"}))
+    assert len(await api.settle(State.DELIVERED)) == 1
+    for time in ("0001-01-01T00:00:00Z", "9999-12-31T23:59:59.999999Z"):
+        await api.admin.publish("RUNNING", time=time, job={"id": "job-1", "endTime": time, "startTime": time})
+    assert (await api.admin.get("/v1/jobs/job-1"))["events"] == 2

@@ -130,6 +130,7 @@ async def test_credentials_are_never_shown(alice: Caller) -> None:
         ({"rate_limit": {"per_second": 1, "burst": 0}}, "rate_limit.burst", ">= 1"),
         ({"digest": {"interval": 0}}, "digest.interval", ">= 1"),
         ({"digest": {"group_by": ["a b"]}}, "digest.group_by[0]", "data.array_id"),
+        ({"digest": {"group_by": ["owner", "data.x", "owner"]}}, "digest.group_by[2]", "once"),
         ({"digest": {}, "ordered": True}, "digest", "null with `ordered`"),
         ({"digest": {}, "persistent": False}, "digest", "one delivery only"),
         ({"digest": {}, "target": TARGET | {"body": "x"}}, "digest", "batch of CloudEvents"),

@@ -15,6 +15,7 @@ from dispatcher.matching.matcher import Matcher, reasons
 from dispatcher.store.connect import open_store
 from dispatcher.store.contract import Store
 from dispatcher.store.sealing import Sealer
+from dispatcher.telemetry.metrics import INTERNAL_ERRORS
 from tests.factories import make_event, make_subscription
 
 
@@ -117,3 +118,10 @@ def test_the_reasons_name_what_made_it_match() -> None:
     ]
     assert reasons(make_event(event="RUNNING"), subscription) == []
     assert reasons(make_event(owner="bob"), subscription) == []
+
+
+async def test_one_whose_filters_cannot_be_read_hides_no_event_from_the_others(store: Store) -> None:
+    unknown = make_subscription(name="broken", filters=({"regex": {"type": "job."}},))
+    before = INTERNAL_ERRORS.labels("match")._value.get()
+    assert await matched(store, make_event(), unknown, make_subscription(name="it")) == ["it"]
+    assert INTERNAL_ERRORS.labels("match")._value.get() == before + 1

@@ -133,6 +133,13 @@ async def test_each_event_of_a_series_gets_the_next_number_until_it_ends(store: 
     assert await store.tapis.count_on(*series) == 1
 
 
+async def test_a_series_may_have_names_of_any_length(store: Store) -> None:
+    series = ("default", "\N{COW}" * 1024, "\N{CAT}" * 1024, "".join(map(chr, range(1, 30_000))))
+    assert [await store.tapis.count_on(*series) for _ in range(2)] == [1, 2]
+    assert await store.tapis.count_on(*series[:3], series[3] + "x") == 1
+    assert await store.tapis.end_series(*series)
+
+
 async def test_a_notification_is_recorded_once(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("dispatcher.store.tapis_v3.MAX_RECORDED", 2)
     key = new_id("sub")
