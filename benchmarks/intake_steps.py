@@ -37,7 +37,7 @@ from dispatcher.domain.ids import new_id
 from dispatcher.domain.jobs import project
 from dispatcher.domain.subscriptions import EVERY_OWNER, Subscription, event_match_keys
 from dispatcher.intake.batcher import Intake
-from dispatcher.intake.broker import connect, declare
+from dispatcher.intake.broker import Topology, connect, declare
 from dispatcher.intake.consumer import Consumer
 from dispatcher.intake.decode import decode
 from dispatcher.intake.received import Received
@@ -195,7 +195,7 @@ async def take_in(url: str, count: int, store: Store) -> float:
     await publish(url, count)
     deliverer = Deliverer(await store.register("bench", 1, 600), count)
     intake = Intake(Matcher(store), deliverer, store)
-    consumer = Consumer(url, exchange=EXCHANGE, queue=QUEUE, prefetch=1000, intake=intake)
+    consumer = Consumer(url, Topology(exchange=EXCHANGE, queue=QUEUE), prefetch=1000, intake=intake)
     running = asyncio.gather(intake.run(), consumer.run())
     began = time.process_time()
     await deliverer.done

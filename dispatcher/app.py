@@ -32,6 +32,7 @@ from dispatcher.delivery.engine import Engine, Limits
 from dispatcher.domain.errors import SettingsError, StoreUnavailable
 from dispatcher.domain.targets import TargetKind
 from dispatcher.intake.batcher import Intake
+from dispatcher.intake.broker import Topology
 from dispatcher.intake.consumer import Consumer
 from dispatcher.mail_settings import make_desk
 from dispatcher.matching.matcher import Matcher
@@ -322,10 +323,13 @@ def _consumer(settings: Settings, intake: Aftermath) -> Consumer | None:
         return None
     return Consumer(
         amqp.url.reveal(),
-        exchange=amqp.exchange,
-        queue=amqp.queue,
+        Topology(
+            exchange=amqp.exchange,
+            queue=amqp.queue,
+            exchange_type=amqp.exchange_type,
+            single_active=amqp.single_active_consumer,
+            declare=amqp.declare,
+        ),
         prefetch=amqp.prefetch,
         intake=intake,
-        exchange_type=amqp.exchange_type,
-        single_active=amqp.single_active_consumer,
     )

@@ -69,6 +69,7 @@ class Amqp(Struct, frozen=True, kw_only=True):
     queue: Annotated[str, amqp_name] = "dispatcher.intake"
     prefetch: Annotated[int, integer(1, 65535)] = 1000
     single_active_consumer: Annotated[bool, switch] = False
+    declare: Annotated[bool, switch] = True
 
 
 class Http(Struct, frozen=True, kw_only=True):

@@ -103,6 +103,7 @@ def test_every_setting_has_a_variable() -> None:
         "DISPATCHER_AMQP_QUEUE": "jobs.in",
         "DISPATCHER_AMQP_EXCHANGE_TYPE": "fanout",
         "DISPATCHER_AMQP_SINGLE_ACTIVE_CONSUMER": "true",
+        "DISPATCHER_AMQP_DECLARE": "false",
         "DISPATCHER_AMQP_PREFETCH": "10",
         "DISPATCHER_HTTP_HOST": "0.0.0.0",
         "DISPATCHER_HTTP_PORT": "80",

@@ -182,19 +182,26 @@ async def broker(settings: Settings) -> Finding:
 
 
 async def _queues(connection: AbstractConnection, amqp: Amqp, url: str) -> Finding:
-    from dispatcher.intake.broker import dead_letter_name, declare, declare_queue
+    from dispatcher.intake.broker import Topology, dead_letter_name, declare_queue, prepare
 
     dead_letters = dead_letter_name(amqp.queue)
     waiting, dead = await _depth(connection, amqp.queue), await _depth(connection, dead_letters)
-    if waiting is None:
-        return Finding("broker", State.OK, f"{url}: no queue {amqp.queue} yet, the next start makes it")
-    # To declare once more what is there changes nothing, and is refused when it was made otherwise.
-    channel = await connection.channel()
-    await declare_queue(channel, amqp.queue)
-    if dead is None:
-        return Finding("broker", State.OK, f"{url}: no queue {dead_letters} yet, the next start makes it")
     single = amqp.single_active_consumer
-    await declare(channel, amqp.exchange, amqp.queue, amqp.exchange_type, single_active=single)
+    if amqp.declare:
+        if waiting is None:
+            return Finding("broker", State.OK, f"{url}: no queue {amqp.queue} yet, the next start makes it")
+        # To declare once more what is there changes nothing, and is refused when it has other arguments.
+        await declare_queue(await connection.channel(), amqp.queue, single_active=single)
+        if dead is None:
+            return Finding("broker", State.OK, f"{url}: no queue {dead_letters} yet, the next start makes it")
+    topology = Topology(
+        exchange=amqp.exchange,
+        queue=amqp.queue,
+        exchange_type=amqp.exchange_type,
+        single_active=single,
+        declare=amqp.declare,
+    )
+    await prepare(connection, topology)
     found = f"{url}: {waiting} messages in {amqp.queue}, {dead} in {dead_letters}"
     if dead:
         return Finding(

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Literal
 
 import aio_pika
@@ -13,16 +13,19 @@ from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractQueue
 from aio_pika.exceptions import (
     CONNECTION_EXCEPTIONS,
     AuthenticationError,
+    ChannelNotFoundEntity,
     ChannelPreconditionFailed,
     InvalidFrameError,
     ProbableAuthenticationError,
 )
 from aiormq import TransportFactory
 from aiormq.exceptions import ChannelAccessRefused
+from msgspec import Struct
 from pamqp.common import FieldTable
 from yarl import URL
 
 from dispatcher.domain.errors import SettingsError
+from dispatcher.intake.dialing import Dialing
 
 DELIVERY_LIMIT = 50
 """How often a message is handed out before the broker takes it for the death of its readers.
@@ -42,6 +45,20 @@ LOST = CONNECTION_EXCEPTIONS
 """What a connection or channel that was lost raises; a new one is worth a try."""
 
 
+class Topology(Struct, frozen=True, kw_only=True):
+    """The exchange and the queue that events come by.
+
+    With `single_active` one consumer at a time gets messages, so that their order is kept; the others stand by.
+    Without `declare` an operator made all of it, and it is only looked at.
+    """
+
+    exchange: str
+    queue: str
+    exchange_type: AmqpExchangeType = "topic"
+    single_active: bool = False
+    declare: bool = True
+
+
 def dead_letter_name(queue: str) -> str:
     """The name of both the exchange and the queue for what cannot be understood."""
     return f"{queue}.dead"
@@ -50,7 +67,7 @@ def dead_letter_name(queue: str) -> str:
 async def connect(url: str, name: str, transport: TransportFactory | None = None) -> AbstractConnection:
     """A connection, called `name` on the broker's pages. It does not restore itself when it is lost.
 
-    It is made by `transport`, or as the library does it.
+    It is made by `transport`, when there is one.
 
     Raises SettingsError when the broker refuses the user, and one of LOST when it cannot be reached.
     """
@@ -58,7 +75,7 @@ async def connect(url: str, name: str, transport: TransportFactory | None = None
     if "heartbeat" not in address.query:
         address = address.update_query(heartbeat=_HEARTBEAT)
     connection = aio_pika.Connection(address, client_properties={"connection_name": name})
-    connection.kwargs["transport_factory"] = transport
+    connection.kwargs["transport_factory"] = transport or Dialing()
     try:
         return await _opened(connection)
     except (AuthenticationError, ProbableAuthenticationError) as error:
@@ -79,6 +96,69 @@ async def _opened(connection: AbstractConnection) -> AbstractConnection:
         await connection.close()
         raise
     return connection
+
+
+async def prepare(connection: AbstractConnection, topology: Topology) -> None:
+    """Declare all of it, or only look whether it is there.
+
+    Raises SettingsError when one of them exists with other arguments, may not be used, or is missing although
+    it is not ours to declare.
+    """
+    if topology.declare:
+        channel = await connection.channel(publisher_confirms=False)
+        try:
+            await declare(
+                channel,
+                topology.exchange,
+                topology.queue,
+                topology.exchange_type,
+                single_active=topology.single_active,
+            )
+        finally:
+            await channel.close()
+    elif absent := await missing(connection, topology):
+        advice = "declare it, or set amqp.declare (DISPATCHER_AMQP_DECLARE) to true"
+        raise SettingsError(f"amqp.declare: {' and '.join(absent)} is missing at the broker; {advice}")
+
+
+async def missing(connection: AbstractConnection, topology: Topology) -> list[str]:
+    """The exchanges and queues that do not exist, such as "the exchange dispatcher.events".
+
+    Raises SettingsError when the broker does not let us look.
+    """
+    dead = dead_letter_name(topology.queue)
+    exchanges = [
+        f"exchange {name}" for name in (topology.exchange, dead) if not await _has_exchange(connection, name)
+    ]
+    queues = [f"queue {name}" for name in (topology.queue, dead) if not await _has_queue(connection, name)]
+    return [f"the {what}" for what in (*exchanges, *queues)]
+
+
+async def _has_exchange(connection: AbstractConnection, name: str) -> bool:
+    async with _looking(connection, "amqp.exchange", f"the exchange {name}") as channel:
+        with suppress(ChannelNotFoundEntity):
+            await channel.get_exchange(name)
+            return True
+    return False
+
+
+async def _has_queue(connection: AbstractConnection, name: str) -> bool:
+    async with _looking(connection, "amqp.queue", f"the queue {name}") as channel:
+        with suppress(ChannelNotFoundEntity):
+            await channel.get_queue(name)
+            return True
+    return False
+
+
+@asynccontextmanager
+async def _looking(connection: AbstractConnection, setting: str, what: str) -> AsyncIterator[AbstractChannel]:
+    """A channel for one look: the broker closes it when there is nothing to see."""
+    channel = await connection.channel(publisher_confirms=False)
+    try:
+        with _refusals_of(setting, what):
+            yield channel
+    finally:
+        await channel.close()
 
 
 async def declare(

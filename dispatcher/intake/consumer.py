@@ -8,9 +8,10 @@ import random
 import structlog
 
 from dispatcher.domain.errors import SettingsError
-from dispatcher.intake.broker import LOST, AmqpExchangeType, connect, declare, was_cancelled
+from dispatcher.intake.broker import LOST, Topology, connect, prepare, was_cancelled
 from dispatcher.intake.dead_letters import DeadLetters
 from dispatcher.intake.inbox import Inbox, Offers
+from dispatcher.intake.topology_check import CHECK_SECONDS, TopologyCheck
 from dispatcher.intake.transport import Transport
 from dispatcher.telemetry.metrics import AMQP_CONNECTED
 
@@ -24,35 +25,37 @@ LONGEST_PAUSE = 10.0
 class Consumer:
     """Consumes the intake queue: connects, declares, consumes until the connection is lost, and begins again.
 
-    There is one connection with one channel and one consumer, or none. `error` says why there is none; it is
-    None while events are consumed.
+    There is one connection with one channel and one consumer, or none. Beside it the exchange and the queues are
+    looked at every `check_every` seconds.
     """
 
     def __init__(
         self,
         url: str,
+        topology: Topology,
         *,
-        exchange: str,
-        queue: str,
         prefetch: int,
         intake: Offers,
-        exchange_type: AmqpExchangeType = "topic",
-        single_active: bool = False,
+        check_every: float = CHECK_SECONDS,
     ) -> None:
         self._url = url
-        self._exchange = exchange
-        self._exchange_type = exchange_type
-        self._single_active = single_active
-        self._queue = queue
+        self._topology = topology
         self._prefetch = prefetch
         self._intake = intake
-        self._dead_letters = DeadLetters(url, queue)
+        self._dead_letters = DeadLetters(url, topology)
+        self._check = TopologyCheck(url, topology, self._checked, check_every)
         self._inbox: Inbox | None = None
         self._stopping = False
         self._task: asyncio.Task[None] | None = None
         self._pause = FIRST_PAUSE
         self._was_connected = False
-        self.error: str | None = "not connected yet"
+        self._lost_by: str | None = "not connected yet"
+        self._problem: str | None = None
+
+    @property
+    def error(self) -> str | None:
+        """Why events do not come in, or may not: no connection, or an exchange or queue that is not as it should be."""
+        return self._lost_by or self._problem
 
     async def run(self) -> None:
         """Consume until `stop`.
@@ -99,7 +102,7 @@ class Consumer:
             self._lost(error)
         except Exception as error:
             # A fault of ours may cost a message its place, but never the whole process its life.
-            log.exception("consuming failed", queue=self._queue)
+            log.exception("consuming failed", queue=self._topology.queue)
             self._lost(error)
         finally:
             self._inbox = None
@@ -108,28 +111,52 @@ class Consumer:
     async def _session(self) -> None:
         transport = Transport()
         async with await connect(self._url, "dispatcher intake", transport) as connection:
+            await prepare(connection, self._topology)
             channel = await connection.channel(publisher_confirms=False)
-            await declare(
-                channel, self._exchange, self._queue, self._exchange_type, single_active=self._single_active
-            )
             underlay = await channel.get_underlay_channel()
             self._inbox = Inbox(underlay, transport, self._intake, self._dead_letters)
-            await self._inbox.begin(self._queue, prefetch=self._prefetch)
+            await self._inbox.begin(self._topology.queue, prefetch=self._prefetch)
             self._begun()
-            await self._inbox.finish()
+            checking = asyncio.create_task(self._check.run())
+            checking.add_done_callback(self._check_ended)
+            try:
+                await self._inbox.finish()
+            finally:
+                checking.cancel()
+                await asyncio.wait({checking})
 
     def _begun(self) -> None:
-        log.info("consuming", queue=self._queue, exchange=self._exchange)
+        log.info("consuming", queue=self._topology.queue, exchange=self._topology.exchange)
         self._pause = FIRST_PAUSE
         self._was_connected = True
-        self.error = None
-        AMQP_CONNECTED.set(1)
+        self._lost_by = None
+        self._checked(None)
+
+    def _checked(self, problem: str | None) -> None:
+        """What a look at the exchange and the queues found; None when they are as they should be."""
+        if problem != self._problem:
+            if problem is None:
+                log.info(
+                    "the exchange and the queues are as they should be again", queue=self._topology.queue
+                )
+            else:
+                log.warning("events may not come in", queue=self._topology.queue, problem=problem)
+        self._problem = problem
+        AMQP_CONNECTED.set(0 if problem else 1)
+
+    def _check_ended(self, checking: asyncio.Task[None]) -> None:
+        if (
+            not checking.cancelled()
+            and (error := checking.exception()) is not None
+            and self._inbox is not None
+        ):
+            self._inbox.end(error)
 
     def _lost(self, error: BaseException) -> None:
-        self.error = str(error) or type(error).__name__
-        log.warning("not consuming", queue=self._queue, error=self.error)
+        self._lost_by = str(error) or type(error).__name__
+        log.warning("not consuming", queue=self._topology.queue, error=self._lost_by)
 
     async def _rest(self) -> None:
-        if self.error is not None:
+        if self._lost_by is not None:
             await asyncio.sleep(self._pause * random.uniform(0.5, 1))  # noqa: S311 - no secret
             self._pause = min(2 * self._pause, LONGEST_PAUSE)

@@ -12,9 +12,16 @@ from aiormq.abc import AbstractChannel
 from pamqp.commands import Basic
 from pamqp.common import FieldTable
 
-from dispatcher.domain.errors import InvalidInput
+from dispatcher.domain.errors import InvalidInput, SettingsError
 from dispatcher.domain.events import utc_now
-from dispatcher.intake.broker import LOST, connect, dead_letter_name, declare_dead_letters, was_cancelled
+from dispatcher.intake.broker import (
+    LOST,
+    Topology,
+    connect,
+    dead_letter_name,
+    declare_dead_letters,
+    was_cancelled,
+)
 from dispatcher.intake.received import UNREADABLE, Received
 from dispatcher.telemetry.metrics import DEAD_LETTERS
 
@@ -37,9 +44,10 @@ class DeadLetters:
     publish, and that must not hold back acknowledgements.
     """
 
-    def __init__(self, url: str, queue: str) -> None:
+    def __init__(self, url: str, topology: Topology) -> None:
         self._url = url
-        self._queue = queue
+        self._queue = topology.queue
+        self._declare = topology.declare
         self._connecting = asyncio.Lock()
         self._connection: AbstractConnection | None = None
         self._channel: AbstractChannel | None = None
@@ -51,7 +59,7 @@ class DeadLetters:
             try:
                 await self._publish(message, refusal)
                 break
-            except LOST as error:
+            except (*LOST, SettingsError) as error:
                 problem: BaseException = error
             except asyncio.CancelledError as error:
                 if was_cancelled():
@@ -97,7 +105,8 @@ class DeadLetters:
                 await self.close()
                 self._connection = await connect(self._url, "dispatcher dead letters")
                 channel = await self._connection.channel(on_return_raises=True)
-                await declare_dead_letters(channel, self._queue)
+                if self._declare:
+                    await declare_dead_letters(channel, self._queue)
                 self._channel = await channel.get_underlay_channel()
             return self._channel
 

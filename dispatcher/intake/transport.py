@@ -11,12 +11,11 @@ from collections.abc import Callable, Iterable
 from struct import Struct as Layout
 from typing import Any, SupportsIndex
 
-from aiormq import AMQPConnectionError, SSLContextProvider, TransportFactory
+from aiormq import TransportFactory
 from yarl import URL
 
+from dispatcher.intake.dialing import dial
 from dispatcher.intake.received import Received
-
-_PORTS = {"amqp": 5672, "amqps": 5671}
 
 _FRAME = Layout(">BHI")
 """Its kind, channel and size; the payload and one last octet follow."""
@@ -123,18 +122,11 @@ class Transport(TransportFactory):
         self._held: asyncio.TimerHandle | None = None
 
     async def create(self, url: URL, **options: Any) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        """See TransportFactory. Raises AMQPConnectionError, and SSLError for settings of TLS that are wrong."""
+        """See TransportFactory. Raises what `dial` raises."""
         loop = asyncio.get_running_loop()
-        tls: SSLContextProvider = options.pop("ssl_context_provider")
-        context = await tls.get_context() if url.scheme == "amqps" else None
         self._frames = Frames(loop)
         protocol = asyncio.StreamReaderProtocol(self._frames, loop=loop)
-        try:
-            self._transport, _ = await loop.create_connection(
-                lambda: protocol, url.host or "", url.port or _PORTS[url.scheme], ssl=context, **options
-            )
-        except OSError as error:
-            raise AMQPConnectionError(*error.args) from error
+        self._transport = await dial(url, protocol, **options)
         return self._frames, asyncio.StreamWriter(self._transport, protocol, self._frames, loop)
 
     def divert(self, channel: int, take: Take) -> None:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlsplit
@@ -12,7 +11,6 @@ from urllib.parse import urlsplit
 import aio_pika
 import msgspec
 import pytest
-from aio_pika.abc import AbstractIncomingMessage
 from aiormq.abc import ChannelFrame
 from pamqp.body import ContentBody
 from pamqp.commands import Basic
@@ -23,68 +21,33 @@ from dispatcher.domain.errors import SettingsError, StoreUnavailable
 from dispatcher.domain.events import Event
 from dispatcher.intake import consumer as consumer_module
 from dispatcher.intake import inbox
-from dispatcher.intake.broker import DELIVERY_LIMIT
+from dispatcher.intake.broker import DELIVERY_LIMIT, Topology
 from dispatcher.intake.consumer import Consumer
 from dispatcher.intake.decode import Message, decode
-from dispatcher.telemetry.metrics import DEAD_LETTERS
+from tests.intake.consuming import (
+    DEAD,
+    EXCHANGE,
+    QUEUE,
+    Consuming,
+    channel,
+    consumers,
+    dead,
+    dead_letters,
+    plain,
+    publish,
+    send,
+    until,
+    waiting,
+)
 from tests.intake.doubles import Running
 from tests.intake.wire import Wire
 from tests.servers import Broker, RabbitMQ
-
-EXCHANGE, QUEUE = "dispatcher.events", "dispatcher.intake"
-DEAD = f"{QUEUE}.dead"
 
 
 @pytest.fixture(autouse=True)
 def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(consumer_module, "FIRST_PAUSE", 0.02)
     monkeypatch.setattr(consumer_module, "LONGEST_PAUSE", 0.1)
-
-
-class Consuming(Running):
-    """An intake with a consumer before it, both running while it is entered."""
-
-    def __init__(self, url: str, *, prefetch: int = 100) -> None:
-        super().__init__()
-        self.url = url
-        self.consumer = Consumer(url, exchange=EXCHANGE, queue=QUEUE, prefetch=prefetch, intake=self.intake)
-
-    async def __aenter__(self) -> Consuming:
-        await super().__aenter__()
-        self.consuming = asyncio.create_task(self.consumer.run())
-        await until(lambda: self.consumer.error is None or self.consuming.done())
-        return self
-
-    async def __aexit__(self, *exc: object) -> None:
-        await self.consumer.stop(5)
-        await super().__aexit__(*exc)
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(20):
-        while not condition():  # noqa: ASYNC110 - of some states nobody tells when they are reached
-            await asyncio.sleep(0.01)
-
-
-@asynccontextmanager
-async def channel(url: str) -> AsyncIterator[aio_pika.abc.AbstractChannel]:
-    async with await aio_pika.connect(url) as connection:
-        yield await connection.channel()
-
-
-async def publish(url: str, *events: str) -> None:
-    async with Publisher.amqp(url) as publisher:
-        await publisher.publish_many(plain(name) for name in events)
-
-
-def plain(name: str) -> dict[str, object]:
-    return {"event": "RUNNING", "job_id": "job-1", "id": name}
-
-
-async def send(url: str, body: bytes, routing_key: str = "any", **message: Any) -> None:
-    async with channel(url) as opened:
-        exchange = await opened.get_exchange(EXCHANGE)
-        await exchange.publish(aio_pika.Message(body, **message), routing_key)
 
 
 async def send_large(url: str, count: int) -> None:
@@ -112,36 +75,6 @@ async def send_changed(
         changed = ChannelFrame(payload=frame.payload.replace(*change), should_close=False, drain_future=None)
         await sender.connection.write_queue.put(changed)
         await opened.declare_queue(QUEUE, passive=True)  # answered after the broker has the message
-
-
-async def waiting(url: str, queue: str = QUEUE) -> int:
-    """Messages in a queue that no consumer has."""
-    async with channel(url) as opened:
-        return (await opened.declare_queue(queue, passive=True)).declaration_result.message_count or 0
-
-
-async def consumers(url: str) -> int:
-    async with channel(url) as opened:
-        return (await opened.declare_queue(QUEUE, passive=True)).declaration_result.consumer_count or 0
-
-
-async def dead(url: str, count: int = 1) -> list[AbstractIncomingMessage]:
-    """So many dead letters, taken from their queue."""
-    found: list[AbstractIncomingMessage] = []
-    async with asyncio.timeout(30), channel(url) as opened:
-        queue = await opened.declare_queue(DEAD, passive=True)
-        while len(found) < count:
-            message = await queue.get(fail=False, no_ack=True)
-            if message is None:
-                await asyncio.sleep(0.02)
-            else:
-                found.append(message)
-        assert await queue.get(fail=False) is None
-    return found
-
-
-def dead_letters(reason: str) -> float:
-    return DEAD_LETTERS.labels(reason)._value.get()  # type: ignore[no-any-return]  # the library does not say
 
 
 async def test_it_declares_what_it_consumes_and_where_its_dead_letters_go(
@@ -494,9 +427,8 @@ async def test_a_queue_that_is_made_otherwise_later_is_told_and_tried_again(amqp
 async def test_a_stop_ends_at_once_while_there_is_no_broker() -> None:
     async with asyncio.timeout(3):
         running = Running()
-        consumer = Consumer(
-            "amqp://127.0.0.1:1/", exchange=EXCHANGE, queue=QUEUE, prefetch=1, intake=running.intake
-        )
+        topology = Topology(exchange=EXCHANGE, queue=QUEUE)
+        consumer = Consumer("amqp://127.0.0.1:1/", topology, prefetch=1, intake=running.intake)
         consuming = asyncio.create_task(consumer.run())
         await until(lambda: "Connect call failed" in str(consumer.error))
         await consumer.stop(60)

@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from contextlib import suppress
 from typing import Self
 from urllib.parse import urlsplit
 
 
 class Wire:
-    """Passes on what goes to and from the server at `target`; `url` is the same address through the wire."""
+    """Passes on what goes to and from the server at `target`; `url` is the same address through the wire.
 
-    def __init__(self, target: str) -> None:
+    With `tls` it speaks TLS on our side.
+    """
+
+    def __init__(self, target: str, tls: ssl.SSLContext | None = None) -> None:
         self._target = urlsplit(target)
+        self._tls = tls
         self._writers: set[asyncio.StreamWriter] = set()
         self._passing: set[asyncio.Task[None]] = set()
         self.connections = 0
 
     async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._connected, "127.0.0.1")
+        self._server = await asyncio.start_server(self._connected, "127.0.0.1", ssl=self._tls)
         user, _, _ = self._target.netloc.rpartition("@")
         port = self._server.sockets[0].getsockname()[1]
         self.url = self._target._replace(netloc=f"{user}@127.0.0.1:{port}").geturl()
