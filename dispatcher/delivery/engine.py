@@ -3,43 +3,32 @@
 from __future__ import annotations
 
 import asyncio
-import random
-import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import timedelta
 from typing import Protocol
-from weakref import WeakValueDictionary
 
 import structlog
-from cachetools import LRUCache
 from msgspec import Struct
-from msgspec.structs import replace
 
+from dispatcher.delivery.attempt import Attempts
 from dispatcher.delivery.breakers import Breakers, BreakerStore
+from dispatcher.delivery.internal_errors import contained
 from dispatcher.delivery.lanes import Lane, Lanes, Work
 from dispatcher.delivery.lease import Lease, LeaseStore
-from dispatcher.delivery.outcomes import (
-    OutcomeStore,
-    OutcomeWriter,
-    decide,
-    postponed,
-    put_back,
-    without_attempt,
-)
+from dispatcher.delivery.outcomes import OutcomeStore, OutcomeWriter, put_back
 from dispatcher.delivery.pace import Pace
 from dispatcher.delivery.rates import Rates, RateStore
-from dispatcher.delivery.report import count_members, report
 from dispatcher.delivery.scheduler import ClaimStore, Scheduler
 from dispatcher.delivery.senders import DigestStore, Senders
 from dispatcher.delivery.upkeep import Upkeep, UpkeepStore
-from dispatcher.domain.deliveries import Attempt, ClaimedDelivery, NewDelivery, Outcome, State
+from dispatcher.domain.deliveries import ClaimedDelivery, NewDelivery, Outcome
 from dispatcher.domain.destinations import RateLimit
 from dispatcher.domain.errors import StoreUnavailable
 from dispatcher.domain.events import Event, utc_now
 from dispatcher.domain.ids import new_id
 from dispatcher.domain.subscriptions import Subscription
-from dispatcher.domain.targets import Answer, TargetKind
+from dispatcher.domain.targets import TargetKind
 from dispatcher.telemetry.background import keep_running
 from dispatcher.telemetry.metrics import INFLIGHT
 
@@ -47,10 +36,6 @@ log = structlog.get_logger("dispatcher.delivery")
 
 FULL_LANE_WAIT = timedelta(seconds=1)
 """How long a delivery waits that was claimed for a lane with room while others took the last place."""
-
-
-TOO_MANY = 429
-"""The answer of a destination that wants fewer requests at once (RFC 6585)."""
 
 PROGRESS = 0.05
 """Seconds within which something must leave a lane that intake waits for."""
@@ -85,11 +70,16 @@ class Engine:
         self._outcomes = OutcomeWriter(store, self._written)
         self._breakers = Breakers(store, limits.timeout * 2, self._block)
         self._blocked: dict[str, int] = {}
-        self._rates = Rates(store)
         self._upkeep = Upkeep(store, lambda: self._blocked, self._scheduler.wake)
-        self._senders = Senders(store, kinds)
-        self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
-        self._completed: LRUCache[tuple[str, int], bool] = LRUCache(10_000)
+        self._attempts = Attempts(
+            Senders(store, kinds),
+            self._breakers,
+            Rates(store),
+            self._lease,
+            self._outcomes,
+            timeout=limits.timeout,
+            expect=self._scheduler.expect,
+        )
         self._workers: set[asyncio.Task[None]] = set()
         self._stopping = False
         INFLIGHT.set_function(lambda: self._lanes.load)
@@ -157,6 +147,12 @@ class Engine:
 
     def _reserve(self, event: Event, subscription: Subscription) -> NewDelivery:
         delivery_id = new_id("dlv")
+        # Of its subscription only: the others of the batch are stored as they are.
+        with contained("reserve", delivery=delivery_id, subscription=subscription.id):
+            return self._place_or_store(delivery_id, event, subscription)
+        return NewDelivery(delivery_id, event, subscription, claimed=False, due_at=utc_now())
+
+    def _place_or_store(self, delivery_id: str, event: Event, subscription: Subscription) -> NewDelivery:
         if subscription.status == "paused":
             return NewDelivery(delivery_id, event, subscription, claimed=False, due_at=None)
         wait = subscription.retry.first_delay
@@ -217,14 +213,19 @@ class Engine:
 
     def _take(self, process: int, claimed: Sequence[ClaimedDelivery]) -> None:
         for delivery in claimed:
-            lane = self._lanes.reserve(
-                delivery.subscription.destination, len(delivery.event.document), fresh=False
-            )
-            if lane is None:
-                self._outcomes.put(process, put_back(delivery, utc_now() + FULL_LANE_WAIT))
-            else:
-                self._lanes.enter(lane, Work(process, delivery))
-                self._engage(lane)
+            with contained("claim", delivery=delivery.id):
+                self._enter(process, delivery)
+                continue
+            self._outcomes.put(process, put_back(delivery, utc_now() + FULL_LANE_WAIT))
+
+    def _enter(self, process: int, delivery: ClaimedDelivery) -> None:
+        destination, size = delivery.subscription.destination, len(delivery.event.document)
+        lane = self._lanes.reserve(destination, size, fresh=False)
+        if lane is None:
+            self._outcomes.put(process, put_back(delivery, utc_now() + FULL_LANE_WAIT))
+        else:
+            self._lanes.enter(lane, Work(process, delivery))
+            self._engage(lane)
 
     def _written(self, outcomes: Sequence[Outcome]) -> None:
         for outcome in outcomes:
@@ -258,7 +259,7 @@ class Engine:
             while lane.queue and lane.running <= int(lane.limit) and not self._stopping:
                 work = lane.queue.popleft()
                 try:
-                    await self._handle(work, lane)
+                    await self._attempts.make(work, lane)
                 finally:
                     if self._lanes.done(lane, work):
                         self._scheduler.wake()
@@ -266,96 +267,6 @@ class Engine:
                     self._engage(lane)
         finally:
             self._lanes.rest(lane)
-
-    async def _handle(self, work: Work, lane: Lane) -> None:
-        subscription = work.claimed.subscription
-        if subscription.persistent:
-            await self._try(work, lane)
-            return
-        # One at a time for a subscription that ends with its first success.
-        async with self._locks.setdefault(subscription.id, asyncio.Lock()):
-            if (subscription.id, subscription.revision) in self._completed:
-                reason = "the subscription ended with an earlier delivery"
-                self._settle(work, without_attempt(work.claimed, State.SUPERSEDED, utc_now(), reason))
-            else:
-                await self._try(work, lane)
-
-    async def _try(self, work: Work, lane: Lane) -> None:
-        subscription = work.claimed.subscription
-        if self._breakers.blocks(subscription.destination):
-            self._give_back(work, put_back(work.claimed, utc_now()))
-        elif wait := await self._rates.hold(
-            subscription, self._breakers.rate_limit(subscription.destination)
-        ):
-            self._give_back(work, put_back(work.claimed, utc_now() + timedelta(seconds=wait)))
-        else:
-            # An attempt must end before the lease can: without a heartbeat nothing is begun. Nothing comes between.
-            await self._lease.lasting(self._limits.timeout)
-            if work.process == self.process:
-                await self._attempt(work, lane)
-            # Else the lease was lost: others have this delivery now.
-
-    async def _attempt(self, work: Work, lane: Lane) -> None:
-        claimed = work.claimed
-        started_at, began = utc_now(), time.perf_counter()
-        number = claimed.attempts + 1
-        answer, others = await self._senders.send(claimed, number)
-        if answer.untried:
-            self._give_back(work, postponed(claimed, answer, utc_now()))
-            return
-        self._learn(lane, answer, began)
-        attempt = Attempt(
-            number=number,
-            started_at=started_at,
-            duration=time.perf_counter() - began,
-            request=answer.request,
-            status=answer.status,
-            error=answer.error,
-            answer=answer.body,
-        )
-        outcome = decide(claimed, attempt, answer, utc_now(), random.random())  # noqa: S311 - jitter is no secret
-        if others:
-            outcome = replace(outcome, leads=True)
-            count_members(claimed, outcome, others)
-        self._settle(work, outcome)
-        self._end_if_asked(claimed.subscription, outcome.state, answer)
-
-    def _learn(self, lane: Lane, answer: Answer, began: float) -> None:
-        """Adapt to how the destination answers."""
-        if answer.unwell:
-            lane.failed(began, time.perf_counter())
-            self._breakers.failed(lane.destination, answer.trouble or answer.error or "")
-            return
-        if answer.status == TOO_MANY or answer.overloaded:
-            lane.failed(began, time.perf_counter())
-        else:
-            lane.succeeded()
-        if self._breakers.answered(lane.destination):
-            lane.start_anew()
-
-    def _give_back(self, work: Work, outcome: Outcome) -> None:
-        """Let a delivery wait in the store that was not tried, or end it because that would be too long."""
-        if outcome.state.final:
-            self._settle(work, outcome)
-        else:
-            self._outcomes.put(work.process, outcome)
-            if outcome.due_at is not None:
-                self._scheduler.expect(outcome.due_at)
-
-    def _end_if_asked(self, subscription: Subscription, state: State, answer: Answer) -> None:
-        if answer.disable:
-            self._outcomes.end_subscription(
-                subscription.id, "disabled", answer.error or "disabled by the receiver"
-            )
-        elif state is State.DELIVERED and not subscription.persistent:
-            self._completed[subscription.id, subscription.revision] = True
-            self._outcomes.end_subscription(subscription.id, "completed", "delivered once, as asked")
-
-    def _settle(self, work: Work, outcome: Outcome) -> None:
-        self._outcomes.put(work.process, outcome)
-        if outcome.due_at is not None:
-            self._scheduler.expect(outcome.due_at)
-        report(work.claimed, outcome)
 
 
 def _due_by_itself(subscription: Subscription) -> bool:

@@ -105,6 +105,14 @@ def postponed(claimed: ClaimedDelivery, answer: Answer, now: datetime) -> Outcom
     )
 
 
+def retry_or_exhaust(
+    claimed: ClaimedDelivery, attempt: Attempt, reason: str, due_at: datetime | None, now: datetime
+) -> Outcome:
+    """The outcome of a failed attempt: pending until `due_at`, or exhausted when that is None."""
+    ended = _ended(claimed, State.EXHAUSTED, now, reason, attempt)
+    return ended if due_at is None else replace(ended, state=State.PENDING, ended_at=None, due_at=due_at)
+
+
 def without_attempt(claimed: ClaimedDelivery, state: State, now: datetime, reason: str) -> Outcome:
     """The outcome of a delivery that ends without being tried again."""
     return _ended(claimed, state, now, reason, None)

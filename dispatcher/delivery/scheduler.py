@@ -9,6 +9,7 @@ from typing import Protocol
 
 import structlog
 
+from dispatcher.delivery.internal_errors import contained
 from dispatcher.domain.deliveries import ClaimedDelivery, Rooms
 from dispatcher.domain.errors import StoreUnavailable
 from dispatcher.domain.events import utc_now
@@ -74,9 +75,11 @@ class Scheduler:
                 continue
             number = process()
             try:
-                claimed = await self._store.claim(number, min(limit, MAX_CLAIM), rooms)
-                take(number, claimed)
-                await self._go_on(claimed, min(limit, MAX_CLAIM))
+                # What raises here stays due: other deliveries and the next look are not affected.
+                with contained("claim", retry_in=POLL):
+                    claimed = await self._store.claim(number, min(limit, MAX_CLAIM), rooms)
+                    take(number, claimed)
+                    await self._go_on(claimed, min(limit, MAX_CLAIM))
             except StoreUnavailable as error:
                 log.warning("cannot claim what is due", error=str(error), retry_in=POLL)
 

@@ -5,16 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Protocol
 
-import structlog
 from cachetools import LRUCache
 
+from dispatcher.delivery.internal_errors import InternalError
 from dispatcher.domain.deliveries import ClaimedDelivery
 from dispatcher.domain.digests import Gathered
 from dispatcher.domain.errors import StoreUnavailable
 from dispatcher.domain.subscriptions import Subscription
 from dispatcher.domain.targets import Answer, DigestSender, Sender, TargetKind
-
-log = structlog.get_logger("dispatcher.delivery")
 
 STORE_WAIT = 1.0
 """Seconds to wait while the store is away."""
@@ -35,7 +33,10 @@ class Senders:
         self._ready: LRUCache[str, tuple[int, Sender, DigestSender | None]] = LRUCache(10_000)
 
     async def send(self, claimed: ClaimedDelivery, number: int) -> tuple[Answer, int]:
-        """The answer to attempt `number`, and how many other deliveries it was for. Never raises an Exception."""
+        """The answer to attempt `number`, and how many other deliveries it was for.
+
+        InternalError for whatever a target kind raises.
+        """
         subscription = claimed.subscription
         try:
             sender, gathering = self._sender(subscription)
@@ -48,9 +49,8 @@ class Senders:
         except StoreUnavailable as error:
             return Answer(request="", error=str(error), postponed=STORE_WAIT), 0
         except Exception as error:
-            # A fault of a target kind may cost this delivery an attempt, but never the other deliveries their process.
-            log.exception("target failed", delivery=claimed.id, subscription=subscription.id)
-            return Answer(request="", error=f"internal error in the {subscription.kind} target: {error!r}"), 0
+            kind = subscription.target.get("kind")
+            raise InternalError("send", error, f"internal error in the {kind} target: {error!r}") from error
 
     def _sender(self, subscription: Subscription) -> tuple[Sender, DigestSender | None]:
         """The sender of a subscription; and again, if its deliveries may have others with them."""

@@ -12,6 +12,10 @@ BreakerState = Literal["closed", "open", "half_open"]
 """`open`: nothing goes out until its time. `half_open`: one delivery goes out now and then, to see."""
 
 
+LONGEST_INTERVAL = 86_400.0
+"""Seconds: the slowest that a rate limit can be. A lower rate that is stored already counts as this one."""
+
+
 class RateLimit(Struct, frozen=True, forbid_unknown_fields=True):
     """How many attempts may begin: `per_second` on average, `burst` of them at once after a quiet time."""
 
@@ -21,7 +25,7 @@ class RateLimit(Struct, frozen=True, forbid_unknown_fields=True):
     @property
     def interval(self) -> float:
         """Seconds from one attempt to the next."""
-        return 1 / self.per_second
+        return min(LONGEST_INTERVAL, 1 / self.per_second)
 
     @property
     def tolerance(self) -> float:

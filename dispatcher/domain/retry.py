@@ -12,6 +12,9 @@ MAX_RETRY_AFTER = 86_400.0
 EARLY_RETRY = 1.0
 """Seconds: the longest wait after a connection that was closed before the request could be answered."""
 
+INTERNAL_ERROR_DELAYS = (1.0, 10.0, 60.0)
+"""Seconds to wait after each internal error of a delivery; after the last one it is exhausted."""
+
 Seconds = Annotated[float, Meta(ge=0, le=2_592_000)]
 
 
@@ -67,3 +70,13 @@ class RetryPolicy(Struct, frozen=True, forbid_unknown_fields=True):
             # The power is capped because a float overflows long before 1440 retries of factor 100.
             return min(self.max_delay, self.delay * self.factor ** min(attempts - 1, 100))
         return 0.0
+
+
+def internal_error_delay(attempts: int, retries: int) -> float | None:
+    """Seconds to wait after an internal error in the last of `attempts`, None when it is not tried again.
+
+    `retries` is how many the policy allows. The policy's delays are not used: they may be what failed.
+    """
+    if attempts > retries or attempts > len(INTERNAL_ERROR_DELAYS):
+        return None
+    return INTERNAL_ERROR_DELAYS[attempts - 1]

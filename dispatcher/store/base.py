@@ -17,6 +17,7 @@ from dispatcher.domain.digests import Gathered
 from dispatcher.domain.events import Event, utc_now
 from dispatcher.domain.jobs import Job
 from dispatcher.domain.keys import ApiKey
+from dispatcher.domain.retry import INTERNAL_ERROR_DELAYS, internal_error_delay
 from dispatcher.domain.subscriptions import Subscription, SubscriptionStatus
 from dispatcher.store import changes, delivery_queries, destinations, digests, memos, overflow, queries, turns
 from dispatcher.store.contract import (
@@ -116,7 +117,9 @@ class SqlStore(ABC):
         missing = [key for key, subscription in ready if subscription is None]
         loaded = [subscription for _, subscription in ready if subscription is not None]
         for some in queries.chunks(missing):
-            loaded += map(self._subscriptions.restore, await self._read(queries.subscription_rows, some))
+            rows = await self._read(queries.subscription_rows, some)
+            restored = map(self._subscriptions.restore_for_delivery, rows)
+            loaded += [one for one in restored if one is not None]
         return loaded
 
     async def granted(self, wanted: Iterable[tuple[str, str, str]]) -> set[tuple[str, str, str]]:
@@ -172,10 +175,13 @@ class SqlStore(ABC):
         noted = await self._memos(claims)
         wanted: list[ClaimedDelivery] = []
         unwanted: list[Outcome] = []
+        there = {key for key, _ in found}
         for claim in claims:
             subscription = subscriptions.get(claim.subscription_id)
             if claim.event is None:
                 unwanted.append(_given_back(claim))
+            elif subscription is None and claim.subscription_id in there:
+                unwanted.append(_unreadable(claim))
             elif subscription is not None and subscription.status == "active":
                 wanted.append(_claimed(claim, claim.event, subscription, noted.get(claim.id)))
             else:
@@ -382,6 +388,22 @@ def _given_back(claim: Claim) -> Outcome:
         ended_at=None,
         reason=None,
         attempt=None,
+    )
+
+
+def _unreadable(claim: Claim) -> Outcome:
+    """What becomes of a delivery whose subscription cannot be read: tried again a few times, then exhausted."""
+    number, now = claim.attempts + 1, utc_now()
+    delay = internal_error_delay(number - claim.restarted_after, len(INTERNAL_ERROR_DELAYS))
+    return Outcome(
+        delivery_id=claim.id,
+        state=State.EXHAUSTED if delay is None else State.PENDING,
+        attempts=number,
+        due_at=None if delay is None else now + timedelta(seconds=delay),
+        ended_at=now if delay is None else None,
+        reason="internal error: the subscription cannot be read",
+        attempt=None,
+        ordered=delay is None,
     )
 
 

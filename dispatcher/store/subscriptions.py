@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from datetime import datetime
 
 import msgspec
+import structlog
 from cachetools import LRUCache
 from msgspec import Struct
 
@@ -20,8 +21,14 @@ from dispatcher.domain.retry import RetryPolicy
 from dispatcher.domain.subscriptions import Subscription
 from dispatcher.store.rows import Row, safe, safe_or_none
 from dispatcher.store.sealing import Sealer
+from dispatcher.telemetry.metrics import INTERNAL_ERRORS
+
+log = structlog.get_logger("dispatcher.store")
 
 IN_MEMORY = 10_000
+
+UNREADABLE = "unreadable"
+"""The kind of a target that no key opens any more, or that is not what it was."""
 
 
 class _Details(Struct, frozen=True):
@@ -63,6 +70,7 @@ class SubscriptionRows:
     def __init__(self, sealer: Sealer) -> None:
         self._sealer = sealer
         self._ready: LRUCache[str, Subscription] = LRUCache(IN_MEMORY)
+        self._logged: LRUCache[str, int] = LRUCache(IN_MEMORY)
 
     def row(self, subscription: Subscription) -> dict[str, object]:
         """The row of a subscription."""
@@ -89,12 +97,33 @@ class SubscriptionRows:
         kept = self.ready(row["id"], row["revision"])
         if kept is not None:
             return kept
-        details = _decode_details(row["details"])
-        secret = _decode_secret(self._sealer.open(row["sealed"]))
-        restored = Subscription(
-            **{name: row[name] for name in _COLUMNS},
-            **msgspec.structs.asdict(details),
-            **msgspec.structs.asdict(secret),
-        )
+        restored = _subscription(row, _decode_secret(self._sealer.open(row["sealed"])))
         self._ready[restored.id] = restored
         return restored
+
+    def restore_for_delivery(self, row: Row) -> Subscription | None:
+        """The same for delivering, which goes on with the others whatever is wrong with one.
+
+        When its secrets cannot be read its target has the kind UNREADABLE: its deliveries end with the reason. None
+        when nothing can be read.
+        """
+        try:
+            return self.restore(row)
+        except Exception:
+            INTERNAL_ERRORS.labels("restore").inc()
+            if self._logged.get(row["id"]) != row["revision"]:
+                self._logged[row["id"]] = row["revision"]
+                log.exception("a subscription cannot be read", subscription=row["id"])
+        try:
+            return _subscription(row, _Secret({"kind": UNREADABLE}, ()))
+        except (msgspec.MsgspecError, ValueError):
+            return None
+
+
+def _subscription(row: Row, secret: _Secret) -> Subscription:
+    details = _decode_details(row["details"])
+    return Subscription(
+        **{name: row[name] for name in _COLUMNS},
+        **msgspec.structs.asdict(details),
+        **msgspec.structs.asdict(secret),
+    )

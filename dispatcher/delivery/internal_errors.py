@@ -1,0 +1,84 @@
+"""Internal errors: an exception that a delivery raises where none should ends that delivery's attempt, and no more."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+from types import TracebackType
+from typing import Literal
+
+import structlog
+
+from dispatcher.delivery.outcomes import retry_or_exhaust
+from dispatcher.domain.deliveries import Attempt, ClaimedDelivery, Outcome
+from dispatcher.domain.errors import StoreUnavailable
+from dispatcher.domain.retry import internal_error_delay
+from dispatcher.telemetry.metrics import INTERNAL_ERRORS
+
+log = structlog.get_logger("dispatcher.delivery")
+
+Where = Literal["reserve", "claim", "gate", "send", "outcome", "report", "write"]
+"""The step at which an internal error happened; the label of the metric."""
+
+
+class InternalError(Exception):
+    """What a step of a delivery raised although nothing a subscriber or receiver does should; `__cause__` is that."""
+
+    def __init__(self, where: Where, error: Exception, problem: str = "") -> None:
+        super().__init__(problem[:1000] or f"internal error ({where}): {type(error).__name__}")
+        self.where = where
+
+
+@contextmanager
+def during(where: Where) -> Iterator[None]:
+    """Raise InternalError for whatever is raised inside; StoreUnavailable stays what it is."""
+    try:
+        yield
+    except (InternalError, StoreUnavailable):
+        raise
+    except Exception as error:
+        raise InternalError(where, error) from error
+
+
+class contained:  # noqa: N801 - used like a function
+    """Logs and counts what is raised inside, and goes on behind it; StoreUnavailable rises."""
+
+    def __init__(self, where: Where, **context: object) -> None:
+        self._where = where
+        self._context = context
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool:
+        if not isinstance(error, Exception) or isinstance(error, StoreUnavailable):
+            return False
+        INTERNAL_ERRORS.labels(self._where).inc()
+        log.error("internal error", where=self._where, exc_info=error, **self._context)
+        return True
+
+
+def record(error: InternalError, **context: object) -> None:
+    """Count an internal error and log it with its traceback."""
+    INTERNAL_ERRORS.labels(error.where).inc()
+    log.error("internal error", where=error.where, exc_info=error.__cause__ or error, **context)
+
+
+def failed_inside(claimed: ClaimedDelivery, error: InternalError, now: datetime) -> Outcome:
+    """The outcome of a delivery whose attempt raised: due again a few times with growing delays, then exhausted."""
+    attempt = Attempt(
+        number=claimed.attempts + 1,
+        started_at=now,
+        duration=0.0,
+        request="",
+        status=None,
+        error=str(error),
+        answer=None,
+    )
+    tried = attempt.number - claimed.restarted_after
+    delay = internal_error_delay(tried, claimed.subscription.retry.retries)
+    due_at = None if delay is None else now + timedelta(seconds=delay)
+    return retry_or_exhaust(claimed, attempt, str(error), due_at, now)
