@@ -46,6 +46,7 @@ from dispatcher.targets.network import Guard
 from dispatcher.targets.registry import Resources, load_kinds
 from dispatcher.telemetry import metrics
 from dispatcher.telemetry.background import keep_running
+from dispatcher.telemetry.readiness import Readiness
 from dispatcher.telemetry.siblings import Siblings
 from dispatcher.telemetry.watch import watch
 
@@ -97,6 +98,7 @@ class App:
         self._intake = Intake(Matcher(store), self._engine, store)
         self._aftermath = Aftermath(self._intake, store.tapis)
         self._consumer = _consumer(settings, self._aftermath)
+        self._readiness = Readiness(store, lambda: self._engine.process, self._parts())
         grace = settings.delivery.grace
         self._runner = runner(self._services(), extensions=[compat.attach], grace=grace)
 
@@ -107,6 +109,7 @@ class App:
         if self._siblings is not None:
             await self._siblings.start()
         await _patiently(self._make_first_key, url)
+        await self._readiness.look()
         await self._runner.setup()
         self.url = await self._listen()
 
@@ -114,6 +117,7 @@ class App:
         """Start every part. SettingsError of the consumer ends the group, no other error does."""
         self._engine.launch(group)
         keep = self._settings.retention.keep
+        self._looking = group.create_task(keep_running("readiness", self._readiness.run))
         self._watching = group.create_task(keep_running("gauges", lambda: watch(self._store)))
         self._retaining = group.create_task(keep_running("retention", lambda: retain(self._store, keep)))
         group.create_task(keep_running("intake", self._intake.run))
@@ -130,6 +134,7 @@ class App:
         await self._intake.stop(grace)
         await self._runner.cleanup()
         await self._engine.stop()
+        self._looking.cancel()
         self._watching.cancel()
         if self._siblings is not None:
             self._siblings.close()
@@ -166,7 +171,7 @@ class App:
             engine=self._engine,
             kinds=self._kinds,
             admin_key=configured.reveal() if configured else None,
-            readiness=self._readiness,
+            readiness=self._problems,
             metrics=self._metrics,
             desk=self._desk,
             tokens=_tokens(self._settings),
@@ -178,15 +183,14 @@ class App:
     async def _metrics(self) -> bytes:
         return metrics.render() if self._siblings is None else await self._siblings.render()
 
-    async def _readiness(self) -> Mapping[str, str | None]:
-        try:
-            await self._store.ping()
-            parts: dict[str, str | None] = {"database": None}
-        except StoreUnavailable as error:
-            parts = {"database": str(error)}
-        if self._consumer is not None:
-            parts["broker"] = self._consumer.error
-        return parts
+    def _parts(self) -> dict[str, Callable[[], str | None]]:
+        """What readiness asks for besides the database."""
+        parts = {"intake": lambda: self._intake.problem, "outcomes": lambda: self._engine.problem}
+        consumer = self._consumer
+        return parts if consumer is None else parts | {"broker": lambda: consumer.error}
+
+    async def _problems(self) -> Mapping[str, str | None]:
+        return self._readiness.problems()
 
 
 @asynccontextmanager

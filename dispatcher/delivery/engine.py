@@ -89,6 +89,11 @@ class Engine:
         """The number under which this process claims."""
         return self._lease.process
 
+    @property
+    def problem(self) -> str | None:
+        """Why outcomes are not written, None when they are."""
+        return self._outcomes.problem
+
     async def begin(self) -> None:
         """Enter this process into the store. Raises StoreUnavailable."""
         await self._lease.begin()

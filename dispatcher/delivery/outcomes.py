@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime, timedelta
@@ -26,6 +27,9 @@ LINGER = 0.02
 """Seconds that the first outcome of a batch waits for others. A crash repeats what is not written: keep it short."""
 
 MAX_BATCH = 1000
+SLOW_WRITE = 8.0
+"""Seconds that outcomes may wait for the database before this counts as a problem."""
+
 NOT_STORED = "what was answered could not be stored; the log says why"
 RETRY_DELAYS = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 
@@ -181,8 +185,19 @@ class OutcomeWriter:
         self._waiting: list[tuple[int, Outcome]] = []
         self._endings: dict[str, tuple[SubscriptionStatus, str]] = {}
         self._errors = InternalErrors("outcomes")
+        self._writing_since: float | None = None
         self._some = asyncio.Event()
         self._stopping = asyncio.Event()
+
+    @property
+    def problem(self) -> str | None:
+        """Why no outcomes are written, None when they are."""
+        seconds = 0.0 if self._writing_since is None else time.monotonic() - self._writing_since
+        return (
+            f"outcomes of attempts have waited for the database for {seconds:.0f} s"
+            if seconds > SLOW_WRITE
+            else None
+        )
 
     def put(self, process: int, outcome: Outcome) -> None:
         """Take an outcome of a delivery that `process` has claimed."""
@@ -243,11 +258,14 @@ class OutcomeWriter:
 
     async def _attempt(self, write: Callable[[], Awaitable[None]]) -> bool:
         """Write when the store is there; False when it refuses."""
+        self._writing_since = time.monotonic()
         try:
             await _until_stored(write)
         except Exception as error:  # noqa: BLE001 - it is reported, and the caller goes on with less
             self._errors.report(error)
             return False
+        finally:
+            self._writing_since = None
         return True
 
 

@@ -19,6 +19,9 @@ FIRST_PAUSE = 0.1
 LONGEST_PAUSE = 5.0
 """Seconds between two tries to store a batch, doubled from one to the next."""
 
+SLOW_BATCH = 8.0
+"""Seconds that the database may take for a batch before this counts as a problem."""
+
 _Failed = list[tuple[Offer, Exception]]
 
 
@@ -56,6 +59,7 @@ class Intake:
         self._arrived = asyncio.Event()
         self._stopping = False
         self._failing = False
+        self._failure = ""
         self._task: asyncio.Task[None] | None = None
         self.waiting = 0
         """Events that were offered and are not stored yet."""
@@ -97,6 +101,16 @@ class Intake:
         if isinstance(result, InvalidInput):
             raise result
         return result
+
+    @property
+    def problem(self) -> str | None:
+        """Why no events are stored, None when they are or when there are none."""
+        if self._failing and self.waiting:
+            return f"{self.waiting} events wait: {self._failure}"
+        seconds = self._committer.seconds_in_store
+        if seconds > SLOW_BATCH:
+            return f"a batch of events has been in the database for {seconds:.0f} s"
+        return None
 
     async def run(self) -> None:
         """Store what is offered until `stop`. An error that nobody can handle rises from here."""
@@ -252,6 +266,9 @@ class Intake:
                 )
             else:
                 log.error("events wait: the store refuses all of them", events=self.waiting, exc_info=error)
+            # What was not expected may quote an event, and this is shown to everybody.
+            known = isinstance(error, StoreUnavailable)
+            self._failure = str(error) if known else "the database refuses all of them"
         elif self._failing and (progress or not failed):
             log.info("events are stored again", events=self.waiting)
         self._failing = bool(failed) and not progress

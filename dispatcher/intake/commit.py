@@ -80,6 +80,12 @@ class Committer:
         self._deliverer = deliverer
         self._store = store
         self.fan_out = 1.0
+        self._in_store_since: float | None = None
+
+    @property
+    def seconds_in_store(self) -> float:
+        """How long the store has had the batch that it has now; 0 when it has none."""
+        return 0.0 if self._in_store_since is None else time.perf_counter() - self._in_store_since
 
     async def commit(self, offers: Sequence[Offer]) -> Mapping[str, str]:
         """Match and store these events. Returns the keys of the duplicates, and of what was there before.
@@ -109,12 +115,15 @@ class Committer:
         events = [event for offer in offers for event in offer.events]
         deliveries = [delivery for offer in offers for delivery in offer.deliveries or ()]
         process = self._deliverer.process
+        self._in_store_since = time.perf_counter()
         try:
             existing = await self._store.accept(process, events, deliveries)
         except StoreUnavailable:
             for offer in offers:
                 offer.process = process
             raise
+        finally:
+            self._in_store_since = None
         for event in events:
             event.let_go()
         self._deliver(offers, existing, process)

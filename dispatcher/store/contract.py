@@ -130,8 +130,8 @@ class Store(Protocol):
         """Let go of every connection. A claim that is left stands until its lease ends."""
         ...
 
-    async def ping(self) -> None:
-        """Return when the database answers."""
+    async def check_write(self, process: int) -> None:
+        """Write what changes nothing, under the locks that storing events takes. They are waited for 4 s at most."""
         ...
 
     # Processes: each holds one lease for all that it has claimed.

@@ -91,9 +91,10 @@ class PostgresStore(SqlStore):
         except Exception:  # noqa: BLE001 - what a server that is not there any more makes of a farewell
             self._pool.terminate()
 
-    async def ping(self) -> None:
-        async with self._hot() as connection:
-            await connection.execute("select 1")
+    async def check_write(self, process: int) -> None:
+        async with self._hot() as connection, connection.transaction():
+            await connection.execute(sql.LOCK_LIKE_ACCEPT)
+            await connection.execute(sql.CHECK_WRITE, process)
 
     async def heartbeat(self, process: int, lease: float, oldest_claim: str) -> bool:
         async with self._hot() as connection:

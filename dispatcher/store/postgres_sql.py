@@ -279,3 +279,9 @@ HEARTBEAT = """
 update processes set lease_until = now() + make_interval(secs => $2), oldest_claim = $3
 where id = $1 returning id
 """
+
+LOCK_LIKE_ACCEPT = """
+set local lock_timeout = '4s';
+lock table only events, deliveries, attempts, jobs, identities in row exclusive mode
+"""
+CHECK_WRITE = "update processes set lease_until = lease_until where id = $1"

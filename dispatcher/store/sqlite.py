@@ -66,8 +66,8 @@ class SqliteStore(SqlStore):
         await self._writer.close()
         os.close(self._lock)
 
-    async def ping(self) -> None:
-        await self._read(_ping)
+    async def check_write(self, process: int) -> None:
+        await self._write(changes.check_write, process)
 
     async def heartbeat(self, process: int, lease: float, oldest_claim: str) -> bool:
         return await self._write(changes.heartbeat, process, lease, oldest_claim)
@@ -198,7 +198,3 @@ def _prepare(connection: DBAPIConnection, _: object) -> None:
     for pragma in ("journal_mode = wal", "synchronous = full", "temp_store = memory", "cache_size = -32000"):
         cursor.execute(f"pragma {pragma}")
     cursor.close()
-
-
-def _ping(connection: Connection) -> None:
-    connection.exec_driver_sql("select 1")

@@ -87,7 +87,7 @@ DEAD_LETTERS = Counter(
     registry=REGISTRY,
 )
 STORE_UP = Gauge(
-    "dispatcher_store_up", "1 while the database answers, 0 while it does not.", registry=REGISTRY
+    "dispatcher_store_up", "1 while the database can be written to, 0 while not.", registry=REGISTRY
 )
 AMQP_CONNECTED = Gauge(
     "dispatcher_amqp_connected",

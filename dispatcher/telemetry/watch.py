@@ -1,14 +1,15 @@
-"""Watches the store for the metrics: does it answer, and how much waits in it."""
+"""Watches the store for the metrics: how much waits in it."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Protocol
 
 from dispatcher.domain.deliveries import State
 from dispatcher.domain.errors import StoreUnavailable
-from dispatcher.telemetry.metrics import BACKLOG, STORE_UP
+from dispatcher.telemetry.metrics import BACKLOG
 
 INTERVAL = 15.0
 """Seconds between two looks."""
@@ -21,14 +22,10 @@ class WatchedStore(Protocol):
 
 
 async def watch(store: WatchedStore) -> None:
-    """Set `dispatcher_store_up` and `dispatcher_backlog` until cancelled."""
+    """Set `dispatcher_backlog` until cancelled. While the store is away it stays as it was."""
     while True:
-        try:
+        with suppress(StoreUnavailable):
             counts = await store.backlog()
-        except StoreUnavailable:
-            STORE_UP.set(0)
-        else:
-            STORE_UP.set(1)
             for state, count in counts.items():
                 BACKLOG.labels(state.value).set(count)
         await asyncio.sleep(INTERVAL)

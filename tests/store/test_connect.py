@@ -93,11 +93,11 @@ async def test_a_file_has_one_process(sqlite_url: str) -> None:
         await open_store(sqlite_url, SEALER).open()
     with pytest.raises(SettingsError, match="in use by another process"):
         await asyncio.to_thread(migrate, sqlite_url)
-    await store.ping()
+    await store.check_write(0)
     await store.close()
     await asyncio.to_thread(migrate, sqlite_url)
     await store.open()
-    await store.ping()
+    await store.check_write(0)
     await store.close()
 
 

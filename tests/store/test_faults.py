@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import resource
 import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable
 
@@ -12,6 +13,7 @@ from sqlalchemy.exc import IntegrityError
 
 from dispatcher.domain.deliveries import State
 from dispatcher.domain.errors import StoreUnavailable
+from dispatcher.store import postgres_sql
 from dispatcher.store.connect import open_store
 from dispatcher.store.contract import EventFilter, Store
 from dispatcher.store.postgres import PostgresStore
@@ -38,7 +40,7 @@ async def test_everything_works_again_after_a_restart(mortal: Store, own_postgre
     await asyncio.to_thread(own_postgresql.kill)
     new = make_delivery(make_event(), subscription)
     calls: dict[str, Callable[[], Awaitable[object]]] = {
-        "ping": mortal.ping,
+        "check_write": lambda: mortal.check_write(process),
         "candidates": lambda: mortal.candidates([subscription.match_key]),
         "accept": lambda: accept(mortal, process, new),
         "finish": lambda: mortal.finish(process, [outcome(fresh.id, State.DELIVERED, attempt=attempt())]),
@@ -54,7 +56,7 @@ async def test_everything_works_again_after_a_restart(mortal: Store, own_postgre
                 await call()
             assert caught.value.__cause__ is not None, name
     await own_postgresql.start_async()
-    await mortal.ping()
+    await mortal.check_write(process)
     assert await mortal.candidates([subscription.match_key]) == [subscription]
     assert await accept(mortal, process, new) == {}
     await mortal.finish(process, [outcome(fresh.id, State.DELIVERED, attempt=attempt())])
@@ -157,3 +159,36 @@ async def test_a_call_that_is_given_up_leaves_the_store_usable(store: Store, pro
     await accept(store, process, *new)
     assert len((await store.events(EventFilter(tenant="default"), ALL)).items) == 100
     assert await state_of(store, new[-1]) is State.DELIVERING
+
+
+@pytest.mark.parametrize("table", ["events", "deliveries", "attempts", "jobs", "identities", "processes"])
+async def test_a_check_sees_a_table_that_is_locked(
+    postgres_url: str, monkeypatch: pytest.MonkeyPatch, table: str
+) -> None:
+    monkeypatch.setattr(postgres_sql, "LOCK_LIKE_ACCEPT", postgres_sql.LOCK_LIKE_ACCEPT.replace("4s", "50ms"))
+    store = open_store(postgres_url, SEALER)
+    await store.open()
+    process = await store.register("a-host", 1, lease=60)
+    admin = await asyncpg.connect(postgres_url)
+    async with admin.transaction():
+        await admin.execute(f"lock table {table} in access exclusive mode")
+        with pytest.raises(StoreUnavailable, match="lock timeout"):
+            await store.check_write(process)
+    await store.check_write(process)
+    await admin.close()
+    await store.close()
+
+
+async def test_a_check_writes_to_the_disk(sqlite_url: str) -> None:
+    store = open_store(sqlite_url, SEALER)
+    await store.open()
+    process = await store.register("a-host", 1, lease=60)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, before[1]))  # as on a full disk: no file takes a byte more
+    try:
+        with pytest.raises(StoreUnavailable):
+            await store.check_write(process)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    await store.check_write(process)
+    await store.close()
