@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Concatenate, ParamSpec, TypeVar
 
@@ -15,11 +15,22 @@ from dispatcher.domain.deliveries import Attempt, ClaimedDelivery, Delivery, Out
 from dispatcher.domain.destinations import Destination, RateLimit, Slots
 from dispatcher.domain.digests import Gathered
 from dispatcher.domain.events import Event, utc_now
+from dispatcher.domain.expansions import Expansion
 from dispatcher.domain.jobs import Job
 from dispatcher.domain.keys import ApiKey
 from dispatcher.domain.retry import INTERNAL_ERROR_DELAYS, internal_error_delay
 from dispatcher.domain.subscriptions import Subscription, SubscriptionStatus
-from dispatcher.store import changes, delivery_queries, destinations, digests, memos, overflow, queries, turns
+from dispatcher.store import (
+    changes,
+    delivery_queries,
+    destinations,
+    digests,
+    expansions,
+    memos,
+    overflow,
+    queries,
+    turns,
+)
 from dispatcher.store.contract import (
     DeliveryFilter,
     DestinationFilter,
@@ -127,6 +138,16 @@ class SqlStore(ABC):
         for some in queries.chunks([(safe(tenant), safe(job), safe(user)) for tenant, job, user in wanted]):
             found |= await self._read(queries.granted, some)
         return found
+
+    async def claim_expansion(self, after: bytes) -> Expansion | None:
+        return await self._write(expansions.claim, after)
+
+    async def expanding(self, event_key: str, subscriber: str | None) -> int:
+        return await self._read(expansions.remaining, event_key, subscriber)
+
+    async def in_use(self, subscription_ids: Collection[str]) -> list[Subscription]:
+        found = await self._read(queries.revisions, subscription_ids)
+        return [one for one in await self._revisions(found) if one.status in ("active", "paused")]
 
     # Delivery
 

@@ -7,6 +7,7 @@ from hashlib import blake2b
 
 from dispatcher.domain.deliveries import NewDelivery, Outcome, State
 from dispatcher.domain.events import Event
+from dispatcher.domain.expansions import NewExpansion
 from dispatcher.domain.jobs import Job, project
 from dispatcher.domain.permissions import Permission, permission_of
 
@@ -82,8 +83,14 @@ class Batch:
     `duplicates` names, for each event that is not new, its key and the key of the one that was there.
     """
 
-    def __init__(self, events: Sequence[Event], deliveries: Sequence[NewDelivery]) -> None:
+    def __init__(
+        self,
+        events: Sequence[Event],
+        deliveries: Sequence[NewDelivery],
+        expansions: Sequence[NewExpansion] = (),
+    ) -> None:
         self._all_deliveries = deliveries
+        self._all_expansions = expansions
         self._new: dict[bytes, Event] = {}
         self.duplicates: dict[str, str] = {}
         for event in events:
@@ -124,6 +131,14 @@ class Batch:
         """The deliveries of the new events."""
         keys = {event.key for event in self._new.values()}
         return [delivery for delivery in self._all_deliveries if delivery.event.key in keys]
+
+    @property
+    def expansions(self) -> list[NewExpansion]:
+        """The orders to deliver the new events later."""
+        if not self._all_expansions:
+            return []
+        keys = {event.key for event in self._new.values()}
+        return [one for one in self._all_expansions if one.event.key in keys]
 
     @property
     def permissions(self) -> list[Permission]:

@@ -25,6 +25,7 @@ from dispatcher.domain.deliveries import (
 from dispatcher.domain.destinations import Destination, RateLimit, Slots
 from dispatcher.domain.digests import Gathered
 from dispatcher.domain.events import Event
+from dispatcher.domain.expansions import Expansion, NewExpansion
 from dispatcher.domain.jobs import Job
 from dispatcher.domain.keys import ApiKey
 from dispatcher.domain.retention import Keep, Kept
@@ -167,9 +168,15 @@ class Store(Protocol):
         ...
 
     async def accept(
-        self, process: int, events: Sequence[Event], deliveries: Sequence[NewDelivery]
+        self,
+        process: int,
+        events: Sequence[Event],
+        deliveries: Sequence[NewDelivery],
+        expansions: Sequence[NewExpansion] = (),
     ) -> Mapping[str, str]:
-        """Store events, their deliveries, their jobs and permissions in one transaction.
+        """Store events, their deliveries or the orders to make them, their jobs and permissions in one transaction.
+
+        A delivery to an ordered subscription is stored as an order while one for its job is open.
 
         An event that is there already (same tenant, source and id; or twice in the batch) changes nothing,
         and neither do its deliveries. Returns, for each of these, its key and the key of the one that was
@@ -180,6 +187,30 @@ class Store(Protocol):
 
     async def add_deliveries(self, process: int, deliveries: Sequence[NewDelivery]) -> None:
         """Store further deliveries of events that are stored (a replay)."""
+        ...
+
+    # Expansions: orders to make deliveries later
+
+    async def claim_expansion(self, after: bytes) -> Expansion | None:
+        """Claim an order for 30 seconds; None when there is none that nobody else has.
+
+        Queues take turns: it is the first order of the next queue after the queue `after` (NO_QUEUE at first).
+        """
+        ...
+
+    async def expand(self, process: int, expansion: Expansion, deliveries: Sequence[NewDelivery]) -> bool:
+        """Store the deliveries that an order stands for, and take it out, in one transaction.
+
+        False when another process did it. So the same call may be made again after StoreUnavailable.
+        """
+        ...
+
+    async def expanding(self, event_key: str, subscriber: str | None) -> int:
+        """How many deliveries of an event are still to be made, to all or to one owner's subscriptions."""
+        ...
+
+    async def in_use(self, subscription_ids: Collection[str]) -> list[Subscription]:
+        """Those of these subscriptions that are active or paused."""
         ...
 
     # Delivery

@@ -21,8 +21,9 @@ from dispatcher.domain.deliveries import ROOMS, ClaimedDelivery, NewDelivery, Ou
 from dispatcher.domain.digests import Group
 from dispatcher.domain.errors import StoreUnavailable
 from dispatcher.domain.events import Event, utc_now
+from dispatcher.domain.expansions import Expansion, NewExpansion
 from dispatcher.domain.retention import DEFAULT, Keep, Kept
-from dispatcher.store import arrays, batches, digests, postgres_retention, turns
+from dispatcher.store import arrays, batches, digests, postgres_expansions, postgres_retention, turns
 from dispatcher.store import postgres_sql as sql
 from dispatcher.store.arrays import Encoding
 from dispatcher.store.base import CLAIM_BYTES, Claim, Revision, SqlStore
@@ -109,9 +110,13 @@ class PostgresStore(SqlStore):
         return freed
 
     async def accept(
-        self, process: int, events: Sequence[Event], deliveries: Sequence[NewDelivery]
+        self,
+        process: int,
+        events: Sequence[Event],
+        deliveries: Sequence[NewDelivery],
+        expansions: Sequence[NewExpansion] = (),
     ) -> Mapping[str, str]:
-        batch = Batch(events, deliveries)
+        batch = Batch(events, deliveries, expansions)
         for _ in range(TRIES):
             if not batch.digests:
                 return batch.duplicates
@@ -129,21 +134,24 @@ class PostgresStore(SqlStore):
         deliveries, jobs = batch.deliveries, batch.jobs
         held = {delivery.subscription.id for delivery in deliveries if batches.held(delivery)}
         ordered, gathered = batches.ordered(deliveries), digests.wanted(deliveries)
-        several = held or ordered or gathered
+        several = held or ordered or gathered or batch.expansions
         async with self._hot() as connection, connection.transaction() if several else nullcontext():
             resumed = await _resumed(connection, sql.RESUMED, "sub", held)
             await _lock_turns(connection, ordered)
+            placed = await postgres_expansions.place(connection, batch, deliveries)
+            ordered = batches.ordered(placed.deliveries)
             await connection.execute(
                 sql.ACCEPT,
                 process,
                 *arrays.of_identities(batch, _TO),
                 *arrays.of_events(batch.events, jobs, _TO),
-                *arrays.of_deliveries(deliveries, resumed, _TO),
+                *arrays.of_deliveries(placed.deliveries, resumed, _TO),
                 *arrays.of_permissions(batch.permissions, _TO),
                 *arrays.of_jobs(jobs, _TO),
             )
             await _take_turns(connection, ordered)
             await _gather(connection, gathered)
+            await postgres_expansions.enter(connection, placed)
 
     async def _identities(self, digests: Collection[bytes]) -> dict[bytes, str]:
         async with self._hot() as connection:
@@ -151,17 +159,27 @@ class PostgresStore(SqlStore):
         return {digest.bytes: f"evt_{key.hex}" for digest, key in rows}
 
     async def add_deliveries(self, process: int, deliveries: Sequence[NewDelivery]) -> None:
+        several = any(_takes_several(one) for one in deliveries)
+        async with self._hot() as connection, connection.transaction() if several else nullcontext():
+            await self._add(connection, process, deliveries)
+
+    async def expand(self, process: int, expansion: Expansion, deliveries: Sequence[NewDelivery]) -> bool:
+        async with self._hot() as connection, connection.transaction():
+            if not await postgres_expansions.take(connection, expansion.seq):
+                return False
+            await self._add(connection, process, deliveries)
+        return True
+
+    async def _add(self, connection: Proxy, process: int, deliveries: Sequence[NewDelivery]) -> None:
         held = {delivery.subscription.id for delivery in deliveries if batches.held(delivery)}
         ordered, gathered = batches.ordered(deliveries), digests.wanted(deliveries)
-        several = held or ordered or gathered
-        async with self._hot() as connection, connection.transaction() if several else nullcontext():
-            resumed = await _resumed(connection, sql.RESUMED, "sub", held)
-            await _lock_turns(connection, ordered)
-            columns = arrays.of_deliveries(deliveries, resumed, _TO)
-            rows = await connection.fetch(sql.ADD_DELIVERIES, process, *columns)
-            stored = {f"dlv_{row['id'].hex}" for row in rows}
-            await _take_turns(connection, [one for one in ordered if one.id in stored])
-            await _gather(connection, [one for one in gathered if one.delivery_id in stored])
+        resumed = await _resumed(connection, sql.RESUMED, "sub", held)
+        await _lock_turns(connection, ordered)
+        columns = arrays.of_deliveries(deliveries, resumed, _TO)
+        rows = await connection.fetch(sql.ADD_DELIVERIES, process, *columns)
+        stored = {f"dlv_{row['id'].hex}" for row in rows}
+        await _take_turns(connection, [one for one in ordered if one.id in stored])
+        await _gather(connection, [one for one in gathered if one.delivery_id in stored])
 
     async def claim(self, process: int, limit: int, rooms: Rooms = ROOMS) -> list[ClaimedDelivery]:
         async with self._claiming:
@@ -245,6 +263,11 @@ class PostgresStore(SqlStore):
 
 async def _keep(connection: asyncpg.Connection) -> None:
     """Give a connection back as it is: our statements leave nothing there, and a reset is a round trip."""
+
+
+def _takes_several(new: NewDelivery) -> bool:
+    """Whether it takes several statements to store this one."""
+    return batches.held(new) or new.subscription.ordered or new.subscription.digest is not None
 
 
 async def _resumed(connection: Proxy, statement: str, prefix: str, ids: Collection[str]) -> set[str]:

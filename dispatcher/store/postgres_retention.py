@@ -55,7 +55,8 @@ _SETTINGS = {
 _KEPT = {
     "deliveries": "listed_as is not null and listed_as <> 5",
     "attempts": "delivery_id in (select id from deliveries where id >= '{low}' and id < '{high}')",
-    "events": "key in (select event_key from deliveries where event_key >= '{low}' and event_key < '{high}')",
+    "events": "key in (select event_key from deliveries where event_key >= '{low}' and event_key < '{high}'"
+    " union all select event_key from expansions where event_key >= '{low}' and event_key < '{high}')",
 }
 """What is kept of a partition. The code 5 is SUPERSEDED; only what was delivered at once is not listed."""
 

@@ -18,7 +18,7 @@ from dispatcher.domain.retention import Keep
 from dispatcher.store.columns import EPOCH
 from dispatcher.store.partitions import bound
 from dispatcher.store.rows import made_at
-from dispatcher.store.schema import attempts, deliveries, events, identities, jobs, permissions
+from dispatcher.store.schema import attempts, deliveries, events, expansions, identities, jobs, permissions
 
 CHUNK = 500
 """How many rows one transaction looks at: what it takes is what others may have to wait."""
@@ -70,10 +70,11 @@ def sweeps(before: Mapping[str, str], ended_before: Horizons) -> list[Sweep]:
     badly = and_(table.state.in_(_BADLY), table.ended_at < ended_before.badly)
     of_attempt = exists().where(table.id == attempts.c.delivery_id)
     of_event = exists().where(table.event_key == events.c.key)
+    expanding = exists().where(expansions.c.event_key == events.c.key)
     return [
         _sweep_ids(deliveries, "id", "dlv", or_(well, badly), before),
         _sweep_ids(attempts, "delivery_id", "dlv", ~of_attempt, before),
-        _sweep_ids(events, "key", "evt", ~of_event, before),
+        _sweep_ids(events, "key", "evt", and_(~of_event, ~expanding), before),
     ]
 
 

@@ -200,6 +200,35 @@ turns = Table(
     sqlite_autoincrement=True,
 )
 
+expansions = Table(
+    "expansions",
+    metadata,
+    Column("seq", BigInteger().with_variant(Integer, "sqlite"), primary_key=True),
+    Column("queue", Digest, nullable=False),
+    Column("event_key", Id("evt"), nullable=False),
+    Column("candidates", Digest, nullable=False),
+    Column("claimed_until", Moment, comment="Until when a process is about to carry it out."),
+    Column("remaining", Integer, nullable=False),
+    Column("tenant", Text, nullable=False),
+    Column("job_id", Text, nullable=False),
+    Column("wanted", LargeBinary, nullable=False, comment="Which of the candidates: a bitmap."),
+    Index("expansions_of_queue", "queue", "seq"),
+    Index("expansions_of_job", "tenant", "job_id"),
+    Index("expansions_of_event", "event_key"),
+    Index("expansions_of_candidates", "candidates"),
+    comment="Orders to make further deliveries of an event, one for up to 500 subscriptions.",
+    sqlite_autoincrement=True,
+)
+
+expansion_candidates = Table(
+    "expansion_candidates",
+    metadata,
+    Column("id", Digest, primary_key=True),
+    Column("subscriptions", LargeBinary, nullable=False, comment="Their ids, 16 bytes each."),
+    comment="Subscriptions that orders name, listed once for all orders of a batch.",
+    sqlite_with_rowid=False,
+)
+
 memos = Table(
     "memos",
     metadata,

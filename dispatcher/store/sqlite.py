@@ -22,6 +22,7 @@ from sqlalchemy.exc import DBAPIError
 from dispatcher.domain.deliveries import ROOMS, ClaimedDelivery, NewDelivery, Outcome, Rooms
 from dispatcher.domain.errors import SettingsError
 from dispatcher.domain.events import Event, utc_now
+from dispatcher.domain.expansions import Expansion, NewExpansion
 from dispatcher.domain.retention import Keep, Kept
 from dispatcher.store import changes, retention, sqlite_sql
 from dispatcher.store.base import Revision, SqlStore
@@ -73,14 +74,21 @@ class SqliteStore(SqlStore):
         return await self._write(changes.heartbeat, process, lease, oldest_claim)
 
     async def accept(
-        self, process: int, events: Sequence[Event], deliveries: Sequence[NewDelivery]
+        self,
+        process: int,
+        events: Sequence[Event],
+        deliveries: Sequence[NewDelivery],
+        expansions: Sequence[NewExpansion] = (),
     ) -> Mapping[str, str]:
-        batch = Batch(events, deliveries)
+        batch = Batch(events, deliveries, expansions)
         await self._write(sqlite_sql.accept, process, batch)
         return batch.duplicates
 
     async def add_deliveries(self, process: int, deliveries: Sequence[NewDelivery]) -> None:
         await self._write(sqlite_sql.add_to_stored, process, deliveries)
+
+    async def expand(self, process: int, expansion: Expansion, deliveries: Sequence[NewDelivery]) -> bool:
+        return await self._write(sqlite_sql.expand, process, expansion.seq, deliveries)
 
     async def claim(self, process: int, limit: int, rooms: Rooms = ROOMS) -> list[ClaimedDelivery]:
         async with self._claiming:

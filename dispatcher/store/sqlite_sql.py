@@ -14,11 +14,12 @@ from sqlalchemy.exc import IntegrityError
 
 from dispatcher.domain.deliveries import NewDelivery, Outcome, Rooms
 from dispatcher.domain.events import Event, utc_now
-from dispatcher.store import arrays, batches, digests, turns
+from dispatcher.store import arrays, batches, digests, expansions, turns
 from dispatcher.store.arrays import Encoding, RowTuple
 from dispatcher.store.base import CLAIM_BYTES, Claim, Revision
 from dispatcher.store.batches import Batch
 from dispatcher.store.columns import DELIVERED, DELIVERING, EPOCH, MICROSECOND, PENDING, microseconds
+from dispatcher.store.expansions import Placed
 from dispatcher.store.merging import MERGE_JOB, MERGE_PERMISSION
 from dispatcher.store.queries import chunks, revisions, rows_of
 from dispatcher.store.rows import EVENT, hex_digits
@@ -105,11 +106,26 @@ def accept(connection: Connection, process: int, batch: Batch) -> None:
     _identify(connection, batch)
     if not batch.digests:
         return
-    jobs, new = batch.jobs, batch.deliveries
+    jobs, placed = batch.jobs, _placed(connection, batch)
     _many(connection, _EVENT, arrays.rows(arrays.of_events(batch.events, jobs, _TO)))
-    add_deliveries(connection, process, new)
+    add_deliveries(connection, process, placed.deliveries)
+    expansions.enter(connection, placed)
     _many(connection, _PERMISSION, arrays.rows(arrays.of_permissions(batch.permissions, _TO)))
     _many(connection, _JOB, arrays.rows(arrays.of_jobs(jobs, _TO)))
+
+
+def _placed(connection: Connection, batch: Batch) -> Placed:
+    new = batch.deliveries
+    jobs = expansions.jobs_of(batch, new)
+    return expansions.place(batch, new, expansions.open_queues(connection, jobs))
+
+
+def expand(connection: Connection, process: int, seq: int, new: Sequence[NewDelivery]) -> bool:
+    """Store the deliveries that an order stands for; False when somebody else did."""
+    if not expansions.take(connection, seq):
+        return False
+    add_deliveries(connection, process, new)
+    return True
 
 
 def _identify(connection: Connection, batch: Batch) -> None:

@@ -1,0 +1,231 @@
+"""Expansions in the store: orders to make deliveries, and what has to wait behind them.
+
+The orders of one owner are carried out one after the other, in the order of acceptance; the first of each queue may go.
+While one is open, later deliveries of its job to ordered subscriptions are orders too, in the same queue: so they get
+their turns after it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+from zlib import crc32
+
+from msgspec import Struct
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Row,
+    delete,
+    exists,
+    func,
+    insert,
+    or_,
+    select,
+    tuple_,
+    update,
+)
+
+from dispatcher.domain.deliveries import NewDelivery
+from dispatcher.domain.events import Event, utc_now
+from dispatcher.domain.expansions import Candidates, Expansion, NewExpansion, bitmap, queue_of, selected
+from dispatcher.store.batches import Batch
+from dispatcher.store.queries import chunks, rows_of
+from dispatcher.store.rows import EVENT, event_of, hex_digits, safe
+from dispatcher.store.schema import events, expansion_candidates, expansions, subscriptions
+
+JobKey = tuple[str, str]
+"""Tenant and job."""
+
+CLAIM = 30.0
+"""Seconds after which others may carry out an order that a process has claimed."""
+
+SLOTS = 64
+"""How many locks keep orders and ordered deliveries of the same job from missing each other."""
+
+_order = expansions.c
+_listed = expansion_candidates.c
+
+
+class Order(Struct, frozen=True):
+    """A new order and its queue."""
+
+    queue: bytes
+    new: NewExpansion
+
+
+class Placed(Struct, frozen=True):
+    """What of a batch is stored as deliveries, and what as orders."""
+
+    deliveries: Sequence[NewDelivery]
+    orders: Sequence[Order]
+
+    @property
+    def candidates(self) -> list[tuple[bytes, bytes]]:
+        """The lists that the orders refer to: ids, and the ids of their subscriptions."""
+        lists = {order.new.candidates.id: order.new.candidates for order in self.orders}
+        return [
+            (key, b"".join(bytes.fromhex(hex_digits(one)) for one in lists[key].subscription_ids))
+            for key in sorted(lists)
+        ]
+
+
+def jobs_of(batch: Batch, deliveries: Sequence[NewDelivery]) -> list[JobKey]:
+    """The jobs of a batch for which it matters whether orders are open, sorted."""
+    found = {_job(one.event) for one in batch.expansions}
+    found.update(_job(one.event) for one in deliveries if one.subscription.ordered)
+    return sorted(found)
+
+
+def slots(jobs: Sequence[JobKey]) -> list[str]:
+    """The locks of these jobs, sorted."""
+    return sorted({f"expansions {crc32(f'{tenant} {job}'.encode()) % SLOTS}" for tenant, job in jobs})
+
+
+def place(batch: Batch, deliveries: Sequence[NewDelivery], queues: Mapping[JobKey, bytes]) -> Placed:
+    """Make orders of the deliveries that have to wait behind one; `queues` are those of the jobs with open orders."""
+    if not queues and not batch.expansions:
+        return Placed(deliveries, [])
+    of_event: dict[str, list[NewDelivery]] = {}
+    for delivery in deliveries:
+        of_event.setdefault(delivery.event.key, []).append(delivery)
+    ordered_later: dict[str, list[NewExpansion]] = {}
+    for expansion in batch.expansions:
+        ordered_later.setdefault(expansion.event.key, []).append(expansion)
+    open_, straight, orders = dict(queues), list[NewDelivery](), list[Order]()
+    for event in batch.events:
+        job = _job(event)
+        its = of_event.get(event.key, [])
+        behind = [one for one in its if one.subscription.ordered] if job in open_ else []
+        straight += [one for one in its if one not in behind] if behind else its
+        later = ordered_later.get(event.key, [])
+        if behind or later:
+            queue = open_.setdefault(job, queue_of(event))
+            orders += [Order(queue, one) for one in (*_instead_of(behind), *later)]
+    return Placed(straight, orders)
+
+
+def _instead_of(behind: Sequence[NewDelivery]) -> list[NewExpansion]:
+    return [
+        NewExpansion(
+            some[0].event,
+            Candidates(bytes.fromhex(hex_digits(some[0].id)), [one.subscription.id for one in some]),
+            bitmap(range(len(some)), len(some)),
+        )
+        for some in chunks(behind)
+    ]
+
+
+def _job(event: Event) -> JobKey:
+    return safe(event.tenant), safe(event.job_id)
+
+
+def open_queues(connection: Connection, jobs: Sequence[JobKey]) -> dict[JobKey, bytes]:
+    """The queues of those of these jobs that have open orders. On SQLite; PostgreSQL has a hot statement."""
+    found: dict[JobKey, bytes] = {}
+    for some in chunks(jobs):
+        of_jobs = tuple_(_order.tenant, _order.job_id).in_(some)
+        rows = connection.execute(
+            select(_order.tenant, _order.job_id, _order.queue).where(of_jobs).distinct()
+        )
+        found |= {(tenant, job_id): queue for tenant, job_id, queue in rows}
+    return found
+
+
+def enter(connection: Connection, placed: Placed) -> None:
+    """Store orders. On SQLite; on PostgreSQL it is part of the hot statements."""
+    lists = [{"id": key, "subscriptions": ids} for key, ids in placed.candidates]
+    for some in chunks(lists):
+        connection.execute(insert(expansion_candidates), list(some))
+    rows = [
+        {
+            "queue": order.queue,
+            "event_key": order.new.event.key,
+            "candidates": order.new.candidates.id,
+            "remaining": order.new.count,
+            "tenant": safe(order.new.event.tenant),
+            "job_id": safe(order.new.event.job_id),
+            "wanted": order.new.wanted,
+        }
+        for order in placed.orders
+    ]
+    for some_rows in chunks(rows):
+        connection.execute(insert(expansions), list(some_rows))
+
+
+def claim(connection: Connection, after: bytes) -> Expansion | None:
+    """See `Store.claim_expansion`."""
+    now = _clock(connection)
+    for reach in ([_order.queue > after], [_order.queue <= after]):
+        passed: list[ColumnElement[bool]] = []
+        while (head := _head(connection, *reach, *passed)) is not None:
+            if _is_free(connection, head.seq, now):
+                return _claimed(connection, head.seq)
+            passed = [_order.queue > head.queue]
+    return None
+
+
+def _head(connection: Connection, *these: ColumnElement[bool]) -> Row[Any, Any] | None:
+    """The first order of the first of these queues."""
+    first = select(_order.seq, _order.queue).where(*these).order_by(_order.queue, _order.seq)
+    return connection.execute(first.limit(1)).one_or_none()
+
+
+def _is_free(connection: Connection, seq: int, now: datetime) -> bool:
+    """Claim an order unless another process has it."""
+    free = or_(_order.claimed_until.is_(None), _order.claimed_until < now)
+    claimed = update(expansions).values(claimed_until=now + timedelta(seconds=CLAIM))
+    return connection.execute(claimed.where(_order.seq == seq, free)).rowcount == 1
+
+
+def _claimed(connection: Connection, seq: int) -> Expansion | None:
+    joined = expansions.join(expansion_candidates, _listed.id == _order.candidates)
+    columns = (_order.queue, _order.event_key, _order.wanted, _listed.subscriptions)
+    row = connection.execute(select(*columns).select_from(joined).where(_order.seq == seq)).one()
+    found = rows_of(connection, select(*EVENT).where(events.c.key == row.event_key))
+    digits = row.subscriptions.hex()
+    ids = [f"sub_{digits[start : start + 32]}" for start in range(0, len(digits), 32)]
+    return Expansion(seq, row.queue, event_of(found[0]), selected(ids, row.wanted))
+
+
+def take(connection: Connection, seq: int) -> bool:
+    """Take an order out, because its deliveries are stored in this transaction; False when somebody else did."""
+    gone = delete(expansions).where(_order.seq == seq).returning(_order.candidates)
+    candidates = connection.execute(gone).scalar()
+    if candidates is None:
+        return False
+    others = exists().where(_order.candidates == candidates)
+    connection.execute(delete(expansion_candidates).where(_listed.id == candidates, ~others))
+    return True
+
+
+def remaining(connection: Connection, event_key: str, subscriber: str | None) -> int:
+    """How many deliveries of an event are still to be made; with `subscriber` to subscriptions of this owner's only."""
+    if subscriber is None:
+        total = select(func.coalesce(func.sum(_order.remaining), 0)).where(_order.event_key == event_key)
+        return int(connection.execute(total).scalar_one())
+    joined = expansions.join(expansion_candidates, _listed.id == _order.candidates)
+    of_event = select(_order.wanted, _listed.subscriptions).select_from(joined)
+    count = 0
+    for wanted, listed in connection.execute(of_event.where(_order.event_key == event_key)):
+        digits = listed.hex()
+        ids = selected([f"sub_{digits[at : at + 32]}" for at in range(0, len(digits), 32)], wanted)
+        own = (subscriptions.c.id.in_(ids), subscriptions.c.subscriber == subscriber)
+        count += connection.execute(select(func.count()).select_from(subscriptions).where(*own)).scalar_one()
+    return count
+
+
+def backlog(connection: Connection) -> int:
+    """How many deliveries are still to be made."""
+    total = select(func.coalesce(func.sum(_order.remaining), 0))
+    return int(connection.execute(total).scalar_one())
+
+
+def _clock(connection: Connection) -> datetime:
+    """The time by which claims are judged: the database's own where several machines share it."""
+    return (
+        utc_now()
+        if connection.dialect.name == "sqlite"
+        else connection.execute(select(func.now())).scalar_one()
+    )

@@ -1,0 +1,87 @@
+"""Orders to make deliveries later, on PostgreSQL: as parts of the transactions that accept and expand."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TypeAlias
+
+import asyncpg
+
+from dispatcher.domain.deliveries import NewDelivery
+from dispatcher.store import expansions
+from dispatcher.store.batches import Batch
+from dispatcher.store.expansions import Placed
+from dispatcher.store.rows import hex_digits, safe
+
+Proxy: TypeAlias = "asyncpg.pool.PoolConnectionProxy[asyncpg.Record]"
+
+# Those that only look do not wait for each other.
+_LOCK = "select pg_advisory_xact_lock(hashtextextended(key, 0)) from unnest($1::text[]) as key"
+_LOCK_SHARED = "select pg_advisory_xact_lock_shared(hashtextextended(key, 0)) from unnest($1::text[]) as key"
+
+_OPEN = """
+select asked.tenant, asked.job_id, open.queue
+from unnest($1::text[], $2::text[]) as asked (tenant, job_id)
+cross join lateral (
+    select queue from expansions e where e.tenant = asked.tenant and e.job_id = asked.job_id limit 1
+) as open
+"""
+"""Tenants, jobs: the queues of those that have open orders."""
+
+_ENTER_CANDIDATES = """
+insert into expansion_candidates (id, subscriptions) select * from unnest($1::uuid[], $2::bytea[])
+"""
+
+_ENTER = """
+insert into expansions (queue, event_key, candidates, remaining, tenant, job_id, wanted)
+select queue, event_key, candidates, remaining, tenant, job_id, wanted
+from unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::int[], $5::text[], $6::text[], $7::bytea[]) with ordinality
+    as new (queue, event_key, candidates, remaining, tenant, job_id, wanted, place)
+order by place
+"""
+"""Orders, in the order of acceptance."""
+
+_TAKE = "delete from expansions where seq = $1 returning candidates"
+_FORGET = """
+delete from expansion_candidates where id = $1
+    and not exists (select from expansions where candidates = $1)
+"""
+
+
+async def place(connection: Proxy, batch: Batch, deliveries: Sequence[NewDelivery]) -> Placed:
+    """Find out what has to wait behind open orders, which nobody else opens before this transaction ends."""
+    jobs = expansions.jobs_of(batch, deliveries)
+    if not jobs:
+        return Placed(deliveries, [])
+    await connection.execute(_LOCK if batch.expansions else _LOCK_SHARED, expansions.slots(jobs))
+    rows = await connection.fetch(_OPEN, *map(list, zip(*jobs, strict=True)))
+    queues = {(row["tenant"], row["job_id"]): row["queue"].bytes for row in rows}
+    return expansions.place(batch, deliveries, queues)
+
+
+async def enter(connection: Proxy, placed: Placed) -> None:
+    """Store the orders."""
+    if not placed.orders:
+        return
+    lists = placed.candidates
+    await connection.execute(_ENTER_CANDIDATES, [key.hex() for key, _ in lists], [ids for _, ids in lists])
+    new = [order.new for order in placed.orders]
+    await connection.execute(
+        _ENTER,
+        [order.queue.hex() for order in placed.orders],
+        [hex_digits(one.event.key) for one in new],
+        [one.candidates.id.hex() for one in new],
+        [one.count for one in new],
+        [safe(one.event.tenant) for one in new],
+        [safe(one.event.job_id) for one in new],
+        [one.wanted for one in new],
+    )
+
+
+async def take(connection: Proxy, seq: int) -> bool:
+    """Take an order out, because its deliveries are stored in this transaction; False when somebody else did."""
+    candidates = await connection.fetchval(_TAKE, seq)
+    if candidates is None:
+        return False
+    await connection.execute(_FORGET, candidates)
+    return True
