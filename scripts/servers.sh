@@ -38,6 +38,7 @@ let_services_on() {
 
 [ -n "${DISPATCHER_TEST_AMQP_URL:-}" ] || need rabbitmq-server /usr/lib/rabbitmq/bin/rabbitmq-server
 [ -n "${DISPATCHER_TEST_DATABASE_URL:-}" ] || need postgresql /usr/lib/postgresql/*/bin/postgres
+need pgbouncer /usr/sbin/pgbouncer
 # Only root can start it: for others its test says so and is left out.
 [ "$(id -u)" != 0 ] || need opensmtpd /usr/sbin/smtpd
 need chromium /usr/bin/chromium

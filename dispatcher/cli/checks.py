@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import quote, unquote
 
 from dispatcher.config import DEFAULT_PATH, Amqp, Settings, key_file, load, secret_keys, sqlite_file
-from dispatcher.domain.errors import SettingsError
+from dispatcher.domain.errors import SettingsError, StoreUnavailable
 
 if TYPE_CHECKING:
     from aio_pika.abc import AbstractConnection
@@ -108,7 +108,12 @@ async def database(settings: Settings) -> Finding:
     file = sqlite_file(url)
     try:
         revision = await _postgres_revision(url.reveal()) if file is None else _sqlite_revision(file)
-    except (OSError, TimeoutError, sqlite3.Error, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+    except SettingsError as error:
+        return Finding("database", State.FAIL, str(error), "the service does not start with it")
+    except (
+        *(OSError, TimeoutError, StoreUnavailable, sqlite3.Error),
+        *(asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError),
+    ) as error:
         advice = "start it, or correct DISPATCHER_DATABASE_URL"
         return Finding("database", State.FAIL, f"{url}: {_reason(error)}", advice)
     return _schema(str(url), revision)
@@ -151,9 +156,12 @@ def _sqlite_revision(file: Path) -> str | None:
 
 
 async def _postgres_revision(url: str) -> str | None:
-    import asyncpg
+    from dispatcher.store.postgres_pooler import refuse_shared_sessions
+    from dispatcher.store.postgres_server import connect_limited
+    from dispatcher.store.postgres_sql import SETTINGS
 
-    connection = await asyncpg.connect(url, timeout=TIMEOUT)
+    await refuse_shared_sessions(url)
+    connection = await connect_limited(url, SETTINGS)
     try:
         if await connection.fetchval("select to_regclass('alembic_version')::text") is None:
             return None

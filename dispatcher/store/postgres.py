@@ -31,7 +31,8 @@ from dispatcher.store.batches import Batch
 from dispatcher.store.columns import finite
 from dispatcher.store.digests import Wanted
 from dispatcher.store.failures import unavailable
-from dispatcher.store.postgres_server import CONNECT_TIMEOUT, driver_connection, migrate, options
+from dispatcher.store.postgres_connect import CONNECT_TIMEOUT
+from dispatcher.store.postgres_server import connect_limited, driver_connection, migrate
 from dispatcher.store.rows import hex_digits, safe
 from dispatcher.store.sealing import Sealer
 
@@ -60,7 +61,7 @@ class PostgresStore(SqlStore):
         self._width = width
         self._engine = create_async_engine(
             "postgresql+asyncpg://",
-            async_creator=partial(asyncpg.connect, url, **options(**sql.COLD_SETTINGS)),
+            async_creator=partial(connect_limited, url, sql.COLD_SETTINGS),
             pool_size=COLD,
             max_overflow=0,
             pool_timeout=CONNECT_TIMEOUT,
@@ -77,7 +78,11 @@ class PostgresStore(SqlStore):
         await asyncio.to_thread(migrate, self._url, self._width)
         with unavailable():
             self._pool = await asyncpg.create_pool(
-                self._url, min_size=1, max_size=HOT, reset=_keep, **options(**sql.SETTINGS)
+                self._url,
+                min_size=0,  # else the pool itself tries to connect again, with a traceback each time
+                max_size=HOT,
+                reset=_keep,
+                connect=partial(connect_limited, settings=sql.SETTINGS),
             )
         try:
             await self._check_seals()

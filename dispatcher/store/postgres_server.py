@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from contextlib import aclosing
 from datetime import timedelta
 from functools import partial
-from typing import TypedDict
 
 import asyncpg
 from sqlalchemy import Connection, NullPool
@@ -19,9 +19,9 @@ from dispatcher.domain.retention import DEFAULT
 from dispatcher.store.failures import DriverConnection, unavailable
 from dispatcher.store.migrations import upgrade
 from dispatcher.store.partitions import make_ahead
-
-CONNECT_TIMEOUT = 10.0
-"""Seconds that a new connection, or a place in a pool, may take."""
+from dispatcher.store.postgres_connect import Connection as Driver
+from dispatcher.store.postgres_connect import connect
+from dispatcher.store.postgres_pooler import refuse_shared_sessions
 
 STATEMENT_TIMEOUT = 30.0
 """Seconds that the server lets a statement run; the client gives up on it after twice as long."""
@@ -30,23 +30,19 @@ MIGRATION_LOCK = 7_215_366_640_113_905_921
 """The advisory lock that lets processes which start together migrate one after the other."""
 
 
-class Options(TypedDict):
-    """What asyncpg connects with."""
-
-    timeout: float
-    command_timeout: float | None
-    server_settings: dict[str, str]
-
-
-def options(**settings: str) -> Options:
+def limits(**settings: str) -> dict[str, str]:
     """Our timeouts, and further settings of the server."""
     milliseconds = str(int(STATEMENT_TIMEOUT * 1000))
-    limits = {"statement_timeout": milliseconds, "idle_in_transaction_session_timeout": milliseconds}
     return {
-        "timeout": CONNECT_TIMEOUT,
-        "command_timeout": 2 * STATEMENT_TIMEOUT,
-        "server_settings": {"application_name": "dispatcher", **limits, **settings},
+        "statement_timeout": milliseconds,
+        "idle_in_transaction_session_timeout": milliseconds,
+        **settings,
     }
+
+
+async def connect_limited(url: str, settings: Mapping[str, str], **_: object) -> Driver:
+    """A connection for statements that are short. A pool of asyncpg's gives more arguments, which say nothing new."""
+    return await connect(url, limits(**settings), command_timeout=2 * STATEMENT_TIMEOUT)
 
 
 def migrate(url: str, width: timedelta = DEFAULT.width) -> list[str]:
@@ -60,7 +56,8 @@ def migrate(url: str, width: timedelta = DEFAULT.width) -> list[str]:
 
 async def _migrate(url: str, width: timedelta) -> list[str]:
     with unavailable():
-        async with aclosing(await _connected(lone_engine(url, "0"))) as connection, connection.begin():
+        await _checked(url)
+        async with aclosing(await lone_engine(url, "0").connect()) as connection, connection.begin():
             try:
                 return await connection.run_sync(_upgrade, width)
             except DBAPIError as error:
@@ -74,11 +71,8 @@ async def _migrate(url: str, width: timedelta) -> list[str]:
 
 def lone_engine(url: str, statement_timeout: str, **settings: str) -> AsyncEngine:
     """Connections without a pool, for statements that may take as long as `statement_timeout` (see PostgreSQL)."""
-    patient: Options = {
-        **options(**{"statement_timeout": statement_timeout} | settings),
-        "command_timeout": None,
-    }
-    creator = partial(asyncpg.connect, url, **patient)
+    patient = limits(**{"statement_timeout": statement_timeout} | settings)
+    creator = partial(connect, url, patient)
     return create_async_engine("postgresql+asyncpg://", async_creator=creator, poolclass=NullPool)
 
 
@@ -103,15 +97,12 @@ def take_migration_lock(connection: Connection) -> None:
     connection.exec_driver_sql(f"select pg_advisory_xact_lock({MIGRATION_LOCK})")
 
 
-async def _connected(engine: AsyncEngine) -> AsyncConnection:
+async def _checked(url: str) -> None:
+    """Connect for the first time. SettingsError for what no waiting can mend."""
     try:
-        return await engine.connect()
-    except ValueError as error:
+        await refuse_shared_sessions(url)
+    except (ValueError, *_REFUSALS) as error:
         raise SettingsError(f"DISPATCHER_DATABASE_URL: {error}") from error
-    except DBAPIError as error:
-        if not isinstance(error.driver_exception, _REFUSALS):
-            raise
-        raise SettingsError(f"DISPATCHER_DATABASE_URL: {error.driver_exception}") from error
 
 
 _REFUSALS = (

@@ -1,6 +1,7 @@
 """Private servers that tests and benchmarks start for themselves, and may kill."""
 
 from tests.servers.nginx import Nginx
+from tests.servers.pgbouncer import PgBouncer
 from tests.servers.postgresql import Databases, PostgreSQL
 from tests.servers.process import ServerError, ServerProcess, free_port
 from tests.servers.rabbitmq import Broker, RabbitMQ
@@ -9,6 +10,7 @@ __all__ = [
     "Broker",
     "Databases",
     "Nginx",
+    "PgBouncer",
     "PostgreSQL",
     "RabbitMQ",
     "ServerError",

@@ -1,0 +1,103 @@
+"""Connections to PostgreSQL: every address of its name is tried (RFC 8305), and a dead one is noticed."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import ssl
+from collections.abc import Callable, Mapping
+from typing import Any, TypeAlias, cast
+
+import asyncpg
+from aiohappyeyeballs import start_connection
+
+Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
+
+CONNECT_TIMEOUT = 10.0
+"""Seconds that a new connection, or a place in a pool, may take."""
+
+_NEXT_ADDRESS = 0.25
+"""Seconds until the next address is tried beside one that does not answer (RFC 8305, section 5)."""
+
+_KEEPALIVE = (
+    (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 15),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 5),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3),
+    (socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 30_000),
+)
+"""A server that is gone without a word is noticed after half a minute, also by those that only wait for it."""
+
+
+async def connect(
+    url: str,
+    settings: Mapping[str, str],
+    *,
+    command_timeout: float | None = None,
+    statement_cache_size: int = 100,
+) -> Connection:
+    """A connection with these settings of the server; times in seconds.
+
+    They are set once it is there: poolers refuse most of them in the packet that starts a session. Raises what asyncpg
+    raises, and OSError.
+    """
+    connection = await asyncpg.connect(
+        url,
+        loop=cast("asyncio.AbstractEventLoop", _Dialing(asyncio.get_running_loop())),
+        timeout=CONNECT_TIMEOUT,
+        command_timeout=command_timeout,
+        statement_cache_size=statement_cache_size,
+        server_settings={"application_name": "dispatcher"},
+    )
+    if settings:
+        try:
+            async with asyncio.timeout(CONNECT_TIMEOUT):
+                await connection.execute(
+                    "; ".join(f"set {name} = '{value}'" for name, value in settings.items())
+                )
+        except BaseException:
+            connection.terminate()
+            raise
+    return connection
+
+
+class _Dialing:
+    """The running loop as asyncpg uses it, but for how it reaches a server.
+
+    asyncpg asks the loop for a connection with a name, which tries the addresses one after the other, each until the
+    kernel gives up. The name is still what a certificate must be for.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._loop, name)
+
+    # asyncpg looks for its current task by its loop.
+    def __eq__(self, other: object) -> bool:
+        return other is self or other is self._loop
+
+    def __hash__(self) -> int:
+        return hash(self._loop)
+
+    async def create_connection(
+        self,
+        factory: Callable[[], asyncio.Protocol],
+        host: str,
+        port: int,
+        *,
+        ssl: ssl.SSLContext | None = None,
+    ) -> tuple[asyncio.Transport, asyncio.Protocol]:
+        addresses = await self._loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        try:
+            connected = await start_connection(
+                addresses, happy_eyeballs_delay=_NEXT_ADDRESS, interleave=1, loop=self._loop
+            )
+        except RuntimeError as error:  # uvloop raises it for some sockets
+            raise OSError(str(error)) from error
+        for level, option, value in _KEEPALIVE:
+            connected.setsockopt(level, option, value)
+        return await self._loop.create_connection(
+            factory, sock=connected, ssl=ssl, server_hostname=host if ssl is not None else None
+        )
