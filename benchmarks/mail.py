@@ -27,7 +27,7 @@ from dispatcher.targets.mail.links import Links
 from dispatcher.targets.mail.mailer import Mailer
 from dispatcher.targets.mail.message import sender_of
 from dispatcher.targets.mail.pool import Pool
-from dispatcher.targets.mail.relay import relay_at
+from dispatcher.targets.mail.relay import Timeouts, relay_at
 from dispatcher.targets.mail.templates import Templates
 from tests.factories import make_event, make_subscription
 
@@ -78,7 +78,7 @@ async def _pooled(port: int, count: int) -> float:
         store = open_store(f"sqlite:///{Path(folder) / 'bench.db'}", Sealer([KEY]))
         await store.open()
         mailer = Mailer(
-            pool=Pool(relay_at(f"smtp://127.0.0.1:{port}", timeout=30, connections=CONNECTIONS)),
+            pool=Pool(relay_at(f"smtp://127.0.0.1:{port}", Timeouts(), CONNECTIONS)),
             sender=sender_of("bench@example.org"),
             templates=Templates(),
             links=Links("https://dispatcher.example.org", [KEY]),

@@ -8,7 +8,7 @@ from dispatcher.targets.mail.links import Links
 from dispatcher.targets.mail.mailer import Mailer
 from dispatcher.targets.mail.message import sender_of
 from dispatcher.targets.mail.pool import Pool
-from dispatcher.targets.mail.relay import relay_at
+from dispatcher.targets.mail.relay import Timeouts, relay_at
 from dispatcher.targets.mail.templates import Templates
 
 
@@ -21,7 +21,7 @@ def make_desk(settings: Settings, book: Book) -> Desk | None:
     if smtp.url is None:
         return None
     mailer = Mailer(
-        pool=Pool(relay_at(smtp.url.reveal(), smtp.timeout, smtp.connections, smtp.hello)),
+        pool=Pool(relay_at(smtp.url.reveal(), Timeouts(connect=smtp.timeout), smtp.connections, smtp.hello)),
         sender=sender_of(smtp.sender),
         templates=Templates(smtp.templates),
         links=Links(settings.http.public_url, secret_keys(settings)),

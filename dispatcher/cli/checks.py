@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import ssl
 import stat
 from collections.abc import Mapping
 from contextlib import closing
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
-from urllib.parse import quote, unquote
+from urllib.parse import quote
 
 from dispatcher.config import DEFAULT_PATH, Amqp, Settings, key_file, load, secret_keys, sqlite_file
 from dispatcher.domain.errors import SettingsError, StoreUnavailable
@@ -233,28 +234,19 @@ async def _depth(connection: AbstractConnection, queue: str) -> int | None:
 
 async def mail_relay(settings: Settings) -> Finding:
     """Whether the relay answers, offers what the URL wants, and takes the user."""
-    import aiosmtplib
+    from dispatcher.targets.mail.relay import Timeouts, relay_at
+    from dispatcher.targets.mail.session import NotReached, open_session
 
-    url = settings.smtp.url
+    url, smtp = settings.smtp.url, settings.smtp
     if url is None:
         return Finding("mail relay", State.OK, "none: no e-mail is sent")
-    parts = url.parts
-    relay = aiosmtplib.SMTP(
-        hostname=parts.hostname,
-        port=parts.port,
-        username=None if parts.username is None else unquote(parts.username),
-        password=None if parts.password is None else unquote(parts.password),
-        use_tls=parts.scheme == "smtps",
-        start_tls=parts.scheme == "smtp+starttls",
-        timeout=TIMEOUT,
-    )
+    relay = relay_at(url.reveal(), Timeouts(connect=TIMEOUT, command=TIMEOUT), 1, smtp.hello)
     try:
-        await relay.connect()
-        await relay.quit()
-    except (aiosmtplib.SMTPException, OSError) as error:
-        return Finding(
-            "mail relay", State.FAIL, f"{url}: {_reason(error)}", "start it, or correct DISPATCHER_SMTP_URL"
-        )
+        tls = None if relay.tls == "none" else ssl.create_default_context()
+        session = await open_session(relay, tls)
+        await session.leave()
+    except NotReached as error:
+        return Finding("mail relay", State.FAIL, str(error), "start it, or correct DISPATCHER_SMTP_URL")
     if settings.smtp.sender == Settings().smtp.sender:
         found = f"{url} answers, but the sender is {settings.smtp.sender}"
         return Finding(

@@ -41,6 +41,10 @@ PROGRESS = 0.05
 """Seconds within which something must leave a lane that intake waits for."""
 
 
+CANCEL_TIMEOUT = 2.0
+"""Seconds that attempts have to end after the grace time."""
+
+
 class DeliveryStore(
     ClaimStore, DigestStore, LeaseStore, OutcomeStore, BreakerStore, RateStore, UpkeepStore, Protocol
 ):
@@ -120,6 +124,8 @@ class Engine:
             _, late = await asyncio.wait(self._workers, timeout=self._limits.grace)
             for worker in late:
                 worker.cancel()
+            if late:  # an attempt may still have something to say of what it sent
+                await asyncio.wait(late, timeout=CANCEL_TIMEOUT)
         self._outcomes.stop()
         await asyncio.wait({self._writing}, timeout=self._limits.grace)
         self._writing.cancel()

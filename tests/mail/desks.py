@@ -16,7 +16,7 @@ from dispatcher.targets.mail.links import Links
 from dispatcher.targets.mail.mailer import Mailer
 from dispatcher.targets.mail.message import sender_of
 from dispatcher.targets.mail.pool import Pool
-from dispatcher.targets.mail.relay import relay_at
+from dispatcher.targets.mail.relay import Timeouts, relay_at
 from dispatcher.targets.mail.templates import Templates
 from tests.factories import make_subscription
 
@@ -40,14 +40,15 @@ def make_desk(
     rules: Rules = TRUSTED,
     *,
     base: str | None = BASE,
-    timeout: float = 5,
+    timeout: float | Timeouts = 5,
     templates: Path | None = None,
     connections: int = 2,
     hello: str = "",
 ) -> Desk:
     """A desk that sends to the relay at a URL."""
+    times = timeout if isinstance(timeout, Timeouts) else every(timeout)
     mailer = Mailer(
-        pool=Pool(relay_at(url, timeout=timeout, connections=connections, hello=hello)),
+        pool=Pool(relay_at(url, times, connections, hello)),
         sender=sender_of("Dispatcher <noreply@example.org>"),
         templates=Templates(templates),
         links=Links(base, [KEY]),
@@ -58,3 +59,8 @@ def make_desk(
 def email_subscription(*to: str, **target: Any) -> Subscription:
     """A subscription of alice that sends e-mail."""
     return make_subscription(target={"kind": "email", "to": to, **target}, destination="smtp://relay:25")
+
+
+def every(seconds: float) -> Timeouts:
+    """The same time for each step."""
+    return Timeouts(connect=seconds, command=seconds, data=seconds, block=seconds, answer=seconds)

@@ -61,6 +61,10 @@ class Relay:
         self.at_data: Reply = lambda _: None
         self.hang_up: Callable[[], bool] = lambda: False
         self.wait_for: asyncio.Event | None = None
+        self.hold: Callable[[str], asyncio.Event | None] = lambda _: self.wait_for
+        self.hold_rcpt: asyncio.Event | None = None
+        self.reached_rcpt = asyncio.Event()
+        self.transactions = 0
         self.servers: list[SMTP] = []
         self._data = asyncio.Event()
         self.url = ""
@@ -78,6 +82,9 @@ class Relay:
     async def handle_RCPT(  # noqa: N802
         self, server: SMTP, session: Session, envelope: Envelope, address: str, options: list[str]
     ) -> str:
+        self.reached_rcpt.set()
+        if self.hold_rcpt is not None:
+            await self.hold_rcpt.wait()
         if reply := self.at_rcpt(address):
             return reply
         envelope.rcpt_tos.append(address)
@@ -87,8 +94,9 @@ class Relay:
         to, content = envelope.rcpt_tos[0], envelope.content
         assert isinstance(content, bytes)
         self._data.set()
-        if self.wait_for is not None:
-            await self.wait_for.wait()
+        self.transactions += 1
+        if (held := self.hold(to)) is not None:
+            await held.wait()
         if self.hang_up():
             _abort(server)
             return "250 never seen"

@@ -18,9 +18,9 @@ from dispatcher.targets.mail.addresses import Address, checked_addresses
 from dispatcher.targets.mail.links import Purpose
 from dispatcher.targets.mail.mailer import Mailer
 from dispatcher.targets.mail.message import Stamp
-from dispatcher.targets.mail.pool import NotReached
 from dispatcher.targets.mail.repeats import Repeats
 from dispatcher.targets.mail.replies import Refused, is_of_address
+from dispatcher.targets.mail.session import NotReached, Unsure
 from dispatcher.targets.mail.templates import TemplateFault
 
 log = structlog.get_logger("dispatcher.mail")
@@ -28,8 +28,8 @@ log = structlog.get_logger("dispatcher.mail")
 CONSENT_WAIT = 900.0
 """Seconds until a delivery looks again whether a recipient has confirmed; a confirmation makes it due at once."""
 
-ASKING = timedelta(minutes=5)
-"""How long sending a request to confirm may take before others may send it."""
+ASKING = timedelta(minutes=45)
+"""How long sending a request to confirm may take before others may send it: a relay has ten minutes to answer."""
 
 HOUR, MINUTE = 3600, 60
 
@@ -221,6 +221,10 @@ class Desk:
         )
         try:
             await self.mailer.send(stamp, self.mailer.templates.render("_confirm", None, values))
+        except Unsure as error:
+            # Asked, as far as anybody knows: a second question would be one too many.
+            log.warning("it is not known whether a request to confirm was sent", error=str(error))
+            return None
         except (NotReached, TemplateFault) as error:
             await self.book.give_back(quotas)
             return Hold(f"{waits}, and could not be asked: {error}", 60.0)

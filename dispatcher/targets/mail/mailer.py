@@ -7,8 +7,9 @@ from msgspec import Struct
 from dispatcher.targets.mail.addresses import Address
 from dispatcher.targets.mail.links import Links
 from dispatcher.targets.mail.message import Sender, Stamp, message_bytes
-from dispatcher.targets.mail.pool import NotReached, Pool
+from dispatcher.targets.mail.pool import Pool
 from dispatcher.targets.mail.replies import Refused
+from dispatcher.targets.mail.session import NotReached, Unsure
 from dispatcher.targets.mail.templates import Content, Templates
 from dispatcher.telemetry.metrics import MAILS
 
@@ -26,7 +27,7 @@ class Mailer(Struct, frozen=True, kw_only=True):
     links: Links
 
     async def send(self, stamp: Stamp, content: Content) -> str:
-        """Send one message and return what the relay said. Raises Refused and NotReached."""
+        """Send one message and return what the relay said. Raises Refused, NotReached and Unsure."""
         to: Address = stamp.to
         message = message_bytes(self.sender, stamp, content)
         try:
@@ -37,6 +38,9 @@ class Mailer(Struct, frozen=True, kw_only=True):
         except NotReached as error:
             if not error.busy:
                 _UNREACHABLE.inc()
+            raise
+        except Unsure:
+            _UNREACHABLE.inc()
             raise
         _ACCEPTED.inc()
         return said

@@ -22,6 +22,8 @@ class Progress(Struct):
     out: dict[str, str] = {}
     leader: str | None = None
     """When it is about a digest: the delivery that led it. The others may have this memo too, once it was given up."""
+    unsure: list[str] = []
+    """To whom it was sent without an answer of the relay: once more, and no more than that."""
     before: list[str] = []
     """Who had the leader's event before the digest, in a message of its own."""
 
@@ -94,6 +96,16 @@ class Round:
     def left_out(self, key: str, reason: str) -> None:
         """It is not for this recipient."""
         self.progress.out[key] = reason
+
+    def unsure(self, key: str, reason: str) -> None:
+        """The relay has the message and said nothing: it may have taken it."""
+        self.tried = True
+        self.trouble = reason
+        if key in self.progress.unsure:
+            self.progress.out[key] = f"sent twice, and may have arrived: {reason}"
+        else:
+            self.progress.unsure.append(key)
+            self.failed[key] = f"{reason}; it may have arrived, and is sent once more"
 
     def broke_off(self, key: str, reason: str) -> None:
         """It was tried, and nobody knows more."""

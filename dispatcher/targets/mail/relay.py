@@ -20,8 +20,22 @@ _SCHEMES: dict[str, tuple[Tls, int]] = {
 }
 
 
+class Timeouts(Struct, frozen=True, kw_only=True):
+    """Seconds: those of RFC 5321, section 4.5.3.2, but for connecting.
+
+    Connecting, with the look-up; the greeting and the answer to a command; to DATA; the whole message taken; then its
+    answer. Who gives up while the relay still looks into a message makes it send that twice.
+    """
+
+    connect: float = 15.0
+    command: float = 300.0
+    data: float = 120.0
+    block: float = 180.0
+    answer: float = 600.0
+
+
 class Relay(Struct, frozen=True, kw_only=True):
-    """A relay; `timeout` (seconds) is for each step, `connections` how many there are at once.
+    """A relay; `connections` is how many there are at once.
 
     `hello` is our name in EHLO. `destination` is what its deliveries share: scheme, host and port.
     """
@@ -32,7 +46,7 @@ class Relay(Struct, frozen=True, kw_only=True):
     tls: Tls
     user: str | None
     password: str | None
-    timeout: float
+    timeouts: Timeouts
     connections: int
     hello: str
 
@@ -40,7 +54,7 @@ class Relay(Struct, frozen=True, kw_only=True):
         return f"Relay({self.destination})"
 
 
-def relay_at(url: str, timeout: float, connections: int, hello: str = "") -> Relay:
+def relay_at(url: str, timeouts: Timeouts, connections: int, hello: str = "") -> Relay:
     """The relay of a URL that was checked when the settings were read; an empty `hello` is this machine's name."""
     parts = urlsplit(url)
     tls, port = _SCHEMES[parts.scheme]
@@ -53,7 +67,7 @@ def relay_at(url: str, timeout: float, connections: int, hello: str = "") -> Rel
         tls=tls,
         user=None if parts.username is None else unquote(parts.username),
         password=None if parts.password is None else unquote(parts.password),
-        timeout=timeout,
+        timeouts=timeouts,
         connections=connections,
         hello=hello or own_name(),
     )

@@ -11,9 +11,9 @@ from msgspec import Struct
 from dispatcher.domain.events import utc_now
 from dispatcher.targets.mail.desk import Desk, Out, Seat
 from dispatcher.targets.mail.message import Stamp
-from dispatcher.targets.mail.pool import NotReached
 from dispatcher.targets.mail.progress import Round
 from dispatcher.targets.mail.replies import Refused
+from dispatcher.targets.mail.session import NotReached, Unsure
 from dispatcher.targets.mail.templates import Content
 
 LINK = "https://unsubscribe.invalid/"
@@ -36,7 +36,7 @@ class Parcel(Struct, frozen=True, kw_only=True):
 async def send_all(attempt: Round, parcel: Parcel, seats: Sequence[Seat], desk: Desk) -> None:
     """Send to everybody who is open in this attempt, which notes what came of it."""
     # An attempt ends in its time: who is left then is tried at the next one.
-    deadline = time.monotonic() + desk.mailer.pool.relay.timeout
+    deadline = time.monotonic() + desk.mailer.pool.relay.timeouts.connect
     broken: str | None = None
     left = [seat for seat in seats if not attempt.settled(seat.address.key)]
     standings = await desk.book.standings([seat.recipient for seat in left])
@@ -74,6 +74,9 @@ async def _send_one(attempt: Round, parcel: Parcel, seat: Seat, desk: Desk) -> s
     except Refused as error:
         await desk.take_back(seat)
         attempt.refused(key, await desk.refused(seat, error))
+    except Unsure as error:
+        attempt.unsure(key, str(error))
+        return str(error)
     except NotReached as error:
         await desk.take_back(seat)
         if error.busy:
