@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import asyncpg
 
 from dispatcher.domain.deliveries import State
@@ -42,3 +44,33 @@ async def test_outcomes_find_their_deliveries_through_the_index(postgres_url: st
         if node["Node Type"].endswith("Scan") and node.get("Relation Name", "").startswith("deliveries")
     }
     assert found == {"(id = o.id)"}
+
+
+BATCHES, BATCH = 6, 250
+
+
+async def test_whose_a_job_is_is_not_looked_for_among_all_jobs_of_the_tenant(postgres_url: str) -> None:
+    """Events that name no owner: an index was used, and nearly all that it found was thrown away."""
+    connection = await asyncpg.connect(postgres_url)
+    await connection.execute("alter table jobs set (autovacuum_enabled = false)")
+    store = PostgresStore(postgres_url, SEALER)
+    await store.open()
+    try:
+        process = await store.register("a-host", 1, lease=60)
+        for number in range(BATCHES):
+            events = [make_event(owner=None, job_id=f"job-{number}-{index}") for index in range(BATCH)]
+            await store.accept(process, events, [])
+    finally:
+        await store.close()
+    # A connection tells what it read when it ends, or when it rests.
+    async with asyncio.timeout(20):
+        while (await connection.fetchval(JOBS_STORED)) < BATCHES * BATCH:
+            await connection.execute("select pg_sleep(0.05)")
+    read = await connection.fetchval(JOBS_READ)
+    await connection.execute("alter table jobs reset (autovacuum_enabled)")
+    await connection.close()
+    assert read <= 2 * BATCHES * BATCH
+
+
+JOBS_STORED = "select n_tup_ins from pg_stat_user_tables where relname = 'jobs'"
+JOBS_READ = "select sum(idx_tup_read)::int from pg_stat_user_indexes where relname = 'jobs'"

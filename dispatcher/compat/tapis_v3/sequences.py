@@ -91,8 +91,7 @@ async def get(asked: Asked) -> Answered:
 async def delete(asked: Asked) -> Answered:
     """Remove the subscription, what the callback got, and the count of the series."""
     named = await _sequence(asked)
-    for publisher in (None, named.owner):  # a service's count, or the owner's
-        await asked.services.store.tapis.end_series(named.tenant, SOURCE, named.name, named.name, publisher)
+    await asked.services.store.tapis.end_series(named.tenant, SOURCE, named.name, named.name)
     return await remove(asked, named)
 
 
