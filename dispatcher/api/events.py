@@ -9,7 +9,7 @@ from http import HTTPStatus
 from msgspec import Raw
 from msgspec.structs import asdict
 
-from dispatcher.api.access import check_permissions, event_for, only_owner, subscription_for
+from dispatcher.api.access import check_publisher, event_for, only_owner, speaks_for, subscription_for
 from dispatcher.api.answers import (
     Accepted,
     EventDelivery,
@@ -48,10 +48,13 @@ async def publish_events(call: Call[NoQuery, bytes]) -> Accepted | None:
     before the answer; when one of them is refused, none is stored. An event that was there already (same
     tenant, source and id) is a duplicate: it changes nothing, and `ids` has the one that was there.
 
+    A key speaks for its owner only: events that name none are the owner's, and those of others, or of a job that
+    belongs to somebody else, are refused (403). An admin's key, or one with the scope `publish:any`, may name any.
+
     With `Prefer: return=minimal`, or `Prefer: reply` as brokers of Knative send it, the answer has no body.
     """
     events = _decoded(call)
-    await check_permissions(call.caller, events, call.services.store)
+    await check_publisher(call.caller, events, call.services.store)
     for act in call.services.before_publish:
         await act(call.caller, events, call.services)
     duplicates = await call.services.intake.submit(events)
@@ -128,7 +131,13 @@ def _decoded(call: Call[NoQuery, bytes]) -> list[Event]:
         headers=call.headers,
     )
     try:
-        return decode(message, default_tenant=call.caller.tenant, tenant_fixed=True, now=utc_now())
+        return decode(
+            message,
+            default_tenant=call.caller.tenant,
+            tenant_fixed=True,
+            now=utc_now(),
+            publisher=speaks_for(call.caller),
+        )
     except InvalidInput as error:
         EVENTS.labels("http", "refused").inc()
         if error.field == "content-type":

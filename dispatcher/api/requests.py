@@ -222,8 +222,9 @@ class NewKey(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         tuple[Scope, ...],
         Meta(
             min_length=1,
-            max_length=3,
-            description="`publish`: send events. `subscribe`: all about subscriptions. `admin`: everything.",
+            max_length=4,
+            description="`publish`: send events of the owner. `publish:any`: send events of any owner. "
+            "`subscribe`: all about subscriptions. `admin`: everything.",
         ),
     ]
     tenant: Tenant | None = None

@@ -8,7 +8,6 @@ from datetime import datetime
 import msgspec
 from msgspec import Struct
 
-from dispatcher.api.access import may_see_job
 from dispatcher.domain.errors import Conflict, Forbidden, InvalidInput
 from dispatcher.domain.events import parse_time, utc_now
 from dispatcher.domain.filters import compile_filters
@@ -85,10 +84,10 @@ async def check_job(caller: ApiKey, job_id: str | None, store: Store) -> None:
     """Raise Forbidden when the job is known as somebody else's who has not granted it."""
     if job_id is None or caller.admin:
         return
-    job = await store.job(caller.tenant, job_id)
-    if job is None or job.owner is None:
+    owner = (await store.job_owners(caller.tenant, [job_id])).get(job_id)
+    if owner in (None, caller.owner):
         return
-    if not await may_see_job(caller, job_id, job.owner, store):
+    if await store.job(caller.tenant, job_id, caller.owner) is None:
         raise Forbidden(
             f"job_id: job {job_id!r} belongs to somebody else, who has not granted it to {caller.owner!r} "
             "(a PERMISSION_GRANT event does)"

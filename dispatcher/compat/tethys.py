@@ -13,6 +13,7 @@ from ipaddress import ip_address
 import msgspec
 from aiohttp import web
 
+from dispatcher.api.access import check_publisher, speaks_for
 from dispatcher.api.auth import SETTINGS_KEY, authorize
 from dispatcher.api.services import Services
 from dispatcher.domain.errors import DispatcherError, Forbidden, InvalidInput
@@ -43,7 +44,7 @@ _LOOPBACK_KEY = ApiKey(
     name="loopback",
     owner="",
     tenant=DEFAULT_TENANT,
-    scopes=("publish",),
+    scopes=("publish:any",),
     created_at=SETTINGS_KEY.created_at,
 )
 """Who calls from this machine without a token, when that is allowed."""
@@ -101,6 +102,8 @@ def _callback(services: Services, status_of: _StatusOf) -> Callable[[web.Request
             )
         try:
             await _store(caller, job, status, services)
+        except Forbidden as error:
+            return _failure(str(error), HTTPStatus.FORBIDDEN)
         except InvalidInput as error:
             return _failure(f"{error.field}: {error.problem}", HTTPStatus.BAD_REQUEST)
         return web.json_response({"success": True})
@@ -144,18 +147,27 @@ def _from_this_machine(request: web.Request) -> bool:
 
 
 async def _store(caller: ApiKey, job: str, status: str, services: Services) -> None:
-    """Take the event in. Raises InvalidInput, and StoreUnavailable."""
-    known = await services.store.job(caller.tenant, job)
-    own = None if caller.admin or not caller.owner else caller.owner
+    """Take the event in. Raises InvalidInput, Forbidden when it may not be this key's, and StoreUnavailable.
+
+    What a trusted publisher's key says is of the job's owner, or of none as long as nobody has claimed the job.
+    """
+    owners = await services.store.job_owners(caller.tenant, [job]) if caller.trusted else {}
     document = {
         "event": TETHYS_EVENTS[status] if status else "UPDATED",
         "job_id": job,
-        "owner": own if known is None else known.owner or own,
+        "owner": owners.get(job),
         "source": _SOURCE,
         "data": {"status": status} if status else {},
     }
     message = Message(origin="http", body=msgspec.json.encode(document), content_type="application/json")
-    events = decode(message, default_tenant=caller.tenant, tenant_fixed=True, now=utc_now())
+    events = decode(
+        message,
+        default_tenant=caller.tenant,
+        tenant_fixed=True,
+        now=utc_now(),
+        publisher=speaks_for(caller),
+    )
+    await check_publisher(caller, events, services.store)
     await services.intake.submit(events)
 
 

@@ -44,6 +44,7 @@ class Event(Struct, frozen=True, kw_only=True, dict=True):
 
     `key` is our id of it (`evt_…`); `id`, `source` and `type` are the publisher's, as CloudEvents 1.0 means them.
     `document` is the event as structured CloudEvents JSON: what is stored, and the body of a webhook by default.
+    `published_by` is the owner for whom alone its publisher may speak, and then `owner` too; None for a trusted one.
     """
 
     key: str
@@ -57,11 +58,15 @@ class Event(Struct, frozen=True, kw_only=True, dict=True):
     time: datetime
     accepted_at: datetime
     document: bytes
+    published_by: str | None = None
 
     @property
-    def identity(self) -> tuple[str, str, str]:
-        """What makes two events the same one: tenant, source and id."""
-        return (self.tenant, self.source, self.id)
+    def identity(self) -> tuple[str, str, str, str | None]:
+        """What makes two events the same one: tenant, source and id, and for whom alone the publisher may speak.
+
+        Without the last, the event of somebody who guesses a source and an id would make the real one a duplicate.
+        """
+        return (self.tenant, self.source, self.id, self.published_by)
 
     @property
     def size(self) -> int:

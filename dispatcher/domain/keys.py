@@ -9,7 +9,7 @@ from typing import Literal
 
 from msgspec import Struct
 
-Scope = Literal["publish", "subscribe", "admin"]
+Scope = Literal["publish", "publish:any", "subscribe", "admin"]
 
 
 class ApiKey(Struct, frozen=True, kw_only=True):
@@ -27,9 +27,14 @@ class ApiKey(Struct, frozen=True, kw_only=True):
         """Whether it may do everything in its tenant."""
         return "admin" in self.scopes
 
+    @property
+    def trusted(self) -> bool:
+        """Whether it may say of any owner what happens to their jobs; other keys speak for their own owner only."""
+        return self.admin or "publish:any" in self.scopes
+
     def may(self, scope: Scope) -> bool:
-        """Whether it has this scope; an admin has all."""
-        return self.admin or scope in self.scopes
+        """Whether it has this scope; an admin has all, and who may publish for any owner may publish."""
+        return self.admin or scope in self.scopes or (scope == "publish" and self.trusted)
 
 
 def new_key_text() -> str:

@@ -1,4 +1,4 @@
-"""Permissions: who else may see a job, told by PERMISSION_GRANT and PERMISSION_REVOKE events."""
+"""Permissions: who else may see what an owner says of a job, by PERMISSION_GRANT and PERMISSION_REVOKE events."""
 
 from __future__ import annotations
 
@@ -8,12 +8,21 @@ from msgspec import Struct
 
 from dispatcher.domain.events import Event, text_in
 
+CHANGES = frozenset({"PERMISSION_GRANT", "PERMISSION_REVOKE"})
+"""The events that change who may see a job."""
+
+MAX_USER = 255
+
 
 class Permission(Struct, frozen=True):
-    """From `at` on, `user` may see this job, or may not any more."""
+    """From `at` on, `user` may see what `owner` has of this job, or may not any more.
+
+    `owner` is None when a trusted publisher named none: then it is the job's, if it has one by then.
+    """
 
     tenant: str
     job_id: str
+    owner: str | None
     user: str
     granted: bool
     at: datetime
@@ -22,9 +31,10 @@ class Permission(Struct, frozen=True):
 def permission_of(event: Event) -> Permission | None:
     """What an event says about who may see its job; None for all others, and for one that names no user.
 
-    The user stands in the publisher's data as `username` or `user` (Tapis: PERMISSION_USERNAME).
+    The user stands in the publisher's data as `username` or `user` (Tapis: PERMISSION_USERNAME). It counts from its
+    acceptance at the latest: one from the future could not be revoked before its time.
     """
-    if event.event not in ("PERMISSION_GRANT", "PERMISSION_REVOKE"):
+    if event.event not in CHANGES:
         return None
     data = event.data
     if not isinstance(data, dict):
@@ -32,7 +42,8 @@ def permission_of(event: Event) -> Permission | None:
     own = data.get("data")
     user = text_in(own, "username", "user") if isinstance(own, dict) else None
     user = user or text_in(data, "username", "user")
-    if user is None or len(user) > 255 or not user.isprintable():
+    if user is None or len(user) > MAX_USER or not user.isprintable():
         return None
     granted = event.event == "PERMISSION_GRANT"
-    return Permission(event.tenant, event.job_id, user, granted, event.time)
+    at = min(event.time, event.accepted_at)
+    return Permission(event.tenant, event.job_id, event.owner, user, granted, at)

@@ -10,6 +10,7 @@ from msgspec.structs import replace
 
 from dispatcher.domain.errors import InvalidInput
 from dispatcher.domain.events import Event
+from dispatcher.domain.permissions import CHANGES, MAX_USER, permission_of
 from dispatcher.intake import cloudevents, cloudevents_binary, plain, tapis_v3
 from dispatcher.intake.message import UNREADABLE, Message, Scope, Shape, unreadable
 
@@ -33,16 +34,25 @@ _NOT_ENCODED = ("", "identity", "utf-8", "utf8", "binary")
 _decode_array = msgspec.json.Decoder(list[Raw]).decode
 
 
-def decode(message: Message, *, default_tenant: str, tenant_fixed: bool, now: datetime) -> list[Event]:
+def decode(
+    message: Message, *, default_tenant: str, tenant_fixed: bool, now: datetime, publisher: str | None = None
+) -> list[Event]:
     """The events of a message in their order, each accepted `now` (UTC): all of them, or InvalidInput.
 
-    An event without a tenant gets `default_tenant`; with `tenant_fixed` it may name no other one. Events that
-    have no id and come in a message that has none get a new id each time that they are decoded.
+    An event without a tenant gets `default_tenant`; with `tenant_fixed` it may name no other one. One without an owner
+    gets `publisher`: the owner for whom alone the publisher may speak, None for a trusted one. Events that have no id
+    and come in a message that has none get a new id each time that they are decoded.
     """
     _check(message)
-    scope = Scope(message=message, default_tenant=default_tenant, tenant_fixed=tenant_fixed, now=now)
+    scope = Scope(
+        message=message,
+        default_tenant=default_tenant,
+        tenant_fixed=tenant_fixed,
+        now=now,
+        publisher=publisher,
+    )
     if cloudevents_binary.recognises(message):
-        return [cloudevents.read(cloudevents_binary.structured(message), scope)]
+        return [_check_grant(cloudevents.read(cloudevents_binary.structured(message), scope), scope)]
     if message.body.startswith(b"{") or message.body.lstrip(b" \t\r\n")[:1] != b"[":
         _check_single(message)
         return [_read(message.body, scope)]
@@ -87,5 +97,15 @@ def _read_array(scope: Scope) -> list[Event]:
 def _read(document: bytes | Raw, scope: Scope) -> Event:
     for shape in SHAPES:
         if shape.recognises(scope.message, document):
-            return shape.read(document, scope)
+            return _check_grant(shape.read(document, scope), scope)
     raise AssertionError("the last shape recognises whatever no other one does")
+
+
+def _check_grant(event: Event, scope: Scope) -> Event:
+    """The event itself, unless it grants or revokes and does not say whom: it would be stored and change nothing."""
+    if event.event in CHANGES and permission_of(event) is None:
+        raise scope.refusal(
+            "data.username",
+            f"expected whom {event.event} is about: a text of 1 to {MAX_USER} characters without control characters",
+        )
+    return event

@@ -53,13 +53,15 @@ class Scope(Struct, frozen=True, kw_only=True):
     """What the events of one message share, and which of them is being read.
 
     `index` is its position in an array, None outside of one. With `tenant_fixed` no event may name another
-    tenant than `default_tenant`.
+    tenant than `default_tenant`. `publisher` is the owner for whom alone the publisher may speak, None for a trusted
+    one: an event that names no owner is of the `publisher`.
     """
 
     message: Message
     default_tenant: str
     tenant_fixed: bool
     now: datetime
+    publisher: str | None = None
     index: int | None = None
 
     @property

@@ -90,6 +90,7 @@ def read(document: bytes | Raw, scope: Scope) -> Event:
             event=written.data.event,
             job_id=written.subject,
             owner=None if written.owner is UNSET else written.owner,
+            published_by=scope.publisher,
             tenant=written.tenant,
             time=written.time,
             accepted_at=scope.now,
@@ -115,7 +116,7 @@ def _document(plain: _Plain, key: str, scope: Scope) -> _Document:
         subject=job_id,
         time=scope.sent_at if plain.time is None else scope.time("time", plain.time),
         tenant=scope.tenant(plain.tenant),
-        owner=_first("owner", plain.owner, job.owner, scope) or UNSET,
+        owner=_first("owner", plain.owner, job.owner, scope) or scope.publisher or UNSET,
         data=_Data(event, status, plain.message, job_raw, _object("data", plain.data, scope)),
     )
 

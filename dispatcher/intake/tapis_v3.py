@@ -98,6 +98,7 @@ def read(document: bytes | Raw, scope: Scope) -> Event:
             event=written.data.event,
             job_id=written.subject,
             owner=None if written.owner is UNSET else written.owner,
+            published_by=scope.publisher,
             tenant=written.tenant,
             time=written.time,
             accepted_at=scope.now,
@@ -121,7 +122,7 @@ def _written(theirs: TapisEvent, scope: Scope) -> _Document:
         subject=subject,
         time=_time(theirs.timestamp, scope),
         tenant=theirs.tenant or scope.default_tenant,
-        owner=scope.text("owner", owner) if owner else UNSET,
+        owner=scope.text("owner", owner) if owner else scope.publisher or UNSET,
         data=_Data(event=name, status=status_of(name), message=said.message, job=job, data=theirs),
     )
 

@@ -16,7 +16,7 @@ from dispatcher.telemetry.metrics import INTERNAL_ERRORS
 log = structlog.get_logger("dispatcher.matching")
 
 Match = tuple[Event, Subscription]
-Permit = tuple[str, str, str]
+Permit = tuple[str, str, str, str]
 
 
 class SubscriptionStore(Protocol):
@@ -51,17 +51,20 @@ class Matcher:
         return await self._allowed(wanted, events)
 
     async def _allowed(self, matches: list[Match], events: Sequence[Event]) -> list[Match]:
-        """Without those whose job belongs to somebody else who has not granted it."""
-        doubtful = {permit(e, s) for e, s in matches if not owner_fits(e, s)}
-        if not doubtful:
-            return matches
-        granted = await self._store.granted(doubtful)
-        revoked = _revoked_before(events)
-        return [
-            (e, s)
-            for e, s in matches
-            if owner_fits(e, s) or (permit(e, s) in granted and (e.key, permit(e, s)) not in revoked)
-        ]
+        """Without those of events of somebody else who has not granted the job."""
+        doubtful = {permit(e, e.owner, s) for e, s in matches if e.owner and not owner_fits(e, s)}
+        granted = await self._store.granted(doubtful) if doubtful else set()
+        revoked = _revoked_before(events) if granted else set()
+
+        def allowed(event: Event, subscription: Subscription) -> bool:
+            if owner_fits(event, subscription):
+                return True
+            if event.owner is None:
+                return False
+            permitted = permit(event, event.owner, subscription)
+            return permitted in granted and (event.key, permitted) not in revoked
+
+        return [(e, s) for e, s in matches if allowed(e, s)]
 
 
 def _wants(event: Event, subscription: Subscription) -> bool:
@@ -79,16 +82,22 @@ def _wants(event: Event, subscription: Subscription) -> bool:
 def _revoked_before(events: Sequence[Event]) -> set[tuple[str, Permit]]:
     """Keys of events, each with a permit that an earlier event of the same batch took back.
 
-    The store does not know of it yet: the batch is stored after it was matched.
+    The store does not know of it yet: the batch is stored after it was matched. What names no owner takes back what any
+    owner granted: whose the job is, is not looked up for it.
     """
-    gone: defaultdict[tuple[str, str], set[str]] = defaultdict(set)
+    gone: defaultdict[tuple[str, str], set[tuple[str | None, str]]] = defaultdict(set)
     found: set[tuple[str, Permit]] = set()
     for event in events:
         job = (event.tenant, event.job_id)
-        found |= {(event.key, (*job, user)) for user in gone.get(job, ())}
+        if event.owner is not None:
+            found |= {
+                (event.key, (*job, event.owner, user))
+                for owner, user in gone.get(job, ())
+                if owner in (None, event.owner)
+            }
         if (told := permission_of(event)) is not None:
             change = gone[job].discard if told.granted else gone[job].add
-            change(told.user)
+            change((told.owner, told.user))
     return found
 
 
@@ -97,9 +106,9 @@ def owner_fits(event: Event, subscription: Subscription) -> bool:
     return subscription.owner in (EVERY_OWNER, event.owner)
 
 
-def permit(event: Event, subscription: Subscription) -> Permit:
-    """The permission without which the subscription's owner may not see this event."""
-    return (event.tenant, event.job_id, subscription.owner)
+def permit(event: Event, owner: str, subscription: Subscription) -> Permit:
+    """The permission without which the subscription's owner may not see this event of `owner`."""
+    return (event.tenant, event.job_id, owner, subscription.owner)
 
 
 def reasons(event: Event, subscription: Subscription) -> list[str]:

@@ -10,9 +10,9 @@ from msgspec import Struct
 from dispatcher.domain.deliveries import NewDelivery, Outcome
 from dispatcher.domain.events import Event, utc_now
 from dispatcher.domain.jobs import Job
-from dispatcher.domain.permissions import Permission
 from dispatcher.store.batches import Batch, held
 from dispatcher.store.columns import CODES
+from dispatcher.store.job_changes import Grant
 from dispatcher.store.rows import safe, safe_or_none
 
 Column = Sequence[object]
@@ -39,7 +39,7 @@ def of_identities(batch: Batch, to: Encoding) -> list[Column]:
 
 
 def of_events(events: Sequence[Event], jobs: Sequence[Job], to: Encoding) -> list[Column]:
-    """Columns of EVENT; `jobs` are the projections of these events."""
+    """Columns of EVENT; `jobs` are the projections of those of these events that name no owner, and of others."""
     owners = {(job.tenant, job.id): job.owner for job in jobs}
     return [
         to.ids([event.key for event in events]),
@@ -52,6 +52,7 @@ def of_events(events: Sequence[Event], jobs: Sequence[Job], to: Encoding) -> lis
         _texts([event.event for event in events]),
         _texts([event.job_id for event in events]),
         _maybe([event.owner for event in events]),
+        _maybe([event.published_by for event in events]),
         _maybe([event.owner or owners[event.tenant, event.job_id] for event in events]),
         [event.document for event in events],
     ]
@@ -96,14 +97,18 @@ def of_jobs(jobs: Sequence[Job], to: Encoding) -> list[Column]:
     ]
 
 
-def of_permissions(permissions: Sequence[Permission], to: Encoding) -> list[Column]:
-    """Columns of PERMISSION."""
+def of_grants(grants: Sequence[Grant], to: Encoding) -> list[Column]:
+    """Columns of GRANT."""
+    permissions = [grant.permission for grant in grants]
     return [
         _texts([told.tenant for told in permissions]),
         _texts([told.job_id for told in permissions]),
         _texts([told.user for told in permissions]),
         [told.granted for told in permissions],
+        [grant.trusted for grant in grants],
         to.moments([told.at for told in permissions]),
+        _maybe([told.owner for told in permissions]),
+        _maybe([grant.named_beside for grant in grants]),
     ]
 
 

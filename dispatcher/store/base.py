@@ -31,6 +31,7 @@ from dispatcher.store import (
     queries,
     turns,
 )
+from dispatcher.store import jobs as job_queries
 from dispatcher.store.contract import (
     DeliveryFilter,
     DestinationFilter,
@@ -40,8 +41,9 @@ from dispatcher.store.contract import (
     SubscriptionFilter,
     Window,
 )
+from dispatcher.store.jobs import Permit
 from dispatcher.store.recipients import RecipientStore
-from dispatcher.store.rows import api_key_row, made_at, safe
+from dispatcher.store.rows import api_key_row, made_at, safe, safe_or_none
 from dispatcher.store.sealing import Sealer
 from dispatcher.store.subscriptions import SubscriptionRows
 from dispatcher.store.tapis_v3 import TapisStore
@@ -133,10 +135,11 @@ class SqlStore(ABC):
             loaded += [one for one in restored if one is not None]
         return loaded
 
-    async def granted(self, wanted: Iterable[tuple[str, str, str]]) -> set[tuple[str, str, str]]:
-        found: set[tuple[str, str, str]] = set()
-        for some in queries.chunks([(safe(tenant), safe(job), safe(user)) for tenant, job, user in wanted]):
-            found |= await self._read(queries.granted, some)
+    async def granted(self, wanted: Iterable[Permit]) -> set[Permit]:
+        found: set[Permit] = set()
+        asked = [(safe(tenant), safe(job), safe(owner), safe(user)) for tenant, job, owner, user in wanted]
+        for some in queries.chunks(asked):
+            found |= await self._read(job_queries.granted, some)
         return found
 
     async def claim_expansion(self, after: bytes) -> Expansion | None:
@@ -308,11 +311,19 @@ class SqlStore(ABC):
             counts |= await self._read(queries.delivery_counts, some)
         return counts
 
-    async def job(self, tenant: str, job_id: str) -> Job | None:
-        return await self._read(queries.job, safe(tenant), safe(job_id))
+    async def job(self, tenant: str, job_id: str, visible_to: str | None = None) -> Job | None:
+        return await self._read(job_queries.job, safe(tenant), safe(job_id), safe_or_none(visible_to))
 
     async def jobs(self, which: JobFilter, window: Window) -> Page[Job]:
-        return await self._read(queries.job_page, _safe_filter(which), window)
+        return await self._read(job_queries.job_page, _safe_filter(which), window)
+
+    async def job_owners(self, tenant: str, job_ids: Collection[str]) -> Mapping[str, str]:
+        wanted = sorted({(safe(tenant), safe(job_id)) for job_id in job_ids})
+        found = await self._read(job_queries.owners, wanted) if wanted else {}
+        return {job_id: owner for (_, job_id), owner in found.items()}
+
+    async def is_known(self, tenant: str, job_id: str, publisher: str | None) -> bool:
+        return await self._read(job_queries.is_known, safe(tenant), safe(job_id), safe_or_none(publisher))
 
     async def add_subscription(self, subscription: Subscription) -> None:
         await self._write(changes.add_subscription, self._subscriptions.row(subscription))

@@ -8,8 +8,6 @@ from hashlib import blake2b
 from dispatcher.domain.deliveries import NewDelivery, Outcome, State
 from dispatcher.domain.events import Event
 from dispatcher.domain.expansions import NewExpansion
-from dispatcher.domain.jobs import Job, project
-from dispatcher.domain.permissions import Permission, permission_of
 
 IDENTITY = {"digest": "uuid", "event_key": "uuid"}
 EVENT = {
@@ -23,6 +21,7 @@ EVENT = {
     "event": "text",
     "job_id": "text",
     "owner": "text",
+    "published_by": "text",
     "job_owner": "text",
     "document": "bytea",
 }
@@ -55,7 +54,16 @@ JOB = {
     "app_id": "text",
     "system": "text",
 }
-PERMISSION = {"tenant": "text", "job_id": "text", "username": "text", "granted": "bool", "at": "timestamptz"}
+GRANT = {
+    "tenant": "text",
+    "job_id": "text",
+    "username": "text",
+    "granted": "bool",
+    "trusted": "bool",
+    "at": "timestamptz",
+    "owner": "text",
+    "named_beside": "text",
+}
 OUTCOME = {
     "id": "uuid",
     "state": "smallint",
@@ -122,11 +130,6 @@ class Batch:
         return list(self._new.values())
 
     @property
-    def jobs(self) -> list[Job]:
-        """The projections that the new events add, sorted by tenant and job."""
-        return project(self._new.values())
-
-    @property
     def deliveries(self) -> list[NewDelivery]:
         """The deliveries of the new events."""
         keys = {event.key for event in self._new.values()}
@@ -141,23 +144,28 @@ class Batch:
         return [one for one in self._all_expansions if one.event.key in keys]
 
     @property
-    def permissions(self) -> list[Permission]:
-        """What the new events say about permissions: the newest for each job and user, sorted."""
-        newest: dict[tuple[str, str, str], Permission] = {}
-        for event in self._new.values():
-            told = permission_of(event)
-            if told is None:
-                continue
-            known = newest.get((told.tenant, told.job_id, told.user))
-            if known is None or told.at >= known.at:
-                newest[told.tenant, told.job_id, told.user] = told
-        return [newest[key] for key in sorted(newest)]
+    def jobs_to_look_up(self) -> list[tuple[str, str]]:
+        """Tenant and id of the jobs of which it must be known whose they are, sorted.
+
+        None unless some of the events were published with an owner's own key; then all of the batch, so that they are
+        locked in the order in which they change.
+        """
+        events = self._new.values()
+        if all(event.published_by is None for event in events):
+            return []
+        return sorted({(event.tenant, event.job_id) for event in events})
 
 
 def digest(event: Event) -> bytes:
-    """16 bytes that are the same for the same event only; the lengths keep the parts apart."""
+    """16 bytes that are the same for the same event only; the lengths keep the parts apart.
+
+    Those of a trusted publisher are what they always were; an owner's own have a domain of hashes for themselves.
+    """
     text = f"{len(event.tenant)}:{len(event.source)}:{event.tenant}{event.source}{event.id}"
-    return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
+    if event.published_by is None:
+        return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
+    owned = f"{len(event.published_by)}:{event.published_by}{text}"
+    return blake2b(owned.encode("utf-8", "surrogatepass"), digest_size=16, person=b"owner").digest()
 
 
 def ordered(deliveries: Sequence[NewDelivery]) -> list[NewDelivery]:

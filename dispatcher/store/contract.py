@@ -54,7 +54,10 @@ class Window(Struct, frozen=True):
 
 
 class EventFilter(Struct, frozen=True, kw_only=True):
-    """Events of a tenant; with `visible_to` only those of jobs that this owner owns or was granted."""
+    """Events of a tenant; with `visible_to` only this owner's, and those of owners who granted their job.
+
+    Events without an owner are seen by the owner of their job, if it is claimed.
+    """
 
     tenant: str
     visible_to: str | None = None
@@ -64,7 +67,10 @@ class EventFilter(Struct, frozen=True, kw_only=True):
 
 
 class JobFilter(Struct, frozen=True, kw_only=True):
-    """Jobs of a tenant; with `visible_to` only those that this owner owns or was granted."""
+    """Jobs of a tenant; with `visible_to` only those that this owner owns or was granted.
+
+    Of one that nobody has claimed there is an item for each owner who said something of it.
+    """
 
     tenant: str
     visible_to: str | None = None
@@ -163,8 +169,8 @@ class Store(Protocol):
         """The active and paused subscriptions that have one of these match keys and have not expired."""
         ...
 
-    async def granted(self, wanted: Iterable[tuple[str, str, str]]) -> set[tuple[str, str, str]]:
-        """Which of these (tenant, job, user) may see the job by a permission."""
+    async def granted(self, wanted: Iterable[tuple[str, str, str, str]]) -> set[tuple[str, str, str, str]]:
+        """Of which of these (tenant, job, owner, user) the user may see what the owner has of the job, by a grant."""
         ...
 
     async def accept(
@@ -178,7 +184,7 @@ class Store(Protocol):
 
         A delivery to an ordered subscription is stored as an order while one for its job is open.
 
-        An event that is there already (same tenant, source and id; or twice in the batch) changes nothing,
+        An event that is there already (same identity; or twice in the batch) changes nothing,
         and neither do its deliveries. Returns, for each of these, its key and the key of the one that was
         there: its own when an earlier call stored it whose answer was lost. So the same call may be made
         again after StoreUnavailable. What a process without a lease was to claim is stored as due now.
@@ -369,8 +375,20 @@ class Store(Protocol):
         """How many deliveries each of these events has."""
         ...
 
-    async def job(self, tenant: str, job_id: str) -> Job | None:
-        """One job."""
+    async def job(self, tenant: str, job_id: str, visible_to: str | None = None) -> Job | None:
+        """One job; with `visible_to` only as this owner may see it.
+
+        One that nobody has claimed is what this owner says of it, or somebody who granted it to the owner; without
+        `visible_to` what trusted publishers say, or else the first who said anything.
+        """
+        ...
+
+    async def job_owners(self, tenant: str, job_ids: Collection[str]) -> Mapping[str, str]:
+        """Whose these jobs are, of those that are claimed: a trusted publisher gave them to somebody."""
+        ...
+
+    async def is_known(self, tenant: str, job_id: str, publisher: str | None) -> bool:
+        """Whether a trusted publisher, or `publisher` with the own key, has said anything of a job."""
         ...
 
     async def jobs(self, which: JobFilter, window: Window) -> Page[Job]:

@@ -31,6 +31,7 @@ from dispatcher.store.batches import Batch
 from dispatcher.store.columns import finite
 from dispatcher.store.digests import Wanted
 from dispatcher.store.failures import unavailable
+from dispatcher.store.job_changes import JobKey, job_changes
 from dispatcher.store.postgres_connect import CONNECT_TIMEOUT
 from dispatcher.store.postgres_server import connect_limited, driver_connection, migrate
 from dispatcher.store.rows import hex_digits, safe
@@ -136,24 +137,27 @@ class PostgresStore(SqlStore):
         raise StoreUnavailable(f"others stored events of the same batch {TRIES} times while it was written")
 
     async def _accept(self, process: int, batch: Batch) -> None:
-        deliveries, jobs = batch.deliveries, batch.jobs
+        deliveries, looked_up = batch.deliveries, batch.jobs_to_look_up
         held = {delivery.subscription.id for delivery in deliveries if batches.held(delivery)}
         ordered, gathered = batches.ordered(deliveries), digests.wanted(deliveries)
-        several = held or ordered or gathered or batch.expansions
+        several = held or ordered or gathered or batch.expansions or looked_up
         async with self._hot() as connection, connection.transaction() if several else nullcontext():
             resumed = await _resumed(connection, sql.RESUMED, "sub", held)
             await _lock_turns(connection, ordered)
             placed = await postgres_expansions.place(connection, batch, deliveries)
             ordered = batches.ordered(placed.deliveries)
+            changed = job_changes(batch.events, await _owners(connection, looked_up))
             await connection.execute(
                 sql.ACCEPT,
                 process,
                 *arrays.of_identities(batch, _TO),
-                *arrays.of_events(batch.events, jobs, _TO),
+                *arrays.of_events(batch.events, changed.jobs, _TO),
                 *arrays.of_deliveries(placed.deliveries, resumed, _TO),
-                *arrays.of_permissions(batch.permissions, _TO),
-                *arrays.of_jobs(jobs, _TO),
+                *arrays.of_grants(changed.grants, _TO),
+                *arrays.of_jobs(changed.jobs, _TO),
             )
+            if changed.unclaimed_jobs:
+                await connection.execute(sql.ACCEPT_UNCLAIMED, *arrays.of_jobs(changed.unclaimed_jobs, _TO))
             await _take_turns(connection, ordered)
             await _gather(connection, gathered)
             await postgres_expansions.enter(connection, placed)
@@ -281,6 +285,14 @@ async def _resumed(connection: Proxy, statement: str, prefix: str, ids: Collecti
         return set()
     rows = await connection.fetch(statement, list(map(hex_digits, ids)))
     return {f"{prefix}_{row['id'].hex}" for row in rows if row["resumed"]}
+
+
+async def _owners(connection: Proxy, jobs: Sequence[JobKey]) -> dict[JobKey, str]:
+    """Whose these jobs are, of those that are claimed; it stays so until the transaction ends."""
+    if not jobs:
+        return {}
+    rows = await connection.fetch(sql.LOCK_JOBS, *zip(*jobs, strict=True))
+    return {(row["tenant"], row["id"]): row["owner"] for row in rows if row["owner"] is not None}
 
 
 async def _lock_turns(connection: Proxy, ordered: Sequence[NewDelivery]) -> None:

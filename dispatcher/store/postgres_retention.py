@@ -31,7 +31,7 @@ from dispatcher.store.partitions import (
 )
 from dispatcher.store.postgres_server import driver_connection, lone_engine, take_migration_lock
 from dispatcher.store.retention import Sweep, Swept, left_over, sweeps
-from dispatcher.store.schema import identities, jobs
+from dispatcher.store.schema import identities, jobs, unclaimed_jobs
 
 LOCK = 7_215_366_640_113_905_922
 """The advisory lock of the process that does it."""
@@ -109,7 +109,7 @@ class _Run:
         for one in sweeps(bounds, self._ended_before):
             self._deleted[one.table.name] = await retention.carry_out(one, self._chunk)
         if self._dropped["events"]:
-            for table_ in (identities, jobs):
+            for table_ in (identities, jobs, unclaimed_jobs):
                 self._deleted[table_.name] = await self._trim(table_, bounds["events"])
 
     async def report(self) -> Kept:

@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from dispatcher.domain.events import Event
-from dispatcher.store.batches import ATTEMPT, DELIVERY, EVENT, IDENTITY, JOB, OUTCOME, PERMISSION
+from dispatcher.store.batches import ATTEMPT, DELIVERY, EVENT, GRANT, IDENTITY, JOB, OUTCOME
 from dispatcher.store.columns import DELIVERED, DELIVERING, PENDING
-from dispatcher.store.merging import MERGE_JOB, MERGE_PERMISSION
+from dispatcher.store.merging import MERGE_GRANT, MERGE_JOB, MERGE_UNCLAIMED_JOB
 
 SETTINGS = {
     "enable_seqscan": "off",
@@ -43,6 +43,8 @@ def _names(columns: Iterable[str], table: str = "") -> str:
 _ME = "me as (select id, oldest_claim from processes where id = $1 for key share)"
 
 
+# All columns but the last two, which decide whose grant it is.
+_GRANTED = list(GRANT)[:-2]
 # All columns but the last two, which decide about the state.
 _DELIVERY = list(DELIVERY)[:-2]
 
@@ -67,7 +69,7 @@ def _insert_deliveries(first: int, events: str = "") -> str:
 _E = 2 + len(IDENTITY)
 _D = _E + len(EVENT)
 _P = _D + len(DELIVERY)
-_J = _P + len(PERMISSION)
+_J = _P + len(GRANT)
 
 # Whose the jobs are comes out of their upsert, which finds them by the primary key whatever the statistics say: a
 # sub-select by tenant and id could go by another index of the tenant, and did while the table was new. It is asked for
@@ -87,8 +89,15 @@ merged as (
 owners as materialized ({_OWNERS}),
 caused as ({_insert_deliveries(_D)}),
 told as (
-    insert into permissions as old ({_names(PERMISSION)}) select * from {_unnest("p", PERMISSION, _P)}
-    {MERGE_PERMISSION}
+    insert into grants as old ({_names(_GRANTED)}, owner)
+    select distinct on (tenant, job_id, owner, username) {_names(_GRANTED)}, owner
+    from (
+        select {_names(_GRANTED, "g.")}, coalesce(g.owner, j.owner, g.named_beside) as owner
+        from {_unnest("g", GRANT, _P)} left join jobs j on j.tenant = g.tenant and j.id = g.job_id
+    ) as named
+    where owner is not null
+    order by tenant, job_id, owner, username, trusted desc, at desc, granted
+    {MERGE_GRANT}
 )
 insert into events ({_names(EVENT)})
 select {_names(list(EVENT)[:-2], "e.")},
@@ -96,7 +105,20 @@ select {_names(list(EVENT)[:-2], "e.")},
     e.document
 from {_unnest("e", EVENT, _E)}
 """
-"""Process, identities, events, deliveries, permissions, jobs. UniqueViolationError when one is there."""
+"""Process, identities, events, deliveries, grants, jobs. UniqueViolationError when one is there."""
+
+LOCK_JOBS = """
+select j.tenant, j.id, j.owner
+from unnest($1::text[], $2::text[]) with ordinality as asked (tenant, id, place)
+join jobs j on j.tenant = asked.tenant and j.id = asked.id
+order by place for no key update of j
+"""
+"""Tenants and ids, in the order in which jobs are written: whose these jobs are, and that stays so."""
+
+ACCEPT_UNCLAIMED = f"""
+insert into unclaimed_jobs as old ({_names(JOB)}) select * from {_unnest("j", JOB, 1)}
+{MERGE_UNCLAIMED_JOB}
+"""
 
 IDENTITIES = "select digest, event_key from identities where digest = any($1::uuid[])"
 """Which of these digests are stored, with the keys of their events."""

@@ -1,4 +1,4 @@
-"""What people ask of events, jobs, subscriptions and keys: bounded lists, newest first, through an index."""
+"""What people ask of events, subscriptions and keys: bounded lists, newest first, through an index."""
 
 from __future__ import annotations
 
@@ -10,9 +10,7 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     Select,
-    Text,
     and_,
-    column,
     exists,
     func,
     or_,
@@ -20,16 +18,14 @@ from sqlalchemy import (
     text,
     tuple_,
     union_all,
-    values,
 )
 
 from dispatcher.domain.events import Event
 from dispatcher.domain.ids import Prefix, is_id, lowest_id
-from dispatcher.domain.jobs import Job
 from dispatcher.domain.keys import ApiKey
-from dispatcher.store.contract import EventFilter, JobFilter, Page, SubscriptionFilter, Window
-from dispatcher.store.rows import EVENT, JOB, Row, api_key_of, event_of, job_of, known_id
-from dispatcher.store.schema import api_keys, deliveries, events, jobs, permissions, subscriptions
+from dispatcher.store.contract import EventFilter, Page, SubscriptionFilter, Window
+from dispatcher.store.rows import EVENT, Row, api_key_of, event_of, known_id
+from dispatcher.store.schema import api_keys, deliveries, events, grants, jobs, subscriptions
 
 MAX_LIMIT = 500
 MAX_VALUES = 500
@@ -134,22 +130,33 @@ def event_page(connection: Connection, which: EventFilter, window: Window) -> Pa
 
 
 def _visible_events(which: EventFilter) -> list[list[Condition]]:
-    if which.visible_to is None:
+    owner = which.visible_to
+    if owner is None:
         return [[events.c.tenant == which.tenant]]
+    columns = (events.c.tenant, events.c.job_id, events.c.owner)
     if which.job_id is None:
-        granted = tuple_(events.c.tenant, events.c.job_id).in_(_granted_jobs(which.tenant, which.visible_to))
-        return [[events.c.tenant == which.tenant, events.c.job_owner == which.visible_to], [granted]]
-    this_job = and_(
-        jobs.c.tenant == which.tenant, jobs.c.id == which.job_id, jobs.c.owner == which.visible_to
+        granted = tuple_(*columns).in_(granted_to(which.tenant, owner))
+        return [[events.c.tenant == which.tenant, events.c.job_owner == owner], [granted]]
+    claimed = exists().where(jobs.c.tenant == which.tenant, jobs.c.id == which.job_id, jobs.c.owner == owner)
+    granting = granted_to(which.tenant, owner).where(grants.c.job_id == which.job_id)
+    own = or_(events.c.owner == owner, and_(events.c.owner.is_(None), claimed))
+    return [[events.c.tenant == which.tenant, or_(own, tuple_(*columns).in_(granting))]]
+
+
+def granted_to(tenant: str, user: str) -> Select[str, str, str]:
+    """Tenant, job and owner of what was granted to a user and holds.
+
+    What an owner's own key granted ends when a trusted publisher names the job's owner.
+    """
+    claimed = exists().where(
+        jobs.c.tenant == grants.c.tenant, jobs.c.id == grants.c.job_id, jobs.c.owner.is_not(None)
     )
-    permitted = _granted_jobs(which.tenant, which.visible_to).where(permissions.c.job_id == which.job_id)
-    return [[events.c.tenant == which.tenant, or_(exists().where(this_job), permitted.exists())]]
-
-
-def _granted_jobs(tenant: str, user: str) -> Select[str, str]:
     # With the tenant, which stands nowhere else then: SQLite would rather go through all events of the tenant.
-    return select(permissions.c.tenant, permissions.c.job_id).where(
-        permissions.c.tenant == tenant, permissions.c.username == user, permissions.c.granted
+    return select(grants.c.tenant, grants.c.job_id, grants.c.owner).where(
+        grants.c.tenant == tenant,
+        grants.c.username == user,
+        grants.c.granted,
+        or_(grants.c.trusted, ~claimed),
     )
 
 
@@ -158,48 +165,6 @@ def delivery_counts(connection: Connection, event_keys: Sequence[str]) -> dict[s
     column = deliveries.c.event_key
     counted = select(column, func.count()).where(column.in_(event_keys)).group_by(column)
     return dict(connection.execute(counted).all())
-
-
-# Jobs
-
-
-def job(connection: Connection, tenant: str, job_id: str) -> Job | None:
-    """One job."""
-    found = rows_of(connection, select(*JOB).where(jobs.c.tenant == tenant, jobs.c.id == job_id))
-    return job_of(found[0]) if found else None
-
-
-def job_page(connection: Connection, which: JobFilter, window: Window) -> Page[Job]:
-    """A page of jobs."""
-    first, limit = jobs.c.first_event, limit_of(window) + 1
-    conditions = after(first, window, "evt")
-    if which.owner is not None:
-        conditions.append(jobs.c.owner == which.owner)
-    if which.status is not None:
-        conditions.append(jobs.c.status == which.status)
-    branches = [[*conditions, *seen] for seen in _visible_jobs(which)]
-    these = branches[0] if len(branches) == 1 else [first.in_(newest(first, limit, *branches))]
-    statement = select(*JOB).where(jobs.c.tenant == which.tenant, *these).order_by(first.desc()).limit(limit)
-    return page(rows_of(connection, statement), window, "first_event", job_of)
-
-
-def _visible_jobs(which: JobFilter) -> list[list[Condition]]:
-    if which.visible_to is None:
-        return [[jobs.c.tenant == which.tenant]]
-    granted = tuple_(jobs.c.tenant, jobs.c.id).in_(_granted_jobs(which.tenant, which.visible_to))
-    return [[jobs.c.tenant == which.tenant, jobs.c.owner == which.visible_to], [granted]]
-
-
-def granted(connection: Connection, wanted: Sequence[tuple[str, str, str]]) -> set[tuple[str, str, str]]:
-    """Which of at most MAX_VALUES (tenant, job, user) have a permission that was not revoked."""
-    columns = (permissions.c.tenant, permissions.c.job_id, permissions.c.username)
-    # Not "in": SQLite would read all permissions for it.
-    asked = values(*(column(one.name, Text) for one in columns)).data(wanted).cte("asked")
-    same = and_(*(one == asked.c[one.name] for one in columns))
-    found = connection.execute(
-        select(*columns).select_from(asked).join(permissions, same).where(permissions.c.granted)
-    )
-    return {(tenant, job_id, user) for tenant, job_id, user in found}
 
 
 # Subscriptions and keys

@@ -18,7 +18,17 @@ from dispatcher.domain.retention import Keep
 from dispatcher.store.columns import EPOCH
 from dispatcher.store.partitions import bound
 from dispatcher.store.rows import made_at
-from dispatcher.store.schema import attempts, deliveries, events, expansions, identities, jobs, permissions
+from dispatcher.store.schema import (
+    attempts,
+    deliveries,
+    events,
+    expansions,
+    grants,
+    identities,
+    jobs,
+    permissions,
+    unclaimed_jobs,
+)
 
 CHUNK = 500
 """How many rows one transaction looks at: what it takes is what others may have to wait."""
@@ -89,6 +99,7 @@ def leftovers(before: str) -> list[Sweep]:
     return [
         Sweep(identities, identities.c.digest, left_over(identities, before), b""),
         Sweep(jobs, literal_column("rowid"), left_over(jobs, before), 0),
+        Sweep(unclaimed_jobs, literal_column("rowid"), left_over(unclaimed_jobs, before), 0),
     ]
 
 
@@ -97,8 +108,8 @@ def left_over(table: Table, before: str) -> ColumnElement[bool]:
     if table is identities:
         this, event_key = events.c.key == identities.c.event_key, identities.c.event_key
     else:
-        this = and_(events.c.tenant == jobs.c.tenant, events.c.job_id == jobs.c.id)
-        event_key = jobs.c.last_event
+        this = and_(events.c.tenant == table.c.tenant, events.c.job_id == table.c.id)
+        event_key = table.c.last_event
     return and_(event_key < f"evt_{before}", ~exists().where(this))
 
 
@@ -118,19 +129,23 @@ def delete_rows(
     connection: Connection, table: Table, gone: ColumnElement[bool], *these: ColumnElement[bool]
 ) -> int:
     """Delete those of these rows that are to go. How many."""
-    if table is jobs:
-        return _delete_jobs(connection, gone, *these)
+    if table in (jobs, unclaimed_jobs):
+        return _delete_jobs(connection, table, gone, *these)
     if table is events and connection.dialect.name != "sqlite":
         # Whoever adds a delivery to one of them has locked it: it is waited for, and seen below.
         connection.execute(select(events.c.key).where(*these).with_for_update())
     return connection.execute(delete(table).where(*these, gone)).rowcount
 
 
-def _delete_jobs(connection: Connection, gone: ColumnElement[bool], *these: ColumnElement[bool]) -> int:
-    went = connection.execute(delete(jobs).where(*these, gone).returning(jobs.c.tenant, jobs.c.id)).all()
+def _delete_jobs(
+    connection: Connection, table: Table, gone: ColumnElement[bool], *these: ColumnElement[bool]
+) -> int:
+    """Delete jobs with their grants: no event is left that anybody could see by one."""
+    went = connection.execute(delete(table).where(*these, gone).returning(table.c.tenant, table.c.id)).all()
     for tenant, job_id in went:
-        of_job = (permissions.c.tenant == tenant, permissions.c.job_id == job_id)
-        connection.execute(delete(permissions).where(*of_job))
+        for granted in (grants, permissions):
+            of_job = (granted.c.tenant == tenant, granted.c.job_id == job_id)
+            connection.execute(delete(granted).where(*of_job))
     return len(went)
 
 

@@ -13,13 +13,14 @@ from dispatcher.domain.ids import Prefix, is_id
 from dispatcher.domain.jobs import Job
 from dispatcher.domain.keys import ApiKey
 from dispatcher.store.columns import EPOCH, MICROSECOND
-from dispatcher.store.schema import attempts, deliveries, events, jobs
+from dispatcher.store.schema import attempts, deliveries, events, jobs, unclaimed_jobs
 
 Row = Mapping[str, Any]
 """A row by the names of its columns."""
 
 EVENT = [events.c[name] for name in Event.__struct_fields__]
 JOB = [jobs.c[name] for name in Job.__struct_fields__]
+UNCLAIMED_JOB = [unclaimed_jobs.c[name] for name in Job.__struct_fields__]
 ATTEMPT = [attempts.c[name] for name in Attempt.__struct_fields__]
 DELIVERY = [
     *(deliveries.c[name] for name in ("id", "event_key", "subscription_id", "state", "attempts")),

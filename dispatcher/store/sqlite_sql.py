@@ -20,7 +20,9 @@ from dispatcher.store.base import CLAIM_BYTES, Claim, Revision
 from dispatcher.store.batches import Batch
 from dispatcher.store.columns import DELIVERED, DELIVERING, EPOCH, MICROSECOND, PENDING, microseconds
 from dispatcher.store.expansions import Placed
-from dispatcher.store.merging import MERGE_JOB, MERGE_PERMISSION
+from dispatcher.store.job_changes import job_changes
+from dispatcher.store.jobs import owners
+from dispatcher.store.merging import MERGE_GRANT, MERGE_JOB, MERGE_UNCLAIMED_JOB
 from dispatcher.store.queries import chunks, revisions, rows_of
 from dispatcher.store.rows import EVENT, hex_digits
 from dispatcher.store.schema import deliveries, events, identities, processes, subscriptions
@@ -45,12 +47,22 @@ def _insert(into: str, columns: Iterable[str]) -> str:
 _IDENTITY = _insert("identities", batches.IDENTITY)
 _EVENT = f"""
 insert into events ({", ".join(batches.EVENT)})
-select column1, column2, column3, column4, column5, column6, column7, column8, column9, column10,
-    coalesce(column11, (select owner from jobs where tenant = column4 and id = column9)), column12
+select column1, column2, column3, column4, column5, column6, column7, column8, column9, column10, column11,
+    coalesce(column12, (select owner from jobs where tenant = column4 and id = column9)), column13
 from (values {{rows}})
 """
 _JOB = _insert("jobs as old", batches.JOB) + MERGE_JOB
-_PERMISSION = _insert("permissions as old", batches.PERMISSION) + MERGE_PERMISSION
+_UNCLAIMED_JOB = _insert("unclaimed_jobs as old", batches.JOB) + MERGE_UNCLAIMED_JOB
+_GRANT = f"""
+insert into grants as old ({", ".join(list(batches.GRANT)[:-1])})
+select * from (
+    select column1, column2, column3, column4, column5, column6,
+        coalesce(column7, (select owner from jobs where tenant = column1 and id = column2), column8) as owner
+    from (values {{rows}})
+)
+where owner is not null
+{MERGE_GRANT}
+"""
 _ATTEMPT = _insert("attempts", batches.ATTEMPT) + " on conflict do nothing"
 _DELIVERY = (
     _insert("deliveries", [*list(batches.DELIVERY)[:-2], "state", "listed_as", "claimed_by", "due_at"])
@@ -106,12 +118,14 @@ def accept(connection: Connection, process: int, batch: Batch) -> None:
     _identify(connection, batch)
     if not batch.digests:
         return
-    jobs, placed = batch.jobs, _placed(connection, batch)
-    _many(connection, _EVENT, arrays.rows(arrays.of_events(batch.events, jobs, _TO)))
+    placed = _placed(connection, batch)
+    changed = job_changes(batch.events, owners(connection, batch.jobs_to_look_up))
+    _many(connection, _EVENT, arrays.rows(arrays.of_events(batch.events, changed.jobs, _TO)))
     add_deliveries(connection, process, placed.deliveries)
     expansions.enter(connection, placed)
-    _many(connection, _PERMISSION, arrays.rows(arrays.of_permissions(batch.permissions, _TO)))
-    _many(connection, _JOB, arrays.rows(arrays.of_jobs(jobs, _TO)))
+    _many(connection, _GRANT, arrays.rows(arrays.of_grants(changed.grants, _TO)))
+    _many(connection, _JOB, arrays.rows(arrays.of_jobs(changed.jobs, _TO)))
+    _many(connection, _UNCLAIMED_JOB, arrays.rows(arrays.of_jobs(changed.unclaimed_jobs, _TO)))
 
 
 def _placed(connection: Connection, batch: Batch) -> Placed:

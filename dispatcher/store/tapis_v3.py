@@ -112,10 +112,13 @@ class TapisStore:
             await self._end_waiting(gone)
         return there
 
-    async def end_subject(self, tenant: str, subject: str) -> int:
-        """Remove those for one subject when what waits of them is delivered. How many there were."""
+    async def end_subject(self, tenant: str, subject: str, owner: str | None = None) -> int:
+        """Remove those for one subject when what waits of them is delivered; of one owner, or of all. How many."""
+        which = _of_subject(tenant, subject)
+        if owner is not None:
+            which.append(_table.owner == safe(owner))
         ended = 0
-        while some := await self._read(_find, _of_subject(tenant, subject), queries.MAX_VALUES):
+        while some := await self._read(_find, which, queries.MAX_VALUES):
             ended += await self._write(_let_end, some)
         return ended
 
@@ -132,13 +135,22 @@ class TapisStore:
 
     # Series
 
-    async def count_on(self, tenant: str, source: str, subject: str, series: str) -> int:
-        """The number of the next event of a series, from 1."""
-        return await self._write(_count_on, *map(safe, (tenant, source, subject, series)))
+    async def count_on(
+        self, tenant: str, source: str, subject: str, series: str, publisher: str | None = None
+    ) -> int:
+        """The number of the next event of a series, from 1.
 
-    async def end_series(self, tenant: str, source: str, subject: str, series: str) -> bool:
-        """Forget the count of a series: its next event is the first. False when there was none."""
-        return await self._write(_end_series, *map(safe, (tenant, source, subject, series)))
+        `publisher` is the owner for whom alone the publisher may speak: each of them has series apart from all others.
+        """
+        name = _series_name(series, publisher)
+        return await self._write(_count_on, *map(safe, (tenant, source, subject, name)))
+
+    async def end_series(
+        self, tenant: str, source: str, subject: str, series: str, publisher: str | None = None
+    ) -> bool:
+        """Forget the count of a series of this publisher: its next event is the first. False when there was none."""
+        name = _series_name(series, publisher)
+        return await self._write(_end_series, *map(safe, (tenant, source, subject, name)))
 
     # Test sequences
 
@@ -152,6 +164,11 @@ class TapisStore:
 
 
 _table = tapis_subscriptions.c
+
+
+def _series_name(series: str, publisher: str | None) -> str:
+    # An owner has no control characters, so it is clear where it ends.
+    return series if publisher is None else f"{publisher}\x1f{series}"
 
 
 def _row(named: Named) -> dict[str, object]:

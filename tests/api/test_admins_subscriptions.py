@@ -19,7 +19,7 @@ async def test_a_lesser_key_of_an_admins_owner_does_not_reach_what_tells_of_othe
 ) -> None:
     made = [await root.subscribe(), await root.subscribe(owner="bob"), await root.subscribe(owner="alice")]
     await root.patch(f"/v1/subscriptions/{made[2]['id']}", {"owner": "bob"})
-    event = await alice.publish(owner="bob", job_id="bob's")
+    event = await root.publish(owner="bob", job_id="bob's")
     sent = await api.settle(State.EXHAUSTED)
     assert len(sent) == 3
 

@@ -131,7 +131,7 @@ async def test_many_are_counted_first_and_then_sent_again(api: Api, alice: Calle
     await bob.subscribe()
     for number in range(3):
         await alice.publish(job_id=f"job-{number}")
-    await alice.publish(job_id="of-bob", owner="bob")
+    await bob.publish(job_id="of-bob", owner="bob")
     await api.settle(State.EXHAUSTED)
 
     async def retried(**fields: Any) -> int:

@@ -43,35 +43,71 @@ async def test_a_host_header_that_is_none_is_the_callers_fault(store: Store, pat
     assert answer.startswith(b"HTTP/1.1 400 ")
 
 
-async def test_who_may_look_at_jobs_grants_only_own_ones(api: Api, alice: Caller, bob: Caller) -> None:
-    await bob.publish("RUNNING", job_id="his", owner="bob")
-    service = await api.caller("jobs", "publish")
+async def test_a_key_speaks_for_its_owner_only(api: Api, alice: Caller, bob: Caller) -> None:
+    await api.admin.publish("RUNNING", job_id="his", owner="bob")
     grant = {"event": "PERMISSION_GRANT", "job_id": "his", "data": {"username": "alice"}}
     for owner in ("alice", "bob", None):
         assert (await alice.ask("POST", "/v1/events", grant | {"owner": owner})).status == 403
     assert (await alice.ask("POST", "/v1/events", grant | {"job_id": "new", "owner": "bob"})).status == 403
-    own = grant | {"data": {"username": "jobs"}}
-    assert (await service.ask("POST", "/v1/events", own)).status == 403
+    service = await api.caller("jobs", "publish")
+    assert (await service.ask("POST", "/v1/events", grant | {"owner": "bob"})).status == 403
     assert (await alice.ask("GET", "/v1/jobs/his")).status == 404
-    await service.post("/v1/events", grant, 202)
+    await bob.post("/v1/events", grant, 202)
     assert (await alice.ask("GET", "/v1/jobs/his")).status == 200
+
+
+async def test_a_refused_event_says_which_key_may_name_others(alice: Caller) -> None:
+    event = {"event": "FAILED", "job_id": "1", "owner": "bob"}
+    reply = await alice.ask("POST", "/v1/events", [{"event": "FAILED", "job_id": "1"}, event])
+    assert reply.status == 403
+    assert "expected 'alice', the owner of the key, or none, got 'bob'" in reply.json["detail"]
+    assert "publish:any" in reply.json["detail"]
+    assert (await alice.get("/v1/events"))["items"] == []
+
+
+async def test_a_key_with_publish_any_names_owners_and_sees_nothing(api: Api, bob: Caller) -> None:
+    service = await api.caller("jobs", "publish:any")
+    await service.publish("RUNNING", job_id="his", owner="bob")
+    assert (await bob.get("/v1/jobs/his"))["owner"] == "bob"
+    assert (await service.ask("GET", "/v1/jobs/his")).status == 403
 
 
 async def test_a_grant_in_the_shape_of_tapis_v3_is_one_too(store: Store) -> None:
     async with serving(store, [compat.attach]) as api:
-        alice, bob = [await api.caller(name, "publish", "subscribe") for name in ("alice", "bob")]
-        await bob.publish("RUNNING", job_id="his", owner="bob")
+        alice = await api.caller("alice", "publish", "subscribe")
+        await api.admin.publish("RUNNING", job_id="his", owner="bob")
         grant = {"source": "x", "type": "jobs.JOB_NEW_STATUS.PERMISSION_GRANT", "subject": "his"}
         now = {"timestamp": "2026-05-04T12:00:00Z"}
         reply = await alice.ask("POST", "/v3/notifications/events", grant | now)
         assert reply.status == 401
-        assert "is not known to be of 'alice'" in reply.json["message"]
+        assert "belongs to somebody else than 'alice'" in reply.json["message"]
+
+
+@pytest.mark.parametrize(
+    "told", [{}, {"username": ""}, {"username": 7}, {"user": "a\nb"}, {"user": "x" * 256}]
+)
+@pytest.mark.parametrize("event", ["PERMISSION_GRANT", "PERMISSION_REVOKE"])
+async def test_a_grant_that_does_not_say_to_whom_is_refused(
+    admin: Caller, event: str, told: Mapping[str, object]
+) -> None:
+    plain = {"event": event, "job_id": "1", "owner": "alice", "data": told}
+    cloud = {
+        "specversion": "1.0",
+        "id": "1",
+        "source": "/x",
+        "type": f"job.{event}",
+        "subject": "1",
+        "data": told,
+    }
+    for document, content_type in ((plain, "application/json"), (cloud, "application/cloudevents+json")):
+        reply = await admin.ask("POST", "/v1/events", document, content_type=content_type)
+        assert (reply.status, list(reply.faults)) == (400, ["data.username"])
 
 
 async def test_who_may_look_at_jobs_ends_no_subscriptions_of_others(store: Store) -> None:
     async with serving(store, [compat.attach]) as api:
         alice, bob = [await api.caller(name, "publish", "subscribe") for name in ("alice", "bob")]
-        await bob.publish("RUNNING", job_id="his", owner="bob")
+        await api.admin.publish("RUNNING", job_id="his", owner="bob")
         end = {
             "source": "x",
             "type": "jobs.JOB_NEW_STATUS.FINISHED",

@@ -184,9 +184,11 @@ async def test_only_an_admin_may_name_another_owner(alice: Caller, owner: str) -
     assert "only an admin" in reply.json["detail"]
 
 
-async def test_a_job_of_somebody_else_cannot_be_subscribed_to(alice: Caller, bob: Caller) -> None:
+async def test_a_job_of_somebody_else_cannot_be_subscribed_to(
+    admin: Caller, alice: Caller, bob: Caller
+) -> None:
     body = {"events": ["*"], "target": TARGET, "job_id": "job-1"}
-    await alice.publish()
+    await admin.publish()
     reply = await bob.ask("POST", "/v1/subscriptions", body)
     assert reply.status == 403
     assert "belongs to somebody else" in reply.json["detail"]
@@ -198,9 +200,9 @@ async def test_a_job_that_is_not_known_yet_can_be_subscribed_to(bob: Caller) -> 
     assert (await bob.subscribe(job_id="to-come"))["job_id"] == "to-come"
 
 
-async def test_a_job_is_not_taken_over_by_a_change(alice: Caller, bob: Caller) -> None:
+async def test_a_job_is_not_taken_over_by_a_change(admin: Caller, bob: Caller) -> None:
     made = await bob.subscribe()
-    await alice.publish()
+    await admin.publish()
     reply = await bob.ask("PATCH", f"/v1/subscriptions/{made['id']}", {"job_id": "job-1"})
     assert reply.status == 403
 

@@ -123,7 +123,7 @@ async def test_a_subscriber_hears_of_it(api: Api, alice: Caller) -> None:
 
 
 async def test_an_admins_token_leaves_a_job_to_the_owner_that_is_known(api: Api, alice: Caller) -> None:
-    await alice.publish("RUNNING", job_id="27")
+    await api.admin.publish("RUNNING", job_id="27")
     operator = await api.caller("operator", "admin")
     await api.nobody.get((await token(operator))["job"] + "&status=Error")
 

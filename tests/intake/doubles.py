@@ -18,7 +18,7 @@ class MemoryStore:
     """Stores in memory, a batch as a whole or not at all; `fault` is asked before, and may raise."""
 
     def __init__(self) -> None:
-        self.events: dict[tuple[str, str, str], Event] = {}
+        self.events: dict[tuple[str, str, str, str | None], Event] = {}
         self.deliveries: dict[str, tuple[int, NewDelivery]] = {}
         self.batches: list[list[str]] = []
         self.fault: Callable[[Sequence[Event]], None] = lambda events: None

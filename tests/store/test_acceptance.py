@@ -158,10 +158,12 @@ async def test_a_job_is_not_seen_from_another_tenant(store: Store, process: int)
 
 async def test_a_permission_holds_until_it_is_revoked(store: Store, process: int) -> None:
     def told(event: str, user: str, seconds: float, job_id: str = "job-1") -> Event:
-        return make_event(event=event, job_id=job_id, time=later(seconds), data={"username": user})
+        at = later(seconds)
+        return make_event(event=event, job_id=job_id, time=at, accepted_at=at, data={"username": user})
 
     bob, eve, other = (
-        ("default", *names) for names in (("job-1", "bob"), ("job-1", "eve"), ("job-2", "bob"))
+        ("default", job, "alice", user)
+        for job, user in (("job-1", "bob"), ("job-1", "eve"), ("job-2", "bob"))
     )
     await store.accept(process, [told("PERMISSION_GRANT", "bob", 10)], [])
     assert await store.granted([bob, eve, other]) == {bob}
@@ -180,7 +182,7 @@ async def test_many_are_asked_for_at_once(store: Store, process: int) -> None:
         make_event(job_id=f"job-{n}", event="PERMISSION_GRANT", data={"user": "bob"}) for n in range(1200)
     ]
     await store.accept(process, events, [])
-    wanted = {("default", f"job-{n}", "bob") for n in range(1300)}
+    wanted = {("default", f"job-{n}", "alice", "bob") for n in range(1300)}
     assert len(await store.granted(wanted)) == 1200
     assert len(await store.delivery_counts([event.key for event in events])) == 1200
 

@@ -218,7 +218,7 @@ async def test_any_text_can_be_asked_for(store: Store) -> None:
     assert await seen(store, visible_to=odd) == []
     assert await jobs_seen(store, visible_to=odd, owner=odd, status=odd) == []
     assert await ids(store, subscriber=odd, job_id=odd, destination=odd) == []
-    assert await store.granted([(odd, odd, odd)]) == set()
+    assert await store.granted([(odd, odd, odd, odd)]) == set()
     assert await store.candidates([odd]) == []
     assert await store.key_by_digest(odd) is None
 

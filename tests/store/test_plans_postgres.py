@@ -42,8 +42,12 @@ insert into events select evt_id(g), now(), now(), 'default', g, '/jobs', 'job.F
 insert into jobs (tenant, id, first_event, last_event, updated_at, events, owner, status)
     select 'default', 'job-' || g, evt_id(4 * g), evt_id(4 * g), now(), 4, 'o' || g % 5000, 'FINISHED'
     from generate_series(1, {rows} / 4) g;
-insert into permissions
-    select 'default', 'job-' || g, 'u' || g % 2000, true, now() from generate_series(1, {rows} / 4) g;
+insert into unclaimed_jobs (tenant, id, owner, first_event, last_event, updated_at, events, status)
+    select 'default', 'mine-' || g, 'o' || g % 5000, evt_id(4 * g), evt_id(4 * g), now(), 4, 'FINISHED'
+    from generate_series(1, {rows} / 4) g;
+insert into grants
+    select 'default', 'job-' || g, 'o' || g % 5000, 'u' || g % 2000, true, true, now()
+    from generate_series(1, {rows} / 4) g;
 insert into deliveries (id, event_key, subscription_id, tenant, subscriber, destination, state, listed_as, due_at,
         claimed_by, attempts)
     select dlv_id(g), evt_id(g % {rows}), sub_id(g % {rows}), 'default', 's' || g % 1000,

@@ -27,12 +27,16 @@ create temp table series as
     with recursive s (g) as (select 1 union all select g + 1 from s where g < 2 * {rows}) select g from s;
 insert into identities select row_id(g), row_id(g) from series where g <= {rows};
 insert into events select row_id(g), {now}, {now}, 'default', g, '/jobs', 'job.FINISHED', 'FINISHED',
-    'job-' || g / 4, 'o' || g % 5000, 'o' || g % 5000, x'' from series where g <= {rows};
+    'job-' || g / 4, 'o' || g % 5000, 'o' || g % 5000, x'', null from series where g <= {rows};
 insert into jobs (tenant, id, first_event, last_event, updated_at, events, owner, status)
     select 'default', 'job-' || g, row_id(4 * g), row_id(4 * g), {now}, 4, 'o' || g % 5000, 'FINISHED'
     from series where g < {rows} / 4;
-insert into permissions
-    select 'default', 'job-' || g, 'u' || g % 2000, true, {now} from series where g < {rows} / 4;
+insert into unclaimed_jobs (tenant, id, owner, first_event, last_event, updated_at, events, status)
+    select 'default', 'mine-' || g, 'o' || g % 5000, row_id(4 * g), row_id(4 * g), {now}, 4, 'FINISHED'
+    from series where g < {rows} / 4;
+insert into grants
+    select 'default', 'job-' || g, 'o' || g % 5000, 'u' || g % 2000, true, true, {now}
+    from series where g < {rows} / 4;
 insert into subscriptions select row_id(g), {now}, {now}, null, null, 1, tenant, 's' || g % 1000,
     'default' || char(31) || case when g % 2 = 0 then 'job:job-' || g else 'owner:o' || g end,
     case when g % 2 = 0 then 'job-' || g end, 'https://h' || g % 100 || ':443', 'active', null, details, sealed

@@ -134,8 +134,10 @@ def _subscriber(caller: ApiKey, event: Event) -> ApiKey | None:
 async def _subscribe(
     subscriber: ApiKey, event: Event, wanted: Sequence[_Checked], services: Services
 ) -> None:
-    if await services.store.job(event.tenant, event.job_id) is not None:
-        return  # its first event made them; what its owner has removed since stays so
+    if await services.store.is_known(event.tenant, event.job_id, event.published_by):
+        # Its first event made them; what its owner has removed since stays so. What somebody else said of a job of the
+        # same id is no such event.
+        return
     there = await _there(subscriber, event, services)
     for notification, target in wanted:
         alike = (notification.event, target, notification.persistent)

@@ -23,6 +23,10 @@ PAUSE = 1.0
 _MARKS = (b'"deleteSubscriptionsMatchingSubject":true', b'"endSeries":true')
 
 
+_Ending = tuple[TapisEvent, str | None]
+"""An event that ends something, and the owner for whom alone its publisher may speak, whose things alone it ends."""
+
+
 class Intake(Protocol):
     """Takes events in; see `dispatcher.intake.batcher.Intake`."""
 
@@ -64,33 +68,38 @@ class Aftermath:
         return result
 
     async def _end_all(
-        self, ending: Sequence[TapisEvent], result: Result, done: Callable[[Result], None]
+        self, ending: Sequence[_Ending], result: Result, done: Callable[[Result], None]
     ) -> None:
         for event in ending:
             while not await self._ended(event):  # noqa: ASYNC110 - nobody tells when the store is back
                 await asyncio.sleep(PAUSE)
         done(result)
 
-    async def _ended(self, event: TapisEvent) -> bool:
+    async def _ended(self, ending: _Ending) -> bool:
         try:
-            await self._end(event)
+            await self._end(ending)
         except StoreUnavailable as error:
             log.warning("what an event ends could not be ended yet", error=str(error))
             return False
         return True
 
-    async def _end(self, event: TapisEvent) -> None:
+    async def _end(self, ending: _Ending) -> None:
+        event, publisher = ending
         tenant, subject = event.tenant or "", event.subject or ""
         if event.series_id:
-            await self._store.end_series(tenant, event.source, subject, event.series_id)
+            await self._store.end_series(tenant, event.source, subject, event.series_id, publisher)
         if event.delete_subscriptions_matching_subject is True and subject:
-            await self._store.end_subject(tenant, subject)
+            await self._store.end_subject(tenant, subject, publisher)
 
 
-def _ending(events: Sequence[Event]) -> list[TapisEvent]:
+def _ending(events: Sequence[Event]) -> list[_Ending]:
     # Most events are of another form, which their type tells for next to nothing.
-    found = [tapis_event(event) for event in events if event.type.count(".") == 2 and _is_marked(event)]
-    return [event for event in found if event is not None]
+    found = [
+        (tapis_event(event), event.published_by)
+        for event in events
+        if event.type.count(".") == 2 and _is_marked(event)
+    ]
+    return [(event, publisher) for event, publisher in found if event is not None]
 
 
 def _is_marked(event: Event) -> bool:

@@ -6,7 +6,7 @@ from uuid import uuid4
 
 import msgspec
 
-from dispatcher.api.access import check_permissions
+from dispatcher.api.access import check_publisher, speaks_for
 from dispatcher.compat.tapis_v3.documents import EndSeries, PostEvent
 from dispatcher.compat.tapis_v3.envelope import Answered, Asked
 from dispatcher.domain.errors import Forbidden, InvalidInput
@@ -37,7 +37,8 @@ async def end_event_series(asked: Asked) -> Answered:
     """Forget the count of a series: its next event is the first one again."""
     ended = asked.read(EndSeries)
     tapis = asked.services.store.tapis
-    there = await tapis.end_series(_tenant(asked), ended.source, ended.subject, ended.series_id)
+    publisher = speaks_for(asked.caller.key)
+    there = await tapis.end_series(_tenant(asked), ended.source, ended.subject, ended.series_id, publisher)
     return Answered(message=f"the series {ended.series_id} was ended", result={"changes": int(there)})
 
 
@@ -59,16 +60,17 @@ async def publish(asked: Asked, new: PostEvent, tenant: str) -> None:
         series_seq_count=NO_SERIES,
     )
     # What is refused does not count.
-    await check_permissions(asked.caller.key, _decoded(event, tenant), asked.services.store)
+    key, publisher = asked.caller.key, speaks_for(asked.caller.key)
+    await check_publisher(key, _decoded(event, tenant, publisher), asked.services.store)
     if event.series_id is not None:
         series = (tenant, event.source, event.subject or "", event.series_id)
-        event.series_seq_count = await asked.services.store.tapis.count_on(*series)
-    await asked.services.intake.submit(_decoded(event, tenant))
+        event.series_seq_count = await asked.services.store.tapis.count_on(*series, publisher)
+    await asked.services.intake.submit(_decoded(event, tenant, publisher))
 
 
-def _decoded(event: TapisEvent, tenant: str) -> list[Event]:
+def _decoded(event: TapisEvent, tenant: str, publisher: str | None) -> list[Event]:
     message = Message(origin="http", body=_encode(event), content_type="application/json")
-    return decode(message, default_tenant=tenant, tenant_fixed=True, now=utc_now())
+    return decode(message, default_tenant=tenant, tenant_fixed=True, now=utc_now(), publisher=publisher)
 
 
 def _tenant(asked: Asked) -> str:

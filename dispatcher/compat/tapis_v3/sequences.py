@@ -91,7 +91,8 @@ async def get(asked: Asked) -> Answered:
 async def delete(asked: Asked) -> Answered:
     """Remove the subscription, what the callback got, and the count of the series."""
     named = await _sequence(asked)
-    await asked.services.store.tapis.end_series(named.tenant, SOURCE, named.name, named.name)
+    for publisher in (None, named.owner):  # a service's count, or the owner's
+        await asked.services.store.tapis.end_series(named.tenant, SOURCE, named.name, named.name, publisher)
     return await remove(asked, named)
 
 

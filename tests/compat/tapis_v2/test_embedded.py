@@ -82,7 +82,8 @@ async def test_those_that_an_admin_posts_are_the_job_owners(admin: Tapis, alice:
 async def test_nobody_subscribes_to_anothers_job_by_publishing_about_it(
     admin: Tapis, alice: Tapis, bob: Tapis
 ) -> None:
-    await bob.publish("PENDING", owner="alice", job=job(wanted("http://127.0.0.1:9/bobs")))
+    plain = {"event": "PENDING", "owner": "alice", "job": job(wanted("http://127.0.0.1:9/bobs"))}
+    assert (await bob.ask("POST", "/v1/events", plain)).status == 403
 
     assert await bob.result("GET", NOTIFICATIONS) == []
     assert (await admin.native.get("/v1/subscriptions"))["items"] == []

@@ -419,8 +419,8 @@ async def test_somebody_elses_notification_is_forbidden(alice: Tapis, bob: Tapis
     assert await bob.result("GET", NOTIFICATIONS) == []
 
 
-async def test_a_notification_for_somebody_elses_job_is_forbidden(alice: Tapis, bob: Tapis) -> None:
-    await alice.publish("RUNNING")
+async def test_a_notification_for_somebody_elses_job_is_forbidden(admin: Tapis, bob: Tapis) -> None:
+    await admin.publish("RUNNING", owner="alice")
 
     assert "belongs to somebody else" in await bob.refused("POST", NOTIFICATIONS, body(), 403)
 

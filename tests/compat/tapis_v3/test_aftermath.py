@@ -52,7 +52,7 @@ SERIES = ("dev", "Jobs", "job-1", "job-1")
 async def test_a_message_is_done_when_what_it_ends_has_ended(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def once_unavailable(*series: str) -> bool:
+    async def once_unavailable(*series: str | None) -> bool:
         monkeypatch.undo()
         raise StoreUnavailable("away")
 

@@ -121,7 +121,7 @@ async def test_events_that_came_in_another_form_are_told_in_this_one(
         "message": "done",
         "time": "2026-05-04T12:00:00Z",
     }
-    key = await site.key("jobs", "publish")
+    key = await site.key("jobs", "publish:any")
     headers = {"Authorization": f"Bearer {key}"}
     async with site.session.post(f"{site.url}/v1/events", json=plain, headers=headers) as answer:
         assert answer.status == 202
@@ -180,7 +180,7 @@ async def test_who_is_no_service_does_not_publish(site: Site) -> None:
 
 async def test_a_key_publishes_in_its_own_tenant(site: Site, receiver: Receiver) -> None:
     await site.jobs().subscribe(receiver.url)
-    publisher = site.with_token(await site.key("jobs", "publish"))
+    publisher = site.with_token(await site.key("jobs", "publish:any"))
     await publisher.publish()
     await receiver.count(1)
     reply = await publisher.ask("POST", "/events?tenant=prod", event())
