@@ -23,7 +23,7 @@ from benchmarks.bars import BARS, Bar
 from benchmarks.machine import Amount, Machine, machine
 from benchmarks.results import Outcome
 from benchmarks.service import can_have_workers
-from dispatcher.app import allow_connections
+from dispatcher.process import allow_connections
 
 console = Console(stderr=True)
 

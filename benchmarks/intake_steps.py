@@ -29,7 +29,6 @@ from rich.table import Table
 
 from benchmarks.database import opened
 from benchmarks.source import document, plain_event
-from dispatcher.app import COLLECT
 from dispatcher.client import Publisher
 from dispatcher.domain.deliveries import NewDelivery
 from dispatcher.domain.events import Event, utc_now
@@ -43,6 +42,7 @@ from dispatcher.intake.decode import decode
 from dispatcher.intake.received import Received
 from dispatcher.intake.transport import Frames
 from dispatcher.matching.matcher import Matcher
+from dispatcher.process import COLLECT
 from dispatcher.store.batches import digest
 from dispatcher.store.contract import Store
 from tests.factories import make_event, make_subscription

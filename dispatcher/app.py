@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import os
-import resource
-import signal
 import socket
 import sys
-import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -29,13 +25,14 @@ from dispatcher.compat.tapis_v2.embedded import Embedded
 from dispatcher.compat.tapis_v3.aftermath import Aftermath
 from dispatcher.config import Settings, secret_keys
 from dispatcher.delivery.engine import Engine, Limits
-from dispatcher.domain.errors import SettingsError, StoreUnavailable
+from dispatcher.domain.errors import SettingsError
 from dispatcher.domain.targets import TargetKind
 from dispatcher.intake.batcher import Intake
 from dispatcher.intake.broker import Topology
 from dispatcher.intake.consumer import Consumer
 from dispatcher.mail_settings import make_desk
 from dispatcher.matching.matcher import Matcher
+from dispatcher.process import allow_connections, collect_rarely, on_end, on_signal, patiently
 from dispatcher.retention import retain
 from dispatcher.store.connect import open_store
 from dispatcher.store.contract import Store
@@ -51,15 +48,6 @@ from dispatcher.telemetry.siblings import Siblings
 from dispatcher.telemetry.watch import watch
 
 log = structlog.get_logger("dispatcher")
-
-PATIENCE = 60.0
-"""Seconds that a start waits for a database that does not answer."""
-
-MAX_FILES = 65_536
-"""Files and connections that one process opens at most, if the system lets it."""
-
-COLLECT = (10_000, 20, 20)
-"""How often garbage is collected: by default a batch of events is looked through several times while it is made."""
 
 
 class Share(Struct, frozen=True, kw_only=True):
@@ -105,10 +93,10 @@ class App:
     async def begin(self) -> None:
         """Reach everything that is needed, and listen. SettingsError when something cannot be."""
         url = str(self._settings.database.url)
-        await _patiently(self._engine.begin, url)
+        await patiently(self._engine.begin, url)
         if self._siblings is not None:
             await self._siblings.start()
-        await _patiently(self._make_first_key, url)
+        await patiently(self._make_first_key, url)
         await self._readiness.look()
         await self._runner.setup()
         self.url = await self._listen()
@@ -203,7 +191,7 @@ async def running(settings: Settings, share: Share | None = None) -> AsyncIterat
     client = HttpClient(Guard(settings.network.allow), settings.delivery.timeout)
     desk = make_desk(settings, store.recipients)
     kinds = load_kinds(Resources(client, desk, store.target_statuses))
-    await _patiently(store.open, str(settings.database.url))
+    await patiently(store.open, str(settings.database.url))
     try:
         app = App(settings, store, kinds, desk, share)
         await app.begin()
@@ -232,76 +220,28 @@ def _plainest(group: ExceptionGroup[Exception]) -> Exception:
     return settings.exceptions[0] if settings is not None else group
 
 
-def allow_connections() -> None:
-    """Let this process open as many files as it may, MAX_FILES at most.
-
-    The usual 1024 are used up by a thousand idle connections, or by sixteen destinations that hang.
-    """
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = MAX_FILES if hard == resource.RLIM_INFINITY else min(hard, MAX_FILES)
-    if soft != resource.RLIM_INFINITY and soft < wanted:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
-
-
 async def serve(settings: Settings, share: Share | None = None) -> None:
     """Serve until SIGTERM or SIGINT, then stop cleanly; as one of several workers with `share`.
 
     Raises what `running` raises.
     """
     allow_connections()
-    gc.set_threshold(*COLLECT)
+    collect_rarely()
     stop = asyncio.Event()
     start = asyncio.current_task()
     assert start is not None  # noqa: S101 - a coroutine runs in a task
     try:
-        _on_signal(lambda: start.cancelling() or start.cancel())  # what still starts is given up
+        on_signal(lambda: start.cancelling() or start.cancel())  # what still starts is given up
         async with running(settings, share):
-            _on_signal(stop.set)
+            on_signal(stop.set)
             if share is not None:
                 share.serving()
-                _on_end(share.parent, stop.set)
+                on_end(share.parent, stop.set)
             await stop.wait()
     except asyncio.CancelledError:
         log.info("stopped before it served")
     else:
         log.info("stopped")
-
-
-def _on_signal(act: Callable[[], object]) -> None:
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, act)
-
-
-def _on_end(parent: int, act: Callable[[], object]) -> None:
-    """Act when the other end of a pipe is closed: a worker does not outlive the process that would stop it."""
-    loop = asyncio.get_running_loop()
-
-    def ended() -> None:
-        loop.remove_reader(parent)
-        act()
-
-    loop.add_reader(parent, ended)
-
-
-async def _patiently(step: Callable[[], Awaitable[None]], url: str) -> None:
-    """Take a step of the start, and wait a while for a database that is not there yet. `url` is for people."""
-    deadline = time.monotonic() + PATIENCE
-    told = None
-    while True:
-        try:
-            return await step()
-        except StoreUnavailable as error:
-            if time.monotonic() > deadline:
-                raise SettingsError(
-                    f"database.url: {url}: {error}; it did not answer within {PATIENCE:g} s"
-                ) from None
-            if str(error) != told:
-                told = str(error)
-                log.warning(
-                    "the database does not answer yet", url=url, error=told, patience=f"{PATIENCE:g} s"
-                )
-            await asyncio.sleep(1)
 
 
 def _tokens(settings: Settings) -> Tokens | None:

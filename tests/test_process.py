@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import resource
 
-from dispatcher.app import MAX_FILES, allow_connections
+from dispatcher.process import MAX_FILES, allow_connections
 
 
 def test_a_process_may_open_more_connections_than_the_usual_thousand() -> None:

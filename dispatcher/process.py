@@ -1,0 +1,79 @@
+"""What a process arranges for itself: signals, open files, garbage, and how long its start waits for a database."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import resource
+import signal
+import time
+from collections.abc import Awaitable, Callable
+
+import structlog
+
+from dispatcher.domain.errors import SettingsError, StoreUnavailable
+
+log = structlog.get_logger("dispatcher")
+
+PATIENCE = 60.0
+"""Seconds that a start waits for a database that does not answer."""
+
+MAX_FILES = 65_536
+"""Files and connections that one process opens at most, if the system lets it."""
+
+COLLECT = (10_000, 20, 20)
+"""How often garbage is collected: by default a batch of events is looked through several times while it is made."""
+
+
+def allow_connections() -> None:
+    """Let this process open as many files as it may, MAX_FILES at most.
+
+    The usual 1024 are used up by a thousand idle connections, or by sixteen destinations that hang.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = MAX_FILES if hard == resource.RLIM_INFINITY else min(hard, MAX_FILES)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+def collect_rarely() -> None:
+    """Collect garbage as COLLECT says."""
+    gc.set_threshold(*COLLECT)
+
+
+def on_signal(act: Callable[[], object]) -> None:
+    """Act on SIGTERM and SIGINT instead of what was to be done before."""
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, act)
+
+
+def on_end(parent: int, act: Callable[[], object]) -> None:
+    """Act when the other end of a pipe is closed: a worker does not outlive the process that would stop it."""
+    loop = asyncio.get_running_loop()
+
+    def ended() -> None:
+        loop.remove_reader(parent)
+        act()
+
+    loop.add_reader(parent, ended)
+
+
+async def patiently(step: Callable[[], Awaitable[None]], url: str) -> None:
+    """Take a step of the start, and wait a while for a database that is not there yet. `url` is for people."""
+    deadline = time.monotonic() + PATIENCE
+    told = None
+    while True:
+        try:
+            return await step()
+        except StoreUnavailable as error:
+            if time.monotonic() > deadline:
+                raise SettingsError(
+                    f"database.url: {url}: {error}; it did not answer within {PATIENCE:g} s"
+                ) from None
+            if str(error) != told:
+                told = str(error)
+                log.warning(
+                    "the database does not answer yet", url=url, error=told, patience=f"{PATIENCE:g} s"
+                )
+            await asyncio.sleep(1)
