@@ -114,7 +114,10 @@ def _is_about_the_connection(error: asyncpg.InterfaceError) -> bool:
 
 
 def _is_lost(connection: DriverConnection | None) -> bool:
-    return connection is not None and connection.is_closed()
+    try:
+        return connection is not None and connection.is_closed()
+    except asyncpg.InterfaceError:
+        return True  # its pool has taken it back, as it does once it is closed
 
 
 def _leaves_connection(error: BaseException) -> bool:
@@ -123,7 +126,7 @@ def _leaves_connection(error: BaseException) -> bool:
 
 
 def _drop(connection: DriverConnection | None) -> None:
-    if connection is not None and not connection.is_closed():
+    if connection is not None and not _is_lost(connection):
         connection.terminate()
 
 

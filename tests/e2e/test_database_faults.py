@@ -16,7 +16,8 @@ import pytest
 from dispatcher.client import Publisher
 from tests.e2e.service import Service
 from tests.receiver import Receiver
-from tests.servers import Databases
+from tests.servers import Databases, PostgreSQL, Standby
+from tests.store.proxy import Proxy
 
 pytestmark = pytest.mark.timeout(180)
 
@@ -109,7 +110,7 @@ async def server(postgresql: Databases) -> AsyncIterator[Server]:
 async def survive(
     directory: Path,
     amqp_url: str,
-    server: Server,
+    database_url: str,
     *faults: Callable[[], Awaitable[object]],
     processes: int,
 ) -> None:
@@ -131,7 +132,7 @@ async def survive(
     async with Receiver() as receiver, AsyncExitStack() as stack:
         services = []
         for _ in range(processes):
-            urls: dict[str, Any] = {"amqp_url": amqp_url, "database_url": server.url}
+            urls: dict[str, Any] = {"amqp_url": amqp_url, "database_url": database_url}
             one = Service(directory, delivery_lease=10, delivery_timeout=5, **urls)
             services.append(await stack.enter_async_context(one))
         await services[0].subscribe(f"{receiver.url}/hook")
@@ -153,7 +154,7 @@ async def survive(
 async def test_connections_that_are_closed_while_they_are_busy_end_nothing(
     tmp_path: Path, amqp_url: str, server: Server
 ) -> None:
-    await survive(tmp_path, amqp_url, server, server.terminate_five_times, processes=1)
+    await survive(tmp_path, amqp_url, server.url, server.terminate_five_times, processes=1)
 
 
 @pytest.mark.long
@@ -172,4 +173,21 @@ async def test_whatever_is_done_to_the_database_for_a_moment_two_processes_lose_
     tmp_path: Path, amqp_url: str, server: Server, fault: Callable[[Server], Awaitable[None]]
 ) -> None:
     again = [lambda: fault(server)] * 3
-    await survive(tmp_path, amqp_url, server, *again, processes=2)
+    await survive(tmp_path, amqp_url, server.url, *again, processes=2)
+
+
+@pytest.mark.long
+async def test_a_standby_that_is_promoted_is_used_instead_of_a_primary_that_died(
+    tmp_path: Path, amqp_url: str
+) -> None:
+    with PostgreSQL() as primary, Standby(primary) as standby:
+        await primary.wait_for_standby()
+        async with Proxy(await primary.create_database()) as proxy:
+
+            async def fail_over() -> None:
+                await asyncio.to_thread(primary.kill)
+                await asyncio.to_thread(standby.promote)
+                name = urlsplit(proxy.target).path
+                proxy.target = urlsplit(standby.url)._replace(path=name).geturl()
+
+            await survive(tmp_path, amqp_url, proxy.url, fail_over, processes=2)

@@ -2,7 +2,7 @@
 
 from tests.servers.nginx import Nginx
 from tests.servers.pgbouncer import PgBouncer
-from tests.servers.postgresql import Databases, PostgreSQL
+from tests.servers.postgresql import Databases, PostgreSQL, Standby
 from tests.servers.process import ServerError, ServerProcess, free_port
 from tests.servers.rabbitmq import Broker, RabbitMQ
 
@@ -15,5 +15,6 @@ __all__ = [
     "RabbitMQ",
     "ServerError",
     "ServerProcess",
+    "Standby",
     "free_port",
 ]

@@ -81,3 +81,37 @@ class PostgreSQL(ServerProcess, Databases):
         """Tell whether the server takes connections: while it recovers it listens but refuses."""
         ask = f"{self._programs}/pg_isready", "-q", "-h", "127.0.0.1", "-p", str(self.port)
         return accepts(self.port) and subprocess.run(ask, check=False).returncode == 0
+
+    async def wait_for_standby(self) -> None:
+        """Commit nothing from now on that a standby does not have too; return when one is there."""
+        await self._execute("ALTER SYSTEM SET synchronous_standby_names = '*'")
+        connection = await asyncpg.connect(self.url)
+        try:
+            await connection.execute("SELECT pg_reload_conf()")
+            while not await connection.fetchval(
+                "SELECT count(*) FROM pg_stat_replication WHERE sync_state = 'sync'"
+            ):
+                await connection.execute("SELECT pg_sleep(0.05)")
+        finally:
+            await connection.close()
+
+
+class Standby(PostgreSQL):
+    """A private copy of a running PostgreSQL, which follows it until it is promoted."""
+
+    def __init__(self, primary: PostgreSQL, log: Path | None = None) -> None:
+        super().__init__(log=log)
+        self._primary = primary
+
+    def prepare(self) -> None:
+        """Copy the primary before the first start."""
+        if not (self._data / "PG_VERSION").exists():
+            options = (
+                "--write-recovery-conf --wal-method=stream --checkpoint=fast --no-sync --username=postgres"
+            )
+            place = ["--host=127.0.0.1", f"--port={self._primary.port}", f"--pgdata={self._data}"]
+            self.run([self._programs / "pg_basebackup", *options.split(), *place])
+
+    def promote(self) -> None:
+        """Let it take writes."""
+        self.run([self._programs / "pg_ctl", "promote", "-D", self._data])
