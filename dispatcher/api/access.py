@@ -14,6 +14,7 @@ from dispatcher.domain.events import Event
 from dispatcher.domain.ids import Prefix, is_id
 from dispatcher.domain.jobs import Job
 from dispatcher.domain.keys import ApiKey
+from dispatcher.domain.names import is_name
 from dispatcher.domain.subscriptions import Subscription
 from dispatcher.store.contract import DeliveryFilter, Store, Window
 
@@ -62,7 +63,7 @@ async def event_for(caller: ApiKey, key: str, services: Services) -> Event:
 async def job_for(caller: ApiKey, job_id: str, services: Services) -> Job:
     """The job, or NotFound."""
     seen_by = only_owner(caller)
-    job = await services.store.job(caller.tenant, job_id, seen_by) if job_id.isprintable() else None
+    job = await services.store.job(caller.tenant, job_id, seen_by) if is_name(job_id) else None
     if job is None:
         raise NotFound(f"there is no job {job_id[:255]!r} that had an event")
     return job

@@ -13,8 +13,8 @@ from dispatcher.api.requests import DeliveriesQuery, RetryMany
 from dispatcher.api.routing import Call, NoQuery
 from dispatcher.domain.deliveries import Delivery, State
 from dispatcher.domain.errors import Conflict, InvalidInput
-from dispatcher.domain.events import parse_time
 from dispatcher.domain.keys import ApiKey
+from dispatcher.domain.times import parse_time
 from dispatcher.store.contract import DeliveryFilter
 
 

@@ -25,10 +25,11 @@ from dispatcher.api.routing import Call, NoQuery
 from dispatcher.api.services import Services
 from dispatcher.domain.deliveries import Delivery, NewDelivery
 from dispatcher.domain.errors import Conflict, InvalidInput
-from dispatcher.domain.events import Event, parse_time, utc_now
+from dispatcher.domain.events import Event, utc_now
 from dispatcher.domain.ids import new_id
 from dispatcher.domain.keys import ApiKey
 from dispatcher.domain.subscriptions import Subscription
+from dispatcher.domain.times import parse_time
 from dispatcher.intake.decode import Message, decode
 from dispatcher.intake.grouping import grouped
 from dispatcher.matching.matcher import Match, Matcher, reasons

@@ -18,6 +18,7 @@ from dispatcher.api.problems import MAX_BODY, Refusal
 from dispatcher.api.services import Services
 from dispatcher.domain.errors import InvalidInput
 from dispatcher.domain.keys import ApiKey, Scope
+from dispatcher.intake.inflate import TooLong, UnknownEncoding, inflate
 
 JSON = "application/json"
 
@@ -172,21 +173,30 @@ async def _no_body(request: web.Request) -> None:
 
 
 async def raw_body(request: web.Request) -> bytes:
-    """The body of a request. Raises Refusal when it is encoded, too long or too slow."""
-    encoding = request.headers.get(hdrs.CONTENT_ENCODING, "identity")
-    if encoding.lower() != "identity":
-        raise Refusal(
-            HTTPStatus.UNSUPPORTED_MEDIA_TYPE, f"Content-Encoding: expected none, got {encoding[:80]}"
-        )
+    """The body of a request, inflated. Raises Refusal when it is encoded otherwise, too long or too slow.
+
+    Raises InvalidInput when it is not what its encoding says.
+    """
     if request.content_length is not None and request.content_length > MAX_BODY:
         raise web.HTTPRequestEntityTooLarge(MAX_BODY, request.content_length)
     try:
         async with asyncio.timeout(BODY_SECONDS):
-            return await request.read()
+            body = await request.read()
     except TimeoutError:
         raise Refusal(
             HTTPStatus.REQUEST_TIMEOUT, f"the body took too long: expected it within {BODY_SECONDS:g} s"
         ) from None
+    encodings = ",".join(request.headers.getall(hdrs.CONTENT_ENCODING, ()))
+    return _inflated(body, encodings) if encodings else body
+
+
+def _inflated(body: bytes, encodings: str) -> bytes:
+    try:
+        return inflate(body, encodings, MAX_BODY)
+    except TooLong as error:
+        raise Refusal(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"Content-Encoding: {error.problem}") from None
+    except UnknownEncoding as error:
+        raise Refusal(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, f"Content-Encoding: {error.problem}") from None
 
 
 def _check_media_type(request: web.Request) -> None:

@@ -9,11 +9,12 @@ import msgspec
 from msgspec import Struct
 
 from dispatcher.domain.errors import Conflict, Forbidden, InvalidInput
-from dispatcher.domain.events import parse_time, utc_now
+from dispatcher.domain.events import utc_now
 from dispatcher.domain.filters import compile_filters
 from dispatcher.domain.keys import ApiKey
 from dispatcher.domain.subscriptions import EVERY_OWNER, Subscription
 from dispatcher.domain.targets import DigestKind, TargetKind
+from dispatcher.domain.times import parse_time
 from dispatcher.domain.vocabulary import check_patterns
 from dispatcher.store.contract import Store
 

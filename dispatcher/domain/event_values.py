@@ -8,7 +8,7 @@ from types import MappingProxyType
 from dispatcher.domain.events import Event, text_in
 from dispatcher.domain.templates import RenderError
 from dispatcher.domain.variables import lookup
-from dispatcher.domain.vocabulary import TERMINAL, status_of
+from dispatcher.domain.vocabulary import TERMINAL, document_status, status_of
 
 MAX_TEXT = 1 << 20
 """Characters that all values in one request or message may have together: a template can repeat each of them."""
@@ -97,7 +97,7 @@ def _status(event: Event) -> str | None:
     if isinstance(data, dict) and _is_plain(data) and (status := text_in(data, "status")):
         return status
     # An event that names a status is right about it; the document beside it may be from a moment before.
-    return status_of(event.event) or text_in(event.job, "status")
+    return status_of(event.event) or document_status(event.job.get("status"))
 
 
 def _error(event: Event) -> str | None:

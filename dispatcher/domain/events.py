@@ -11,6 +11,7 @@ from msgspec import Struct
 from msgspec.structs import asdict
 
 from dispatcher.domain.errors import InvalidInput
+from dispatcher.domain.names import is_name
 
 DEFAULT_SOURCE = "/jobs"
 DEFAULT_TENANT = "default"
@@ -35,6 +36,8 @@ _LIMITS = {
 }
 
 _SHORT = min(_LIMITS.values())
+_MAX_BITS = 3400
+"""Of a number that has some thousand digits. Python refuses to write more than 4300."""
 
 _decode_document = msgspec.json.Decoder(dict[str, object]).decode
 
@@ -137,44 +140,37 @@ def _is_attribute(name: str, value: object) -> bool:
 
 
 def text_in(document: Mapping[str, object], *names: str) -> str | None:
-    """The first of these fields that holds a text which is not empty."""
+    """The first of these fields that holds a text which is not empty, or a whole number as text."""
     for name in names:
         value = document.get(name)
         if isinstance(value, str) and value:
             return value
+        if isinstance(value, int) and not isinstance(value, bool):
+            return digits(value)
     return None
+
+
+def digits(number: int) -> str | None:
+    """A whole number as text; None when it is longer than any text that is kept."""
+    return str(number) if number.bit_length() <= _MAX_BITS else None
 
 
 def check_text(field: str, value: str) -> str:
     """`value` itself, or InvalidInput when it is empty, too long for `field` or has control characters."""
-    if 0 < len(value) <= _SHORT and value.isprintable():
+    if 0 < len(value) <= _SHORT and is_name(value):
         return value
     limit = _LIMITS.get(field.rpartition(".")[2], 1024)
     if not value:
         raise InvalidInput(field, "expected a text that is not empty")
     if len(value) > limit:
         raise InvalidInput(field, f"expected at most {limit} characters, got {len(value)}")
-    if not value.isprintable():
-        raise InvalidInput(field, "expected no control characters")
+    if not is_name(value):
+        raise InvalidInput(
+            field, "expected no control characters, no line breaks and none that turn the text around"
+        )
     return value
 
 
 def utc_now() -> datetime:
     """The time now, in UTC."""
     return datetime.now(UTC)
-
-
-def parse_time(field: str, value: object) -> datetime:
-    """An RFC 3339 time in UTC; a time without an offset is taken as UTC. InvalidInput names `field`."""
-    try:
-        moment = msgspec.convert(value, datetime)
-    except msgspec.ValidationError:
-        raise InvalidInput(
-            field, f"expected a time such as 2014-10-24T04:48:08-05:00, got {value!r}"
-        ) from None
-    try:
-        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
-    except OverflowError:
-        raise InvalidInput(
-            field, f"expected a time between the years 1 and 9999 in UTC, got {value!r}"
-        ) from None

@@ -9,8 +9,9 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from dispatcher.domain.errors import InvalidInput
-from dispatcher.domain.events import Event, parse_time, text_in
-from dispatcher.domain.vocabulary import is_terminal, status_of
+from dispatcher.domain.events import Event, text_in
+from dispatcher.domain.times import parse_time
+from dispatcher.domain.vocabulary import document_status, is_terminal, status_of
 
 
 class Job(Struct, frozen=True, kw_only=True):
@@ -104,18 +105,23 @@ def project_one(event: Event) -> Job:
 
 def _document_status(document: Mapping[str, object], event: Event) -> str | None:
     # An event that names a status is right about it; the document beside it may be from a moment before.
-    return None if status_of(event.event) else _text(document, "status")
+    status = None if status_of(event.event) else document_status(document.get("status"))
+    return None if status is None else _storable(status)
 
 
 def _text(document: Mapping[str, object], *names: str) -> str | None:
     found = text_in(document, *names)
+    return _storable(found) if found else None
+
+
+def _storable(text: str) -> str:
     # A database text column takes no NUL, and a name of many pages is no name.
-    return found.replace("\0", "")[:1024] if found else None
+    return text.replace("\0", "")[:1024]
 
 
 def _time(document: Mapping[str, object], name: str) -> datetime | None:
     value = document.get(name)
     try:
-        return parse_time(name, value) if isinstance(value, str) else None
+        return None if value is None else parse_time(name, value)
     except InvalidInput:
         return None  # the event stands without it; the document goes out as it came

@@ -7,6 +7,7 @@ from datetime import datetime
 from msgspec import Struct
 
 from dispatcher.domain.events import Event, text_in
+from dispatcher.domain.names import is_name
 
 CHANGES = frozenset({"PERMISSION_GRANT", "PERMISSION_REVOKE"})
 """The events that change who may see a job."""
@@ -42,7 +43,7 @@ def permission_of(event: Event) -> Permission | None:
     own = data.get("data")
     user = text_in(own, "username", "user") if isinstance(own, dict) else None
     user = user or text_in(data, "username", "user")
-    if user is None or len(user) > MAX_USER or not user.isprintable():
+    if user is None or len(user) > MAX_USER or not is_name(user):
         return None
     granted = event.event == "PERMISSION_GRANT"
     at = min(event.time, event.accepted_at)

@@ -60,6 +60,9 @@ TETHYS_EVENTS: dict[str, str] = {
     "Other": "UPDATED",
 }
 
+# The same by their names in capitals, for events that come under them. Other says too little to be one of ours.
+_BY_TETHYS = {name.upper(): event for name, event in TETHYS_EVENTS.items() if name != "Other"}
+
 # What Dask says of a job of Tethys, as the status that Tethys gives it. Tethys itself takes waiting-processing for
 # Results-Ready, so that it fetches results; the job runs then.
 DASK_TO_TETHYS: dict[str, str] = {
@@ -97,8 +100,40 @@ EVENTS_TO_DASK: dict[str, str] = {
     "STOPPED": "processing-erred",
 }
 
+_OPERATIONAL = "dispatcher."
+
 EVENT_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.:-]{0,63}")
 _EVENT_PATTERN = re.compile(r"\*|@terminal|[A-Za-z][A-Za-z0-9_.:-]{0,63}\*?")
+
+
+def known_as(name: str) -> str:
+    """The name of an event as it is listed here: in capitals, and a status of Tethys as what it is here.
+
+    A name that is not known stays as it is.
+    """
+    if name in EVENTS:
+        return name
+    upper = name.upper()
+    return upper if upper in EVENTS or upper in WITHOUT_STATUS else _BY_TETHYS.get(upper, name)
+
+
+def first_name(text: str) -> str | None:
+    """The event that a text begins with, such as CANCELLED of "CANCELLED by 1001" or of Slurm's "CANCELLED+"."""
+    words = text.split(None, 1)
+    word = words[0].rstrip("+") if words else ""
+    return known_as(word) if EVENT_NAME.fullmatch(word) else None
+
+
+def document_status(value: object) -> str | None:
+    """The status that a job's document names: a text, or a list that begins with one. None when there is none."""
+    if isinstance(value, list) and value:
+        value = value[0]
+    return (first_name(value) or value) if isinstance(value, str) and value else None
+
+
+def is_operational(name: str) -> bool:
+    """Whether an event's type or name is of those that are about the service itself."""
+    return name[: len(_OPERATIONAL)].lower() == _OPERATIONAL
 
 
 def is_terminal(event: str) -> bool:
@@ -130,7 +165,8 @@ def event_matcher(patterns: Sequence[str]) -> Callable[[str], bool]:
     """A test of event names: does any of the patterns select it?"""
     if "*" in patterns:
         return lambda event: True
-    names = frozenset(p for p in patterns if not p.endswith("*") and p != "@terminal")
+    named = [p for p in patterns if not p.endswith("*") and p != "@terminal"]
+    names = frozenset(named) | frozenset(map(known_as, named))
     if "@terminal" in patterns:
         names |= TERMINAL
     prefixes = tuple(p[:-1] for p in patterns if p.endswith("*"))

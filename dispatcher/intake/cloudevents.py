@@ -8,27 +8,42 @@ from __future__ import annotations
 import base64
 import binascii
 import re
+from collections.abc import Mapping
+from contextlib import suppress
+from datetime import datetime
 
 import msgspec
 from msgspec import Raw
 
-from dispatcher.domain.events import Event
+from dispatcher.domain.events import Event, digits
 from dispatcher.domain.ids import new_id
+from dispatcher.domain.vocabulary import is_operational
+from dispatcher.intake.duplicate_keys import KeyCheck
 from dispatcher.intake.message import UNREADABLE, Message, Scope, check_document, unreadable
 
 STRUCTURED = "application/cloudevents+json"
 BATCH = "application/cloudevents-batch+json"
 
 _DATA = ("data", "data_base64")
+CORE = frozenset(
+    {"specversion", "id", "source", "type", "subject", "time", "datacontenttype", "owner", "tenant"}
+)
+"""The attributes that are read: what is wrong with one of them refuses the event. The others only decorate it."""
+
 _NAME = re.compile(r"[a-z0-9]+")
-_CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
-# RFC 3339, section 5.6. The decoder takes more than that, such as a time without an offset.
-_RFC3339 = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)")
+_NOT_IN_NAMES = re.compile(r"[^a-z0-9]")
+_CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+# RFC 3339, section 5.6. The decoder takes more than that, such as a time without an offset, or a leap second.
+_RFC3339 = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:[0-5]\d(\.\d+)?(Z|[+-]\d\d:\d\d)")
+# A part of a type that says in which version it is, such as v1, v2beta1 or 1.
+_VERSION = re.compile(r"[vV]?\d+((alpha|beta|rc)\d*)?")
 
-_Attribute = str | int | bool | None
+_Attribute = str | float | bool | None
 
+_check_keys = KeyCheck((*CORE, *_DATA))
 _split = msgspec.json.Decoder(dict[str, Raw]).decode
 _attribute = msgspec.json.Decoder(str | int | bool | None).decode
+_number = msgspec.json.Decoder(float).decode
 _encode = msgspec.json.Encoder().encode
 
 
@@ -48,52 +63,113 @@ def recognises(message: Message, document: bytes | Raw) -> bool:
 def read(document: bytes | Raw, scope: Scope) -> Event:
     """The event: `subject` is the job's id, the last dotted part of `type` its name. Raises InvalidInput."""
     try:
-        members = _split(document)
+        found = _split(document)
     except UNREADABLE as error:
         raise unreadable(error, scope) from None
+    _check_keys(document, [found[name] for name in _DATA if name in found], scope)
+    members = _named_right(found)
     version = bytes(members.get("specversion", b"nothing"))
     if version != b'"1.0"':
         raise scope.refusal("specversion", f'expected "1.0", got {version[:40].decode(errors="replace")}')
-    attributes = {name: _value(name, raw, scope) for name, raw in members.items() if name not in _DATA}
+    attributes, strict = _attributes(members, scope)
     event_type = _required("type", attributes, scope)
-    owner, time = _optional("owner", attributes, scope), _optional("time", attributes, scope)
-    for name in ("datacontenttype", "dataschema"):
-        _optional(name, attributes, scope)
+    owner, time = _optional("owner", attributes, scope), _time(attributes.get("time"), scope)
+    _optional("datacontenttype", attributes, scope)
     _check_data(members, scope)
+    as_it_came = strict and members is found
+    written = bytes(document) if as_it_came else _written(members, attributes | {"time": time})
     return check_document(
         Event(
             key=new_id("evt"),
             id=_required("id", attributes, scope),
             source=_required("source", attributes, scope),
             type=event_type,
-            event=scope.event_name("type", event_type.rpartition(".")[2]),
+            event=_event_name(event_type, scope),
             job_id=_required("subject", attributes, scope),
             owner=owner or scope.publisher,
             published_by=scope.publisher,
             tenant=scope.tenant(_optional("tenant", attributes, scope)),
-            time=scope.sent_at if time is None else scope.time("time", time),
+            time=time or scope.sent_at,
             accepted_at=scope.now,
-            document=_canonical(document, members, attributes, scope),
+            document=written,
         ),
         scope,
     )
 
 
-def _value(name: str, raw: Raw, scope: Scope) -> _Attribute:
-    if not _NAME.fullmatch(name):
-        raise scope.refusal(name[:80], "expected an attribute name of small letters and digits")
-    try:
-        value: _Attribute = _attribute(raw)
-    except UNREADABLE as error:
-        raise scope.refusal(
-            name, f"expected a text, an integer or a boolean in valid JSON: {error}"
-        ) from None
+def _named_right(members: dict[str, Raw]) -> dict[str, Raw]:
+    """The members with names that attributes may have; one that would be called as another is left out."""
+    if all(_NAME.fullmatch(name) or name in _DATA for name in members):
+        return members
+    right = {name: raw for name, raw in members.items() if _NAME.fullmatch(name) or name in _DATA}
+    for name, raw in members.items():
+        plain = _NOT_IN_NAMES.sub("", name.lower())
+        if plain:
+            right.setdefault(plain, raw)
+    return right
+
+
+def _event_name(event_type: str, scope: Scope) -> str:
+    """The last dotted part of a type that is no version."""
+    if is_operational(event_type):
+        raise scope.refusal("type", "expected a type that does not begin with dispatcher.: those are our own")
+    parts = event_type.split(".")
+    while len(parts) > 1 and _VERSION.fullmatch(parts[-1]):
+        parts.pop()
+    return scope.event_name("type", parts[-1])
+
+
+def _attributes(members: dict[str, Raw], scope: Scope) -> tuple[dict[str, _Attribute], bool]:
+    """The attributes, and whether they all are as CloudEvents 1.0 wants them: else the document is written again."""
+    attributes: dict[str, _Attribute] = {}
+    strict = True
+    for name, raw in members.items():
+        if name in _DATA:
+            continue
+        try:
+            value = _attribute(raw)
+        except UNREADABLE as error:
+            value, kept = _odd_value(name, raw, error, scope), False
+        else:
+            value, kept = _core_value(name, value, scope) if name in CORE else _decoration(value)
+        attributes[name] = value
+        strict = strict and kept
+    return attributes, strict
+
+
+def _core_value(name: str, value: _Attribute, scope: Scope) -> tuple[_Attribute, bool]:
+    """The value of an attribute that is read, and whether it may go on as it came."""
     if isinstance(value, str):
         if _CONTROLS.search(value):
             raise scope.refusal(name, "expected no control characters")
-    elif isinstance(value, int) and not -(1 << 31) <= value < 1 << 31:
-        raise scope.refusal(name, "expected an integer of 32 bits")
-    return value
+        return value, name != "time" or _RFC3339.fullmatch(value) is not None
+    if name == "time" or value is None or isinstance(value, bool):
+        return value, False
+    return scope.text(name, int(value)), False
+
+
+def _decoration(value: _Attribute) -> tuple[_Attribute, bool]:
+    """The value of an attribute that only decorates, and whether it may go on as it came."""
+    if isinstance(value, str):
+        text = _CONTROLS.sub("\ufffd", value)
+        return text, text == value
+    if isinstance(value, int) and not -(1 << 31) <= value < 1 << 31:
+        return digits(value), False
+    return value, value is not None
+
+
+def _odd_value(name: str, raw: Raw, error: Exception, scope: Scope) -> _Attribute:
+    """What stands for a number with a fraction, an array or an object. `error` says why it is no attribute."""
+    if name not in CORE:
+        return bytes(raw).decode(errors="replace")
+    if name == "time":
+        with suppress(*UNREADABLE):
+            return _number(raw)
+    raise scope.refusal(name, f"expected a text or a whole number: {error}")
+
+
+def _time(value: _Attribute, scope: Scope) -> datetime | None:
+    return None if value is None else scope.time("time", value)
 
 
 def _required(name: str, attributes: dict[str, _Attribute], scope: Scope) -> str:
@@ -109,7 +185,7 @@ def _optional(name: str, attributes: dict[str, _Attribute], scope: Scope) -> str
     if found is None:
         return None
     if not isinstance(found, str):
-        raise scope.refusal(name, f"expected a text, got {found!r}")
+        raise scope.refusal(name, f"expected a text, got {_encode(found).decode()}")
     return scope.text(name, found)
 
 
@@ -125,19 +201,7 @@ def _check_data(members: dict[str, Raw], scope: Scope) -> None:
         raise scope.refusal("data_base64", "expected a text in base64 (RFC 4648, section 4)") from None
 
 
-def _canonical(
-    document: bytes | Raw, members: dict[str, Raw], attributes: dict[str, _Attribute], scope: Scope
-) -> bytes:
-    """The document as it came; written anew only when strict receivers would stumble over it.
-
-    That is a null, which means an absent attribute, and a time that is not RFC 3339.
-    """
-    time = attributes.get("time")
-    strict = not isinstance(time, str) or _RFC3339.fullmatch(time)
-    nulls = [name for name, value in attributes.items() if value is None]
-    if strict and not nulls:
-        return bytes(document)
-    written = {name: raw for name, raw in members.items() if name not in nulls}
-    if isinstance(time, str) and not strict:
-        written["time"] = Raw(_encode(scope.time("time", time)))
-    return _encode(written)
+def _written(members: dict[str, Raw], attributes: Mapping[str, object]) -> bytes:
+    """The document again, with these attributes, and without those that have no value: a null means that."""
+    written = {name: members[name] if name in _DATA else attributes[name] for name in members}
+    return _encode({name: value for name, value in written.items() if value is not None})

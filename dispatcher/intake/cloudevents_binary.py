@@ -9,18 +9,21 @@ from __future__ import annotations
 import base64
 import re
 from datetime import UTC, datetime
+from math import isfinite
 from urllib.parse import unquote
 
 import msgspec
 from msgspec import Raw
 
 from dispatcher.domain.errors import InvalidInput
+from dispatcher.intake import cloudevents
+from dispatcher.intake.field_table import as_text
 from dispatcher.intake.message import UNREADABLE, Message
 
 _PREFIXES = ("ce-", "cloudevents_", "cloudevents:")
 _NAME = re.compile(r"[a-z0-9]+")
 
-_encode = msgspec.json.Encoder().encode
+_encode = msgspec.json.Encoder(enc_hook=str).encode
 
 
 def recognises(message: Message) -> bool:
@@ -35,15 +38,12 @@ def recognises(message: Message) -> bool:
 
 def structured(message: Message) -> bytes:
     """A binary message in structured form. Raises InvalidInput."""
-    document: dict[str, object] = _header_attributes(message)
+    document = _header_attributes(message)
     if message.content_type:
         document["datacontenttype"] = message.content_type
     if message.body:
         document |= _body_data(message)
-    try:
-        return _encode(document)
-    except UnicodeEncodeError:
-        raise InvalidInput("", "expected headers in UTF-8") from None
+    return _encode(document)
 
 
 def _header_attributes(message: Message) -> dict[str, object]:
@@ -52,41 +52,49 @@ def _header_attributes(message: Message) -> dict[str, object]:
     if not found:
         # Knative's RabbitMQ broker writes the attributes as they are called, and empty ones too.
         found = [(name, value) for name, value in named if _NAME.fullmatch(name)]
-    decoded = ((name, _from_header(name, value, message)) for name, value in found)
-    return {name: value for name, value in decoded if value not in (None, "")}
+    attributes: dict[str, object] = {}
+    for name, value in found:
+        read = _from_header(name, value, message)
+        if read in (None, ""):
+            continue
+        if name in cloudevents.CORE and attributes.get(name, read) != read:
+            raise InvalidInput(name, "expected it once, the headers have it more than once")
+        attributes[name] = read
+    return attributes
 
 
 def _from_header(name: str, value: object, message: Message) -> object:
     """A header's value as JSON holds it; whether an attribute can have it is checked with the others."""
-    if isinstance(value, str) and message.origin == "http":
-        return _unquoted(name, value)
+    if isinstance(value, str):
+        return _unquoted(_in_unicode(value)) if message.origin == "http" else value
     if isinstance(value, datetime):
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value
-    if name == "time" and isinstance(value, int):
-        return _from_milliseconds(value)
-    if isinstance(value, (str, int, float, dict, list)) or value is None:
+    if isinstance(value, float) and not isfinite(value):
+        return str(value)
+    if isinstance(value, (bool, int, float)) or value is None:
         return value
     if isinstance(value, (bytes, bytearray)):
-        return value.decode("utf-8", "surrogateescape")  # no text: the encoder says so
-    return str(value)
+        return as_text(bytes(value))
+    return Raw(_encode(value))
 
 
-def _unquoted(name: str, value: str) -> str:
+def _in_unicode(value: str) -> str:
+    """A header's value as it was meant: the server takes it for UTF-8, and some clients write Latin-1."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return value.encode("utf-8", "surrogateescape").decode("latin-1")
+    return value
+
+
+def _unquoted(value: str) -> str:
     """A header's value after one round of unquoting (RFC 7230, section 3.2.6) and percent-decoding."""
     if len(value) > 1 and value[0] == value[-1] == '"':
         value = re.sub(r"\\(.)", r"\1", value[1:-1])
     try:
         return unquote(value, errors="strict")
     except UnicodeDecodeError:
-        raise InvalidInput(name, "expected percent-encoded UTF-8 in the header") from None
-
-
-def _from_milliseconds(value: int) -> datetime:
-    """A timestamp of AMQP 1.0, which a bridge may have turned into an integer."""
-    try:
-        return datetime.fromtimestamp(value / 1000, UTC)
-    except (OverflowError, ValueError, OSError):
-        raise InvalidInput("time", f"expected milliseconds since 1970, got {value}") from None
+        return unquote(value, "latin-1")
 
 
 def _body_data(message: Message) -> dict[str, object]:

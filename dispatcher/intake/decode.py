@@ -12,7 +12,9 @@ from dispatcher.domain.errors import InvalidInput
 from dispatcher.domain.events import Event
 from dispatcher.domain.permissions import CHANGES, MAX_USER, permission_of
 from dispatcher.intake import cloudevents, cloudevents_binary, plain, tapis_v3
+from dispatcher.intake.inflate import inflate
 from dispatcher.intake.message import UNREADABLE, Message, Scope, Shape, unreadable
+from dispatcher.intake.repair import refuse_not_a_number, repaired
 
 __all__ = ["MAX_BODY", "MAX_EVENTS", "Message", "decode"]
 
@@ -28,8 +30,8 @@ SHAPES: tuple[Shape, ...] = (cloudevents, tapis_v3, plain)
 _EXPECTED = ("application/json", cloudevents.STRUCTURED, cloudevents.BATCH)
 # Many clients leave the content type to chance.
 _JSON = frozenset({"", "text/json", "text/plain", "application/octet-stream", *_EXPECTED})
-# Some clients put the charset there, others the word for no encoding.
-_NOT_ENCODED = ("", "identity", "utf-8", "utf8", "binary")
+_BY_KOMBU = "compression"
+"""The header in which kombu says how it compressed a body."""
 
 _decode_array = msgspec.json.Decoder(list[Raw]).decode
 
@@ -43,7 +45,7 @@ def decode(
     gets `publisher`: the owner for whom alone the publisher may speak, None for a trusted one. Events that have no id
     and come in a message that has none get a new id each time that they are decoded.
     """
-    _check(message)
+    message = _inflated(message)
     scope = Scope(
         message=message,
         default_tenant=default_tenant,
@@ -51,6 +53,23 @@ def decode(
         now=now,
         publisher=publisher,
     )
+    try:
+        return _events(scope)
+    except InvalidInput:
+        # Nearly all bodies can be read as they came: only of one that cannot it is worth to ask why.
+        body = repaired(message)
+        if body == message.body:
+            refuse_not_a_number(body)
+            raise
+    try:
+        return _events(replace(scope, message=replace(message, body=body)))
+    except InvalidInput:
+        refuse_not_a_number(body)
+        raise
+
+
+def _events(scope: Scope) -> list[Event]:
+    message = scope.message
     if cloudevents_binary.recognises(message):
         return [_check_grant(cloudevents.read(cloudevents_binary.structured(message), scope), scope)]
     if message.body.startswith(b"{") or message.body.lstrip(b" \t\r\n")[:1] != b"[":
@@ -59,11 +78,15 @@ def decode(
     return _read_array(scope)
 
 
-def _check(message: Message) -> None:
-    if len(message.body) > MAX_BODY:
-        raise InvalidInput("", f"expected at most {MAX_BODY} bytes, got {len(message.body)}")
-    if message.content_encoding and message.content_encoding.strip().lower() not in _NOT_ENCODED:
-        raise InvalidInput("content-encoding", f"expected none, got {message.content_encoding!r:.80}")
+def _inflated(message: Message) -> Message:
+    """The message with a body that is not compressed. Raises InvalidInput when it is too long."""
+    encodings = message.content_encoding or ""
+    if message.origin == "amqp" and (compression := message.headers.get(_BY_KOMBU)):
+        encodings = f"{compression},{encodings}"
+    body = inflate(message.body, encodings, MAX_BODY) if encodings else message.body
+    if len(body) > MAX_BODY:
+        raise InvalidInput("", f"expected at most {MAX_BODY} bytes, got {len(body)}")
+    return message if body is message.body else replace(message, body=body)
 
 
 def _check_single(message: Message) -> None:

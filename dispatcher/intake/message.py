@@ -13,8 +13,10 @@ import msgspec
 from msgspec import Raw, Struct
 
 from dispatcher.domain.errors import InvalidInput
-from dispatcher.domain.events import Event, check_text, parse_time
-from dispatcher.domain.vocabulary import EVENT_NAME
+from dispatcher.domain.events import Event, check_text, digits
+from dispatcher.domain.names import is_name
+from dispatcher.domain.times import parse_time
+from dispatcher.domain.vocabulary import EVENT_NAME, first_name, is_operational, known_as
 
 MAX_DEPTH = 100
 """How deep the JSON of one event may be nested. Nothing that reads it later can run out of stack."""
@@ -79,23 +81,35 @@ class Scope(Struct, frozen=True, kw_only=True):
         """The error that names this field."""
         return InvalidInput(self.at(field), problem)
 
-    def text(self, field: str, value: str) -> str:
-        """The value itself when it may stand in this field."""
+    def text(self, field: str, value: str | int) -> str:
+        """The value as text when it may stand in this field. A whole number is taken as its digits."""
+        if isinstance(value, int):
+            written = digits(value)
+            if written is None:
+                raise self.refusal(field, "expected a text, got a number of more than a thousand digits")
+            value = written
         return check_text(self.at(field), value)
 
     def event_name(self, field: str, value: str) -> str:
-        """The value itself when an event may be called so."""
-        if not EVENT_NAME.fullmatch(value):
+        """The name of an event, as the catalogue has it. What follows its first word is left out."""
+        name = known_as(value) if EVENT_NAME.fullmatch(value) else first_name(value)
+        if name is None:
             expected = "expected an event name: a letter, then at most 63 letters, digits, or any of _ . : -"
             raise self.refusal(field, f"{expected}; got {value[:80]!r}")
-        return value
+        if is_operational(name):
+            raise self.refusal(
+                field, f"{name[:80]!r} is an event about Dispatcher itself: expected one of a job"
+            )
+        return name
 
-    def time(self, field: str, value: str) -> datetime:
+    def time(self, field: str, value: str | float) -> datetime:
         """The value as a time in UTC."""
         return parse_time(self.at(field), value)
 
-    def tenant(self, named: str | None) -> str:
+    def tenant(self, named: str | int | None) -> str:
         """The tenant of an event that names this one, or none."""
+        if isinstance(named, int):
+            named = self.text("tenant", named)
         if named is None or named == self.default_tenant:
             return self.default_tenant
         if self.tenant_fixed:
@@ -109,7 +123,7 @@ class Scope(Struct, frozen=True, kw_only=True):
         The body is part of it, because some publishers give many messages the same id.
         """
         message = self.message
-        if not message.message_id or not message.message_id.isprintable():
+        if not message.message_id or not is_name(message.message_id):
             return None
         digest = blake2b(message.body, digest_size=8).hexdigest()
         position = "" if self.index is None else f"-{self.index}"

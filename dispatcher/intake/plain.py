@@ -10,7 +10,8 @@ from msgspec import UNSET, Raw, Struct, UnsetType
 
 from dispatcher.domain.events import DEFAULT_SOURCE, Event
 from dispatcher.domain.ids import new_id
-from dispatcher.domain.vocabulary import status_of
+from dispatcher.domain.vocabulary import EVENT_NAME, document_status, status_of
+from dispatcher.intake.duplicate_keys import KeyCheck
 from dispatcher.intake.message import UNREADABLE, Message, Scope, check_document, unreadable
 
 _EMPTY = Raw(b"{}")
@@ -20,13 +21,13 @@ class _Plain(Struct, forbid_unknown_fields=True):
     """What the publisher writes. `job` and `data` pass through as they are."""
 
     event: str | None = None
-    job_id: str | None = None
-    id: str | None = None
-    source: str | None = None
-    time: str | None = None
-    owner: str | None = None
-    tenant: str | None = None
-    message: str | None = None
+    job_id: str | int | None = None
+    id: str | int | None = None
+    source: str | int | None = None
+    time: str | int | float | None = None
+    owner: str | int | None = None
+    tenant: str | int | None = None
+    message: object = None
     job: Raw = _EMPTY
     data: Raw = _EMPTY
 
@@ -59,6 +60,8 @@ class _Document(Struct, kw_only=True):
     data: _Data
 
 
+_check_keys = KeyCheck(_Plain.__struct_fields__)
+_check_job_keys = KeyCheck(_Job.__struct_fields__)
 _decode = msgspec.json.Decoder(_Plain).decode
 _decode_job = msgspec.json.Decoder(_Job).decode
 _encode = msgspec.json.Encoder().encode
@@ -79,6 +82,7 @@ def read(document: bytes | Raw, scope: Scope) -> Event:
         plain = _decode(document)
     except UNREADABLE as error:
         raise _explained(error, scope) from None
+    _check_keys(document, (plain.job, plain.data), scope)
     key = new_id("evt")
     written = _document(plain, key, scope)
     return check_document(
@@ -103,9 +107,10 @@ def read(document: bytes | Raw, scope: Scope) -> Event:
 def _document(plain: _Plain, key: str, scope: Scope) -> _Document:
     """The CloudEvent that a plain event becomes."""
     job_raw = _object("job", plain.job, scope)
+    _check_job_keys(job_raw, (), scope, "job.")
     job = _decode_job(job_raw)
     event = _event_name(plain, job, scope)
-    status = status_of(event) or _text(job.status)
+    status = status_of(event) or document_status(job.status)
     job_id = _first("job_id", plain.job_id, job.id, scope)
     if job_id is None:
         raise scope.refusal("job_id", "expected the id of the job")
@@ -117,7 +122,7 @@ def _document(plain: _Plain, key: str, scope: Scope) -> _Document:
         time=scope.sent_at if plain.time is None else scope.time("time", plain.time),
         tenant=scope.tenant(plain.tenant),
         owner=_first("owner", plain.owner, job.owner, scope) or scope.publisher or UNSET,
-        data=_Data(event, status, plain.message, job_raw, _object("data", plain.data, scope)),
+        data=_Data(event, status, _message(plain), job_raw, _object("data", plain.data, scope)),
     )
 
 
@@ -133,22 +138,31 @@ def _object(field: str, raw: Raw, scope: Scope) -> Raw:
 def _event_name(plain: _Plain, job: _Job, scope: Scope) -> str:
     if plain.event is not None:
         return scope.event_name("event", plain.event)
-    status = _text(job.status)
+    status = document_status(job.status)
     if status is None:
         raise scope.refusal("event", 'expected what happened, such as "FINISHED"')
     return scope.event_name("job.status", status)
 
 
-def _first(field: str, named: str | None, of_job: object, scope: Scope) -> str | None:
+def _first(field: str, named: str | int | None, of_job: object, scope: Scope) -> str | None:
     """What the event says, or else what its job document says."""
     if named is not None:
         return scope.text(field, named)
-    found = _text(of_job)
-    return None if found is None else scope.text(f"job.{field.removeprefix('job_')}", found)
+    if of_job is None or of_job == "":
+        return None
+    path = f"job.{field.removeprefix('job_')}"
+    if isinstance(of_job, bool) or not isinstance(of_job, str | int):
+        raise scope.refusal(path, f"expected a text or a whole number, got {_encode(of_job).decode():.40}")
+    return scope.text(path, of_job)
 
 
-def _text(value: object) -> str | None:
-    return value if isinstance(value, str) and value else None
+def _message(plain: _Plain) -> str | None:
+    """What is said about the event, as text whatever it is; or else the event with the words after its name."""
+    said = plain.message
+    if said is None:
+        words = plain.event or ""
+        return None if EVENT_NAME.fullmatch(words) else words or None
+    return said if isinstance(said, str) else _encode(said).decode()
 
 
 def _explained(error: Exception, scope: Scope) -> Exception:

@@ -7,15 +7,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from struct import error as layout_error
 
 from msgspec import Struct
 from pamqp.commands import Basic
-from pamqp.decode import field_table
 from pamqp.header import ContentHeader
 
-from dispatcher.domain.errors import InvalidInput
+from dispatcher.domain.times import from_number
+from dispatcher.intake.field_table import as_text, read_table
 from dispatcher.intake.message import Message
 
 # The bits of the content header that say which properties follow, in this order.
@@ -24,13 +24,19 @@ _DELIVERY_MODE, _PRIORITY = 0x1000, 0x0800
 _CORRELATION_ID, _REPLY_TO, _EXPIRATION = 0x0400, 0x0200, 0x0100
 _MESSAGE_ID, _TIMESTAMP = 0x0080, 0x0040
 
-_CLOUDEVENT = re.compile(rb"ce-|cloudevents|specversion", re.IGNORECASE)
-"""What the headers of a CloudEvent in binary form hold. No other headers are read."""
+_READ = re.compile(rb"ce-|cloudevents|specversion|compression|dispatcher-?hops", re.IGNORECASE)
+"""What headers hold that are read: a CloudEvent in binary form, how the body is compressed. No others are read."""
 
-_SECONDS = 1 << 32
-"""From here on a timestamp is in milliseconds, as some publishers write it."""
-
-UNREADABLE = (ValueError, layout_error, IndexError, KeyError, TypeError, OverflowError, OSError)
+UNREADABLE = (
+    ValueError,
+    layout_error,
+    IndexError,
+    KeyError,
+    TypeError,
+    OverflowError,
+    OSError,
+    RecursionError,
+)
 """What decoding broken bytes raises."""
 
 
@@ -62,8 +68,8 @@ class Received(Struct, gc=False):
         return Message(
             origin="amqp",
             body=self.body,
-            content_type=reader.text(_CONTENT_TYPE, "content-type"),
-            content_encoding=reader.text(_CONTENT_ENCODING, "content-encoding"),
+            content_type=reader.text(_CONTENT_TYPE),
+            content_encoding=reader.text(_CONTENT_ENCODING),
             headers=reader.headers(),
             message_id=reader.message_id(),
             timestamp=reader.timestamp(),
@@ -80,26 +86,17 @@ class _Properties:
         self._flags = int.from_bytes(header[12:14])
         self._at = 14
 
-    def text(self, flag: int, name: str) -> str | None:
+    def text(self, flag: int) -> str | None:
         if not self._flags & flag:
             return None
-        raw = self._bytes()
-        try:
-            return raw.decode()
-        except UnicodeDecodeError:
-            raise InvalidInput(name, f"expected UTF-8, got {raw[:40]!r}") from None
+        return as_text(self._bytes())
 
     def headers(self) -> Mapping[str, object]:
         if not self._flags & _HEADERS:
             return {}
         start = self._at
         self._at = end = start + 4 + int.from_bytes(self._header[start : start + 4])
-        if not _CLOUDEVENT.search(self._header, start, end):
-            return {}
-        try:
-            return field_table(self._header[start:end])[1]
-        except UNREADABLE as error:
-            raise InvalidInput("headers", f"expected a field table of AMQP 0-9-1: {error}") from None
+        return read_table(self._header, start, end) if _READ.search(self._header, start, end) else {}
 
     def message_id(self) -> str | None:
         for flag in (_DELIVERY_MODE, _PRIORITY):
@@ -107,16 +104,14 @@ class _Properties:
         for flag in (_CORRELATION_ID, _REPLY_TO, _EXPIRATION):
             if self._flags & flag:
                 self._at += 1 + self._header[self._at]
-        return self.text(_MESSAGE_ID, "message-id")
+        return self.text(_MESSAGE_ID)
 
     def timestamp(self) -> datetime | None:
+        """When the message was sent; None when it does not say, or a time that is none, such as one before 1970."""
         if not self._flags & _TIMESTAMP:
             return None
-        seconds: float = int.from_bytes(self._header[self._at : self._at + 8])
-        try:
-            return datetime.fromtimestamp(seconds if seconds < _SECONDS else seconds / 1000, UTC)
-        except UNREADABLE:
-            raise InvalidInput("timestamp", f"expected seconds since 1970, got {seconds}") from None
+        # Java writes a time before 1970 as a negative number, though AMQP's are not signed.
+        return from_number(int.from_bytes(self._header[self._at : self._at + 8], signed=True))
 
     def _bytes(self) -> bytes:
         start = self._at + 1

@@ -97,11 +97,31 @@ async def test_another_media_type_than_json_is_not_supported(alice: Caller) -> N
     assert "expected application/json" in check(reply, 415)["detail"]
 
 
-@pytest.mark.parametrize("body", [gzip.compress(b"{}"), b"no"], ids=["compressed", "not compressed at all"])
-async def test_a_compressed_body_is_not_supported(alice: Caller, body: bytes) -> None:
+async def test_a_compressed_body_is_inflated(alice: Caller) -> None:
+    event = gzip.compress(b'{"event":"FINISHED","job_id":"job-1"}')
+    reply = await alice.ask("POST", "/v1/events", event, Content_Type=JSON, Content_Encoding="gzip")
+    assert reply.status == 202
+    reply = await alice.ask(
+        "POST", "/v1/subscriptions", gzip.compress(b"{}"), Content_Type=JSON, Content_Encoding="gzip"
+    )
+    assert check(reply, 400)["errors"][0]["field"] == "events"
+
+
+@pytest.mark.parametrize(
+    ("body", "encoding", "status"),
+    [
+        (b"no", "gzip", 400),
+        (b"{}", "br", 415),
+        (gzip.compress(bytes(MAX_BODY + 1)), "gzip", 413),
+    ],
+    ids=["no gzip", "another encoding", "too long"],
+)
+async def test_a_body_that_cannot_be_inflated_is_refused_by_name(
+    alice: Caller, body: bytes, encoding: str, status: int
+) -> None:
     for path in ("/v1/events", "/v1/subscriptions"):
-        reply = await alice.ask("POST", path, body, Content_Type=JSON, Content_Encoding="gzip")
-        check(reply, 415)
+        reply = await alice.ask("POST", path, body, Content_Type=JSON, Content_Encoding=encoding)
+        assert "content-encoding" in check(reply, status)["detail"].lower()
 
 
 async def test_a_path_that_is_not_there_says_where_to_look(nobody: Caller) -> None:

@@ -67,24 +67,25 @@ def test_the_document_is_written_anew_where_strict_receivers_would_stumble() -> 
         ({"specversion": 1.0}, "specversion"),
         ({"id": None}, "id"),
         ({"id": ""}, "id"),
-        ({"id": 7}, "id"),
         ({"source": None}, "source"),
         ({"type": None}, "type"),
         ({"type": "org.example."}, "type"),
-        ({"type": "org.example.v1.0"}, "type"),
         ({"subject": None}, "subject"),
         ({"subject": "a\u0000"}, "subject"),
         ({"time": "yesterday"}, "time"),
         ({"time": 5}, "time"),
+        ({"time": True}, "time"),
+        ({"time": {}}, "time"),
+        ({"id": 4.5}, "id"),
+        ({"id": False}, "id"),
+        ({"id": ["e"]}, "id"),
+        ({"source": 10**2000}, "source"),
+        ({"type": "dispatcher.delivery.exhausted"}, "type"),
+        ({"type": "Dispatcher.x"}, "type"),
+        ({"datacontenttype": "a\u0000"}, "datacontenttype"),
         ({"owner": True}, "owner"),
         ({"tenant": ""}, "tenant"),
         ({"datacontenttype": ""}, "datacontenttype"),
-        ({"custom": {"a": 1}}, "custom"),
-        ({"custom": [1]}, "custom"),
-        ({"custom": 1.5}, "custom"),
-        ({"custom": 1 << 31}, "custom"),
-        ({"custom": "a\u0007b"}, "custom"),
-        ({"customName": "x"}, "customName"),
         ({"data": 1, "data_base64": "AA=="}, "data_base64"),
         ({"data_base64": "not base64"}, "data_base64"),
         ({"data_base64": 7}, "data_base64"),
@@ -92,12 +93,6 @@ def test_the_document_is_written_anew_where_strict_receivers_would_stumble() -> 
 )
 def test_a_refusal_names_the_attribute(changes: dict[str, object], field: str) -> None:
     assert refusal(cloudevent(**changes), content_type=STRUCTURED).field == field
-
-
-def test_an_integer_of_hundreds_of_digits_is_refused_by_name() -> None:
-    refused = refusal(cloudevent(custom=10**400), content_type=STRUCTURED)
-
-    assert (refused.field, refused.problem) == ("custom", "expected an integer of 32 bits")
 
 
 def test_a_batch_holds_several_events_in_order() -> None:
@@ -180,12 +175,12 @@ def test_a_binary_message_without_a_body_has_no_data() -> None:
     [
         ("http", headers("ce-", subject=None), "subject"),
         ("http", headers("ce-", specversion=None), "specversion"),
-        ("http", headers("ce-", subject="%ff"), "subject"),
         ("http", headers("ce-", subject="%00"), "subject"),
-        ("http", headers("ce-", owner="\udcff"), ""),
-        ("amqp", headers("ce-", subject=b"\xff"), ""),
         ("amqp", headers("ce-", subject=["job-1"]), "subject"),
-        ("amqp", headers("cloudEvents_", time=1 << 62), "time"),
+        ("amqp", headers("ce-", id=True), "id"),
+        ("amqp", headers("ce-", source=4.5), "source"),
+        ("amqp", headers("cloudEvents_", time=float("nan")), "time"),
+        ("amqp", headers("ce-") | {"cloudEvents_id": "e-2"}, "id"),
     ],
 )
 def test_a_refusal_of_a_binary_message_names_the_attribute(

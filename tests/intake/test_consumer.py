@@ -259,17 +259,34 @@ async def test_a_message_that_is_delivered_again_is_a_duplicate_though_its_event
         assert await second.store.holds(1) == stored
 
 
-async def test_a_message_whose_properties_cannot_be_read_is_set_aside_at_once(amqp_url: str) -> None:
-    in_microseconds = Basic.Properties(timestamp=datetime.fromtimestamp(0x01020304, UTC))
-    change = (0x01020304).to_bytes(8, "big"), (1_700_000_000_000_000).to_bytes(8, "big")
+@pytest.mark.parametrize("written", [1_772_000_000_000_000, 1_772_000_000_000_000_000, 2**64 - 1_000_000])
+async def test_a_message_with_an_odd_timestamp_is_stored(amqp_url: str, written: int) -> None:
+    in_seconds = Basic.Properties(timestamp=datetime.fromtimestamp(0x01020304, UTC))
+    change = (0x01020304).to_bytes(8, "big"), written.to_bytes(8, "big")
+    async with Consuming(amqp_url) as run:
+        await send_changed(amqp_url, msgspec.json.encode(plain("odd")), in_seconds, change)
+        assert await run.store.holds(1) == ["odd"]
+
+
+async def test_a_message_whose_headers_cannot_be_read_is_set_aside_at_once(amqp_url: str) -> None:
+    """Tables that are nested so deep that a reader would run out of stack."""
+    deep = b""
+    for _ in range(2000):
+        deep = b"\x01aF" + len(deep).to_bytes(4, "big") + deep
+    filler = "y" * len(deep)
     async with Consuming(amqp_url, prefetch=5) as run:
         await publish(amqp_url, "a", "b")
-        await send_changed(amqp_url, msgspec.json.encode(plain("poison")), in_microseconds, change)
+        headers = Basic.Properties(headers={"specversion": filler})
+        change = (
+            b"S" + len(filler).to_bytes(4, "big") + filler.encode(),
+            b"F" + len(deep).to_bytes(4, "big") + deep,
+        )
+        await send_changed(amqp_url, msgspec.json.encode(plain("poison")), headers, change)
         await publish(amqp_url, "c", "d")
         assert await run.store.holds(4) == ["a", "b", "c", "d"]
         (letter,) = await dead(amqp_url)
         assert run.consumer.error is None
-    assert letter.headers["x-dispatcher-field"] == "timestamp"
+    assert letter.headers["x-dispatcher-field"] == "headers"
     assert msgspec.json.decode(letter.body) == plain("poison")
     assert await waiting(amqp_url) == 0
 

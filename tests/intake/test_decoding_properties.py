@@ -23,7 +23,8 @@ texts = st.text(
 )
 names = st.from_regex(r"[A-Za-z][A-Za-z0-9_:-]{0,20}", fullmatch=True)
 # Whole seconds, because the oracle cuts off what its conversion to a float leaves of the milliseconds.
-_FIRST, _LAST = datetime(1970, 1, 2), datetime(2500, 1, 1)  # noqa: DTZ001 - the strategy adds the time zone
+# From 1974 on, because a smaller number of milliseconds is taken for seconds.
+_FIRST, _LAST = datetime(1974, 1, 1), datetime(2500, 1, 1)  # noqa: DTZ001 - the strategy adds the time zone
 times = st.datetimes(_FIRST, _LAST, timezones=st.just(UTC)).map(lambda time: time.replace(microsecond=0))
 scalars = (
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text()

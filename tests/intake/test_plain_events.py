@@ -120,7 +120,9 @@ def test_a_site_may_have_event_names_of_its_own(name: str) -> None:
     assert read(plain(event=name)).type == f"job.{name}"
 
 
-@pytest.mark.parametrize("name", ["", "2ND", "with space", "a" * 65, "ÜBER", "a\n"])
+@pytest.mark.parametrize(
+    "name", ["", " ", "2ND", "2nd try", "a" * 65, "ÜBER", "dispatcher.x", "Dispatcher.x"]
+)
 def test_a_name_that_no_subscription_could_name_is_refused(name: str) -> None:
     assert refusal(plain(event=name)).field == "event"
 
@@ -132,22 +134,32 @@ def test_a_name_that_no_subscription_could_name_is_refused(name: str) -> None:
         ({"event": 7}, "event"),
         ({"job_id": None}, "job_id"),
         ({"job_id": ""}, "job_id"),
-        ({"job_id": 12}, "job_id"),
+        ({"job_id": 12.0}, "job_id"),
+        ({"job_id": True}, "job_id"),
+        ({"job_id": {}}, "job_id"),
+        ({"job_id": 10**255}, "job_id"),
+        ({"job_id": 10**4200}, "job_id"),
+        ({"job_id": None, "job": {"id": 4.5}}, "job.id"),
+        ({"job_id": None, "job": {"id": {"jobs": [1]}}}, "job.id"),
+        ({"job": {"owner": False}}, "job.owner"),
+        ({"job": {"owner": ["ada"]}}, "job.owner"),
         ({"job_id": "a\u0000b"}, "job_id"),
         ({"job_id": "x" * 256}, "job_id"),
         ({"id": "x" * 256}, "id"),
         ({"source": ""}, "source"),
         ({"time": "yesterday"}, "time"),
-        ({"time": 1400000000}, "time"),
+        ({"time": True}, "time"),
+        ({"time": 5}, "time"),
+        ({"time": -1772000000}, "time"),
+        ({"time": 1e300}, "time"),
         ({"time": "0001-01-01T00:00:00+05:00"}, "time"),
         ({"owner": "a\tb"}, "owner"),
         ({"tenant": ""}, "tenant"),
-        ({"message": ["x"]}, "message"),
         ({"data": [1]}, "data"),
         ({"data": "text"}, "data"),
         ({"job": "job-1"}, "job"),
         ({"job_id": None, "job": {"id": "a\nb"}}, "job.id"),
-        ({"event": None, "job": {"status": "not a name"}}, "job.status"),
+        ({"event": None, "job": {"status": "2 names"}}, "job.status"),
         ({"job": {"owner": "a\nb"}}, "job.owner"),
     ],
 )
@@ -178,9 +190,6 @@ def test_a_bare_job_document_is_refused_with_where_it_belongs() -> None:
         b"{",
         b"null",
         b'"FINISHED"',
-        b"\xef\xbb\xbf{}",
-        b'{"event":"A","job_id":"j","data":{"x":"\\ud800"}}',
-        b'{"event":"A","job_id":"j","data":{"x":"\xff"}}',
         b'{"event":"A","job_id":"j","data":{"x":1e400}}',
         b'{"event":"A","job_id":"j","data":{"x":' + b"[" * 200 + b"]" * 200 + b"}}",
         b'{"event":"A","job_id":"j","data":{"x":' + b"[" * 5000 + b"]" * 5000 + b"}}",
@@ -217,11 +226,6 @@ def test_a_message_has_at_most_one_mebibyte() -> None:
     room = MAX_BODY - len(msgspec.json.encode(plain(message="")))
     assert read(plain(message="x" * room)).event == "FINISHED"
     assert "at most 1048576 bytes" in refusal(plain(message="x" * (room + 1))).problem
-
-
-def test_a_compressed_body_is_refused() -> None:
-    assert refusal(plain(), content_encoding="gzip").field == "content-encoding"
-    assert read(plain(), content_encoding="utf-8").event == "FINISHED"
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, MutableMapping, Sequence
+from typing import Any
 from urllib.parse import quote, urlsplit
 
 import aio_pika
@@ -101,17 +102,17 @@ async def test_events_come_in_again_after_somebody_deleted_what_they_come_by(
 
 
 async def test_what_was_deleted_is_said_and_that_it_was_declared_again(amqp_url: str) -> None:
+    expected = {f"the exchange {EXCHANGE}", f"the exchange {DEAD}", f"the queue {DEAD}"}
     with capture_logs() as lines:
         async with Consuming(amqp_url, check_every=EVERY):
             await delete_exchange(amqp_url)
             await delete_dead_letters(amqp_url)
-            await until(lambda: any(line["event"] == "declared and bound again" for line in lines))
-    found = [line["missing"] for line in lines if "missing" in line]
-    assert {name for names in found for name in names} == {
-        f"the exchange {EXCHANGE}",
-        f"the exchange {DEAD}",
-        f"the queue {DEAD}",
-    }
+            await until(lambda: named(lines, "missing") == named(lines, "declared") == expected)
+
+
+def named(lines: Sequence[MutableMapping[str, Any]], field: str) -> set[str]:
+    """All that the lines of the log name in this field."""
+    return {name for line in lines for name in line.get(field, ())}
 
 
 async def test_dead_letters_have_a_place_again_after_somebody_deleted_it(amqp_url: str) -> None:

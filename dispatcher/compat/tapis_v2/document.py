@@ -13,6 +13,7 @@ from msgspec import Struct
 
 from dispatcher.compat.tapis_v2.policy import STRATEGIES, Policy, Strategy, check_policy
 from dispatcher.domain.errors import InvalidInput
+from dispatcher.domain.names import is_name
 from dispatcher.domain.vocabulary import EVENTS
 
 EVERY = "*"
@@ -141,7 +142,7 @@ def _associated(value: object) -> str:
     uuid = _text("associatedUuid", value)
     if not uuid or uuid.lower() == "null":
         raise InvalidInput("associatedUuid", "expected the id of a job; it cannot be empty")
-    if len(uuid) > _MAX_UUID or not uuid.isprintable():
+    if len(uuid) > _MAX_UUID or not is_name(uuid):
         raise InvalidInput(
             "associatedUuid", f"expected at most {_MAX_UUID} characters, none a control character"
         )

@@ -11,7 +11,7 @@ from typing import Literal
 from msgspec import Struct
 
 from dispatcher.domain.errors import InvalidInput
-from dispatcher.domain.events import parse_time
+from dispatcher.domain.times import parse_time
 
 Type = Literal["text", "number", "flag", "time"]
 

@@ -9,7 +9,7 @@ from fnmatch import fnmatchcase
 from typing import Any, TypeAlias
 
 from dispatcher.domain.errors import InvalidInput
-from dispatcher.domain.events import parse_time
+from dispatcher.domain.times import parse_time
 
 Attributes: TypeAlias = Mapping[str, object]
 Predicate: TypeAlias = Callable[[Attributes], bool]

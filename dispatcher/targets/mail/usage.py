@@ -8,7 +8,7 @@ from datetime import datetime
 from msgspec import Struct
 
 from dispatcher.domain.errors import InvalidInput
-from dispatcher.domain.events import parse_time
+from dispatcher.domain.times import parse_time
 
 Place = Mapping[str, object]
 

@@ -1,0 +1,92 @@
+"""What real publishers get wrong in JSON: a byte order mark, another charset, half a character, a number that is none.
+
+Only what cannot be read as it came is looked at here.
+"""
+
+from __future__ import annotations
+
+import codecs
+import json
+import re
+from typing import NoReturn
+
+from dispatcher.domain.errors import InvalidInput
+from dispatcher.intake.message import Message
+
+# The marks of UTF-32 begin with those of UTF-16.
+_MARKS = (
+    (codecs.BOM_UTF8, "utf-8"),
+    (codecs.BOM_UTF32_LE, "utf-32-le"),
+    (codecs.BOM_UTF32_BE, "utf-32-be"),
+    (codecs.BOM_UTF16_LE, "utf-16-le"),
+    (codecs.BOM_UTF16_BE, "utf-16-be"),
+)
+_CHARSETS = {
+    "iso-8859-1": "latin-1",
+    "latin1": "latin-1",
+    "windows-1252": "cp1252",
+    "cp1252": "cp1252",
+    "utf-16": "utf-16",
+    "utf-16le": "utf-16-le",
+    "utf-16be": "utf-16-be",
+    "utf-32": "utf-32",
+}
+_CHARSET = re.compile(r";\s*charset\s*=\s*\"?([A-Za-z0-9_-]+)", re.IGNORECASE)
+# A backslash and what it escapes: a pair of surrogates, a lone one, or anything else.
+_ESCAPE = re.compile(
+    rb"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(u[dD][89a-fA-F][0-9a-fA-F]{2})|.)",
+    re.DOTALL,
+)
+
+
+def repaired(message: Message) -> bytes:
+    """The body as UTF-8 without a mark before it, and with U+FFFD for what is no character."""
+    body = message.body
+    charset = _CHARSETS.get(_charset(message.content_type or ""), "utf-8")
+    for mark, name in _MARKS:
+        if body.startswith(mark):
+            body, charset = body[len(mark) :], name
+            break
+    try:
+        body.decode()
+    except UnicodeDecodeError:
+        body = body.decode(charset, "replace").encode("utf-8", "replace")
+    else:
+        if charset.startswith(("utf-16", "utf-32")):
+            body = body.decode(charset, "replace").encode("utf-8", "replace")
+    return _ESCAPE.sub(lambda found: b"\\ufffd" if found[1] else found[0], body)
+
+
+def _charset(content_type: str) -> str:
+    found = _CHARSET.search(content_type)
+    return found[1].lower() if found else ""
+
+
+class _NotJson:
+    """Stands for NaN or an infinity."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+
+def refuse_not_a_number(body: bytes) -> None:
+    """Raise InvalidInput that names where NaN or Infinity stands, which Python and others write but JSON has not."""
+    if not any(name in body for name in (b"NaN", b"Infinity")):
+        return
+    try:
+        document = json.loads(body, parse_constant=_NotJson, parse_int=len, parse_float=len)
+    except (ValueError, RecursionError):
+        return
+    waiting = [("", document)]
+    while waiting:
+        path, value = waiting.pop()
+        if isinstance(value, _NotJson):
+            _refuse(path, value.name)
+        if isinstance(value, dict):
+            waiting += [(f"{path}.{key}" if path else key, child) for key, child in value.items()]
+        elif isinstance(value, list):
+            waiting += [(f"{path}[{index}]", child) for index, child in enumerate(value)]
+
+
+def _refuse(path: str, name: str) -> NoReturn:
+    raise InvalidInput(path[:200], f"expected a number that JSON has, or null; got {name}")
