@@ -10,6 +10,7 @@ import asyncpg
 import pytest
 
 from dispatcher.domain.deliveries import State
+from dispatcher.domain.errors import StoreUnavailable
 from dispatcher.domain.events import utc_now
 from dispatcher.domain.ids import new_id
 from dispatcher.store import postgres_sql as sql
@@ -55,7 +56,7 @@ async def test_what_waits_for_a_lock_fails_in_these_stores(
     other = await asyncpg.connect(postgres_url)
     async with other.transaction():
         await other.execute("select from processes for update")
-        with pytest.raises(asyncpg.LockNotAvailableError):
+        with pytest.raises(StoreUnavailable, match="lock timeout"):
             await store.heartbeat(process, 60, new_id("dlv"))
     await other.close()
 
