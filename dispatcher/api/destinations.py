@@ -51,6 +51,8 @@ async def change_destination(call: Call[NoQuery, DestinationChange]) -> Destinat
     `{"rate_limit": null}` lifts the limit.
     """
     _check_operator(call.caller)
+    if call.body.rate_limit is not None:
+        call.body.rate_limit.check()
     await call.services.store.limit_destination(await _key(call), call.body.rate_limit)
     return await _view(call)
 

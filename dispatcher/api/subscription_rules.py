@@ -8,6 +8,7 @@ from datetime import datetime
 import msgspec
 from msgspec import Struct
 
+from dispatcher.domain.destinations import RateLimit
 from dispatcher.domain.errors import Conflict, Forbidden, InvalidInput
 from dispatcher.domain.events import utc_now
 from dispatcher.domain.filters import compile_filters
@@ -50,6 +51,13 @@ def checked_metadata(metadata: Mapping[str, object]) -> Mapping[str, object]:
     """The metadata. Raises InvalidInput."""
     check_document("metadata", metadata, MAX_DOCUMENT)
     return metadata
+
+
+def checked_rate_limit(limit: RateLimit | None) -> RateLimit | None:
+    """The limit. Raises InvalidInput when it is too slow."""
+    if limit is not None:
+        limit.check()
+    return limit
 
 
 def checked_end(expires_at: datetime | None) -> datetime | None:

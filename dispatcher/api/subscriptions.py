@@ -174,7 +174,7 @@ async def new_subscription(call: Call[NoQuery, NewSubscription]) -> Subscription
         previous_secret_until=None,
         created_at=now,
         updated_at=now,
-        rate_limit=new.rate_limit,
+        rate_limit=rules.checked_rate_limit(new.rate_limit),
         digest=new.digest,
     )
     check_recipients(subscription, call.services)
@@ -186,6 +186,7 @@ _CHECKS: Mapping[str, Callable[[Any], object]] = {
     "filters": rules.checked_filters,
     "expires_at": rules.checked_end,
     "metadata": rules.checked_metadata,
+    "rate_limit": rules.checked_rate_limit,
 }
 
 

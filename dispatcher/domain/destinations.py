@@ -8,6 +8,8 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
+from dispatcher.domain.errors import InvalidInput
+
 BreakerState = Literal["closed", "open", "half_open"]
 """`open`: nothing goes out until its time. `half_open`: one delivery goes out now and then, to see."""
 
@@ -21,6 +23,14 @@ class RateLimit(Struct, frozen=True, forbid_unknown_fields=True):
 
     per_second: Annotated[float, Meta(gt=0, le=10_000)]
     burst: Annotated[int, Meta(ge=1, le=100_000)] = 1
+
+    def check(self, field: str = "rate_limit") -> None:
+        """Raise InvalidInput when it is slower than one attempt in LONGEST_INTERVAL."""
+        if self.per_second < 1 / LONGEST_INTERVAL:
+            raise InvalidInput(
+                f"{field}.per_second",
+                f"expected at least {1 / LONGEST_INTERVAL:.6g} (one a day), got {self.per_second:g}",
+            )
 
     @property
     def interval(self) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
@@ -251,3 +252,19 @@ async def test_a_removed_subscription_is_gone_and_what_waits_of_it_is_cancelled(
     assert (await alice.ask("DELETE", f"/v1/subscriptions/{made['id']}")).status == 404
     [delivery] = (await alice.get("/v1/deliveries"))["items"]
     assert delivery["state"] == "cancelled"
+
+
+@pytest.mark.parametrize("per_second", [5e-324, 1e-300, 1 / 86_401])
+async def test_a_rate_limit_slower_than_one_a_day_is_refused_with_the_lowest(
+    admin: Caller, per_second: float
+) -> None:
+    made = await admin.subscribe(rate_limit={"per_second": 1 / 86_400})
+    slow = {"rate_limit": {"per_second": per_second}}
+    document = {"events": ["*"], "target": {"kind": "webhook", "url": HOOK}} | slow
+    for reply in (
+        await admin.ask("POST", "/v1/subscriptions", document),
+        await admin.ask("PATCH", f"/v1/subscriptions/{made['id']}", slow),
+        await admin.ask("PATCH", f"/v1/destinations/{quote(made['destination'], safe='')}", slow),
+    ):
+        assert reply.status == 400
+        assert reply.faults["rate_limit.per_second"].startswith("expected at least 1.15741e-05 (one a day)")
