@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Collection, Iterable, Sequence
 
 import pytest
 from hypothesis import given
@@ -40,7 +40,7 @@ class Subscribers:
     async def granted(self, wanted: Iterable[Permit]) -> set[Permit]:
         return self._granted & set(wanted)
 
-    async def in_use(self, subscription_ids: Sequence[str]) -> list[Subscription]:
+    async def in_use(self, subscription_ids: Collection[str]) -> list[Subscription]:
         return [one for one in self._subscriptions if one.id in subscription_ids]
 
 
