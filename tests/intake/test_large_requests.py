@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import pytest
+from structlog.testing import capture_logs
 
 from dispatcher.domain.errors import InvalidInput, StatementTimeout
 from dispatcher.domain.events import Event
@@ -23,6 +24,12 @@ from tests.intake.doubles import Everybody, Running
 def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(storing, "FIRST_PAUSE", 0.001)
     monkeypatch.setattr(storing, "LONGEST_PAUSE", 0.01)
+
+
+@pytest.fixture(autouse=True)
+def _logs() -> Iterator[None]:
+    with capture_logs():
+        yield
 
 
 def storm(size: int = LARGE) -> list[Event]:
