@@ -8,7 +8,6 @@ import socket
 import sys
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
-from functools import partial
 from pathlib import Path
 
 import structlog
@@ -31,7 +30,6 @@ from dispatcher.domain.targets import TargetKind
 from dispatcher.intake.batcher import Intake
 from dispatcher.intake.broker import Topology
 from dispatcher.intake.consumer import Consumer
-from dispatcher.intake.expander import Expander
 from dispatcher.mail_settings import make_desk
 from dispatcher.matching.matcher import Matcher
 from dispatcher.process import allow_connections, collect_rarely, on_end, on_signal, patiently
@@ -85,9 +83,7 @@ class App:
         self._kinds = kinds
         self._desk = desk
         self._engine = Engine(store, kinds, _limits(settings))
-        matcher = Matcher(store)
-        self._intake = Intake(matcher, self._engine, store)
-        self._expander = Expander(store, matcher, self._engine.wake)
+        self._intake = Intake(Matcher(store), self._engine, store)
         self._aftermath = Aftermath(self._intake, store.tapis)
         self._consumer = _consumer(settings, self._aftermath)
         self._readiness = Readiness(store, lambda: self._engine.process, self._parts())
@@ -101,6 +97,7 @@ class App:
         if self._siblings is not None:
             await self._siblings.start()
         await patiently(self._make_first_key, url)
+        await patiently(self._name_owner_bound_keys, url)
         await self._readiness.look()
         await self._runner.setup()
         self.url = await self._listen()
@@ -113,8 +110,6 @@ class App:
         self._watching = group.create_task(keep_running("gauges", lambda: watch(self._store)))
         self._retaining = group.create_task(keep_running("retention", lambda: retain(self._store, keep)))
         group.create_task(keep_running("intake", self._intake.run))
-        expand = partial(self._expander.run, lambda: self._engine.process)
-        self._expanding = group.create_task(keep_running("expander", expand))
         if self._consumer is not None:
             group.create_task(keep_running("consumer", self._consumer.run))
         log.info("serving", url=self.url, version=dispatcher.__version__, process=self._engine.process)
@@ -125,7 +120,6 @@ class App:
         grace = self._settings.delivery.grace
         if self._consumer is not None:
             await self._consumer.stop(grace)
-        self._expanding.cancel()
         await self._intake.stop(grace)
         await self._runner.cleanup()
         await self._engine.stop()
@@ -141,6 +135,11 @@ class App:
         if key is not None:
             # Not a log line: a log is kept and shipped, and this is said to whoever starts the service.
             print(f"\nThe first admin key, shown this once:\n\n    {key}\n", file=sys.stderr, flush=True)  # noqa: T201
+
+    async def _name_owner_bound_keys(self) -> None:
+        keys = await self._store.owner_bound_keys()
+        if keys:
+            log.info("keys publish for their owner only, without the scope publish:any", keys=keys)
 
     async def _listen(self) -> str:
         http = self._settings.http

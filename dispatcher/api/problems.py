@@ -18,7 +18,7 @@ from dispatcher.domain.errors import (
     NotFound,
     StoreUnavailable,
 )
-from dispatcher.intake.batcher import Busy, NotStored
+from dispatcher.intake.batcher import Busy
 
 log = structlog.get_logger("dispatcher.api")
 
@@ -124,7 +124,7 @@ def _from_ours(error: DispatcherError, request: web.BaseRequest) -> Refusal | No
         return error
     if isinstance(error, InvalidInput):
         return Refusal(HTTPStatus.BAD_REQUEST, str(error), errors=[Fault(error.field, error.problem)])
-    if isinstance(error, (Busy, NotStored)):
+    if isinstance(error, Busy):
         return unavailable(str(error))
     if isinstance(error, StoreUnavailable):
         log.warning("the database cannot be reached", path=logged_path(request), error=str(error))

@@ -12,6 +12,7 @@ from rich.text import Text
 
 from dispatcher.cli import checks
 from dispatcher.cli.checks import Finding, State
+from dispatcher.cli.key_checks import publishers
 from dispatcher.cli.mail_checks import mails
 from dispatcher.cli.output import console, plain
 from dispatcher.config import load
@@ -47,7 +48,10 @@ async def _look() -> list[Finding]:
         checks.tapis_keys(settings),
         mails(settings),
         *await asyncio.gather(
-            checks.database(settings), checks.broker(settings), checks.mail_relay(settings)
+            checks.database(settings),
+            publishers(settings),
+            checks.broker(settings),
+            checks.mail_relay(settings),
         ),
     ]
 

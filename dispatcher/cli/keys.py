@@ -21,7 +21,11 @@ def create(
     scopes: Annotated[
         str,
         typer.Option(
-            "--scopes", metavar="NAMES", help="publish, subscribe, admin; with commas between them."
+            "--scopes",
+            "--scope",
+            metavar="NAMES",
+            help="publish (events of the owner), publish:any (of any owner), subscribe, admin; with commas "
+            "between them.",
         ),
     ],
     name: Annotated[
@@ -37,6 +41,7 @@ def create(
     \b
     Example:
       dispatcher keys create --owner alice --scopes publish,subscribe
+      dispatcher keys create --owner jobs --scope publish:any
     """
     document = {"name": name or owner, "owner": owner, "scopes": scopes.split(","), "tenant": tenant}
     made = ask(access(server, key), "POST", "/v1/keys", document)

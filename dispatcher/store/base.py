@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Concatenate, ParamSpec, TypeVar
 
@@ -123,14 +123,6 @@ class SqlStore(ABC):
     async def candidates(self, match_keys: Iterable[str]) -> list[Subscription]:
         found = await self._matching([safe(key) for key in match_keys])
         return [one for one in await self._revisions(found) if one.status in ("active", "paused")]
-
-    async def candidate_pages(
-        self, match_keys: Iterable[str], size: int
-    ) -> AsyncIterator[list[Subscription]]:
-        found = await self._matching([safe(key) for key in match_keys])
-        for start in range(0, len(found), size):
-            some = await self._revisions(found[start : start + size])
-            yield [one for one in some if one.status in ("active", "paused")]
 
     async def _revisions(self, found: Sequence[Revision]) -> list[Subscription]:
         """The subscriptions, from memory if it has the revision, without those that were removed since."""
@@ -402,6 +394,9 @@ class SqlStore(ABC):
 
     async def keys(self, tenant: str | None, window: Window) -> Page[ApiKey]:
         return await self._read(queries.api_key_page, None if tenant is None else safe(tenant), window)
+
+    async def owner_bound_keys(self) -> list[str]:
+        return await self._read(queries.owner_bound_keys)
 
     async def remove_key(self, tenant: str | None, key_id: str) -> bool:
         return await self._write(changes.remove_key, None if tenant is None else safe(tenant), key_id)

@@ -5,7 +5,7 @@ All methods raise StoreUnavailable when the database cannot be reached; then not
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
@@ -167,10 +167,6 @@ class Store(Protocol):
 
     async def candidates(self, match_keys: Iterable[str]) -> list[Subscription]:
         """The active and paused subscriptions that have one of these match keys and have not expired."""
-        ...
-
-    def candidate_pages(self, match_keys: Iterable[str], size: int) -> AsyncIterator[list[Subscription]]:
-        """The same, `size` at a time."""
         ...
 
     async def granted(self, wanted: Iterable[tuple[str, str, str, str]]) -> set[tuple[str, str, str, str]]:
@@ -477,6 +473,10 @@ class Store(Protocol):
 
     async def keys(self, tenant: str | None, window: Window) -> Page[ApiKey]:
         """Keys, newest first; of every tenant when that is None."""
+        ...
+
+    async def owner_bound_keys(self) -> list[str]:
+        """Some of the keys that publish for their owner only and subscribe as well: before, they named any owner."""
         ...
 
     async def remove_key(self, tenant: str | None, key_id: str) -> bool:

@@ -237,6 +237,24 @@ def api_key_by_id(connection: Connection, key_id: str) -> ApiKey | None:
     return api_key_of(found[0]) if found else None
 
 
+MAX_NAMED_KEYS = 20
+"""How many keys are named when somebody is told about them; the statement finds one more."""
+
+OWNER_BOUND_KEYS = """
+select id, owner, tenant from api_keys
+where ' ' || scopes || ' ' like '% publish %' and ' ' || scopes || ' ' like '% subscribe %'
+    and ' ' || scopes || ' ' not like '% publish:any %' and ' ' || scopes || ' ' not like '% admin %'
+order by id limit 21
+"""
+"""Keys that publish for their owner only and subscribe as well: before, they could name any owner."""
+
+
+def owner_bound_keys(connection: Connection) -> list[str]:
+    """Ids of keys that publish for their owner only and subscribe as well; one more than MAX_NAMED_KEYS at most."""
+    found = connection.execute(text(OWNER_BOUND_KEYS).columns(api_keys.c.id))
+    return list(found.scalars())
+
+
 def api_key_page(connection: Connection, tenant: str | None, window: Window) -> Page[ApiKey]:
     """A page of keys, of every tenant when that is None."""
     conditions = after(api_keys.c.id, window, "key")

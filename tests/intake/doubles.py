@@ -9,10 +9,8 @@ from typing import Any, Self
 from dispatcher.domain.deliveries import NewDelivery
 from dispatcher.domain.errors import StoreUnavailable
 from dispatcher.domain.events import Event
-from dispatcher.domain.expansions import NewExpansion
 from dispatcher.domain.subscriptions import Subscription
 from dispatcher.intake.batcher import Intake
-from dispatcher.matching.selection import Selection
 from tests.factories import make_delivery
 
 
@@ -22,7 +20,6 @@ class MemoryStore:
     def __init__(self) -> None:
         self.events: dict[tuple[str, str, str, str | None], Event] = {}
         self.deliveries: dict[str, tuple[int, NewDelivery]] = {}
-        self.expansions: list[NewExpansion] = []
         self.batches: list[list[str]] = []
         self.fault: Callable[[Sequence[Event]], None] = lambda events: None
         self.open = asyncio.Event()
@@ -43,11 +40,7 @@ class MemoryStore:
         return self.ids
 
     async def accept(
-        self,
-        process: int,
-        events: Sequence[Event],
-        deliveries: Sequence[NewDelivery],
-        expansions: Sequence[NewExpansion] = (),
+        self, process: int, events: Sequence[Event], deliveries: Sequence[NewDelivery]
     ) -> Mapping[str, str]:
         self.entered.set()
         await self.open.wait()
@@ -63,7 +56,6 @@ class MemoryStore:
         for delivery in deliveries:
             if delivery.event.key not in existing:
                 self.deliveries[delivery.id] = (process, delivery)
-        self.expansions += [one for one in expansions if one.event.key not in existing]
         async with self._changed:
             self._changed.notify_all()
         if self.loses_answer:
@@ -79,13 +71,10 @@ class Everybody:
         self.subscriptions = list(subscriptions)
         self.fault: Callable[[Sequence[Event]], None] = lambda events: None
 
-    async def select(
-        self, messages: Sequence[Sequence[Event]], unwanted: Callable[[], bool] = lambda: False
-    ) -> Selection:
-        events = [event for message in messages for event in message]
+    async def match(self, events: Sequence[Event]) -> list[tuple[Event, Subscription]]:
         self.fault(events)
         await asyncio.sleep(0)
-        return Selection([(event, one) for event in events for one in self.subscriptions], [])
+        return [(event, subscription) for event in events for subscription in self.subscriptions]
 
 
 class Deliverer:

@@ -25,12 +25,12 @@ LEAST = {"sqlite": "min", "postgresql": "least"}
 _FUNCTION = """
 create function grant_of_permission() returns trigger language plpgsql as $$
 begin
-    insert into grants as old (tenant, job_id, owner, username, granted, trusted, at)
-    select new.tenant, new.job_id, owner, new.username, new.granted, true, least(new.at, now())
-    from jobs where tenant = new.tenant and id = new.job_id and owner is not null
+    insert into grants as known (tenant, job_id, owner, username, granted, trusted, at)
+    select new.tenant, new.job_id, j.owner, new.username, new.granted, true, least(new.at, now())
+    from jobs j where j.tenant = new.tenant and j.id = new.job_id and j.owner is not null
     on conflict (tenant, job_id, owner, username) do update
         set granted = excluded.granted, trusted = true, at = excluded.at
-        where not old.trusted or excluded.at >= old.at;
+        where not known.trusted or excluded.at >= known.at;
     return null;
 end
 $$
