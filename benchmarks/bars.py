@@ -5,7 +5,18 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import NamedTuple
 
-from benchmarks import claims, hanging, latency, mail, many_subscriptions, soak, throughput, waiting
+from benchmarks import (
+    claims,
+    dead_destinations,
+    hanging,
+    latency,
+    mail,
+    many_subscriptions,
+    shared_host,
+    soak,
+    throughput,
+    waiting,
+)
 from benchmarks.machine import Machine
 from benchmarks.results import Outcome
 
@@ -41,6 +52,13 @@ BARS = [
     Bar("P6", "deliveries that wait for a retry", waiting.many_wait, lambda _: 3),
     Bar("P7", "embedded", throughput.without_servers, _rounds),
     Bar("P8", "kills under load", soak.kills, lambda _: 6),
+    Bar(
+        "R2",
+        "beside a failing path of the same host",
+        shared_host.beside_a_failing_path,
+        lambda servers: 3 * (servers.amount.rounds | 1),
+    ),
+    Bar("R3", "many dead destinations", dead_destinations.at_rest, lambda _: 2),
     Bar("claims", "claims of several processes", claims.at_once, _rounds),
     Bar("mail", "e-mail over a pool", mail.over_a_pool, _rounds),
     Bar("fan-out", "deliveries of an event (plot)", throughput.fan_out, lambda _: len(throughput.FAN_OUT)),

@@ -3,7 +3,8 @@
 Run as `python -m benchmarks.receiver PORT HANGING SECONDS HOST…`.
 
 It listens on one port of several loopback addresses, answers 204 after so many seconds, and accepts without ever
-answering on the last HANGING of them. An event's data may say when it was due (`due`, Unix seconds): the latency is
+answering on the last HANGING of them, and to paths that end in `/hangs`; those that end in `/fails` get 500.
+An event's data may say when it was due (`due`, Unix seconds): the latency is
 counted from then, so that a source that is late does not flatter the service.
 
 Commands come as lines of standard input; `take` is answered with a JSON `Taken` of what arrived since the last one,
@@ -29,6 +30,7 @@ from benchmarks.machine import program
 from tests.servers import free_port
 
 _ANSWER = b"HTTP/1.1 204 No Content\r\n\r\n"
+_FAILURE = b"HTTP/1.1 500 Internal Server Error\r\nContent-Length: 0\r\n\r\n"
 _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 _ID = re.compile(rb"\r\nwebhook-id: *(\S+)", re.IGNORECASE)
 _DUE = re.compile(rb'"due": ?([0-9.]+)')
@@ -107,15 +109,21 @@ class _Connection(asyncio.Protocol):
             if len(self._buffer) < whole:
                 return
             body, self._buffer = self._buffer[end + 4 : whole], self._buffer[whole:]
-            self._noted.note(self._host, head, body)
+            path = head.split(b" ", 2)[1]
+            if path.endswith(b"/hangs"):
+                continue
+            fails = path.endswith(b"/fails")
+            if not fails:
+                self._noted.note(self._host, head, body)
+            answer = _FAILURE if fails else _ANSWER
             if self._delay:
-                asyncio.get_running_loop().call_later(self._delay, self._answer)
+                asyncio.get_running_loop().call_later(self._delay, self._answer, answer)
             else:
-                self._answer()
+                self._answer(answer)
 
-    def _answer(self) -> None:
+    def _answer(self, answer: bytes) -> None:
         if not self._transport.is_closing():
-            self._transport.write(_ANSWER)
+            self._transport.write(answer)
 
 
 async def _receive(port: int, hanging: int, delay: float, hosts: Sequence[str]) -> None:

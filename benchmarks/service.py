@@ -108,6 +108,16 @@ class Service:
                 ids.append((await answer.json())["id"])
         return ids
 
+    async def subscribe_as(self, owner: str, url: str) -> None:
+        """A subscription of this owner to all events of the owner's jobs."""
+        key = {"name": owner, "owner": owner, "scopes": ["subscribe"]}
+        async with self._session.post("/v1/keys", json=key) as answer:
+            answer.raise_for_status()
+            authorization = {"Authorization": f"Bearer {(await answer.json())['key']}"}
+        document = {"events": ["*"], "target": {"kind": "webhook", "url": url}}
+        async with self._session.post("/v1/subscriptions", json=document, headers=authorization) as answer:
+            answer.raise_for_status()
+
     async def delivered(self) -> int:
         """How many deliveries this process has delivered."""
         async with self._session.get("/metrics") as answer:

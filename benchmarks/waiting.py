@@ -86,13 +86,13 @@ async def waiting(machine: Machine, urls: Sequence[str], count: int, due: int) -
     async with Service(database_url=url) as service:
         await service.subscribe(*urls)
     async with opened(url) as store:
-        await _accept(store)
+        await accept_one(store)
     async with connected(url) as connection:
         await _fill(connection, count // DESTINATIONS, due // DESTINATIONS)
     return url
 
 
-async def _accept(store: Store) -> None:
+async def accept_one(store: Store) -> None:
     """Store one event with a delivery for each subscription, as intake would: the rows to copy."""
     page = await store.subscriptions(SubscriptionFilter(tenant="default"), Window(limit=DESTINATIONS))
     now = utc_now()
