@@ -163,6 +163,7 @@ class App:
             store=self._store,
             intake=self._aftermath,
             engine=self._engine,
+            trials=self._engine.trials,
             kinds=self._kinds,
             admin_key=configured.reveal() if configured else None,
             readiness=self._problems,

@@ -120,4 +120,4 @@ def _lane(key: str, call: Call[Any, Any]) -> LaneView | None:
     lane = call.services.engine.lane(key)
     if lane is None:
         return None
-    return LaneView(limit=int(lane.limit), running=lane.running, queued=len(lane.queue))
+    return LaneView(limit=int(lane.limit), running=lane.running, queued=lane.queued)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence, Sized
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Protocol
 
 from msgspec import Struct
@@ -11,7 +11,8 @@ from dispatcher.api.callbacks import Callbacks
 from dispatcher.api.tokens import Tokens
 from dispatcher.domain.events import Event
 from dispatcher.domain.keys import ApiKey
-from dispatcher.domain.targets import TargetKind
+from dispatcher.domain.subscriptions import Subscription
+from dispatcher.domain.targets import Answer, TargetKind
 from dispatcher.store.contract import Store
 from dispatcher.targets.mail.desk import Desk
 
@@ -34,7 +35,21 @@ class Lane(Protocol):
     def running(self) -> int: ...
 
     @property
-    def queue(self) -> Sized: ...
+    def queued(self) -> int: ...
+
+
+class Trials(Protocol):
+    """Sends at a person's request; see `dispatcher.delivery.trial.Trials`."""
+
+    async def send(self, subscription: Subscription, send: Callable[[], Awaitable[Answer]]) -> Answer: ...
+
+
+class Unlimited:
+    """For an API without a delivery engine beside it."""
+
+    async def send(self, subscription: Subscription, send: Callable[[], Awaitable[Answer]]) -> Answer:
+        """What `send` answers."""
+        return await send()
 
 
 class Engine(Protocol):
@@ -55,7 +70,7 @@ class Services(Struct, frozen=True, kw_only=True):
     for e-mail, None when there is no relay. `public_url` is where people reach the API, if the settings say so.
     `tokens` checks those of Tapis, None when none are accepted. `before_publish` are called with a key and the
     events that it publishes, before they are stored; what they raise refuses the events. `callbacks` says who may
-    tell of a job without a key.
+    tell of a job without a key. `trials` keeps test sends to the limits of deliveries.
     """
 
     store: Store
@@ -69,4 +84,5 @@ class Services(Struct, frozen=True, kw_only=True):
     tokens: Tokens | None = None
     callbacks: Callbacks = Callbacks()
     public_url: str | None = None
+    trials: Trials = Unlimited()
     before_publish: Sequence[Callable[[ApiKey, Sequence[Event], Services], Awaitable[None]]] = ()

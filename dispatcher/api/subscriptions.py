@@ -29,6 +29,7 @@ from dispatcher.domain.events import Event, utc_now
 from dispatcher.domain.ids import new_id
 from dispatcher.domain.keys import ApiKey
 from dispatcher.domain.subscriptions import EVERY_OWNER, Subscription
+from dispatcher.domain.targets import Answer
 from dispatcher.intake.decode import Message, decode
 from dispatcher.store.contract import DestinationFilter, SubscriptionFilter
 from dispatcher.targets.signing import new_secret, public_key
@@ -112,7 +113,8 @@ async def rotate_secret(call: Call[NoQuery, None]) -> SubscriptionWithSecret:
 async def test_subscription(call: Call[NoQuery, None]) -> Trial:
     """Send a sample FINISHED event to a subscription's target, once and now, and say what came of it.
 
-    Nothing of it is stored. To a destination that is paused nothing goes out.
+    Nothing of it is stored. It keeps to the limits of deliveries: nothing goes out while the destination is paused or
+    keeps failing, or when a rate limit has nothing left.
     """
     subscription = await _named(call)
     return await try_out(subscription, _sample(subscription, call.caller), new_id("dlv"), call.services)
@@ -121,7 +123,7 @@ async def test_subscription(call: Call[NoQuery, None]) -> Trial:
 async def try_out(subscription: Subscription, event: Event, delivery_id: str, services: Services) -> Trial:
     """Send an event to a subscription's target, once and now. Nothing of it is stored.
 
-    Raises Conflict when there is no target of its kind here, or an operator holds its destination.
+    Raises Conflict when there is no target of its kind here, an operator holds its destination, or a limit forbids it.
     """
     kind = services.kinds.get(subscription.kind)
     if kind is None:
@@ -133,7 +135,12 @@ async def try_out(subscription: Subscription, event: Event, delivery_id: str, se
     if held is not None and held.paused_at is not None:
         raise Conflict(f"{held.key} is paused: {held.paused_reason}")
     began = time.perf_counter()
-    answer = await kind.sender(subscription).send(event, delivery_id, 1, None)
+    sender = kind.sender(subscription)
+
+    async def send() -> Answer:
+        return await sender.send(event, delivery_id, 1, None)
+
+    answer = await services.trials.send(subscription, send)
     return Trial(
         delivered=answer.error is None,
         request=answer.request,

@@ -16,6 +16,7 @@ from cachetools import LRUCache
 from msgspec.structs import replace
 
 from dispatcher.delivery.breakers import Breakers
+from dispatcher.delivery.failures import scopes_of
 from dispatcher.delivery.internal_errors import InternalError, contained, during, failed_inside, record
 from dispatcher.delivery.lanes import Lane, Work
 from dispatcher.delivery.lease import Lease
@@ -37,7 +38,7 @@ STORE_WAIT = 1.0
 
 
 class Attempts:
-    """Tries deliveries. `expect` is called with the time at which one is due again."""
+    """Tries deliveries. `expect` is called with the destination and the time of what is due again."""
 
     def __init__(
         self,
@@ -48,7 +49,7 @@ class Attempts:
         outcomes: OutcomeWriter,
         *,
         timeout: float,
-        expect: Callable[[datetime], None],
+        expect: Callable[[str, datetime], None],
     ) -> None:
         self._senders = senders
         self._breakers = breakers
@@ -74,7 +75,7 @@ class Attempts:
         """Note the outcome of a delivery that goes on later or was not tried."""
         self._outcomes.put(work.process, outcome)
         if outcome.due_at is not None:
-            self._expect(outcome.due_at)
+            self._expect(work.claimed.subscription.destination, outcome.due_at)
 
     async def _make(self, work: Work, lane: Lane) -> None:
         subscription = work.claimed.subscription
@@ -102,7 +103,7 @@ class Attempts:
 
     async def _wait(self, subscription: Subscription) -> float | None:
         """Seconds after which a delivery may be tried, None when that is now."""
-        if self._breakers.blocks(subscription.destination):
+        if self._breakers.blocks(scopes_of(subscription)):
             return 0.0
         limit = self._breakers.rate_limit(subscription.destination)
         return await self._rates.hold(subscription, limit) or None
@@ -117,7 +118,7 @@ class Attempts:
             if answer.untried:
                 self._give_back(work, postponed(claimed, answer, utc_now()))
                 return
-            self._learn(lane, answer, began)
+            self._learn(claimed.subscription, lane, answer, began)
             attempt = Attempt(
                 number=number,
                 started_at=started_at,
@@ -133,18 +134,24 @@ class Attempts:
         self._settle(work, outcome, others)
         self._end_if_asked(claimed.subscription, outcome.state, answer)
 
-    def _learn(self, lane: Lane, answer: Answer, began: float) -> None:
+    def _learn(self, subscription: Subscription, lane: Lane, answer: Answer, began: float) -> None:
         """Adapt to how the destination answers."""
+        key, scopes, now = subscription.id, scopes_of(subscription), time.perf_counter()
+        reason = answer.trouble or answer.error or ""
+        if answer.retry_after:
+            lane.failed(key, began, now, all_=answer.overloaded)
+            self._breakers.asked_to_wait(scopes, answer.retry_after, reason)
+            return
         if answer.unwell:
-            lane.failed(began, time.perf_counter())
-            self._breakers.failed(lane.destination, answer.trouble or answer.error or "")
+            lane.failed(key, began, now, all_=answer.destination_down)
+            self._breakers.failed(scopes, reason, down=answer.destination_down)
             return
         if answer.status == TOO_MANY or answer.overloaded:
-            lane.failed(began, time.perf_counter())
+            lane.failed(key, began, now, all_=answer.overloaded)
         else:
-            lane.succeeded()
-        if self._breakers.answered(lane.destination):
-            lane.start_anew()
+            lane.succeeded(key)
+        if self._breakers.answered(scopes):
+            lane.restart(key)
 
     def _give_back(self, work: Work, outcome: Outcome) -> None:
         """Let a delivery wait in the store that was not tried, or end it because that would be too long."""

@@ -1,197 +1,300 @@
-"""Circuit breakers: a destination that keeps failing is left alone, and tried again with one delivery now and then.
+"""Circuit breakers: what keeps failing is left alone, and tried again with one delivery now and then.
 
-Breakers are shared through the store. Every process looks at those that are not closed once a second, and what waits
-behind them stays in the store: waiting costs no attempts. One process at a time sends the probe.
+A subscription has a breaker, so have all of one owner at a destination, and the destination: see `failures`. Breakers
+are shared through the store. Every process looks once a second at those that changed, and what waits behind an open one
+stays in the store: waiting costs no attempts. One process at a time sends the probe, when there is something to send.
+A receiver's Retry-After opens them too, until the time that it names.
 """
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from datetime import datetime, timedelta
-from functools import partial
-from typing import Protocol
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Literal
 
 import structlog
 from cachetools import LRUCache
+from msgspec.structs import replace
 
-from dispatcher.domain.destinations import Destination, RateLimit
-from dispatcher.domain.errors import StoreUnavailable
+from dispatcher.delivery.breaker_writes import BreakerStore, BreakerWrites, of_destination
+from dispatcher.delivery.failures import Failures, Scopes
+from dispatcher.domain.destinations import Breaker, Destination, RateLimit
 from dispatcher.domain.events import utc_now
+from dispatcher.domain.retry import MAX_RETRY_AFTER
 from dispatcher.telemetry.metrics import BREAKERS_OPEN
 
 log = structlog.get_logger("dispatcher.delivery")
 
 FAILURES = 10
-"""Failures in a row, without one answer in between, that open a breaker."""
-
-FIRST_WAIT = 2.0
-LONGEST_WAIT = 60.0
-"""Seconds to the first probe, and between two of them at most; each failed one doubles the wait."""
+"""Failures in a row, without one success in between, that open a breaker."""
 
 LOOK = 1.0
 """Seconds between two looks at what other processes and people did."""
 
+FIRST_WAIT = 2.0
+LONGEST_WAIT = 60.0
+"""Seconds to the first probe, and between two of them; each failed one doubles the wait."""
 
-class BreakerStore(Protocol):
-    """What breakers need of the store; see `dispatcher.store.contract.Store`."""
+PROBES_PER_SECOND = 10.0
+LONGEST_WAIT_OF_ALL = 3600.0
+"""Where many breakers are open the wait grows further, so that all of them together are probed no more often."""
 
-    async def destinations_to_watch(self) -> Sequence[Destination]: ...
+NEVER = datetime.max.replace(tzinfo=UTC)
 
-    async def open_breaker(self, destination: str, until: datetime, reason: str, *, probed: bool) -> None: ...
-
-    async def begin_probe(self, destination: str, seen: datetime, until: datetime) -> bool: ...
-
-    async def close_breaker(self, destination: str) -> None: ...
+Standing = Literal["free", "probe", "closed"]
 
 
 class Breakers:
     """The breakers as this process sees them. `patience` (seconds) is how long a probe may take.
 
-    `changed` is called with the places that each destination has which is not to be used freely: 0, or 1 for the probe.
+    `changed` is called with a destination when something may go there that did not, or the other way round, and with
+    the time from which on it is worth looking.
     """
 
     def __init__(
-        self, store: BreakerStore, patience: float, changed: Callable[[dict[str, int]], None]
+        self, store: BreakerStore, patience: float, changed: Callable[[str, datetime], None]
     ) -> None:
-        self._store = store
         self._patience = timedelta(seconds=patience)
         self._changed = changed
-        self._watched: dict[str, Destination] = {}
+        self._open: dict[str, Breaker] = {}
+        self._destinations: dict[str, Destination] = {}
         self._probing: dict[str, datetime] = {}
-        self._failures: LRUCache[str, int] = LRUCache(10_000)
-        self._writes: asyncio.Queue[tuple[str, Callable[[], Awaitable[None]]]] = asyncio.Queue()
-        self._telling: set[str] = set()
+        self._failures = Failures()
+        self._arrived: LRUCache[str, str] = LRUCache(10_000)
+        self._heard: LRUCache[str, dict[str, datetime]] = LRUCache(10_000)
+        self._writes = BreakerWrites(store, self._learn)
 
-    def blocks(self, destination: str) -> bool:
+    # What others ask
+
+    def standing(self, scopes: Scopes) -> tuple[Standing, datetime]:
+        """Whether deliveries may be claimed, or one as a probe, or nothing before the time."""
+        if self._paused(scopes.destination):
+            return "closed", NEVER
+        times = [self._open[key].open_until or NEVER for key in scopes if key in self._open]
+        if not times:
+            return "free", NEVER
+        until = max(times)
+        return ("closed" if until > utc_now() else "probe"), until
+
+    def blocks(self, scopes: Scopes) -> bool:
         """Whether nothing may begin for it, apart from this process's own probe."""
-        known = self._watched.get(destination)
-        return known is not None and known.blocked and not self._may_probe(destination)
+        if not self._open and not self._destinations:
+            return False
+        if self._paused(scopes.destination):
+            return True
+        now = utc_now()
+        return any(key in self._open and not self._may_probe(key, now) for key in scopes)
+
+    def reason(self, scopes: Scopes) -> str | None:
+        """Why nothing goes there now, None when something may."""
+        known = self._destinations.get(scopes.destination)
+        if known is not None and known.paused_at is not None:
+            return f"it is paused: {known.paused_reason}"
+        opened = [self._open[key] for key in scopes if key in self._open]
+        return f"it kept failing ({opened[-1].reason})" if opened else None
+
+    def admits(self, scopes: Scopes) -> bool:
+        """Whether fresh deliveries may go at once: not while a breaker is open, a probe comes from the store."""
+        return self.reason(scopes) is None
+
+    def destination_open_until(self, destination: str) -> datetime | None:
+        """Until when nothing goes there for anybody, NEVER while it is paused; None when something may."""
+        if self._paused(destination):
+            return NEVER
+        breaker = self._open.get(destination)
+        return None if breaker is None else breaker.open_until
 
     def rate_limit(self, destination: str) -> RateLimit | None:
         """The limit that an operator gave it."""
-        known = self._watched.get(destination)
+        known = self._destinations.get(destination)
         return None if known is None else known.rate_limit
 
-    def answered(self, destination: str) -> bool:
-        """Note that a destination works. True when that closes its breaker."""
-        self._failures.pop(destination, None)
-        known = self._watched.get(destination)
-        if known is None or known.open_until is None:
-            return False
-        if destination not in self._telling:
-            self._write(destination, partial(self._close, destination))
-        return True
+    def blocked_destinations(self) -> Iterator[str]:
+        """The destinations behind which something may wait."""
+        seen = {breaker.destination: None for breaker in self._open.values()}
+        seen |= {key: None for key, one in self._destinations.items() if one.paused_at is not None}
+        return iter(seen)
 
-    def failed(self, destination: str, reason: str) -> bool:
-        """Note that a destination did not work. True when that opens its breaker."""
-        known = self._watched.get(destination)
-        if known is not None and known.open_until is not None:
-            if self._may_probe(destination):
-                self._open(destination, known, reason)
-                return True
-            return False  # an attempt that began before it opened
-        count = self._failures.get(destination, 0) + 1
-        self._failures[destination] = count
-        if count < FAILURES:
-            return False
-        self._open(destination, known or Destination(key=destination), reason)
+    # What attempts tell
+
+    def answered(self, scopes: Scopes) -> bool:
+        """Note that a delivery arrived or was refused properly. True when that closes a breaker."""
+        self._failures.answered(scopes)
+        now, closed = utc_now(), False
+        for key in scopes:
+            breaker = self._open.get(key)
+            if breaker is not None and self._ends(breaker, now):
+                self._close(breaker)
+                closed = True
+        self._note_arrival(scopes)
+        return closed
+
+    def failed(self, scopes: Scopes, reason: str, *, down: bool = False) -> None:
+        """Note that a delivery did not arrive although it may be sent again."""
+        opened = [self._open[key] for key in scopes if key in self._open]
+        if opened:
+            # Those that began before one was open count no more.
+            for breaker in opened:
+                if self._may_probe(breaker.key, utc_now()):
+                    self._reopen(breaker, reason)
+            return
+        key = self._failures.failed(scopes, FAILURES, down=down)
+        if key is not None:
+            self._failures.forget(key)
+            self._reopen(self._closed_one(key, scopes), reason)
+
+    def asked_to_wait(self, scopes: Scopes, seconds: float, reason: str) -> None:
+        """Hold a subscription for the time that its receiver asked for.
+
+        When two subscriptions of an owner hear it, it holds for all of the owner's there; when two owners do, for all.
+        """
+        now = utc_now()
+        until = now + timedelta(seconds=min(max(seconds, 0.0), MAX_RETRY_AFTER))
+        heard = [scopes.subscription]
+        for wider, part in ((scopes.owner, scopes.subscription), (scopes.destination, scopes.owner)):
+            parts = self._heard.setdefault(wider, {})
+            parts[part] = max(until, parts.get(part, until))
+            for late in [one for one, its in parts.items() if its <= now]:
+                del parts[late]
+            if len(parts) > 1:
+                heard.append(wider)
+        for key in heard:
+            before = self._open.get(key) or self._closed_one(key, scopes)
+            if before.open_until is None or before.open_until < until or key in self._probing:
+                self._set(
+                    replace(
+                        before, open_until=until, reason=reason, asked=True, opened_at=before.opened_at or now
+                    )
+                )
+                self._writes.open(self._open[key], probed=True)
+                log.info(
+                    "receiver asks to wait",
+                    key=key,
+                    destination=scopes.destination,
+                    seconds=round(seconds, 1),
+                )
+
+    async def begin_probe(self, scopes: Scopes) -> bool:
+        """Claim the probe of all breakers that are open; True for one process only. Raises StoreUnavailable."""
+        until = utc_now() + self._patience
+        opened = [self._open[key] for key in scopes if key in self._open]
+        for breaker in opened:
+            if breaker.key in self._writes.pending or not await self._writes.begin_probe(breaker, until):
+                return False
+            self._probing[breaker.key] = until
+            if breaker.key in self._open:
+                self._open[breaker.key] = replace(self._open[breaker.key], open_until=until)
+        if opened:
+            log.info("breaker lets a probe through", destination=scopes.destination, key=opened[0].key)
         return True
 
     async def run(self) -> None:
         """Write down what was noted and look at what others did, until cancelled."""
-        async with asyncio.TaskGroup() as group:
-            group.create_task(self._tell())
-            group.create_task(self._look())
+        await self._writes.run(LOOK)
 
-    async def _look(self) -> None:
-        while True:
-            try:
-                await self._refresh()
-            except StoreUnavailable as error:
-                log.warning("cannot look at the breakers", error=str(error), retry_in=LOOK)
-            await asyncio.sleep(LOOK)
+    # Inside
 
-    async def _refresh(self) -> None:
-        found = {one.key: one for one in await self._store.destinations_to_watch()}
-        # What is being written is newer than what was read.
-        kept = {key: self._watched[key] for key in self._telling if key in self._watched}
-        gone = {key for key in self._telling if key not in self._watched}
-        self._watched = {key: one for key, one in found.items() if key not in gone} | kept
-        now = utc_now()
-        # Not kept: a probe that nobody needed, or whose breaker others closed, would let more through the next time.
-        self._probing = {
-            key: until for key, until in self._probing.items() if until > now and key in self._watched
-        }
-        for one in list(self._watched.values()):
-            if one.open_until is not None and one.open_until <= now and one.paused_at is None:
-                await self._begin_probe(one, one.open_until)
-        self._show()
+    def _paused(self, destination: str) -> bool:
+        known = self._destinations.get(destination)
+        return known is not None and known.paused_at is not None
 
-    async def _begin_probe(self, one: Destination, seen: datetime) -> None:
-        until = utc_now() + self._patience
-        if one.key not in self._telling and await self._store.begin_probe(one.key, seen, until):
-            self._probing[one.key] = until
-            log.info("breaker lets a probe through", destination=one.key)
+    def _may_probe(self, key: str, now: datetime) -> bool:
+        until = self._probing.get(key)
+        return until is not None and until > now
 
-    def _may_probe(self, destination: str) -> bool:
-        until = self._probing.get(destination)
-        return until is not None and until > utc_now()
+    def _ends(self, breaker: Breaker, now: datetime) -> bool:
+        """Whether a success closes it: what receivers asked for only when it is over."""
+        if not breaker.asked or self._may_probe(breaker.key, now):
+            return True
+        return breaker.open_until is not None and breaker.open_until <= now
 
-    def _open(self, destination: str, known: Destination, reason: str) -> None:
-        self._failures.pop(destination, None)
-        self._probing.pop(destination, None)
-        wait = min(LONGEST_WAIT, FIRST_WAIT * 2.0 ** min(known.openings, 10))
-        until = utc_now() + timedelta(seconds=wait)
-        self._watched[destination] = Destination(
-            key=destination,
-            open_until=until,
-            opened_at=known.opened_at or utc_now(),
-            openings=known.openings + 1,
-            reason=reason,
-            paused_at=known.paused_at,
-            paused_reason=known.paused_reason,
-            rate_limit=known.rate_limit,
+    def _closed_one(self, key: str, scopes: Scopes) -> Breaker:
+        return Breaker(
+            key=key, destination=scopes.destination, open_until=None, alone=self._is_alone(key, scopes)
         )
-        log.warning("breaker open", destination=destination, error=reason, next_probe_in=wait)
-        probed = known.open_until is not None
-        opened = partial(self._store.open_breaker, destination, until, reason, probed=probed)
-        self._write(destination, opened)
+
+    def _is_alone(self, key: str, scopes: Scopes) -> bool:
+        """Whether nothing of others arrived at the destination, as far as is known."""
+        arrived = self._arrived.get(scopes.destination)
+        return arrived is None or arrived in (key, scopes.subscription)
+
+    def _note_arrival(self, scopes: Scopes) -> None:
+        if self._arrived.get(scopes.destination) == scopes.subscription:
+            return
+        self._arrived[scopes.destination] = scopes.subscription
+        alone = [one for one in self._open.values() if one.destination == scopes.destination and one.alone]
+        if alone:
+            for one in alone:
+                self._open[one.key] = replace(one, alone=False)
+            self._writes.not_alone(scopes.destination)
+
+    def _reopen(self, breaker: Breaker, reason: str) -> None:
+        wait = min(self._longest_wait, FIRST_WAIT * 2.0 ** min(breaker.openings, 12))
+        now = utc_now()
+        opened = replace(
+            breaker,
+            open_until=now + timedelta(seconds=wait),
+            opened_at=breaker.opened_at or now,
+            openings=breaker.openings + 1,
+            reason=reason,
+            asked=False,
+        )
+        self._set(opened)
+        log.warning(
+            "breaker open", destination=opened.destination, key=opened.key, error=reason, next_probe_in=wait
+        )
+        self._writes.open(opened, probed=breaker.open_until is not None)
+
+    @property
+    def _longest_wait(self) -> float:
+        return max(LONGEST_WAIT, min(LONGEST_WAIT_OF_ALL, len(self._open) / PROBES_PER_SECOND))
+
+    def _set(self, breaker: Breaker) -> None:
+        """Keep one that is open, and say so."""
+        self._probing.pop(breaker.key, None)
+        self._open[breaker.key] = breaker
+        self._show()
+        self._changed(breaker.destination, breaker.open_until or utc_now())
+
+    def _close(self, breaker: Breaker) -> None:
+        self._open.pop(breaker.key, None)
+        self._probing.pop(breaker.key, None)
+        self._writes.close(breaker)
+        log.info("breaker closed", destination=breaker.destination, key=breaker.key)
+        self._show()
+        self._changed(breaker.destination, utc_now())
+
+    def _learn(self, destinations: list[Destination], breakers: list[Breaker]) -> None:
+        """Take what was read from the store. What is being written here is newer."""
+        for destination in destinations:
+            self._learn_destination(destination)
+        for breaker in [*map(of_destination, destinations), *breakers]:
+            if breaker.key not in self._writes.pending:
+                self._learn_breaker(breaker)
+        now = utc_now()
+        self._probing = {
+            key: until for key, until in self._probing.items() if until > now and key in self._open
+        }
         self._show()
 
-    async def _close(self, destination: str) -> None:
-        await self._store.close_breaker(destination)
-        self._probing.pop(destination, None)
-        known = self._watched.pop(destination, None)
-        if known is not None and (known.paused_at is not None or known.rate_limit is not None):
-            self._watched[destination] = Destination(
-                key=destination,
-                paused_at=known.paused_at,
-                paused_reason=known.paused_reason,
-                rate_limit=known.rate_limit,
-            )
-        log.info("breaker closed", destination=destination)
-        self._show()
+    def _learn_destination(self, one: Destination) -> None:
+        before = self._destinations.get(one.key)
+        if one.paused_at is not None or one.rate_limit is not None:
+            self._destinations[one.key] = one
+        else:
+            self._destinations.pop(one.key, None)
+        if (before is not None and before.paused_at is not None) != (one.paused_at is not None):
+            self._changed(one.key, utc_now())
 
-    def _write(self, destination: str, write: Callable[[], Awaitable[None]]) -> None:
-        self._telling.add(destination)
-        self._writes.put_nowait((destination, write))
-
-    async def _tell(self) -> None:
-        while True:
-            destination, write = await self._writes.get()
-            try:
-                await write()
-            except StoreUnavailable as error:
-                # So it is in this process only, until the next look; the next failure or answer says it again.
-                log.warning("cannot write a breaker down", destination=destination, error=str(error))
-            finally:
-                self._telling.discard(destination)
+    def _learn_breaker(self, one: Breaker) -> None:
+        before = self._open.get(one.key)
+        if one.open_until is None:
+            if self._open.pop(one.key, None) is not None:
+                self._changed(one.destination, utc_now())
+        elif before is None or before.open_until != one.open_until:
+            self._open[one.key] = one
+            self._changed(one.destination, one.open_until)
 
     def _show(self) -> None:
-        BREAKERS_OPEN.set(sum(one.open_until is not None for one in self._watched.values()))
-        self._changed(_places(self._watched, self._may_probe))
-
-
-def _places(watched: Mapping[str, Destination], may_probe: Callable[[str], bool]) -> dict[str, int]:
-    return {key: int(one.paused_at is None and may_probe(key)) for key, one in watched.items() if one.blocked}
+        shown = {one.destination for one in self._open.values() if one.alone or one.key == one.destination}
+        BREAKERS_OPEN.set(len(shown))

@@ -5,14 +5,16 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Protocol
 
 import structlog
 from msgspec import Struct
 
 from dispatcher.delivery.attempt import Attempts
-from dispatcher.delivery.breakers import Breakers, BreakerStore
+from dispatcher.delivery.breaker_writes import BreakerStore
+from dispatcher.delivery.breakers import Breakers
+from dispatcher.delivery.failures import scopes_of
 from dispatcher.delivery.internal_errors import contained
 from dispatcher.delivery.lanes import Lane, Lanes, Work
 from dispatcher.delivery.lease import Lease, LeaseStore
@@ -21,6 +23,7 @@ from dispatcher.delivery.pace import Pace
 from dispatcher.delivery.rates import Rates, RateStore
 from dispatcher.delivery.scheduler import ClaimStore, Scheduler
 from dispatcher.delivery.senders import DigestStore, Senders
+from dispatcher.delivery.trial import Trials
 from dispatcher.delivery.upkeep import Upkeep, UpkeepStore
 from dispatcher.domain.deliveries import ClaimedDelivery, NewDelivery, Outcome
 from dispatcher.domain.destinations import RateLimit
@@ -70,15 +73,17 @@ class Engine:
         self._lanes = Lanes(limits.concurrency, limits.queue, limits.in_memory)
         self._lease = Lease(store, limits.lease)
         self._pace = Pace()
-        self._scheduler = Scheduler(store, self._lanes)
         self._outcomes = OutcomeWriter(store, self._written)
-        self._breakers = Breakers(store, limits.timeout * 2, self._block)
-        self._blocked: dict[str, int] = {}
-        self._upkeep = Upkeep(store, lambda: self._blocked, self._scheduler.wake)
+        self._breakers = Breakers(store, limits.timeout * 2, self._changed)
+        self._scheduler = Scheduler(store, self._lanes, self._breakers)
+        self._upkeep = Upkeep(store, self._breakers.blocked_destinations, self._scheduler.room_again)
+        self._ordered: dict[str, str] = {}
+        rates = Rates(store)
+        self.trials = Trials(self._breakers, rates, self._lanes)
         self._attempts = Attempts(
             Senders(store, kinds),
             self._breakers,
-            Rates(store),
+            rates,
             self._lease,
             self._outcomes,
             timeout=limits.timeout,
@@ -170,43 +175,60 @@ class Engine:
         # In order or in a digest nothing goes straight: only the store knows whose turn it is.
         alone = not subscription.ordered and subscription.digest is None
         straight = not wait and alone and not self._stopping
-        claimed = straight and self._place(subscription.destination, len(event.document))
+        claimed = straight and self._place(subscription, len(event.document))
         if not claimed:
             due_at = utc_now() + timedelta(seconds=wait)
             return NewDelivery(delivery_id, event, subscription, claimed=False, due_at=due_at)
         self._lease.hold(delivery_id)
         return NewDelivery(delivery_id, event, subscription, claimed=True)
 
-    def _place(self, destination: str, size: int) -> bool:
-        return self._lanes.reserve(destination, size, fresh=True) is not None
+    def _place(self, subscription: Subscription, size: int) -> bool:
+        scopes = scopes_of(subscription)
+        return (
+            self._breakers.admits(scopes) and self._reserve_place(subscription, size, fresh=True) is not None
+        )
+
+    def _reserve_place(self, subscription: Subscription, size: int, *, fresh: bool) -> Lane | None:
+        return self._lanes.reserve(
+            subscription.destination,
+            size,
+            fresh=fresh,
+            subscription=subscription.id,
+            owner=f"{subscription.tenant}/{subscription.subscriber}",
+        )
 
     def start(self, deliveries: Sequence[NewDelivery]) -> None:
         """Take deliveries from `reserve` that are stored now."""
         process = self.process
         for new in deliveries:
             if new.claimed and not self._lease.holds(new.id):
-                self.release(
-                    [new]
-                )  # the lease was lost while it was stored: it is due, and claimed like all others
+                # The lease was lost while it was stored: it is due, and claimed like all others.
+                self.release([new])
             elif new.claimed:
                 lane = self._lanes[new.subscription.destination]
-                self._lanes.enter(lane, Work(process, _as_claimed(new)))
+                self._lanes.enter(lane, Work(process, new.as_claimed()))
                 self._engage(lane)
-            elif new.due_at is not None and _due_by_itself(new.subscription):
-                self._scheduler.expect(new.due_at)
+            elif new.due_at is not None:
+                self._scheduler.expect(new.subscription.destination, new.due_at)
 
     def release(self, deliveries: Sequence[NewDelivery]) -> None:
         """Forget deliveries from `reserve` that were not stored."""
         for new in deliveries:
             if new.claimed:
-                self._lanes.release(self._lanes[new.subscription.destination], len(new.event.document))
+                lane = self._lanes[new.subscription.destination]
+                self._lanes.release(lane, len(new.event.document), new.subscription.id)
                 self._lease.drop(new.id)
 
     # What others want to know
 
     def blocks(self, destination: str) -> bool:
         """Whether nothing goes out to a destination now, as far as this process knows."""
-        return self._breakers.blocks(destination)
+        until = self._breakers.destination_open_until(destination)
+        return until is not None and until > utc_now()
+
+    def may_go(self, subscription: Subscription) -> bool:
+        """Whether deliveries of a subscription may begin, as far as this process knows."""
+        return not self._breakers.blocks(scopes_of(subscription))
 
     def rate_limit(self, destination: str) -> RateLimit | None:
         """The rate limit of a destination, as far as this process knows."""
@@ -230,8 +252,7 @@ class Engine:
             self._outcomes.put(process, put_back(delivery, utc_now() + FULL_LANE_WAIT))
 
     def _enter(self, process: int, delivery: ClaimedDelivery) -> None:
-        destination, size = delivery.subscription.destination, len(delivery.event.document)
-        lane = self._lanes.reserve(destination, size, fresh=False)
+        lane = self._reserve_place(delivery.subscription, len(delivery.event.document), fresh=False)
         if lane is None:
             self._outcomes.put(process, put_back(delivery, utc_now() + FULL_LANE_WAIT))
         else:
@@ -241,56 +262,39 @@ class Engine:
     def _written(self, outcomes: Sequence[Outcome]) -> None:
         for outcome in outcomes:
             self._lease.drop(outcome.delivery_id)
-        if any(outcome.ordered for outcome in outcomes):
-            self._scheduler.wake()
+            destination = self._ordered.pop(outcome.delivery_id, None)
+            if destination is not None and outcome.state.final:
+                self._scheduler.expect(destination, utc_now())
 
-    def _block(self, places: dict[str, int]) -> None:
-        """Give what waits for destinations without places back to the store; let others start anew."""
-        free_again = self._blocked.keys() - places.keys()
-        self._blocked = places
-        self._lanes.block(places)
-        for lane in self._lanes:
-            if places.get(lane.destination) == 0:
-                for work in self._lanes.take_queued(lane):
-                    self._outcomes.put(work.process, put_back(work.claimed, utc_now()))
-        if free_again or any(places.values()):
-            self._scheduler.wake()
+    def _changed(self, destination: str, when: datetime) -> None:
+        """Look at a destination then, and give back to the store what must not go there now."""
+        self._scheduler.expect(destination, when)
+        lane = self._lanes.find(destination)
+        if lane is not None and lane.queued:
+            for work in self._lanes.take_queued(lane, self.may_go):
+                self._outcomes.put(work.process, put_back(work.claimed, utc_now()))
 
     # Through the lanes to the targets
 
     def _engage(self, lane: Lane) -> None:
-        if lane.running < int(lane.limit) and not self._stopping:
-            lane.running += 1
-            worker = self._group.create_task(self._work(lane))
+        if not self._stopping and (work := lane.take()) is not None:
+            worker = self._group.create_task(self._work(lane, work))
             self._workers.add(worker)
             worker.add_done_callback(self._workers.discard)
 
-    async def _work(self, lane: Lane) -> None:
-        try:
-            while lane.queue and lane.running <= int(lane.limit) and not self._stopping:
-                work = lane.queue.popleft()
-                try:
-                    await self._attempts.make(work, lane)
-                finally:
-                    if self._lanes.done(lane, work):
-                        self._scheduler.wake()
-                if lane.queue:
-                    self._engage(lane)
-        finally:
-            self._lanes.rest(lane)
-
-
-def _due_by_itself(subscription: Subscription) -> bool:
-    """Whether its new deliveries go to the store for another reason than that there is no place for them."""
-    return subscription.ordered or subscription.digest is not None or subscription.retry.first_delay > 0
-
-
-def _as_claimed(new: NewDelivery) -> ClaimedDelivery:
-    return ClaimedDelivery(
-        id=new.id,
-        event=new.event,
-        subscription=new.subscription,
-        attempts=0,
-        restarted_after=0,
-        since=new.since or new.event.accepted_at,
-    )
+    async def _work(self, lane: Lane, first: Work) -> None:
+        """Try one delivery after the other as long as there is a place to run for it."""
+        work: Work | None = first
+        while work is not None:
+            if work.claimed.subscription.ordered:
+                self._ordered[work.claimed.id] = lane.destination
+            try:
+                await self._attempts.make(work, lane)
+            finally:
+                if self._lanes.done(lane, work):
+                    self._scheduler.expect(lane.destination, utc_now())
+                if self._lanes.room_again():
+                    self._scheduler.room_again()
+            work = None if self._stopping else lane.take()
+            # There may be a place for another one too.
+            self._engage(lane)

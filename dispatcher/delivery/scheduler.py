@@ -1,16 +1,27 @@
-"""The scheduler: brings what is due from the store back into the lanes."""
+"""The scheduler: brings what is due from the store back into the lanes.
+
+It knows which destinations something waits for and looks only at those of which something may go now, at each as long
+as there is room in its lane. Destinations take turns, within one owners and subscriptions. What is behind an open
+breaker is looked at when its probe is due.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection
-from datetime import datetime
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime, timedelta
 from typing import Protocol
 
 import structlog
+from cachetools import LRUCache
 
+from dispatcher.delivery.breakers import NEVER, Standing
+from dispatcher.delivery.failures import Scopes
 from dispatcher.delivery.internal_errors import contained
-from dispatcher.domain.deliveries import ClaimedDelivery, Rooms
+from dispatcher.delivery.shares import divide, few, rotated
+from dispatcher.delivery.waiting import WaitingList
+from dispatcher.domain.deliveries import ClaimedDelivery, Queue, Share, Waiting
+from dispatcher.domain.destinations import owner_key
 from dispatcher.domain.errors import StoreUnavailable
 from dispatcher.domain.events import utc_now
 
@@ -23,46 +34,80 @@ PAUSE = 0.02
 """Seconds between two looks at the least, so that what becomes due within them is claimed at once."""
 
 MAX_CLAIM = 500
+DESTINATIONS = 100
+"""Destinations that one look is about at most."""
+
+SLICE, WHOLE_SLICE = 200, 1000
+"""Destinations that are discovered at once: now and then, and when all of them are to be found."""
+
+MORE = 64
+"""Subscriptions of a destination that are looked at beyond those of what is due longest."""
+
+LONGEST = timedelta(seconds=60)
+"""How long a destination is not looked at of which something else than what waits for its time may come."""
 
 
 class ClaimStore(Protocol):
     """What claiming needs of the store; see `dispatcher.store.contract.Store`."""
 
-    async def claim(self, process: int, limit: int, rooms: Rooms) -> list[ClaimedDelivery]: ...
+    async def waiting_destinations(self, after: str, limit: int) -> list[tuple[str, datetime | None]]: ...
 
-    async def next_due(self, full: Collection[str]) -> datetime | None: ...
+    async def look(self, after: Mapping[str, str], first: int, more: int) -> Mapping[str, Waiting]: ...
+
+    async def claim_shares(
+        self, process: int, limit: int, shares: Sequence[Share]
+    ) -> list[ClaimedDelivery]: ...
 
 
 class Room(Protocol):
     """What claiming asks of the lanes; see `dispatcher.delivery.lanes.Lanes`."""
 
-    def rooms(self, after: str) -> tuple[int, Rooms]: ...
+    @property
+    def free(self) -> int: ...
 
-    def full(self) -> list[str]: ...
+    def places(self, destination: str) -> int: ...
+
+    def spare_places(self, destination: str, subscription: str) -> int: ...
+
+
+class Gate(Protocol):
+    """What claiming asks of the breakers; see `dispatcher.delivery.breakers.Breakers`."""
+
+    def standing(self, scopes: Scopes) -> tuple[Standing, datetime]: ...
+
+    def destination_open_until(self, destination: str) -> datetime | None: ...
+
+    async def begin_probe(self, scopes: Scopes) -> bool: ...
 
 
 class Scheduler:
-    """Claims due deliveries whenever there is room for them and hands them over.
+    """Claims due deliveries whenever there is room for them and hands them over."""
 
-    Destinations take turns; `_after` is where the last claim had to end because there was no more room.
-    """
-
-    def __init__(self, store: ClaimStore, room: Room) -> None:
+    def __init__(self, store: ClaimStore, room: Room, gate: Gate) -> None:
         self._store = store
         self._room = room
-        self._due: datetime | None = None
+        self._gate = gate
+        self._waiting = WaitingList()
+        self._probed: LRUCache[str, str] = LRUCache(10_000)
         self._after = ""
+        self._whole = True
+        self._begin_again = False
+        self._sliced_at = 0.0
         self._wake = asyncio.Event()
 
-    def expect(self, due_at: datetime) -> None:
-        """Look at `due_at` at the latest: something will be due then."""
-        if self._due is None or due_at < self._due:
-            self._due = due_at
+    def expect(self, destination: str, due_at: datetime) -> None:
+        """Look at a destination at `due_at` at the latest: something will be due there then."""
+        if self._waiting.expect(destination, due_at):
             self._wake.set()
 
     def wake(self) -> None:
-        """Look now: something may be due, or there is room again."""
-        self.expect(utc_now())
+        """Look at all destinations now: somebody made something due, or gave it back."""
+        self._begin_again = True
+        self._wake.set()
+
+    def room_again(self) -> None:
+        """There is room for what has been due for a while."""
+        self._wake.set()
 
     async def run(
         self, process: Callable[[], int], take: Callable[[int, list[ClaimedDelivery]], None]
@@ -70,45 +115,136 @@ class Scheduler:
         """Claim for `process` and hand to `take` until cancelled."""
         while True:
             await self._wait()
-            limit, rooms = self._room.rooms(self._after)
-            if not limit:
-                continue
-            number = process()
             try:
                 # What raises here stays due: other deliveries and the next look are not affected.
                 with contained("claim", retry_in=POLL):
-                    claimed = await self._store.claim(number, min(limit, MAX_CLAIM), rooms)
-                    take(number, claimed)
-                    await self._go_on(claimed, min(limit, MAX_CLAIM))
+                    await self._discover()
+                    await self._claim(process(), take)
+                    continue
             except StoreUnavailable as error:
                 log.warning("cannot claim what is due", error=str(error), retry_in=POLL)
+            await asyncio.sleep(POLL)
 
-    async def _go_on(self, claimed: list[ClaimedDelivery], limit: int) -> None:
-        """Look again at once after a claim that did not see everything, else when the next one is due."""
-        if len(claimed) == limit:
-            self._after = max(delivery.subscription.destination for delivery in claimed)
-            self.wake()
-        elif self._after:
-            self._after = ""
-            self.wake()
-        elif (due_at := await self._store.next_due(self._room.full())) is not None:
-            self.expect(due_at)
+    async def _discover(self) -> None:
+        """Find destinations that others stored something for: some of them every second, all when it is asked for."""
+        now = asyncio.get_running_loop().time()
+        if self._begin_again:
+            self._after, self._whole, self._begin_again = "", True, False
+        if not self._whole and now - self._sliced_at < POLL:
+            return
+        self._sliced_at = now
+        limit = WHOLE_SLICE if self._whole else SLICE
+        found = await self._store.waiting_destinations(self._after, limit)
+        for destination, first_due in found:
+            self._waiting.found(destination, first_due, again=self._whole)
+        if len(found) == limit:
+            self._after = found[-1][0]
+        else:
+            self._after, self._whole = "", False
+
+    async def _claim(self, process: int, take: Callable[[int, list[ClaimedDelivery]], None]) -> None:
+        free = min(self._room.free, MAX_CLAIM)
+        if not free:
+            return
+        names = self._waiting.take(utc_now(), DESTINATIONS)
+        looked: dict[str, datetime | None] = dict.fromkeys(names, utc_now() + timedelta(seconds=POLL))
+        try:
+            places = self._open_ones(names, looked)
+            if not places:
+                return
+            first = min(MAX_CLAIM, max(32, *places.values()))
+            after = {name: self._waiting.after.get(name, "") for name in places}
+            found = await self._store.look(after, first, MORE)
+            shares: list[Share] = []
+            for name, waiting in found.items():
+                given, looked[name] = await self._shares(name, waiting, places[name])
+                shares += given
+            if shares:
+                take(process, await self._store.claim_shares(process, free, shares))
+        finally:
+            for name, at in looked.items():
+                if at is None:
+                    self._waiting.forget(name)
+                elif at < NEVER:
+                    self._waiting.expect(name, at)
+
+    def _open_ones(self, names: Sequence[str], looked: dict[str, datetime | None]) -> dict[str, int]:
+        """Those of these destinations to which something may go, with their places."""
+        now = utc_now()
+        found: dict[str, int] = {}
+        for name in names:
+            until = self._gate.destination_open_until(name)
+            if until is None or until <= now:
+                found[name] = self._room.places(name)
+            else:
+                looked[name] = until  # when that changes earlier it is expected earlier
+        return found
+
+    async def _shares(self, name: str, waiting: Waiting, places: int) -> tuple[list[Share], datetime | None]:
+        """What to claim of a destination now, and when to look again; None when nothing waits there."""
+        self._waiting.after[name] = waiting.last
+        now = utc_now()
+        free: list[Queue] = []
+        probes: list[Queue] = []
+        times = [] if waiting.next_due is None else [waiting.next_due]
+        closed = False
+        for queue in waiting.queues:
+            standing, until = self._gate.standing(_scopes(queue))
+            if standing == "free":
+                free.append(queue)
+            elif standing == "probe":
+                probes.append(queue)
+            else:
+                closed = True
+                times.append(until)
+        shares = await self._probes(name, probes) if probes else []
+        if probes:
+            times.append(now + timedelta(seconds=POLL))
+        if free:
+            shares += (
+                divide(free, places, may_have_more=not waiting.complete)
+                if places
+                else few(free, lambda key: self._room.spare_places(name, key))
+            )
+            times.append(now if shares else now + timedelta(seconds=POLL))
+        if not waiting.complete:
+            times.append(now + timedelta(seconds=POLL))
+        elif closed and len(waiting.queues) > 1:
+            times.append(now + LONGEST)
+        return shares, min(times, default=None)
+
+    async def _probes(self, name: str, queues: Sequence[Queue]) -> list[Share]:
+        """One delivery of each breaker whose probe is due, of one subscription after the other."""
+        shares: list[Share] = []
+        for queue in rotated(queues, self._probed.get(name, "")):
+            scopes = _scopes(queue)
+            # What another one here has just begun to probe is closed for this one.
+            if self._gate.standing(scopes)[0] == "probe" and await self._gate.begin_probe(scopes):
+                self._probed[name] = queue.subscription_id
+                shares.append(Share(queue.subscription_id, 1))
+        return shares
 
     async def _wait(self) -> None:
-        """Until the earliest time that is expected, a wake-up, or the poll."""
+        """Until it is time for a destination, a wake-up, or the poll."""
         await asyncio.sleep(PAUSE)
+        if self._whole:
+            return
         loop = asyncio.get_running_loop()
         deadline = loop.time() + POLL
-        while True:
+        while not self._begin_again:
             left = deadline - loop.time()
-            if self._due is not None:
-                left = min(left, (self._due - utc_now()).total_seconds())
+            if (at := self._waiting.next) is not None:
+                left = min(left, (at - utc_now()).total_seconds())
             if left <= 0:
-                break
+                return
             self._wake.clear()
             try:
                 async with asyncio.timeout(left):
                     await self._wake.wait()
             except TimeoutError:
-                break
-        self._due = None
+                return
+
+
+def _scopes(queue: Queue) -> Scopes:
+    owner = owner_key(queue.destination, queue.tenant, queue.owner)
+    return Scopes(queue.subscription_id, owner, queue.destination)

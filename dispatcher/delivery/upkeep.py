@@ -22,13 +22,16 @@ log = structlog.get_logger("dispatcher.delivery")
 INTERVAL = 10.0
 """Seconds between two rounds."""
 
-SLICE = 2000
+SLICE = 500
 """Waiting deliveries that are looked at in one transaction."""
+
+SLICES = 40
+"""How many of these one round looks at, of one blocked destination after the other; the next round goes on there."""
 
 LOOKS = 40
 """How often a round looks at turns: at 500 each time."""
 
-TIDY_EVERY = 360
+TIDY_EVERY = 60
 """Rounds."""
 
 
@@ -60,6 +63,7 @@ class Upkeep:
         self._blocked = blocked
         self._freed = freed
         self._turns = 0
+        self._reached: tuple[str, tuple[datetime, str] | None] = ("", None)
         self._digests: str | None = None
 
     async def run(self, process: Callable[[], int]) -> None:
@@ -76,8 +80,7 @@ class Upkeep:
 
     async def round(self, *, tidy: bool = False) -> None:
         """Everything once. Raises StoreUnavailable."""
-        for destination in list(self._blocked()):
-            await self._expire(destination)
+        await self._expire()
         for _ in range(LOOKS):
             self._turns = await self._store.mend_turns(self._turns)
             if not self._turns:
@@ -87,14 +90,22 @@ class Upkeep:
         if tidy:
             await self._store.tidy()
 
-    async def _expire(self, destination: str) -> None:
-        after: tuple[datetime, str] | None = None
-        while True:
-            overdue, after = await self._store.overdue(destination, after, SLICE)
-            if overdue:
-                await self._store.expire(overdue)
-                for one in overdue:
-                    DELIVERIES.labels(one.kind, State.EXHAUSTED.value).inc()
-                log.warning("exhausted while it waited", destination=destination, deliveries=len(overdue))
+    async def _expire(self) -> None:
+        """Look at a bounded part of what waits behind all that is blocked."""
+        names = sorted(self._blocked())
+        last, after = self._reached
+        for _ in range(SLICES):
             if after is None:
-                return
+                last = next((name for name in names if name > last), "")
+                if not last:
+                    break
+            overdue, after = await self._store.overdue(last, after, SLICE)
+            if overdue:
+                await self._exhaust(last, overdue)
+        self._reached = last, after
+
+    async def _exhaust(self, destination: str, overdue: Sequence[Overdue]) -> None:
+        await self._store.expire(overdue)
+        for one in overdue:
+            DELIVERIES.labels(one.kind, State.EXHAUSTED.value).inc()
+        log.warning("exhausted while it waited", destination=destination, deliveries=len(overdue))

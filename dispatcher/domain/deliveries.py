@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime
 from enum import StrEnum
+from typing import NamedTuple
 
 from msgspec import Struct
 
@@ -49,6 +50,17 @@ class NewDelivery(Struct, frozen=True):
     due_at: datetime | None = None
     since: datetime | None = None
     group: bytes | None = None
+
+    def as_claimed(self) -> ClaimedDelivery:
+        """The delivery as the process has it that claimed it on acceptance."""
+        return ClaimedDelivery(
+            id=self.id,
+            event=self.event,
+            subscription=self.subscription,
+            attempts=0,
+            restarted_after=0,
+            since=self.since or self.event.accepted_at,
+        )
 
 
 class Delivery(Struct, frozen=True, kw_only=True):
@@ -110,6 +122,36 @@ class Rooms(Struct, frozen=True, kw_only=True):
 
 ROOMS = Rooms()
 """Room for everything."""
+
+
+class Queue(Struct, frozen=True, kw_only=True):
+    """What waits of one subscription for a destination: how many deliveries are due (as far as was looked)."""
+
+    destination: str
+    subscription_id: str
+    tenant: str
+    owner: str
+    due: int
+
+
+class Waiting(Struct, frozen=True, kw_only=True):
+    """What waits for one destination: the queues of which something is due, and when the next delivery falls due.
+
+    `complete`: there is no other queue of which something is due; else others are found after the subscription `last`.
+    `next_due` is the earliest due time in the future.
+    """
+
+    queues: tuple[Queue, ...] = ()
+    complete: bool = True
+    last: str = ""
+    next_due: datetime | None = None
+
+
+class Share(NamedTuple):
+    """How many deliveries of a subscription may be claimed."""
+
+    subscription_id: str
+    places: int
 
 
 class Joining(Struct, frozen=True):

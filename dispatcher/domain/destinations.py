@@ -58,6 +58,8 @@ class Destination(Struct, frozen=True, kw_only=True):
     paused_at: datetime | None = None
     paused_reason: str | None = None
     rate_limit: RateLimit | None = None
+    asked: bool = False
+    """Whether it is open because receivers asked to wait (Retry-After), which no answer in between ends."""
 
     def breaker(self, now: datetime) -> BreakerState:
         """Where its breaker stands."""
@@ -69,6 +71,29 @@ class Destination(Struct, frozen=True, kw_only=True):
     def blocked(self) -> bool:
         """Whether nothing but a probe may go out."""
         return self.open_until is not None or self.paused_at is not None
+
+
+class Breaker(Struct, frozen=True, kw_only=True):
+    """A breaker within a destination: of one subscription, or of all subscriptions of one owner there.
+
+    `key` is the subscription's id, or `owner_key`. `open_until`, `opened_at`, `openings`, `reason` and `asked` mean
+    what they do for a destination. `alone`: as far as is known nothing else arrives at the destination, so that it is
+    shown as open.
+    """
+
+    key: str
+    destination: str
+    open_until: datetime | None
+    opened_at: datetime | None = None
+    openings: int = 0
+    reason: str | None = None
+    asked: bool = False
+    alone: bool = False
+
+
+def owner_key(destination: str, tenant: str, owner: str) -> str:
+    """The key of what the subscriptions of one owner share at a destination."""
+    return f"{tenant}/{owner} at {destination}"
 
 
 class Slots(Struct, frozen=True):

@@ -28,6 +28,8 @@ class Answer(Struct, frozen=True, kw_only=True):
     """The connection was gone before an answer: worth one early retry."""
     trouble: str | None = None
     """What is wrong with the destination, for all who use it; None when `error` names nothing of one delivery."""
+    destination_down: bool = False
+    """Whoever sends there fares no better: it could not be reached, or its trouble is not of one subscription."""
     overloaded: bool = False
     """The destination works, and wants fewer attempts at once."""
     healthy: bool = False

@@ -12,7 +12,7 @@ from msgspec import Struct
 from sqlalchemy import Connection
 
 from dispatcher.domain.deliveries import Attempt, ClaimedDelivery, Delivery, Outcome, Overdue, State
-from dispatcher.domain.destinations import Destination, RateLimit, Slots
+from dispatcher.domain.destinations import Breaker, Destination, RateLimit, Slots
 from dispatcher.domain.digests import Gathered
 from dispatcher.domain.events import Event, utc_now
 from dispatcher.domain.expansions import Expansion
@@ -21,6 +21,7 @@ from dispatcher.domain.keys import ApiKey
 from dispatcher.domain.retry import INTERNAL_ERROR_DELAYS, internal_error_delay
 from dispatcher.domain.subscriptions import Subscription, SubscriptionStatus
 from dispatcher.store import (
+    breakers,
     changes,
     delivery_queries,
     destinations,
@@ -33,6 +34,7 @@ from dispatcher.store import (
 )
 from dispatcher.store import jobs as job_queries
 from dispatcher.store.contract import (
+    Changes,
     DeliveryFilter,
     DestinationFilter,
     EventFilter,
@@ -225,11 +227,19 @@ class SqlStore(ABC):
 
     # Destinations
 
-    async def destinations_to_watch(self) -> list[Destination]:
-        return await self._read(destinations.to_watch)
+    async def destinations_to_watch(self, after: str = "") -> list[Destination]:
+        return await self._read(destinations.to_watch, after)
 
-    async def open_breaker(self, destination: str, until: datetime, reason: str, *, probed: bool) -> None:
-        await self._write(destinations.open_breaker, destination, until, reason, probed=probed)
+    async def breakers_to_watch(self, after: str = "") -> list[Breaker]:
+        return await self._read(breakers.to_watch, after)
+
+    async def changes(self, since: datetime | None) -> Changes:
+        return await self._read(breakers.changes, since)
+
+    async def open_breaker(
+        self, destination: str, until: datetime, reason: str, *, probed: bool, asked: bool = False
+    ) -> None:
+        await self._write(destinations.open_breaker, destination, until, reason, probed=probed, asked=asked)
 
     async def begin_probe(self, destination: str, seen: datetime, until: datetime) -> bool:
         return await self._write(destinations.begin_probe, destination, seen, until)
@@ -237,11 +247,24 @@ class SqlStore(ABC):
     async def close_breaker(self, destination: str) -> None:
         await self._write(destinations.close_breaker, destination)
 
+    async def open_breaker_within(self, breaker: Breaker, *, probed: bool) -> None:
+        await self._write(breakers.open_within, breaker, probed=probed)
+
+    async def begin_probe_within(self, key: str, seen: datetime, until: datetime) -> bool:
+        return await self._write(breakers.begin_probe, key, seen, until)
+
+    async def close_breaker_within(self, key: str) -> None:
+        await self._write(breakers.close, key)
+
+    async def not_alone(self, destination: str) -> None:
+        await self._write(breakers.not_alone, destination)
+
     async def pause_destination(self, destination: str, reason: str) -> None:
         await self._write(destinations.pause, destination, reason)
 
     async def resume_destination(self, destination: str) -> None:
         await self._write(destinations.resume, destination)
+        await self._write(breakers.close_all, destination)
 
     async def limit_destination(self, destination: str, limit: RateLimit | None) -> None:
         await self._write(destinations.limit, destination, limit)
@@ -251,6 +274,8 @@ class SqlStore(ABC):
 
     async def tidy(self) -> None:
         await self._write(destinations.forget_rates)
+        await self._write(destinations.forget_breakers)
+        await self._write(breakers.forget)
         await self._write(memos.tidy)
         await self.recipients.tidy()
         await self.target_statuses.tidy()

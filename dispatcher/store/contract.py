@@ -20,9 +20,11 @@ from dispatcher.domain.deliveries import (
     Outcome,
     Overdue,
     Rooms,
+    Share,
     State,
+    Waiting,
 )
-from dispatcher.domain.destinations import Destination, RateLimit, Slots
+from dispatcher.domain.destinations import Breaker, Destination, RateLimit, Slots
 from dispatcher.domain.digests import Gathered
 from dispatcher.domain.events import Event
 from dispatcher.domain.expansions import Expansion, NewExpansion
@@ -109,6 +111,18 @@ class DestinationFilter(Struct, frozen=True, kw_only=True):
     tenant: str
     subscriber: str | None = None
     everyone: bool = False
+
+
+class Changes(Struct, frozen=True, kw_only=True):
+    """Destinations and breakers that changed, as they are now, and from when on to ask the next time.
+
+    Some are told twice: what a transaction changes is seen when it ends. `more`: there is more at once.
+    """
+
+    destinations: list[Destination]
+    breakers: list[Breaker]
+    until: datetime
+    more: bool = False
 
 
 class Store(Protocol):
@@ -230,6 +244,25 @@ class Store(Protocol):
         """
         ...
 
+    async def waiting_destinations(self, after: str, limit: int) -> list[tuple[str, datetime | None]]:
+        """The next `limit` destinations after this name for which something waits, and when the first of it is due.
+
+        None when all of it is being tried.
+        """
+        ...
+
+    async def look(self, after: Mapping[str, str], first: int, more: int) -> Mapping[str, Waiting]:
+        """What waits for these destinations.
+
+        It finds the subscriptions of the `first` deliveries that are due longest. When there are as many, further
+        subscriptions are looked at, `more` at most: those after the id that is given for the destination ("" at first).
+        """
+        ...
+
+    async def claim_shares(self, process: int, limit: int, shares: Sequence[Share]) -> list[ClaimedDelivery]:
+        """Claim what is due of these subscriptions and that no other process has: for each so many, `limit` in all."""
+        ...
+
     async def next_due(self, full: Collection[str] = ()) -> datetime | None:
         """When the next pending delivery is due, None when none waits for a time.
 
@@ -277,12 +310,41 @@ class Store(Protocol):
 
     # Destinations
 
-    async def destinations_to_watch(self) -> list[Destination]:
-        """Those whose breaker is not closed, that are paused or that have a rate limit; 10 000 at most."""
+    async def destinations_to_watch(self, after: str = "") -> list[Destination]:
+        """Those whose breaker is not closed, that are paused or that have a rate limit: 1000 after this name."""
         ...
 
-    async def open_breaker(self, destination: str, until: datetime, reason: str, *, probed: bool) -> None:
-        """Open a breaker that is closed, or (`probed`) keep one open whose probe has failed."""
+    async def breakers_to_watch(self, after: str = "") -> list[Breaker]:
+        """The breakers within destinations that are not closed: 1000 after this key."""
+        ...
+
+    async def changes(self, since: datetime | None) -> Changes:
+        """What changed since this time, of destinations and of breakers within them; with None the time alone."""
+        ...
+
+    async def open_breaker(
+        self, destination: str, until: datetime, reason: str, *, probed: bool, asked: bool = False
+    ) -> None:
+        """Open a breaker that is closed, or (`probed`) keep one open whose probe has failed.
+
+        One that receivers `asked` for stays open until then, whatever else is answered.
+        """
+        ...
+
+    async def open_breaker_within(self, breaker: Breaker, *, probed: bool) -> None:
+        """The same for a breaker within a destination."""
+        ...
+
+    async def begin_probe_within(self, key: str, seen: datetime, until: datetime) -> bool:
+        """See `begin_probe`."""
+        ...
+
+    async def close_breaker_within(self, key: str) -> None:
+        """Let a subscription or an owner use its destination freely."""
+        ...
+
+    async def not_alone(self, destination: str) -> None:
+        """Note that something arrives at a destination, whatever breakers are open within it."""
         ...
 
     async def begin_probe(self, destination: str, seen: datetime, until: datetime) -> bool:

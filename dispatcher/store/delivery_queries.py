@@ -50,7 +50,7 @@ CHUNK = 10_000
 _table = deliveries.c
 # The condition of the index deliveries_waiting. A number and no parameter: the database must see that it is the same.
 # It is a range because SQLite, without statistics, may take any index that begins with an equality.
-_WAITING = _table.listed_as < literal_column(str(DELIVERING))
+IS_WAITING = _table.listed_as < literal_column(str(DELIVERING))
 # What holds still when the row is locked, after others may have changed it since it was found.
 _PENDING = _table.state == State.PENDING
 _FAILED = (State.EXHAUSTED, State.CANCELLED)
@@ -138,7 +138,9 @@ def end_waiting(
     connection: Connection, subscription_id: str, state: State, reason: str, now: datetime
 ) -> int:
     """End some of what is pending for a subscription; CHUNK when there may be more."""
-    some = select(_table.id).where(_table.subscription_id == subscription_id, _WAITING, _PENDING).limit(CHUNK)
+    some = (
+        select(_table.id).where(_table.subscription_id == subscription_id, IS_WAITING, _PENDING).limit(CHUNK)
+    )
     turns.end_waiting(connection, subscription_id)
     digests.end_all(connection, subscription_id)
     return connection.execute(_ended(state, reason, now).where(_table.id.in_(some), _PENDING)).rowcount
@@ -146,7 +148,7 @@ def end_waiting(
 
 def release_held(connection: Connection, subscription_id: str, now: datetime) -> int:
     """Make some of what is held for a subscription due now, but who waits for a turn; CHUNK when there may be more."""
-    held = (_table.subscription_id == subscription_id, _WAITING, _PENDING, _table.due_at.is_(None))
+    held = (_table.subscription_id == subscription_id, IS_WAITING, _PENDING, _table.due_at.is_(None))
     gathered = exists().where(digest_members.c.delivery_id == _table.id)
     first = select(_table.id).where(*held, ~turns.behind(_table.id), ~gathered).limit(CHUNK)
     released = update(deliveries).values(due_at=now)
@@ -182,7 +184,7 @@ def expire(connection: Connection, max_ages: Mapping[str, float], now: datetime)
 
 def redirect_waiting(connection: Connection, subscription_id: str, destination: str) -> None:
     """Let what is pending for a subscription wait for its new destination."""
-    waiting = (_table.subscription_id == subscription_id, _WAITING)
+    waiting = (_table.subscription_id == subscription_id, IS_WAITING)
     connection.execute(update(deliveries).values(destination=destination).where(*waiting))
 
 

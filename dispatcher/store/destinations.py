@@ -6,8 +6,10 @@ Each function is one transaction.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
+from typing import Any
 
+from msgspec.structs import replace
 from sqlalchemy import (
     ColumnElement,
     Connection,
@@ -15,6 +17,7 @@ from sqlalchemy import (
     Subquery,
     Table,
     delete,
+    exists,
     func,
     literal,
     or_,
@@ -29,10 +32,13 @@ from dispatcher.store.columns import Moment
 from dispatcher.store.contract import DestinationFilter, Page, Window
 from dispatcher.store.queries import MAX_LIMIT, limit_of
 from dispatcher.store.rows import safe
-from dispatcher.store.schema import deliveries, destinations, rates, subscriptions
+from dispatcher.store.schema import breakers, deliveries, destinations, rates, subscriptions
 
-WATCHED_LIMIT = 10_000
-"""Destinations in trouble, held or limited that every process keeps in mind at most."""
+WATCHED_PAGE = 1000
+"""Destinations in trouble, held or limited that are read at once."""
+
+ABANDONED = timedelta(minutes=10)
+"""How long after the time of its probe a breaker is looked at by `forget_breakers`."""
 
 WAITING_LIMIT = 10_000
 """What waits for a destination is counted up to here."""
@@ -44,22 +50,48 @@ _table = destinations.c
 _TO_WATCH = or_(_table.open_until.is_not(None), _table.paused_at.is_not(None), _table.per_second.is_not(None))
 
 
-def to_watch(connection: Connection) -> list[Destination]:
-    """Those whose breaker is not closed, or that are held or limited."""
-    found = select(destinations).where(_TO_WATCH).order_by(_table.key).limit(WATCHED_LIMIT)
-    return [_destination(row) for row in connection.execute(found)]
+def to_watch(connection: Connection, after: str) -> list[Destination]:
+    """Those whose breaker is not closed, or that are held or limited, by name."""
+    found = select(destinations).where(_TO_WATCH, _table.key > safe(after)).order_by(_table.key)
+    return [_destination(row) for row in connection.execute(found.limit(WATCHED_PAGE))]
 
 
-def open_breaker(connection: Connection, key: str, until: datetime, reason: str, *, probed: bool) -> None:
-    """Open a breaker that is closed, or keep one open whose probe has failed."""
+def changed(connection: Connection, since: datetime, limit: int) -> list[dict[str, Any]]:
+    """The rows of those that changed since, by the time of that."""
+    found = select(destinations).where(_table.changed_at > since).order_by(_table.changed_at)
+    return [row._asdict() for row in connection.execute(found.limit(limit))]
+
+
+def clock(connection: Connection) -> datetime:
+    """The time by which changes are ordered: the database's own where several machines share it."""
+    if connection.dialect.name == "sqlite":
+        return utc_now()
+    now: datetime = connection.execute(select(func.clock_timestamp())).scalar_one()
+    return now
+
+
+def forget_breakers(connection: Connection) -> None:
+    """Close some breakers behind which nothing waits any more."""
+    waits = exists().where(deliveries.c.destination == _table.key, deliveries.c.due_at.is_not(None))
+    late = select(_table.key).where(_table.open_until < utc_now() - ABANDONED, ~waits).limit(WATCHED_PAGE)
+    for key in connection.execute(late).scalars().all():
+        close_breaker(connection, key)
+
+
+def open_breaker(
+    connection: Connection, key: str, until: datetime, reason: str, *, probed: bool, asked: bool = False
+) -> None:
+    """Open a breaker that is closed, or keep one open whose probe has failed or that receivers ask for."""
     _ensure(connection, key)
     opened = update(destinations).where(_table.key == safe(key))
     connection.execute(
-        (opened if probed else opened.where(_table.open_until.is_(None))).values(
+        (opened if probed or asked else opened.where(_table.open_until.is_(None))).values(
             open_until=until,
             opened_at=func.coalesce(_table.opened_at, _now()),
-            openings=_table.openings + 1,
+            openings=_table.openings + (0 if asked else 1),
             reason=safe(reason[:1000]),
+            asked=asked,
+            changed_at=clock(connection),
         )
     )
 
@@ -67,13 +99,22 @@ def open_breaker(connection: Connection, key: str, until: datetime, reason: str,
 def begin_probe(connection: Connection, key: str, seen: datetime, until: datetime) -> bool:
     """Move the time of the next probe to `until`; True for the one process that does it first."""
     mine = update(destinations).where(_table.key == safe(key), _table.open_until == seen)
-    return connection.execute(mine.values(open_until=until)).rowcount == 1
+    return connection.execute(mine.values(open_until=until, changed_at=clock(connection))).rowcount == 1
 
 
 def close_breaker(connection: Connection, key: str) -> None:
     """Close a breaker."""
     closed = update(destinations).where(_table.key == safe(key))
-    connection.execute(closed.values(open_until=None, opened_at=None, openings=0, reason=None))
+    connection.execute(
+        closed.values(
+            open_until=None,
+            opened_at=None,
+            openings=0,
+            reason=None,
+            asked=None,
+            changed_at=clock(connection),
+        )
+    )
 
 
 def pause(connection: Connection, key: str, reason: str) -> None:
@@ -81,7 +122,9 @@ def pause(connection: Connection, key: str, reason: str) -> None:
     _ensure(connection, key)
     held = update(destinations).where(_table.key == safe(key))
     paused_at = func.coalesce(_table.paused_at, _now())
-    connection.execute(held.values(paused_at=paused_at, paused_reason=safe(reason)))
+    connection.execute(
+        held.values(paused_at=paused_at, paused_reason=safe(reason), changed_at=clock(connection))
+    )
 
 
 def resume(connection: Connection, key: str) -> None:
@@ -100,6 +143,7 @@ def limit(connection: Connection, key: str, rate_limit: RateLimit | None) -> Non
         .values(
             per_second=None if rate_limit is None else rate_limit.per_second,
             burst=None if rate_limit is None else rate_limit.burst,
+            changed_at=clock(connection),
         )
     )
 
@@ -132,7 +176,7 @@ def destination(connection: Connection, which: DestinationFilter, key: str) -> D
         if connection.execute(used).scalar() is None:
             return None
     row = connection.execute(select(destinations).where(_table.key == safe(key))).one_or_none()
-    return None if row is None else _destination(row)
+    return None if row is None else _with_breakers(connection, [_destination(row)])[0]
 
 
 def destination_page(connection: Connection, which: DestinationFilter, window: Window) -> Page[Destination]:
@@ -145,7 +189,25 @@ def destination_page(connection: Connection, which: DestinationFilter, window: W
         names = _names(which, after)
         wanted = select(destinations).join(names, names.c.key == _table.key)
     items = [_destination(row) for row in connection.execute(wanted.order_by(_table.key).limit(limit + 1))]
-    return Page(items[:limit], items[limit - 1].key if len(items) > limit else None)
+    shown = _with_breakers(connection, items[:limit])
+    return Page(shown, items[limit - 1].key if len(items) > limit else None)
+
+
+def _with_breakers(connection: Connection, found: Sequence[Destination]) -> list[Destination]:
+    """Those with a closed breaker are shown as open while all that goes there is held back by a breaker within."""
+    closed = [safe(one.key) for one in found if one.open_until is None]
+    within = breakers.c
+    alone = select(breakers).where(
+        within.destination.in_(closed), within.open_until.is_not(None), within.alone
+    )
+    opened = {row.destination: row for row in connection.execute(alone.order_by(within.opened_at.desc()))}
+    fields = ("open_until", "opened_at", "openings", "reason", "asked")
+    return [
+        replace(one, **{name: getattr(opened[one.key], name) for name in fields})
+        if one.key in opened
+        else one
+        for one in found
+    ]
 
 
 def _names(which: DestinationFilter, after: str) -> Subquery:
@@ -203,7 +265,13 @@ def _seconds(connection: Connection) -> float:
 
 
 def _destination(row: Row[*tuple[object, ...]]) -> Destination:
-    values = row._asdict()
+    return of_row(row._asdict())
+
+
+def of_row(values: dict[str, Any]) -> Destination:
+    """From a row of destinations."""
+    values = {**values, "asked": bool(values["asked"])}
+    del values["changed_at"]
     per_second, burst = values.pop("per_second"), values.pop("burst")
     limited = None if per_second is None else RateLimit(per_second, burst or 1)
     return Destination(**values, rate_limit=limited)

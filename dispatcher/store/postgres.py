@@ -17,13 +17,21 @@ import asyncpg
 from sqlalchemy import Connection
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from dispatcher.domain.deliveries import ROOMS, ClaimedDelivery, NewDelivery, Outcome, Rooms
+from dispatcher.domain.deliveries import ROOMS, ClaimedDelivery, NewDelivery, Outcome, Rooms, Share, Waiting
 from dispatcher.domain.digests import Group
 from dispatcher.domain.errors import StoreUnavailable
 from dispatcher.domain.events import Event, utc_now
 from dispatcher.domain.expansions import Expansion, NewExpansion
 from dispatcher.domain.retention import DEFAULT, Keep, Kept
-from dispatcher.store import arrays, batches, digests, postgres_expansions, postgres_retention, turns
+from dispatcher.store import (
+    arrays,
+    batches,
+    digests,
+    postgres_expansions,
+    postgres_queues,
+    postgres_retention,
+    turns,
+)
 from dispatcher.store import postgres_sql as sql
 from dispatcher.store.arrays import Encoding
 from dispatcher.store.base import CLAIM_BYTES, Claim, Revision, SqlStore
@@ -191,9 +199,25 @@ class PostgresStore(SqlStore):
         await _gather(connection, [one for one in gathered if one.delivery_id in stored])
 
     async def claim(self, process: int, limit: int, rooms: Rooms = ROOMS) -> list[ClaimedDelivery]:
+        return await self._claim_by(process, sql.CLAIM, limit, *_room_arrays(rooms))
+
+    async def claim_shares(self, process: int, limit: int, shares: Sequence[Share]) -> list[ClaimedDelivery]:
+        of = [hex_digits(share.subscription_id) for share in shares]
+        places = [share.places for share in shares]
+        return await self._claim_by(process, postgres_queues.CLAIM_SHARES, limit, of, places)
+
+    async def waiting_destinations(self, after: str, limit: int) -> list[tuple[str, datetime | None]]:
+        async with self._hot() as connection:
+            return await postgres_queues.waiting_destinations(connection, after, limit)
+
+    async def look(self, after: Mapping[str, str], first: int, more: int) -> dict[str, Waiting]:
+        async with self._hot() as connection:
+            return await postgres_queues.look(connection, after, utc_now(), first, more)
+
+    async def _claim_by(self, process: int, statement: str, *arguments: object) -> list[ClaimedDelivery]:
         async with self._claiming:
             try:
-                claims, revisions = await self._claim(process, limit, rooms)
+                claims, revisions = await self._claim(process, statement, *arguments)
                 wanted = await self._wanted(process, claims, revisions)
             except BaseException:
                 # It may have been committed although the answer was lost. The next call finds out.
@@ -202,12 +226,14 @@ class PostgresStore(SqlStore):
             self._claimed[process].update(delivery.id for delivery in wanted)
         return wanted
 
-    async def _claim(self, process: int, limit: int, rooms: Rooms) -> tuple[list[Claim], list[Revision]]:
+    async def _claim(
+        self, process: int, statement: str, *arguments: object
+    ) -> tuple[list[Claim], list[Revision]]:
         async with self._hot() as connection:
             if process in self._unsure:
                 await connection.execute(sql.UNCLAIM, process, list(map(hex_digits, self._claimed[process])))
                 self._unsure.discard(process)
-            found = await connection.fetch(sql.CLAIM, process, utc_now(), limit, *_room_arrays(rooms))
+            found = await connection.fetch(statement, process, utc_now(), *arguments)
             rows = sorted(found, key=_due)
             if not rows:
                 return [], []

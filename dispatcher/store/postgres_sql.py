@@ -40,7 +40,7 @@ def _names(columns: Iterable[str], table: str = "") -> str:
 
 
 # The lock keeps others from taking this process's claims over before those that are stored here can be seen.
-_ME = "me as (select id, oldest_claim from processes where id = $1 for key share)"
+ME = "me as (select id, oldest_claim from processes where id = $1 for key share)"
 
 
 # All columns but the last two, which decide whose grant it is.
@@ -77,7 +77,7 @@ _J = _P + len(GRANT)
 _OWNERS = "select jsonb_object_agg(tenant || chr(31) || id, owner) as by_job from merged"
 
 ACCEPT = f"""
-with {_ME},
+with {ME},
 identified as (
     insert into identities ({_names(IDENTITY)}) select * from {_unnest("i", IDENTITY, 2)}
 ),
@@ -124,7 +124,7 @@ IDENTITIES = "select digest, event_key from identities where digest = any($1::uu
 """Which of these digests are stored, with the keys of their events."""
 
 ADD_DELIVERIES = f"""
-with {_ME}, event as (select key from events where key = any($3::uuid[]) for key share)
+with {ME}, event as (select key from events where key = any($3::uuid[]) for key share)
 {_insert_deliveries(2, "join event on event.key = d.event_key")}
 on conflict (id) do nothing
 returning id
@@ -226,7 +226,7 @@ def _waiting(after: str) -> str:
 
 
 CLAIM = f"""
-with recursive {_ME},
+with recursive {ME},
 {_waiting("$4")},
 due as materialized (
     select d.id, d.due_at

@@ -203,6 +203,7 @@ deliveries = Table(
     # A delivery that succeeds at once is never in these, so that no index changes with its state: PostgreSQL
     # then keeps the new version of the row in its page (HOT). The fill factor of the partitions leaves room for it.
     _partial("deliveries_due", "destination", "due_at", where="due_at is not null"),
+    _partial("deliveries_queued", "destination", "subscription_id", where="due_at is not null"),
     _partial("deliveries_listed", "listed_as", "tenant", "id", where="listed_as is not null"),
     _partial("deliveries_waiting", "subscription_id", "due_at", where=f"listed_as < {DELIVERING}"),
     sqlite_with_rowid=False,
@@ -323,6 +324,9 @@ destinations = Table(
     Column("openings", Integer, nullable=False, server_default=text("0")),
     Column("reason", Text),
     Column("paused_reason", Text),
+    Column("asked", Boolean, comment="Whether receivers asked to wait; then no answer in between closes it."),
+    Column("changed_at", Moment, comment="When one of the above changed last."),
+    Index("destinations_by_change", "changed_at"),
     _partial(
         "destinations_to_watch",
         "key",
@@ -341,6 +345,24 @@ target_statuses = Table(
     Column("updated_at", Moment, nullable=False),
     Index("target_statuses_by_age", "updated_at"),
     comment="What targets that keep state were sent last: an earlier status never follows a later one.",
+    sqlite_with_rowid=False,
+)
+
+breakers = Table(
+    "breakers",
+    metadata,
+    Column("key", Text, primary_key=True, comment="A subscription's id, or an owner and a destination."),
+    Column("open_until", Moment, comment="Null while it is closed."),
+    Column("opened_at", Moment),
+    Column("changed_at", Moment, nullable=False),
+    Column("openings", Integer, nullable=False),
+    Column("asked", Boolean, nullable=False),
+    Column("alone", Boolean, nullable=False, comment="Nothing else arrives at the destination."),
+    Column("destination", Text, nullable=False),
+    Column("reason", Text),
+    Index("breakers_by_change", "changed_at"),
+    Index("breakers_of_destination", "destination"),
+    comment="Breakers of subscriptions and owners within a destination.",
     sqlite_with_rowid=False,
 )
 

@@ -12,6 +12,7 @@ import os
 from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Concatenate, ParamSpec, TypeVar
 
@@ -19,13 +20,13 @@ from sqlalchemy import URL, Connection, Engine, create_engine, event
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import DBAPIError
 
-from dispatcher.domain.deliveries import ROOMS, ClaimedDelivery, NewDelivery, Outcome, Rooms
+from dispatcher.domain.deliveries import ROOMS, ClaimedDelivery, NewDelivery, Outcome, Rooms, Share, Waiting
 from dispatcher.domain.errors import SettingsError
 from dispatcher.domain.events import Event, utc_now
 from dispatcher.domain.expansions import Expansion, NewExpansion
 from dispatcher.domain.retention import Keep, Kept
-from dispatcher.store import changes, retention, sqlite_sql
-from dispatcher.store.base import Revision, SqlStore
+from dispatcher.store import changes, retention, sqlite_queues, sqlite_sql
+from dispatcher.store.base import Claim, Revision, SqlStore
 from dispatcher.store.batches import Batch
 from dispatcher.store.failures import leaves_file_usable, unavailable
 from dispatcher.store.migrations import upgrade
@@ -91,8 +92,22 @@ class SqliteStore(SqlStore):
         return await self._write(sqlite_sql.expand, process, expansion.seq, deliveries)
 
     async def claim(self, process: int, limit: int, rooms: Rooms = ROOMS) -> list[ClaimedDelivery]:
+        return await self._claim_by(partial(sqlite_sql.claim, rooms=rooms), process, limit)
+
+    async def claim_shares(self, process: int, limit: int, shares: Sequence[Share]) -> list[ClaimedDelivery]:
+        return await self._claim_by(partial(sqlite_sql.claim_shares, shares=shares), process, limit)
+
+    async def waiting_destinations(self, after: str, limit: int) -> list[tuple[str, datetime | None]]:
+        return await self._read(sqlite_queues.waiting_destinations, after, limit)
+
+    async def look(self, after: Mapping[str, str], first: int, more: int) -> dict[str, Waiting]:
+        return await self._read(sqlite_queues.look, after, first, more)
+
+    async def _claim_by(
+        self, claim: Callable[..., tuple[list[Claim], list[Revision]]], process: int, limit: int
+    ) -> list[ClaimedDelivery]:
         async with self._claiming:
-            claims, revisions = await self._write(sqlite_sql.claim, process, limit, rooms, self._unsure)
+            claims, revisions = await self._write(claim, process, limit, unsure=self._unsure)
             # Nobody has these when what follows fails: the next call gives them back first.
             self._unsure = [claim.id for claim in claims]
             wanted = await self._wanted(process, claims, revisions)

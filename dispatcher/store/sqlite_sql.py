@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from functools import cache
 from itertools import accumulate, chain
@@ -12,9 +12,9 @@ import msgspec
 from sqlalchemy import ColumnElement, Connection, Row, func, or_, select
 from sqlalchemy.exc import IntegrityError
 
-from dispatcher.domain.deliveries import NewDelivery, Outcome, Rooms
+from dispatcher.domain.deliveries import NewDelivery, Outcome, Rooms, Share
 from dispatcher.domain.events import Event, utc_now
-from dispatcher.store import arrays, batches, digests, expansions, turns
+from dispatcher.store import arrays, batches, digests, expansions, sqlite_queues, turns
 from dispatcher.store.arrays import Encoding, RowTuple
 from dispatcher.store.base import CLAIM_BYTES, Claim, Revision
 from dispatcher.store.batches import Batch
@@ -216,12 +216,25 @@ def claim(
 
     `unsure` are given back before: they were claimed by a call that failed afterwards.
     """
+    return _take(connection, process, unsure, lambda: _due(connection, limit, rooms))
+
+
+def claim_shares(
+    connection: Connection, process: int, limit: int, shares: Sequence[Share], unsure: Sequence[str] = ()
+) -> tuple[list[Claim], list[Revision]]:
+    """The same for what is due of these subscriptions."""
+    return _take(connection, process, unsure, lambda: sqlite_queues.due(connection, limit, shares))
+
+
+def _take(
+    connection: Connection, process: int, unsure: Sequence[str], find: Callable[[], list[Row[Any]]]
+) -> tuple[list[Claim], list[Revision]]:
     if _oldest_claim(connection, process) is None:
         return [], []
     again = [(bytes.fromhex(hex_digits(one)),) for one in unsure]
     _many(connection, _UNCLAIM, again, process)
     _many(connection, _DONE, again, process)
-    due = _due(connection, limit, rooms)
+    due = find()
     taken = [(process, row.id) for row in due]
     _many(connection, _CLAIM, taken)
     _many(connection, _NOTE, taken)

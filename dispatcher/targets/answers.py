@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -23,6 +24,8 @@ _MAX_LOCATION = 200
 _ASKS_TO_WAIT = (429, 503)
 
 _Status = Annotated[int, Meta(ge=200, le=599)]
+
+_SECONDS = re.compile(r"\+?(\d+(\.\d*)?|\.\d+)", re.ASCII)
 
 _decode = msgspec.json.Decoder().decode
 
@@ -132,13 +135,16 @@ def _scrubbed(text: str, secrets: Sequence[str]) -> str:
 
 
 def _retry_after(reply: Reply) -> float | None:
-    """Seconds to wait, from a number of seconds or a date (RFC 9110, section 10.2.3)."""
+    """Seconds to wait, from a number of seconds or a date (RFC 9110, section 10.2.3).
+
+    The number may have a fraction: some receivers send what they count with.
+    """
     value = reply.headers.get("Retry-After", "").strip()
-    if value.isascii() and value.isdigit():
+    if _SECONDS.fullmatch(value):
         return min(float(value), MAX_RETRY_AFTER)
     try:
         moment = parsedate_to_datetime(value)
-    except (ValueError, OverflowError):
+        wait = (moment.replace(tzinfo=moment.tzinfo or UTC) - datetime.now(UTC)).total_seconds()
+    except (ValueError, OverflowError, TypeError):
         return None
-    wait = (moment.replace(tzinfo=moment.tzinfo or UTC) - datetime.now(UTC)).total_seconds()
     return min(max(wait, 0.0), MAX_RETRY_AFTER)

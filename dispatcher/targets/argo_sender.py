@@ -101,7 +101,7 @@ class ArgoSender:
                 "PUT", URL(call.address, encoded=True), headers, call.body
             )
         except NoReply as error:
-            return Answer(request=line, error=str(error), early=error.early)
+            return Answer(request=line, error=str(error), early=error.early, destination_down=error.down)
         answer = self._judged(reply, line)
         if reply.status >= 400 and _NOTHING_SUSPENDED in reply.body:
             return await self._look(call, answer)

@@ -41,11 +41,13 @@ class Dialer:
 
     async def connect(self, origin: Origin, make: Callable[[], Connection]) -> Connection:
         """A connection with this origin. Raises NoReply when there is none in time."""
+        connected: list[socket.socket] = []
         try:
             async with asyncio.timeout(self._limit):
-                return await self._connect(origin, make)
+                return await self._connect(origin, make, connected)
         except TimeoutError:
-            raise NoReply(f"no connection to {origin.place} within {self._limit:g} s") from None
+            problem = f"no connection to {origin.place} within {self._limit:g} s"
+            raise NoReply(problem, down=not connected) from None
 
     async def close(self) -> None:
         """Forget all addresses."""
@@ -56,21 +58,25 @@ class Dialer:
             await self._resolver.close()
             self._resolver = None
 
-    async def _connect(self, origin: Origin, make: Callable[[], Connection]) -> Connection:
+    async def _connect(
+        self, origin: Origin, make: Callable[[], Connection], connected: list[socket.socket]
+    ) -> Connection:
         addresses = await self._addresses(origin)
         context = self._context() if origin.tls else None
         try:
-            connected = await start_connection(
-                addresses,
-                happy_eyeballs_delay=_NEXT_ADDRESS,
-                interleave=1,
-                socket_factory=self._guard.open_socket,
+            connected.append(
+                await start_connection(
+                    addresses,
+                    happy_eyeballs_delay=_NEXT_ADDRESS,
+                    interleave=1,
+                    socket_factory=self._guard.open_socket,
+                )
             )
             _, connection = await asyncio.get_running_loop().create_connection(
-                make, sock=connected, ssl=context, server_hostname=origin.host if origin.tls else None
+                make, sock=connected[0], ssl=context, server_hostname=origin.host if origin.tls else None
             )
         except (OSError, RuntimeError) as error:  # uvloop raises RuntimeError for some sockets
-            raise NoReply(_problem(error, origin)) from error
+            raise NoReply(_problem(error, origin), down=not connected) from error
         return connection
 
     async def _addresses(self, origin: Origin) -> list[AddrInfoType]:
@@ -84,7 +90,7 @@ class Dialer:
             raise NoReply(f"blocked: {error.found_behind(origin.host)}") from error
         except OSError as error:
             reason = error.strerror or error
-            raise NoReply(f"could not find the address of {origin.host}: {reason}") from error
+            raise NoReply(f"could not find the address of {origin.host}: {reason}", down=True) from error
         return [_address_info(one["host"], origin.port) for one in found]
 
     async def _look_up(self, host: str) -> list[ResolveResult]:

@@ -25,12 +25,14 @@ _TARGET = re.compile(r"[\x21-\x7e]+")
 class NoReply(Exception):
     """There was no answer; the message says why, and holds no more of the URL than host and port.
 
-    `early`: the connection was gone before an answer, as when a receiver closes one that was idle.
+    `early`: the connection was gone before an answer, as when a receiver closes one that was idle. `down`: the host has
+    no address, or none that takes a connection.
     """
 
-    def __init__(self, problem: str, *, early: bool = False) -> None:
+    def __init__(self, problem: str, *, early: bool = False, down: bool = False) -> None:
         super().__init__(problem)
         self.early = early
+        self.down = down
 
 
 class UnsendableHeader(ValueError):

@@ -166,7 +166,7 @@ class TethysSender:
         try:
             reply = await self._client.exchange("GET", URL(address, encoded=True), {}, None)
         except NoReply as error:
-            return Answer(request=line, error=str(error), early=error.early)
+            return Answer(request=line, error=str(error), early=error.early, destination_down=error.down)
         answer = judge(reply, line, _TAKEN, ())
         if reply.status == 200 and answer.error is not None:
             problem = "the portal did not take it: it has no such job, or could not update it"

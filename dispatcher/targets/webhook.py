@@ -125,7 +125,9 @@ class WebhookSender:
                 self._template.origin, b"".join((head, signature, ending(self._method, body)))
             )
         except NoReply as error:
-            return Answer(request=request.line, error=str(error), early=error.early)
+            return Answer(
+                request=request.line, error=str(error), early=error.early, destination_down=error.down
+            )
         return judge(reply, request.line, self._success, self._credentials)
 
     overflows = False

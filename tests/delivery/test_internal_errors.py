@@ -12,6 +12,7 @@ from sqlalchemy import update
 from structlog.testing import capture_logs
 
 from dispatcher.delivery import attempt, breakers, lanes, outcomes, report
+from dispatcher.delivery.failures import Scopes
 from dispatcher.delivery.outcomes import decide
 from dispatcher.delivery.rates import Rates
 from dispatcher.domain import retry
@@ -60,10 +61,10 @@ def for_poison(call: Callable[..., Any], poisoned: Callable[..., bool]) -> Calla
 def break_gate(monkeypatch: pytest.MonkeyPatch) -> None:
     blocks = breakers.Breakers.blocks
 
-    def broken(self: breakers.Breakers, destination: str, *more: object) -> bool:
-        if destination == POISON:
+    def broken(self: breakers.Breakers, scopes: Scopes) -> bool:
+        if scopes.destination == POISON:
             raise OverflowError("date value out of range")
-        return blocks(self, destination, *more)
+        return blocks(self, scopes)
 
     monkeypatch.setattr(breakers.Breakers, "blocks", broken)
 
@@ -129,10 +130,12 @@ async def test_a_delivery_that_cannot_be_placed_is_stored_as_due_with_the_others
 ) -> None:
     reserve = lanes.Lanes.reserve
 
-    def broken(self: lanes.Lanes, *what: Any, fresh: bool) -> lanes.Lane | None:
-        if fresh and POISON in str(what):
+    def broken(
+        self: lanes.Lanes, destination: str, size: int, *, fresh: bool, **of: str
+    ) -> lanes.Lane | None:
+        if fresh and destination == POISON:
             raise OverflowError
-        return reserve(self, *what, fresh=fresh)
+        return reserve(self, destination, size, fresh=fresh, **of)
 
     monkeypatch.setattr(lanes.Lanes, "reserve", broken)
     await store.add_subscription(make_subscription(destination=POISON))

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 
 import pytest
 from sqlalchemy import Connection
 
-from dispatcher.delivery import breakers, outcomes
+from dispatcher.delivery import breakers, outcomes, scheduler
 from dispatcher.delivery.engine import Limits
-from dispatcher.domain.deliveries import State
+from dispatcher.domain.deliveries import State, Waiting
 from dispatcher.domain.errors import StoreUnavailable
 from dispatcher.domain.events import utc_now
 from dispatcher.domain.retry import RetryPolicy
@@ -87,23 +87,30 @@ async def test_nobody_looks_for_more_while_a_probe_is_under_way(
     kind.answer = gate
     await store.add_subscription(make_subscription(destination=A))
     await store.open_breaker(A, utc_now() + timedelta(hours=1), "seen elsewhere", probed=False)
-    asked: list[Collection[str]] = []
-    next_due = store.next_due
+    monkeypatch.setattr(scheduler, "POLL", 0.02)
+    looked: list[str] = []
+    discovered: list[str] = []
+    look, discover = store.look, store.waiting_destinations
 
-    async def noted(full: Collection[str] = ()) -> datetime | None:
-        asked.append(full)
-        return await next_due(full)
+    async def looks(after: Mapping[str, str], first: int, more: int) -> Mapping[str, Waiting]:
+        looked.extend(after)
+        return await look(after, first, more)
+
+    async def discovers(after: str, limit: int) -> list[tuple[str, datetime | None]]:
+        discovered.append(after)
+        return await discover(after, limit)
 
     async with running(store, kind) as process:
         await process.has(lambda: process.engine.blocks(A))
         await process.accept(new_event(), new_event())
         await store.open_breaker(A, utc_now(), "seen elsewhere", probed=True)
         await kind.until(lambda sent: len(sent) == 1)
-        monkeypatch.setattr(store, "next_due", noted)
-        await process.has(lambda: len(asked) >= 3)
+        monkeypatch.setattr(store, "look", looks)
+        monkeypatch.setattr(store, "waiting_destinations", discovers)
+        await process.has(lambda: len(discovered) >= 5)
+        assert looked == []
         gate.opened.set()
         await settled(store, {State.DELIVERED: 2})
-    assert asked[:3] == [[A]] * 3
 
 
 async def test_what_follows_from_outcomes_is_repeated_alone_when_the_store_goes_away_before_it(

@@ -156,6 +156,10 @@ FAR = "Fri, 31 Dec 99999999999999999999 23:59:59 GMT"
         ("0", 0.0),
         ("120", 120.0),
         (" 7 ", 7.0),
+        ("1.5", 1.5),
+        ("0.25", 0.25),
+        ("3.", 3.0),
+        (".5", 0.5),
         ("90000", 86_400.0),
         ("9" * 400, 86_400.0),
         ("Wed, 21 Oct 2015 07:28:00 GMT", 0.0),
@@ -172,7 +176,10 @@ def test_retry_after_may_be_a_date() -> None:
     assert judged(503, Retry_After=at).retry_after == pytest.approx(600, abs=5)
 
 
-@pytest.mark.parametrize("value", ["", "soon", "-1", "1.5", "٣", "Wed, 99 Oct 2015 07:28:00 GMT", FAR])
+@pytest.mark.parametrize(
+    "value",
+    ["", "soon", "-1", "1.5.2", "1e3", "nan", "inf", "1,5", "٣", "Wed, 99 Oct 2015 07:28:00 GMT", FAR],
+)
 def test_a_retry_after_that_means_nothing_is_ignored(value: str) -> None:
     assert judged(429, Retry_After=value).retry_after is None
 

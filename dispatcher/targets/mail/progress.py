@@ -136,6 +136,7 @@ class Round:
                 answer,
                 error=self._open(),
                 trouble=self.trouble,
+                destination_down=self.trouble is not None,
                 overloaded=self.overloaded,
                 healthy=self.healthy,
                 memo=memo,
