@@ -50,7 +50,9 @@ class _Pages:
 
         async def show(request: web.Request) -> web.Response:
             found = await self._named(purpose, request)
-            return self._gone() if found is None else self._page(purpose, *found, done=False)
+            if found is None:
+                return self._gone()
+            return self._page(purpose, *found, done=await self._is_done(purpose, found[1]))
 
         return show
 
@@ -75,6 +77,15 @@ class _Pages:
         desk = self._services.desk
         return None if desk is None else await desk.named(purpose, request.match_info["token"])
 
+    async def _is_done(self, purpose: Purpose, seat: Seat) -> bool:
+        """Whether what the page asks for holds already: somebody may open the link again."""
+        desk = self._services.desk
+        if desk is None:
+            return False
+        [standing] = await desk.book.standings([seat.recipient])
+        left = standing.unsubscribed_at is not None
+        return left if purpose == "unsubscribe" else standing.confirmed_at is not None and not left
+
     def _page(self, purpose: Purpose, subscription: Subscription, seat: Seat, *, done: bool) -> web.Response:
         owner = "an administrator" if subscription.subscriber == EVERY_OWNER else subscription.subscriber
         return self._answer(200, purpose=purpose, done=done, address=seat.address.key, owner=owner)
@@ -87,5 +98,9 @@ class _Pages:
             status=status,
             text=self._template.render(values),
             content_type="text/html",
-            headers={"Content-Security-Policy": _POLICY, "X-Robots-Tag": "noindex"},
+            headers={
+                "Cache-Control": "no-store",
+                "Content-Security-Policy": _POLICY,
+                "X-Robots-Tag": "noindex",
+            },
         )

@@ -75,10 +75,10 @@ def _own_headers(sender: Sender, stamp: Stamp) -> bytes:
     if stamp.list_id is not None:
         lines.append(f"List-Id: <{stamp.list_id}.{sender.domain}>")
     if stamp.unsubscribe is not None:
-        lines += [
-            f"List-Unsubscribe: <{stamp.unsubscribe}>",
-            "List-Unsubscribe-Post: List-Unsubscribe=One-Click",
-        ]
+        lines.append(f"List-Unsubscribe: <{stamp.unsubscribe}>")
+        # RFC 8058, section 3.1: one-click is for HTTPS only; others open the page.
+        if stamp.unsubscribe.startswith("https://"):
+            lines.append("List-Unsubscribe-Post: List-Unsubscribe=One-Click")
     return _lines(*lines)
 
 
