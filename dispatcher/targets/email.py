@@ -22,7 +22,7 @@ from dispatcher.domain.variables import TemplateError
 from dispatcher.targets.mail.addresses import checked_addresses
 from dispatcher.targets.mail.desk import Desk, seats_of
 from dispatcher.targets.mail.digest import DIGEST, digest_facts
-from dispatcher.targets.mail.facts import facts_of
+from dispatcher.targets.mail.facts import facts_of, one_line
 from dispatcher.targets.mail.progress import Round, read_progress
 from dispatcher.targets.mail.sending import LINK, Parcel, send_all
 from dispatcher.targets.mail.templates import Content, TemplateFault, Templates, subject_line
@@ -66,7 +66,7 @@ class EmailKind:
             raise InvalidInput(
                 "target.kind", "no e-mail is sent here: smtp.url (DISPATCHER_SMTP_URL) is not set"
             )
-        checked_addresses("target.to", email.to)
+        checked_addresses("target.to", email.to, self._desk.trusted_domains)
         _compiled(email)
         mailer = self._desk.mailer
         if email.template is not None and email.template not in mailer.templates.variants:
@@ -110,6 +110,7 @@ class EmailSender:
     def __init__(self, desk: Desk | None, target: EmailTarget, subscription: Subscription) -> None:
         self._desk = desk
         self._id = subscription.id
+        self._name = subscription.name
         self._max_age = timedelta(seconds=subscription.retry.max_age)
         self._policy = subscription.digest or DigestPolicy()
         self._seats = seats_of(subscription)
@@ -170,12 +171,13 @@ class EmailSender:
         return {seat.address.key: content for seat in self._seats}
 
     def _content(self, event: Event, templates: Templates, link: str) -> Content:
-        values = EventValues(event)
-        subject = None if self._subject is None else subject_line(self._subject.render(values))
-        text = None if self._text is None else _with_foot(self._text.render(values), link)
+        named = EventValues(event)
+        subject = None if self._subject is None else subject_line(self._subject.render(named))
+        text = None if self._text is None else _with_foot(self._text.render(named), link)
         if text is not None and subject is not None:
             return Content(subject, text, None)
-        made = templates.render(event.event, self._template, {**asdict(facts_of(event)), "unsubscribe": link})
+        values = asdict(facts_of(event)) | {"subscription": one_line(self._name), "unsubscribe": link}
+        made = templates.render(event.event, self._template, values)
         if text is not None:
             return Content(made.subject, text, None)
         return Content(subject or made.subject, made.text, made.html)
@@ -190,7 +192,7 @@ class EmailSender:
             new = [one for one in gathered if key not in had[one.delivery_id]]
             ids = tuple(one.delivery_id for one in new)
             if new and ids not in made:
-                facts = asdict(digest_facts([one.event for one in new], self._policy.max_rows))
+                facts = asdict(digest_facts([one.event for one in new], self._policy, self._name))
                 made[ids] = templates.render(DIGEST, self._template, {**facts, "unsubscribe": link})
             if new:
                 found[key] = made[ids]

@@ -17,7 +17,7 @@ def test_a_preview_is_the_message_about_a_sample_event(run: Run) -> None:
     assert result.out.startswith(
         "Subject: [frontera] FAILED demo-pyplot-demo advanced, exit 137\n\nThe status of job "
     )
-    assert "Cause: out of memory; exit code 137; Job failed" in result.out
+    assert "Cause: out of memory; signal 9 (KILL); exit code 137; Job failed" in result.out
     assert result.err == "From default.subject.j2, default.txt.j2, default.html.j2\n"
 
 
@@ -30,7 +30,7 @@ def test_the_html_of_a_preview_is_a_whole_page(run: Run) -> None:
 def test_a_digest_can_be_previewed_too(run: Run, tmp_path: Path) -> None:
     result = run("templates", "preview", "--digest")
     assert result.out.startswith(
-        "Subject: [frontera] 13 FAILED, 24 FINISHED, 3 RUNNING (40 jobs)\n\n40 events of 40 "
+        "Subject: [frontera] array_id 4711: 13 FAILED, 24 FINISHED, 3 RUNNING (40 jobs)\n\narray_id 4711\n\n40 events"
     )
     assert result.err == "From _digest.subject.j2, _digest.txt.j2, _digest.html.j2\n"
     (tmp_path / "_digest.subject.j2").write_text("{{ jobs }} jobs, {{ counts[0][1] }} in vain")

@@ -83,7 +83,7 @@ async def test_a_new_address_gets_one_confirmation_mail_and_nothing_else_before_
     made = await office.subscribe(GUEST)
     [question] = await office.server.received(1)
     assert question.to == GUEST
-    assert question.message["Subject"] == "Do you want mails about alice's jobs?"
+    assert question.message["Subject"] == "May Dispatcher send you e-mail about alice's jobs?"
     assert question.message["List-Unsubscribe"] is None
     waiting = await office.attempt(made["id"])
     again = await office.attempt(made["id"])
@@ -111,6 +111,38 @@ async def test_looking_at_the_link_changes_nothing_and_the_button_confirms(offic
     assert await office.states(made["id"]) == {GUEST: "active"}
     assert (await office.attempt(made["id"])).error is None
     assert [mail.to for mail in office.server.mails] == [GUEST, GUEST]
+
+
+async def test_a_link_that_is_opened_again_shows_how_it_stands_now(office: Office) -> None:
+    made = await office.subscribe(GUEST)
+    [question] = await office.server.received(1)
+    confirm = link_in(question, "c")
+    await office.follow("POST", confirm)
+    assert "You will get mails" in (await office.follow("GET", confirm))[1]
+    await office.attempt(made["id"])
+    leave = link_in(office.server.mails[1], "u")
+    assert "<button>" in (await office.follow("GET", leave))[1]
+    await office.follow("POST", leave)
+    page = (await office.follow("GET", leave))[1]
+    assert "gets no more mails of this subscription" in page
+    assert "<button>" not in page
+    assert "<button>" in (await office.follow("GET", confirm))[1]
+    reply = await office.api.nobody.ask("GET", leave.removeprefix(BASE), None)
+    assert reply.headers["Cache-Control"] == "no-store"
+
+
+async def test_a_question_says_who_asks_for_what_and_nothing_that_the_subscriber_wrote(
+    office: Office,
+) -> None:
+    spam = {"name": "You won! http://evil.example", "events": ["FINISHED", "VISIT_EVIL"]}
+    await office.alice.subscribe(target={"kind": "email", "to": [GUEST]}, **spam)
+    [question] = await office.server.received(1)
+    for words in ("alice", GUEST, BASE, "If you do nothing, you get no such e-mail", "no password"):
+        assert words in question.text.replace("\n", " ")
+    assert "evil" not in (question.text + question.html).lower()
+    link = link_in(question, "c")
+    assert f'<a class="link" href="{link}"' in question.html
+    assert f">{link}</a>" in question.html
 
 
 async def test_own_and_trusted_addresses_are_not_asked(office: Office) -> None:
@@ -166,7 +198,7 @@ async def test_somebody_else_who_unsubscribed_is_asked_once_more(office: Office)
     await office.follow("POST", link_in(office.server.mails[1], "u"))
     path = f"/v1/subscriptions/{made['id']}/recipients"
     assert (await office.alice.post(path, {"address": GUEST}))["state"] == "unsubscribed"
-    assert office.server.mails[2].message["Subject"] == "Do you want mails about alice's jobs?"
+    assert office.server.mails[2].message["Subject"] == "May Dispatcher send you e-mail about alice's jobs?"
     assert (await office.attempt(made["id"])).final
     await office.follow("POST", link_in(office.server.mails[2], "c"))
     assert (await office.attempt(made["id"])).error is None

@@ -106,7 +106,7 @@ async def test_all_that_is_over_the_storm_cap_is_one_message_that_says_how_much_
         clock.now += timedelta(seconds=1)
         await settled(store, {State.DELIVERED: 30})
     assert len(server.mails) == CAP + 1
-    assert server.mails[-1].message["Subject"] == "25 FINISHED (25 jobs)"
+    assert server.mails[-1].message["Subject"] == "a test: 25 FINISHED (25 jobs)"
     # It counts as one message of its hour.
     counted = [await store.recipients.take([Quota(f"to {ANN}", 2, 3600)]) for _ in range(2)]
     assert [full is None for full in counted] == [True, False]
@@ -164,7 +164,7 @@ async def test_a_digest_that_the_relay_did_not_take_is_sent_again_as_it_was(
         ended = await settled(store, {State.DELIVERED: 3})
     first, again = map(told, wired)
     assert first == again
-    assert first[1] == "Subject: 3 FINISHED (3 jobs)"
+    assert first[1] == "Subject: a test: 3 FINISHED (3 jobs)"
     assert [one.attempts for one in ended] == [2, 2, 2]
 
 
@@ -184,7 +184,7 @@ async def test_a_process_that_ends_before_the_relay_answers_leaves_the_same_dige
     # The next one was due by then too, and may have been quicker.
     assert told(wired[0]) in map(told, wired[1:])
     assert sorted(told(raw)[1] for raw in wired) == [
-        "Subject: 2 FINISHED (2 jobs)",
-        "Subject: 3 FINISHED (3 jobs)",
-        "Subject: 3 FINISHED (3 jobs)",
+        "Subject: a test: 2 FINISHED (2 jobs)",
+        "Subject: a test: 3 FINISHED (3 jobs)",
+        "Subject: a test: 3 FINISHED (3 jobs)",
     ]

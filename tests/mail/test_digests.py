@@ -36,16 +36,18 @@ def gather(*events: Any, **memos: str) -> list[Gathered]:
 
 def test_each_job_counts_once_where_it_stands_after_all_events() -> None:
     events = [event("RUNNING", 1), event("FINISHED", 1, 9), event("FAILED", 2, 5), event("RUNNING", 2, 1)]
-    facts = digest_facts([*events, event("HEARTBEAT", 1, 20), event("HEARTBEAT", 3)], 100)
+    facts = digest_facts([*events, event("HEARTBEAT", 1, 20), event("HEARTBEAT", 3)], DigestPolicy())
     assert (facts.events, facts.jobs) == (6, 3)
     assert facts.counts == [("FAILED", 1), ("FINISHED", 1), ("HEARTBEAT", 1)]
     assert (facts.system, facts.tone) == ("frontera", "bad")
-    assert digest_facts([event("FINISHED", 1)], 100).tone == "good"
-    assert digest_facts([event("FINISHED", 1), event("RUNNING", 2)], 100).tone == "neutral"
+    assert digest_facts([event("FINISHED", 1)], DigestPolicy()).tone == "good"
+    assert digest_facts([event("FINISHED", 1), event("RUNNING", 2)], DigestPolicy()).tone == "neutral"
 
 
 def test_no_more_than_twelve_statuses_are_counted_one_by_one() -> None:
-    facts = digest_facts([event(f"SITE_{number:02d}", number) for number in range(50)], 10)
+    facts = digest_facts(
+        [event(f"SITE_{number:02d}", number) for number in range(50)], DigestPolicy(max_rows=10)
+    )
     assert len(facts.counts) == 13
     assert facts.counts[-1] == ("other", 38)
 
@@ -64,13 +66,13 @@ async def test_an_array_of_ten_thousand_jobs_is_one_message_with_the_right_count
     answer = await sender.send_digest(gather(*events), 1)
     assert answer.error is None
     [mail] = server.mails
-    assert mail.message["Subject"] == "[frontera] 22 FAILED, 9978 FINISHED (10000 jobs)"
+    assert mail.message["Subject"] == "[frontera] a test: 22 FAILED, 9978 FINISHED (10000 jobs)"
     lines = mail.text.splitlines()
     assert lines[0].startswith("10000 events of 10000 jobs, from 2026-05-04 12:00 UTC to ")
     assert lines[2:4] == ["FAILED: 22", "FINISHED: 9978"]
     causes = [line for line in lines if line.startswith("  FAILED")]
     assert len(causes) == 10
-    assert causes[1].startswith("  FAILED align 4000 (job-4000): killed (SIGKILL)")
+    assert causes[1].startswith("  FAILED align 4000 (job-4000): signal 9 (KILL)")
     assert "  and 12 more" in lines
     assert "  and 9900 more" in lines
     assert "align 9999" in mail.html

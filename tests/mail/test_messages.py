@@ -12,6 +12,7 @@ import pytest
 from dispatcher.domain.errors import InvalidInput, SettingsError
 from dispatcher.store.contract import Store
 from dispatcher.targets.email import EmailKind, EmailTarget
+from dispatcher.targets.mail.desk import Rules
 from dispatcher.targets.mail.templates import Templates
 from tests.factories import make_event
 from tests.mail.desks import email_subscription, make_desk
@@ -65,7 +66,8 @@ async def test_the_default_text_is_the_guides_sample_line_by_line(store: Store, 
     text = mail.text
     assert text[: len(GUIDE)] == GUIDE
     # What the guide does not have follows after an empty line.
-    assert text[len(GUIDE) :].strip() == "Wall clock: 0:00:07 used"
+    why = 'Sent because the subscription "a test" wants FINISHED events of this job.'
+    assert text[len(GUIDE) :].strip() == f"Wall clock: 0:00:07 used\n\n-- \n{why}"
 
 
 async def test_a_failure_begins_with_its_cause_and_ends_with_the_log(kind: EmailKind, server: Relay) -> None:
@@ -86,14 +88,14 @@ async def test_a_failure_begins_with_its_cause_and_ends_with_the_log(kind: Email
     mail = await mail_of(kind, server, event)
     assert mail.message["Subject"] == "[frontera] FAILED align, exit 137"
     lines = mail.text.splitlines()
-    assert lines[1].startswith("Cause: killed (SIGKILL), often because it was out of memory; exit code 137;")
+    assert lines[1].startswith("Cause: signal 9 (KILL), often because it was out of memory; exit code 137;")
     assert "Wall clock: 0:30:00 of 1:00:00 (50 %)" in lines
     logged = [line.strip() for line in lines if line.startswith("  line")]
     assert logged == [f"line {number} <b>" for number in range(80, 100)]
     html = mail.html
-    assert html.index("FAILED") < html.index("killed (SIGKILL)") < html.index("50 %") < html.index("line 80")
+    assert html.index("FAILED") < html.index("signal 9 (KILL)") < html.index("50 %") < html.index("line 80")
     assert "line 99 &lt;b&gt;" in html
-    assert "<b>" not in html.replace("<b>align</b>", "")
+    assert "<b>" not in html.replace("<b><bdi>align</bdi></b>", "")
 
 
 async def test_an_event_without_a_status_is_not_said_to_change_one(kind: EmailKind, server: Relay) -> None:
@@ -123,6 +125,36 @@ async def test_the_headers_are_what_mail_clients_and_robots_look_for(kind: Email
     link = line[19:-1].decode()
     assert link in first.text
     assert f'href="{link}"' in first.html
+
+
+async def test_one_click_is_offered_over_https_only(store: Store, server: Relay) -> None:
+    kind = EmailKind(make_desk(store, f"smtp://{server.url}", base="http://dispatcher.example.org"))
+    mail = await mail_of(kind, server, make_event())
+    await kind.close()
+    assert str(mail.message["List-Unsubscribe"]).startswith("<http://dispatcher.example.org/u/")
+    assert mail.message["List-Unsubscribe-Post"] is None
+    assert "http://dispatcher.example.org/u/" in mail.text
+
+
+@pytest.mark.parametrize("address", ["ann@cluster.local", "root@localhost", "ann@head.invalid", "ann@login1"])
+async def test_a_domain_that_only_the_site_knows_gets_mail_when_it_is_trusted(
+    store: Store, server: Relay, address: str
+) -> None:
+    with pytest.raises(InvalidInput, match=r"target\.to\[0\]: expected an e-mail address"):
+        EmailKind(make_desk(store, f"smtp://{server.url}")).check(EmailTarget(to=(address,)))
+    rules = Rules(trusted_domains=frozenset({address.rpartition("@")[2]}))
+    kind = EmailKind(make_desk(store, f"smtp://{server.url}", rules))
+    kind.check(EmailTarget(to=(address,)))
+    answer = await kind.sender(email_subscription(address)).send(make_event(), DELIVERY, 1)
+    await kind.close()
+    assert answer.error is None
+    assert server.mails[0].to == address
+
+
+async def test_an_emoji_of_several_parts_stays_one_in_a_subject(kind: EmailKind, server: Relay) -> None:
+    name = "\U0001f468\u200d\U0001f469\u200d\U0001f467 \u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645 \u202eevil"
+    mail = await mail_of(kind, server, plain("FINISHED", "m", {"id": "job-1", "name": name}))
+    assert mail.message["Subject"] == f"FINISHED {name.replace(chr(0x202E), '')}"
 
 
 async def test_lines_are_short_and_ascii_whatever_the_values_are(kind: EmailKind, server: Relay) -> None:

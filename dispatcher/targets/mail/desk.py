@@ -14,7 +14,8 @@ from dispatcher.domain.errors import StoreUnavailable
 from dispatcher.domain.events import utc_now
 from dispatcher.domain.recipients import WAITS_FOR_CONSENT, Quota, Recipient, Standing
 from dispatcher.domain.subscriptions import EVERY_OWNER, Subscription
-from dispatcher.targets.mail.addresses import Address, checked_addresses
+from dispatcher.domain.vocabulary import EVENTS
+from dispatcher.targets.mail.addresses import ANY_DOMAIN, Address, checked_addresses
 from dispatcher.targets.mail.links import Purpose
 from dispatcher.targets.mail.mailer import Mailer
 from dispatcher.targets.mail.message import Stamp
@@ -112,6 +113,11 @@ class Desk:
             await asyncio.wait(self._inviting)
         await self.mailer.pool.close()
 
+    @property
+    def trusted_domains(self) -> frozenset[str]:
+        """Domains whose addresses need no consent."""
+        return self._rules.trusted_domains
+
     def is_own(self, seat: Seat) -> bool:
         """Whether no consent is needed: the address is the subscriber's own, or of a domain that is trusted."""
         address = seat.address
@@ -206,10 +212,13 @@ class Desk:
             return Hold(
                 f"{waits}, and is asked in the next hour: there were {full[0].limit} requests", full[1] + 0.1
             )
+        subscription = await self.book.subscription(recipient.subscription_id)
         values = {
             "owner": "An administrator" if recipient.subscriber == EVERY_OWNER else recipient.subscriber,
             "address": key,
             "confirm": links.link("confirm", recipient.subscription_id, key),
+            "service": links.base,
+            "events": known_events(subscription.events if subscription else ()),
         }
         stamp = Stamp(
             to=seat.address,
@@ -262,6 +271,15 @@ class Desk:
             await self.ask(seat, standing)
 
 
+def known_events(names: Sequence[str]) -> str:
+    """The events of a subscription for somebody who was not asked yet: only names that everybody knows.
+
+    A subscriber chooses the others, and could write to strangers in them.
+    """
+    known = [name for name in names if name in EVENTS]
+    return ", ".join(known) if known and len(known) == len(names) else ""
+
+
 def is_refused(standing: Standing) -> bool:
     """Whether the relay has said that there is no such address.
 
@@ -273,6 +291,6 @@ def is_refused(standing: Standing) -> bool:
 def seats_of(subscription: Subscription) -> list[Seat]:
     """The recipients of a subscription of the kind `email`."""
     texts = subscription.target["to"]
-    addresses = checked_addresses("target.to", texts if isinstance(texts, list | tuple) else ())
+    addresses = checked_addresses("target.to", texts if isinstance(texts, list | tuple) else (), ANY_DOMAIN)
     whose = (subscription.tenant, subscription.subscriber, subscription.id)
     return [Seat(address, Recipient(*whose, address.key)) for address in addresses]

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 
 from msgspec import Struct
 
+from dispatcher.domain.digests import DigestPolicy
 from dispatcher.domain.events import Event
 from dispatcher.domain.vocabulary import status_of
 from dispatcher.targets.mail.facts import Tone, facts_of, one_line, tone_of
@@ -38,9 +39,12 @@ class DigestFacts(Struct, frozen=True, kw_only=True):
 
     `counts` says how many jobs stand where, failures first. `failures` are the first ten in the order of acceptance,
     `rows` the latest jobs; `more_failures` and `more_rows` say how many are not among them. `tone` is bad when one
-    failed, good when all have finished.
+    failed, good when all have finished. `subscription` is its name, `group` what these events have in common
+    (`array_id 4711`); each is empty when there is none.
     """
 
+    subscription: str
+    group: str
     events: int
     jobs: int
     tone: Tone
@@ -54,15 +58,18 @@ class DigestFacts(Struct, frozen=True, kw_only=True):
     last_time: str
 
 
-def digest_facts(events: Sequence[Event], max_rows: int) -> DigestFacts:
-    """What can be told of these events, which are at least one; `max_rows` jobs are named."""
+def digest_facts(events: Sequence[Event], policy: DigestPolicy, subscription: str = "") -> DigestFacts:
+    """What can be told of these events, which are at least one and stand as they were accepted."""
     latest = _latest(events)
     failed = [event for event in latest.values() if tone_of(event.event) == "bad"]
-    shown = sorted(latest.values(), key=lambda event: event.time, reverse=True)[:max_rows]
+    # Of those with the same time the one that was accepted last is the latest.
+    shown = sorted(latest.values(), key=lambda event: event.time)[::-1][: policy.max_rows]
     rows = [_row(event) for event in shown]
     systems = {facts_of(event).system for event in shown}
     times = [event.time for event in events]
     return DigestFacts(
+        subscription=one_line(subscription),
+        group=_group(events, policy),
         events=len(events),
         jobs=len(latest),
         tone=_tone(latest.values()),
@@ -75,6 +82,15 @@ def digest_facts(events: Sequence[Event], max_rows: int) -> DigestFacts:
         first_time=f"{min(times):%Y-%m-%d %H:%M} UTC",
         last_time=f"{max(times):%Y-%m-%d %H:%M} UTC",
     )
+
+
+def _group(events: Sequence[Event], policy: DigestPolicy) -> str:
+    """What all these events have in common of what they are grouped by."""
+    groups = {policy.values(event) for event in events} if policy.group_by else set()
+    if len(groups) != 1:
+        return ""
+    pairs = zip(policy.group_by, groups.pop(), strict=True)
+    return one_line(", ".join(f"{name.rpartition('.')[2]} {value}" for name, value in pairs if value))
 
 
 def _counts(events: Collection[Event]) -> list[tuple[str, int]]:
@@ -90,12 +106,13 @@ def _tone(events: Collection[Event]) -> Tone:
     return "bad" if "bad" in tones else "good" if tones == {"good"} else "neutral"
 
 
-def _latest(events: Sequence[Event]) -> Mapping[tuple[str, str], Event]:
+def _latest(events: Sequence[Event]) -> dict[tuple[str, str], Event]:
     """Each job's event that says where it stands: the latest by its own time, one with a status before any other."""
     found: dict[tuple[str, str], Event] = {}
     for event in events:
         key = (event.tenant, event.job_id)
         if key not in found or _rank(event) >= _rank(found[key]):
+            found.pop(key, None)  # so that they stand in the order of acceptance
             found[key] = event
     return found
 

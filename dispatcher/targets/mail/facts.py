@@ -11,11 +11,14 @@ from msgspec import Struct
 
 from dispatcher.domain.event_values import EventValues
 from dispatcher.domain.events import Event
+from dispatcher.domain.times import from_number
 from dispatcher.domain.vocabulary import EVENTS, status_of
+from dispatcher.targets.mail.exits import Exit, exit_of
+from dispatcher.targets.mail.logs import log_lines
+from dispatcher.targets.mail.quantities import number_of, shown
+from dispatcher.targets.mail.templates import BREAKS
 from dispatcher.targets.mail.usage import Usage, usage_of
 
-LOG_LINES = 20
-LOG_WIDTH = 200
 LINE = 1000
 """Characters of a value that stands in one line."""
 
@@ -26,27 +29,24 @@ _EXIT = ("exit_code", "exitCode", "exitStatus", "exit_status")
 _REASON = ("reason", "state_reason", "terminationReason")
 # What batch systems call the end of a job that is not its own doing.
 _CAUSES: Mapping[str, str] = {
-    "OUT_OF_MEMORY": "out of memory",
+    "OUTOFMEMORY": "out of memory",
+    "OOMKILLED": "out of memory",
     "TIMEOUT": "time limit reached",
+    "TIMELIMIT": "time limit reached",
     "DEADLINE": "deadline passed",
-    "NODE_FAIL": "a node failed",
-    "BOOT_FAIL": "a node did not start",
+    "NODEFAIL": "a node failed",
+    "BOOTFAIL": "a node did not start",
     "PREEMPTED": "preempted by another job",
+    "NONE": "",
 }
-_SIGNALS: Mapping[int, str] = {
-    6: "aborted (SIGABRT)",
-    9: "killed (SIGKILL), often because it was out of memory",
-    11: "segmentation fault (SIGSEGV)",
-    15: "terminated (SIGTERM), often at its time limit",
-}
-# Anything but what is printed: a value takes one line, no line of its own making, and turns no text around.
-_BREAKS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]+")
+_LETTERS = re.compile(r"[^A-Z]+")
 
 
 class Facts(Struct, frozen=True, kw_only=True):
     """What templates see. Every text but `log` is one line; what the event does not have is empty.
 
     `lines` are the guide's: name, URL, message, times, output. `link` is the job's URL when it is one for a browser.
+    `ended` is how a job ended that did not end well (`exit 3`, `signal 9 (KILL)`), `exit_code` the same without `exit`.
     """
 
     event: str
@@ -62,6 +62,7 @@ class Facts(Struct, frozen=True, kw_only=True):
     owner: str
     tenant: str
     exit_code: str
+    ended: str
     lines: Sequence[tuple[str, str]]
     usage: Sequence[Usage]
     log: Sequence[str]
@@ -79,14 +80,15 @@ def facts_of(event: Event) -> Facts:
 
     places = _places(event)
     status = get("JOB_STATUS") if status_of(event.event) else ""
-    exit_code = one_line(_first(places, _EXIT))
+    end = exit_of(_first(places, _EXIT))
+    ended = "" if end.code == 0 else one_line(end)
     lines = (
         ("Name", get("JOB_NAME")),
         ("URL", get("JOB_URL")),
         ("Message", get("JOB_MESSAGE")),
-        ("Submit Time", get("JOB_SUBMIT_TIME")),
-        ("Start Time", get("JOB_START_TIME")),
-        ("End Time", get("JOB_END_TIME")),
+        ("Submit Time", _moment(get("JOB_SUBMIT_TIME"))),
+        ("Start Time", _moment(get("JOB_START_TIME"))),
+        ("End Time", _moment(get("JOB_END_TIME"))),
         ("Output Path", get("JOB_ARCHIVE_PATH")),
         ("Output URL", get("JOB_ARCHIVE_URL")),
     )
@@ -96,17 +98,18 @@ def facts_of(event: Event) -> Facts:
         status=status,
         verdict=status or one_line(event.event),
         tone=tone_of(event.event),
-        cause=_cause(get("JOB_ERROR"), exit_code, places),
+        cause=_cause(get("JOB_ERROR"), end, places),
         job_id=one_line(event.job_id),
         job_name=get("JOB_NAME"),
         system=get("JOB_SYSTEM"),
         app_id=get("JOB_APP_ID"),
         owner=get("JOB_OWNER"),
         tenant=get("TENANT"),
-        exit_code=exit_code,
+        exit_code=ended.removeprefix("exit ") or ("0" if end.code == 0 else ""),
+        ended=ended,
         lines=tuple((name, value) for name, value in lines if value),
         usage=usage_of(places),
-        log=_log(places),
+        log=log_lines(_first(places, _LOG)),
         link=_web(get("JOB_URL")),
         data=event.data,
     )
@@ -114,8 +117,8 @@ def facts_of(event: Event) -> Facts:
 
 def one_line(value: object) -> str:
     """The value as a text without line breaks and control characters, LINE characters at most."""
-    text = "" if value is None else str(value)
-    text = _BREAKS.sub(" ", text[: LINE + 1]).strip()
+    text = shown(value) if isinstance(value, str | int | float | list | dict | None) else str(value)
+    text = BREAKS.sub(" ", text[: LINE + 1]).strip()
     return text if len(text) <= LINE else f"{text[: LINE - 1]}…"
 
 
@@ -141,28 +144,22 @@ def tone_of(event: str) -> Tone:
     return "bad" if event in ("FAILED", "KILLED", "ARCHIVING_FAILED") else "neutral"
 
 
-def _cause(error: str, exit_code: str, places: Sequence[Mapping[str, object]]) -> str:
+def _cause(error: str, end: Exit, places: Sequence[Mapping[str, object]]) -> str:
     """Why it ended: what the batch system says, what the exit code means, what the job's error is."""
-    named = one_line(_first(places, _REASON))
-    known = _CAUSES.get(named.upper().replace(" ", "_"), named)
-    number = int(exit_code) if exit_code.isdigit() and len(exit_code) < 4 else 0
-    signal = _SIGNALS.get(number - 128, f"signal {number - 128}" if 128 < number < 160 else "")
-    parts = [known or signal, f"exit code {exit_code}" if number else "", error]
+    reason = _first(places, _REASON)
+    reasons = [one_line(one) for one in (reason if isinstance(reason, list) else [reason])]
+    known = ", ".join(text for one in reasons if (text := _CAUSES.get(_LETTERS.sub("", one.upper()), one)))
+    # A reason that is given is worth more than a guess.
+    meaning = end.meaning if known or not end.guess else f"{end.meaning}, {end.guess}"
+    parts = [known, meaning, f"exit code {end.code}" if end.code else "", error]
     return "; ".join(dict.fromkeys(part for part in parts if part))
 
 
-def _log(places: Sequence[Mapping[str, object]]) -> list[str]:
-    found = _first(places, _LOG)
-    if isinstance(found, str):
-        found = found[-LOG_LINES * LOG_WIDTH * 4 :].splitlines()
-    if not isinstance(found, list):
-        return []
-    return [_cut(str(line)) for line in found[-LOG_LINES:]]
-
-
-def _cut(line: str) -> str:
-    line = _BREAKS.sub(" ", line.expandtabs(4)[: LOG_WIDTH + 1]).rstrip()
-    return line if len(line) <= LOG_WIDTH else f"{line[: LOG_WIDTH - 1]}…"
+def _moment(text: str) -> str:
+    """A time as it came, with its own zone; a number in UTC."""
+    number = number_of(text)
+    moment = None if number is None else from_number(number)
+    return text if moment is None else f"{moment:%Y-%m-%d %H:%M:%S} UTC"
 
 
 def _web(url: str) -> str:

@@ -49,6 +49,11 @@ class Links:
         """Whether there are links."""
         return self._base is not None
 
+    @property
+    def base(self) -> str:
+        """What they begin with, empty when there are none."""
+        return self._base or ""
+
     def link(self, purpose: Purpose, subscription_id: str, key: str) -> str | None:
         """The link for the recipient with this key (`Address.key`), None without a base."""
         if self._base is None:

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 import msgspec
 from msgspec.structs import asdict, replace
 
+from dispatcher.domain.digests import DigestPolicy
 from dispatcher.domain.events import Event
 from dispatcher.domain.ids import new_id
 from dispatcher.domain.vocabulary import EVENTS, status_of
@@ -16,6 +17,13 @@ from dispatcher.targets.mail.facts import facts_of
 from dispatcher.targets.mail.templates import PARTS, Content, TemplateFault, Templates
 
 _LINK = "https://dispatcher.example.org/u/AZJ84Mn0fI2OX2BxgpOktQAAAAAAAAAAAAAAAAAAAAAAAAAA"
+_QUESTION = {
+    "owner": "alice",
+    "address": "ann@example.org",
+    "confirm": _LINK.replace("/u/", "/c/"),
+    "service": "https://dispatcher.example.org",
+    "events": "FINISHED, FAILED",
+}
 _WHEN = datetime(2026, 5, 4, 12, 0, tzinfo=UTC)
 _JOB_ID = "0001414144065563-5056a550b8-0001-007"
 _JOB = {
@@ -62,9 +70,14 @@ def preview(templates: Templates, name: str, variant: str | None) -> Content:
     return templates.render(name, variant, _values(sample(name)))
 
 
+def preview_question(templates: Templates, variant: str | None) -> Content:
+    """The message that asks for consent. Raises TemplateFault."""
+    return templates.render("_confirm", variant, _QUESTION)
+
+
 def preview_digest(templates: Templates, variant: str | None) -> Content:
     """The message about a job array, of which some failed. Raises TemplateFault."""
-    return templates.render(DIGEST, variant, _digest_values(_array(), 8))
+    return templates.render(DIGEST, variant, _digest_values(_array()))
 
 
 def faults(templates: Templates) -> Iterator[str]:
@@ -92,9 +105,8 @@ def _faults_of(templates: Templates, variant: str | None) -> Iterator[str]:
             yield from _fault(templates, name, variant, _values(event))
     # More than there is room for; one that says nothing of its job; one that is no status.
     for some in (_array(), [_event("FAILED", {}, "job-1")], [_event("HEARTBEAT", {}, "job-1")]):
-        yield from _fault(templates, DIGEST, variant, _digest_values(some, 8))
-    confirmation = {"owner": "alice", "address": "ann@example.org", "confirm": _LINK}
-    yield from _fault(templates, "_confirm", variant, confirmation)
+        yield from _fault(templates, DIGEST, variant, _digest_values(some))
+    yield from _fault(templates, "_confirm", variant, _QUESTION)
 
 
 def _fault(
@@ -107,11 +119,12 @@ def _fault(
 
 
 def _values(event: Event) -> dict[str, object]:
-    return {**asdict(facts_of(event)), "unsubscribe": _LINK}
+    return {**asdict(facts_of(event)), "subscription": "my jobs", "unsubscribe": _LINK}
 
 
-def _digest_values(events: Sequence[Event], max_rows: int) -> dict[str, object]:
-    return {**asdict(digest_facts(events, max_rows)), "unsubscribe": _LINK}
+def _digest_values(events: Sequence[Event]) -> dict[str, object]:
+    policy = DigestPolicy(group_by=("data.array_id",), max_rows=8)
+    return {**asdict(digest_facts(events, policy, "my arrays")), "unsubscribe": _LINK}
 
 
 def _array() -> list[Event]:
@@ -129,6 +142,7 @@ def _of_array(number: int) -> Event:
         "_links": {"self": {"href": f"https://jobs.example.org/jobs/v2/{key}"}},
     }
     own = {"exit_code": 137, "reason": "OUT_OF_MEMORY"} if name == "FAILED" else {}
+    own["array_id"] = 4711
     event = _event(name, {"message": None, "job": job, "data": own}, key)
     return replace(event, time=_WHEN + timedelta(minutes=number))
 

@@ -35,11 +35,11 @@ class Parcel(Struct, frozen=True, kw_only=True):
 
 async def send_all(attempt: Round, parcel: Parcel, seats: Sequence[Seat], desk: Desk) -> None:
     """Send to everybody who is open in this attempt, which notes what came of it."""
-    # An attempt ends in its time: who is left then is tried at the next one.
-    deadline = time.monotonic() + desk.mailer.pool.relay.timeouts.connect
     broken: str | None = None
     left = [seat for seat in seats if not attempt.settled(seat.address.key)]
     standings = await desk.book.standings([seat.recipient for seat in left])
+    # An attempt ends in its time: who is left then is tried at the next one.
+    deadline = time.monotonic() + desk.mailer.pool.relay.timeouts.connect
     for seat, standing in zip(left, standings, strict=True):
         key = seat.address.key
         if key not in parcel.contents:

@@ -13,11 +13,15 @@ from jinja2 import BaseLoader, ChoiceLoader, Environment, FileSystemLoader, Stri
 from msgspec import Struct
 
 from dispatcher.domain.errors import SettingsError
+from dispatcher.targets.mail.quantities import shown
 
 SUFFIX = ".j2"
 Part = Literal["subject", "txt", "html"]
 PARTS: tuple[Part, ...] = ("subject", "txt", "html")
 MAX_SUBJECT = 200
+
+# Anything but what is printed: a value takes one line, no line of its own making, and turns no text around.
+BREAKS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]+")
 
 _NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,63}")
 # What must not be cut: Jinja's own, comments, and whole tags with the Jinja in them.
@@ -53,6 +57,9 @@ class Templates:
             # Text and subjects are no HTML; whatever is, is escaped.
             autoescape=lambda name: name is not None and name.endswith(f".html{SUFFIX}"),  # noqa: S701 - by name
             undefined=StrictUndefined,
+            finalize=lambda value: (
+                shown(value) if isinstance(value, bool | float | list | dict | None) else value
+            ),
             trim_blocks=True,
             lstrip_blocks=True,
             auto_reload=False,
@@ -112,7 +119,7 @@ class TemplateFault(Exception):
 
 def subject_line(text: str) -> str:
     """A subject: one line, MAX_SUBJECT characters at most."""
-    line = " ".join("".join(c if c.isprintable() else " " for c in text).split())
+    line = " ".join(BREAKS.sub(" ", text).split())
     return line if len(line) <= MAX_SUBJECT else f"{line[: MAX_SUBJECT - 1]}…"
 
 

@@ -1,14 +1,24 @@
-"""What a job asked for against what it used, where its event says so."""
+"""What a job asked for against what it used, where its event says so in units that can be known."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import math
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime
 
 from msgspec import Struct
 
 from dispatcher.domain.errors import InvalidInput
 from dispatcher.domain.times import parse_time
+from dispatcher.targets.mail.quantities import (
+    Memory,
+    memory_of,
+    number_of,
+    seconds_of,
+    shown_number,
+    shown_seconds,
+)
 
 Place = Mapping[str, object]
 
@@ -22,72 +32,102 @@ class Usage(Struct, frozen=True):
     share: str
 
 
-# Each of these may stand in the publisher's data or in the job document; the first that is found counts.
-_SECONDS = ("time_limit", "timeLimit", "requestedTime")
-_HOURS, _MINUTES = ("maxHours",), ("maxMinutes",)
-_CLOCK = ("maxRunTime",)
-_ELAPSED = ("elapsed", "elapsed_seconds", "wall_clock")
-_MEMORY_ASKED = ("memory", "requested_memory", "memoryPerNode", "memoryMB", "maxMemory")
-_MEMORY_USED = ("max_rss", "maxRss", "memory_used", "memoryUsed")
-_NODES = ("nodes", "nodeCount")
+# Each of these may stand in the publisher's data or in the job document, with the unit of a bare number; the first that
+# is found counts.
+_LIMITS = {
+    "time_limit": 1.0,
+    "timeLimit": 1.0,
+    "requestedTime": 1.0,
+    "maxMinutes": 60.0,
+    "maxHours": 3600.0,
+    "maxRunTime": 1.0,
+}
+_ELAPSED = {"elapsed": 1.0, "elapsed_seconds": 1.0, "wall_clock": 1.0}
+_CPU_TIME = {"cpu_time": 1.0, "cpuTime": 1.0}
+_MEMORY_ASKED = {
+    "memory": "",
+    "requested_memory": "",
+    "memoryPerNode": "",
+    "memoryMB": "M",
+    "memory_mb": "M",
+    "memory_gb": "G",
+    "memoryGB": "G",
+    "memory_bytes": "B",
+    "memory_per_node": "M",
+    "memory_per_cpu": "M",
+    "maxMemory": "",
+    "ReqMem": "",
+}
+_MEMORY_USED = {
+    "max_rss": "",
+    "maxRss": "",
+    "MaxRSS": "",
+    "memory_used": "",
+    "memoryUsed": "",
+    "max_rss_kb": "K",
+    "max_rss_mb": "M",
+    "max_rss_bytes": "B",
+    "memory_used_mb": "M",
+    "memory_used_bytes": "B",
+}
+_PER = {"memoryPerNode": "node", "memory_per_node": "node", "memory_per_cpu": "CPU"}
+_NODES = ("nodes", "nodeCount", "node_count")
 _CPUS = ("cpus", "ncpus")
 _CPUS_OF_NODE = ("processorsPerNode", "coresPerNode")
-_CPU_TIME = ("cpu_time", "cpuTime")
+_ABSURD = 10
+"""Used of asked for beyond which the two cannot be of one kind."""
 
 
 def usage_of(places: Sequence[Place]) -> tuple[Usage, ...]:
     """The lines of which at least one side is known."""
-    seconds = _number(places, _ELAPSED) or _between(places)
-    limit = _limit(places)
-    rows = [Usage("Wall clock", _clock(limit), _clock(seconds), _share(seconds, limit))]
-    asked, used = _value(places, _MEMORY_ASKED), _value(places, _MEMORY_USED)
-    rows.append(Usage("Memory", _shown(asked), _shown(used), _share(_plain(used), _plain(asked))))
-    cpus = _number(places, _CPUS) or _product(_number(places, _CPUS_OF_NODE), _number(places, _NODES) or 1)
-    spent = _number(places, _CPU_TIME)
-    possible = _product(seconds, cpus)
-    what = "CPUs" if spent is None else "CPU time"
-    rows.append(Usage(what, _cores(cpus, spent), _clock(spent), _share(spent, possible)))
-    rows.append(Usage("Nodes", _shown(_value(places, _NODES)), "", ""))
+    spent, limit = _seconds(places, _ELAPSED), _seconds(places, _LIMITS)
+    if spent is None:
+        spent = _between(places)
+    rows = [Usage("Wall clock", _clock(limit), _clock(spent), _share(spent, limit)), _memory(places)]
+    nodes = _number(places, _NODES)
+    cpus = _number(places, _CPUS)
+    if cpus is None and (of_node := _number(places, _CPUS_OF_NODE)) is not None:
+        cpus = of_node * (nodes or 1)
+    cpu_time = _seconds(places, _CPU_TIME)
+    possible = spent * cpus if spent is not None and cpus is not None else None
+    what = "CPUs" if cpu_time is None else "CPU time"
+    rows.append(Usage(what, _cores(cpus, cpu_time), _clock(cpu_time), _share(cpu_time, possible)))
+    rows.append(Usage("Nodes", "" if nodes is None else shown_number(nodes), "", ""))
     return tuple(row for row in rows if row.asked or row.used)
 
 
-def _value(places: Sequence[Place], names: Sequence[str]) -> object:
-    return next((place[name] for place in places for name in names if _is_scalar(place.get(name))), None)
+def _memory(places: Sequence[Place]) -> Usage:
+    asked, used = _amount(places, _MEMORY_ASKED), _amount(places, _MEMORY_USED)
+    # What one CPU may have says nothing of what a job uses.
+    share = _share(used.bytes, asked.bytes) if asked and used and asked.per != "CPU" else ""
+    return Usage("Memory", str(asked or ""), str(used or ""), share)
 
 
-def _is_scalar(value: object) -> bool:
-    return isinstance(value, (str, int, float)) and not isinstance(value, bool) and value != ""
+def _amount(places: Sequence[Place], names: Mapping[str, str]) -> Memory | None:
+    for place in places:
+        for name, unit in names.items():
+            found = memory_of(place.get(name), unit)
+            if found is not None and found.bytes >= 1:
+                return Memory(found.bytes, found.per or _PER.get(name, ""))
+    return None
 
 
 def _number(places: Sequence[Place], names: Sequence[str]) -> float | None:
-    return _plain(_value(places, names))
+    for place in places:
+        for name in names:
+            number = number_of(place.get(name))
+            if number is not None and 0 < number < math.inf:
+                return number
+    return None
 
 
-def _plain(value: object) -> float | None:
-    """The value as a number that makes sense here; a text with a unit is none."""
-    try:
-        number = float(value) if isinstance(value, (str, int, float)) else None
-    except (ValueError, OverflowError):
-        return None
-    return number if number is not None and 0 <= number < 1e15 else None
-
-
-def _limit(places: Sequence[Place]) -> float | None:
-    if (seconds := _number(places, _SECONDS)) is not None:
-        return seconds
-    for names, factor in ((_MINUTES, 60.0), (_HOURS, 3600.0)):
-        if (number := _number(places, names)) is not None:
-            return number * factor
-    return _of_clock(_value(places, _CLOCK))
-
-
-def _of_clock(value: object) -> float | None:
-    """Seconds in HH:MM:SS."""
-    parts = value.split(":") if isinstance(value, str) else []
-    if len(parts) != 3 or not all(part.isdigit() and len(part) < 6 for part in parts):
-        return None
-    hours, minutes, seconds = map(int, parts)
-    return float(3600 * hours + 60 * minutes + seconds)
+def _seconds(places: Sequence[Place], names: Mapping[str, float]) -> float | None:
+    for place in places:
+        for name, unit in names.items():
+            found = seconds_of(place.get(name), unit)
+            if found is not None:
+                return found
+    return None
 
 
 def _between(places: Sequence[Place]) -> float | None:
@@ -96,43 +136,24 @@ def _between(places: Sequence[Place]) -> float | None:
 
 
 def _time(places: Sequence[Place], name: str) -> datetime | None:
-    value = _value(places, (name,))
-    try:
-        return parse_time(name, value) if isinstance(value, str) else None
-    except InvalidInput:
-        return None
-
-
-def _product(*factors: float | None) -> float | None:
-    product = 1.0
-    for factor in factors:
-        if factor is None:
-            return None
-        product *= factor
-    return product
+    for place in places:
+        value = place.get(name)
+        if isinstance(value, (str, int, float)) and not isinstance(value, bool):
+            with suppress(InvalidInput):
+                return parse_time(name, value)
+    return None
 
 
 def _share(used: float | None, asked: float | None) -> str:
-    return f"{100 * used / asked:.0f} %" if used is not None and asked else ""
-
-
-def _shown(value: object) -> str:
-    return "" if value is None else " ".join(str(value).split())[:60]
-
-
-def _unless(make: Callable[[float], str], value: float | None) -> str:
-    return "" if value is None else make(value)
+    if used is None or not asked or math.isinf(asked) or used > _ABSURD * asked:
+        return ""
+    return f"{100 * used / asked:.0f} %"
 
 
 def _cores(cpus: float | None, spent: float | None) -> str:
     unit = "" if spent is None else " CPU" if cpus == 1 else " CPUs"
-    return _unless(lambda number: f"{number:g}{unit}", cpus)
+    return "" if cpus is None else f"{shown_number(cpus)}{unit}"
 
 
 def _clock(seconds: float | None) -> str:
-    def clock(total: float) -> str:
-        minutes, rest = divmod(round(total), 60)
-        hours, minutes = divmod(minutes, 60)
-        return f"{hours}:{minutes:02}:{rest:02}"
-
-    return _unless(clock, seconds)
+    return "" if seconds is None else shown_seconds(seconds)
