@@ -9,7 +9,7 @@ import msgspec
 from msgspec import Struct
 
 from dispatcher.domain.destinations import RateLimit
-from dispatcher.domain.errors import Conflict, Forbidden, InvalidInput
+from dispatcher.domain.errors import Forbidden, InvalidInput
 from dispatcher.domain.events import utc_now
 from dispatcher.domain.filters import compile_filters
 from dispatcher.domain.keys import ApiKey
@@ -18,6 +18,7 @@ from dispatcher.domain.targets import DigestKind, TargetKind
 from dispatcher.domain.times import parse_time
 from dispatcher.domain.vocabulary import check_patterns
 from dispatcher.store.contract import Store
+from dispatcher.store.quotas import SubscriptionQuota
 
 Kinds = Mapping[str, TargetKind]
 
@@ -103,15 +104,12 @@ async def check_job(caller: ApiKey, job_id: str | None, store: Store) -> None:
         )
 
 
-async def check_room(caller: ApiKey, subscription: Subscription, store: Store) -> None:
-    """Raise Conflict when a key that is no admin's has MAX_ALIKE others for the same jobs.
+def quota_of(caller: ApiKey) -> SubscriptionQuota | None:
+    """How many subscriptions a key's owner may have; None for an admin, who may have any number.
 
-    Each of them wants to be looked at, and to be delivered to, for every event of these jobs.
+    Each of them wants to be looked at, and to be delivered to, for every event of its jobs.
     """
-    if caller.admin or await store.count_alike(subscription, MAX_ALIKE) < MAX_ALIKE:
-        return
-    jobs = "all your jobs" if subscription.job_id is None else f"job {subscription.job_id!r}"
-    raise Conflict(f"there are {MAX_ALIKE} subscriptions for {jobs} already: remove one, or change it")
+    return None if caller.admin else SubscriptionQuota(alike=MAX_ALIKE)
 
 
 def checked_target(target: Struct, kinds: Kinds) -> tuple[dict[str, object], str]:

@@ -24,7 +24,7 @@ from dispatcher.api.recipients import check_recipients, invite, recipients_of
 from dispatcher.api.requests import NewSubscription, SubscriptionChange, SubscriptionsQuery
 from dispatcher.api.routing import Call, NoQuery
 from dispatcher.api.services import Services
-from dispatcher.domain.errors import Conflict, NotFound
+from dispatcher.domain.errors import Conflict, NotFound, QuotaExceeded
 from dispatcher.domain.events import Event, utc_now
 from dispatcher.domain.ids import new_id
 from dispatcher.domain.keys import ApiKey
@@ -45,8 +45,7 @@ async def create_subscription(call: Call[NoQuery, NewSubscription]) -> Subscript
     here and when it is rotated.
     """
     subscription = await new_subscription(call)
-    await rules.check_room(call.caller, subscription, call.services.store)
-    await call.services.store.add_subscription(subscription)
+    await call.services.store.add_subscription(subscription, rules.quota_of(call.caller))
     invite(subscription, call.services)
     return await _with_secret(subscription, call)
 
@@ -261,19 +260,14 @@ async def _save_once(
     changed = change(current)
     if changed is current:
         return current
-    if _takes_room(changed) not in (None, _takes_room(current)):
-        await rules.check_room(call.caller, changed, call.services.store)
     changed = replace(changed, revision=current.revision + 1, updated_at=utc_now())
     try:
-        await call.services.store.save_subscription(changed)
+        await call.services.store.save_subscription(changed, rules.quota_of(call.caller))
+    except QuotaExceeded:
+        raise
     except Conflict:
         raise _Outrun(f"{current.id} was changed by somebody else at the same moment: ask again") from None
     return changed
-
-
-def _takes_room(subscription: Subscription) -> str | None:
-    """Among which ones it is looked at for an event; None when it is not in use."""
-    return subscription.match_key if subscription.status in ("active", "paused") else None
 
 
 async def _shown(subscription: Subscription, call: Call[Any, Any]) -> SubscriptionView:

@@ -5,6 +5,7 @@ DispatcherError
 ├── Forbidden          the key may not do this
 ├── NotFound           no such thing, or not for this key
 ├── Conflict           the thing is in a state that does not allow this
+│   └── QuotaExceeded  there are as many as there may be: says how many of what, and what to do
 ├── NotPublished       events were not taken by the broker or the service: says how many before them were
 ├── SettingsError      the settings stop the start: names the setting, its source and what was expected
 └── StoreUnavailable   the database cannot be reached now; nothing was changed, the same call may be made again
@@ -37,6 +38,10 @@ class NotFound(DispatcherError):
 
 class Conflict(DispatcherError):
     """The thing is in a state that does not allow this; the message names the state."""
+
+
+class QuotaExceeded(Conflict):
+    """There are as many as there may be; the message says how many of what, and what to do."""
 
 
 class NotPublished(DispatcherError):

@@ -44,6 +44,7 @@ from dispatcher.store.contract import (
     Window,
 )
 from dispatcher.store.jobs import Permit
+from dispatcher.store.quotas import SubscriptionQuota
 from dispatcher.store.recipients import RecipientStore
 from dispatcher.store.rows import api_key_row, made_at, safe, safe_or_none
 from dispatcher.store.sealing import Sealer
@@ -350,8 +351,10 @@ class SqlStore(ABC):
     async def is_known(self, tenant: str, job_id: str, publisher: str | None) -> bool:
         return await self._read(job_queries.is_known, safe(tenant), safe(job_id), safe_or_none(publisher))
 
-    async def add_subscription(self, subscription: Subscription) -> None:
-        await self._write(changes.add_subscription, self._subscriptions.row(subscription))
+    async def add_subscription(
+        self, subscription: Subscription, quota: SubscriptionQuota | None = None
+    ) -> None:
+        await self._write(changes.add_subscription, self._subscriptions.row(subscription), quota)
 
     async def subscription(self, tenant: str, subscription_id: str) -> Subscription | None:
         row = await self._read(queries.subscription_row, safe(tenant), subscription_id)
@@ -361,11 +364,9 @@ class SqlStore(ABC):
         rows = await self._read(queries.subscription_page, _safe_filter(which), window)
         return Page([self._subscriptions.restore(row) for row in rows.items], rows.next)
 
-    async def count_alike(self, subscription: Subscription, limit: int) -> int:
-        key, subscriber = safe(subscription.match_key), safe(subscription.subscriber)
-        return await self._read(queries.count_alike, key, subscriber, subscription.id, limit)
-
-    async def save_subscription(self, subscription: Subscription) -> None:
+    async def save_subscription(
+        self, subscription: Subscription, quota: SubscriptionQuota | None = None
+    ) -> None:
         row, key = self._subscriptions.row(subscription), subscription.id
         released = await self._write(
             changes.save_subscription,
@@ -374,6 +375,7 @@ class SqlStore(ABC):
             subscription.revision,
             ordered=subscription.ordered,
             gathers=subscription.digest is not None,
+            quota=quota,
         )
         while released == delivery_queries.CHUNK:
             released = await self._write(delivery_queries.release_held, key, utc_now())

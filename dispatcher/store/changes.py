@@ -15,8 +15,9 @@ from dispatcher.domain.errors import Conflict
 from dispatcher.domain.events import utc_now
 from dispatcher.domain.ids import is_id, new_id
 from dispatcher.domain.subscriptions import SubscriptionStatus
-from dispatcher.store import destinations, digests, turns
+from dispatcher.store import destinations, digests, quotas, turns
 from dispatcher.store.delivery_queries import end_waiting, free_claims, redirect_waiting, release_held
+from dispatcher.store.quotas import SubscriptionQuota
 from dispatcher.store.rows import safe
 from dispatcher.store.schema import api_keys, processes, subscriptions
 
@@ -104,8 +105,11 @@ def eldest(connection: Connection, process: int) -> bool:
 # Subscriptions
 
 
-def add_subscription(connection: Connection, row: Mapping[str, object]) -> None:
-    """Store a new one."""
+def add_subscription(
+    connection: Connection, row: Mapping[str, object], quota: SubscriptionQuota | None = None
+) -> None:
+    """Store a new one. Raises QuotaExceeded."""
+    quotas.check(connection, row, quota)
     connection.execute(insert(subscriptions).values(row))
     destinations.enter(connection, str(row["destination"]))
 
@@ -118,18 +122,25 @@ def save_subscription(
     *,
     ordered: bool,
     gathers: bool,
+    quota: SubscriptionQuota | None = None,
 ) -> int:
-    """Store a changed one over the revision before it; how many held ones became due, see `release_held`."""
+    """Store a changed one over the revision before it; how many held ones became due, see `release_held`.
+
+    Raises Conflict, and QuotaExceeded when it takes room that it did not take before.
+    """
     table = subscriptions.c
     this = (table.id == subscription_id, table.revision == revision - 1, table.removed_at.is_(None))
     # The lock waits for those who are storing held deliveries: so these are seen below.
-    destination = connection.execute(select(table.destination).where(*this).with_for_update()).scalar()
-    if destination is None:
+    columns = (table.destination, table.match_key, table.status)
+    before = connection.execute(select(*columns).where(*this).with_for_update()).one_or_none()
+    if before is None:
         raise Conflict(
             f"{subscription_id} was changed or removed by somebody else meanwhile; read it again and repeat"
         )
+    if before.match_key != row["match_key"] or before.status not in quotas.IN_USE:
+        quotas.check(connection, row, quota)
     connection.execute(update(subscriptions).values(row).where(*this))
-    if row["destination"] != destination:
+    if row["destination"] != before.destination:
         redirect_waiting(connection, subscription_id, str(row["destination"]))
         destinations.enter(connection, str(row["destination"]))
     if not ordered:

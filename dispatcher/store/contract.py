@@ -34,6 +34,7 @@ from dispatcher.domain.retention import Keep, Kept
 from dispatcher.domain.subscriptions import Subscription, SubscriptionStatus
 
 if TYPE_CHECKING:
+    from dispatcher.store.quotas import SubscriptionQuota
     from dispatcher.store.recipients import RecipientStore
     from dispatcher.store.tapis_v3 import TapisStore
     from dispatcher.store.target_statuses import TargetStatusRepository
@@ -457,8 +458,10 @@ class Store(Protocol):
         """Jobs by their first event, newest first; the cursor is that event's key."""
         ...
 
-    async def add_subscription(self, subscription: Subscription) -> None:
-        """Store a new one; it works from the moment that this returns."""
+    async def add_subscription(
+        self, subscription: Subscription, quota: SubscriptionQuota | None = None
+    ) -> None:
+        """Store a new one; it works from the moment that this returns. Raises QuotaExceeded."""
         ...
 
     async def subscription(self, tenant: str, subscription_id: str) -> Subscription | None:
@@ -469,12 +472,12 @@ class Store(Protocol):
         """Subscriptions, newest first."""
         ...
 
-    async def count_alike(self, subscription: Subscription, limit: int) -> int:
-        """How many others in use its subscriber has with the same match key, `limit` at most."""
-        ...
-
-    async def save_subscription(self, subscription: Subscription) -> None:
+    async def save_subscription(
+        self, subscription: Subscription, quota: SubscriptionQuota | None = None
+    ) -> None:
         """Store a changed one whose `revision` is one more than the stored one's; Conflict when it is not.
+
+        QuotaExceeded when it takes room that it did not take before, and there is none.
 
         When it becomes `active` again, the deliveries that were held for it are due now; of an ordered one the
         first of each job.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from dispatcher.api import subscription_rules
@@ -59,3 +61,9 @@ async def test_admins_and_others_have_room_of_their_own(admin: Caller, alice: Ca
         await bob.subscribe(job_id="job-1")
     for _ in range(3):
         await admin.subscribe(job_id="job-1")
+
+
+async def test_requests_at_the_same_moment_cannot_all_fit(alice: Caller) -> None:
+    new = {"events": ["*"], "target": TARGET}
+    asked = [refused(alice, "POST", "/v1/subscriptions", new) for _ in range(8)]
+    assert sorted(await asyncio.gather(*asked)) == [False] * 2 + [True] * 6

@@ -411,25 +411,3 @@ async def test_what_waits_goes_to_the_new_destination_of_its_subscription(store:
     await store.save_subscription(changed(subscription, destination="https://new.example:443"))
     assert (await found(store, waits)).destination == "https://new.example:443"
     assert (await found(store, done)).destination == subscription.destination
-
-
-async def test_alike_are_those_in_use_of_the_same_subscriber_for_the_same_jobs(store: Store) -> None:
-    one = make_subscription()
-    for other in (
-        one,
-        make_subscription(),
-        make_subscription(status="paused"),
-        make_subscription(status="disabled"),
-        make_subscription(job_id="job-1"),
-        make_subscription(subscriber="bob"),
-        make_subscription(owner="bob"),
-        make_subscription(tenant="other"),
-    ):
-        await store.add_subscription(other)
-    removed = make_subscription()
-    await store.add_subscription(removed)
-    await store.remove_subscription("default", removed.id)
-
-    assert await store.count_alike(one, 1000) == 2
-    assert await store.count_alike(make_subscription(), 1000) == 3
-    assert await store.count_alike(make_subscription(), 1) == 1

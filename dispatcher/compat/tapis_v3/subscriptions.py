@@ -7,6 +7,7 @@ from collections.abc import Callable
 from msgspec import UNSET
 from msgspec.structs import replace
 
+from dispatcher.api import subscription_rules as rules
 from dispatcher.compat.tapis_v3 import documents as given
 from dispatcher.compat.tapis_v3 import lists, search, sql
 from dispatcher.compat.tapis_v3.envelope import Answered, Asked
@@ -202,7 +203,7 @@ async def _save_once(asked: Asked, change: Change, targets: given.Targets | None
     members = await _present(asked, before)
     changed, added, order = await changed_members(asked, wish, members, targets)
     named = replace(named, members=order, document=replace(details, updated=utc_now()).encoded())
-    await tapis.save(named, changed=changed, added=added)
+    await tapis.save(named, changed=changed, added=added, quota=rules.quota_of(asked.caller.key))
     return named
 
 

@@ -1,0 +1,78 @@
+"""Quotas: what is counted is counted where it is stored, so that requests at the same moment cannot all fit."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from dispatcher.domain.errors import QuotaExceeded
+from dispatcher.domain.subscriptions import Subscription
+from dispatcher.store.contract import Store, SubscriptionFilter, Window
+from dispatcher.store.quotas import SubscriptionQuota
+from tests.factories import make_subscription
+from tests.store.conftest import OpenAnother
+
+QUOTA = SubscriptionQuota(alike=3)
+
+
+async def added(store: Store, **fields: object) -> Subscription | None:
+    """Return a new subscription, None when there is no room for it."""
+    subscription = make_subscription(**fields)
+    try:
+        await store.add_subscription(subscription, QUOTA)
+    except QuotaExceeded:
+        return None
+    return subscription
+
+
+async def count(store: Store) -> int:
+    return len((await store.subscriptions(SubscriptionFilter(tenant="default"), Window())).items)
+
+
+async def test_no_more_are_stored_than_there_may_be_however_many_ask_at_once(store: Store) -> None:
+    made = await asyncio.gather(*(added(store) for _ in range(12)))
+    assert sum(one is not None for one in made) == await count(store) == 3
+
+
+async def test_processes_cannot_both_store_the_last_one(open_postgres: OpenAnother) -> None:
+    stores = [await open_postgres() for _ in range(3)]
+    made = await asyncio.gather(*(added(store) for _ in range(6) for store in stores))
+    assert sum(one is not None for one in made) == await count(stores[0]) == 3
+
+
+async def test_others_jobs_and_subscribers_have_room_of_their_own(store: Store) -> None:
+    for fields in ({}, {"job_id": "j"}, {"subscriber": "bob"}, {"tenant": "t"}):
+        made = [await added(store, **fields) for _ in range(4)]
+        assert [one is not None for one in made] == [True, True, True, False]
+    assert await added(store, status="disabled") is not None
+
+
+async def test_who_has_no_quota_may_have_any_number(store: Store) -> None:
+    for _ in range(5):
+        await store.add_subscription(make_subscription())
+    assert await count(store) == 5
+
+
+async def test_a_change_needs_room_only_when_it_takes_more(store: Store) -> None:
+    alike = [await added(store) for _ in range(3)]
+    ended, other = await added(store, status="completed"), await added(store, job_id="j")
+    assert alike[0] is not None
+    assert alike[1] is not None
+    assert ended is not None
+    assert other is not None
+    await store.save_subscription(changed(alike[0], name="renamed"), QUOTA)
+    moved, resumed = changed(other, job_id=None), changed(ended, status="active")
+    for one in (moved, resumed):
+        with pytest.raises(QuotaExceeded):
+            await store.save_subscription(one, QUOTA)
+    await store.remove_subscription("default", alike[1].id)
+    await store.save_subscription(moved, QUOTA)
+    with pytest.raises(QuotaExceeded):
+        await store.save_subscription(resumed, QUOTA)
+
+
+def changed(subscription: Subscription, **fields: object) -> Subscription:
+    """Return the next revision of a subscription."""
+    known = {name: getattr(subscription, name) for name in subscription.__struct_fields__}
+    return make_subscription(**{**known, "revision": subscription.revision + 1, **fields})
