@@ -121,22 +121,18 @@ async def database(settings: Settings) -> Finding:
 
 
 def _schema(url: str, revision: str | None) -> Finding:
-    newest = _newest_revision()
+    from dispatcher.store.migrations import is_known, newest_revision
+
+    newest = newest_revision()
     if revision is None:
         return Finding("database", State.OK, f"{url}: empty, the next start makes the schema {newest}")
+    if not is_known(revision):
+        found = f"{url}: schema {revision} is newer than this program knows"
+        return Finding("database", State.FAIL, found, "start a newer program, or name another database")
     if revision != newest:
         found = f"{url}: schema {revision}, this program wants {newest}"
-        return Finding("database", State.WARN, found, "dispatcher migrate, or a newer program")
+        return Finding("database", State.WARN, found, "dispatcher migrate, or the next start does it")
     return Finding("database", State.OK, f"{url}: schema {revision}")
-
-
-def _newest_revision() -> str | None:
-    from alembic.config import Config
-    from alembic.script import ScriptDirectory
-
-    config = Config()
-    config.set_main_option("script_location", "dispatcher.store:migrations")
-    return ScriptDirectory.from_config(config).get_current_head()
 
 
 def _sqlite_revision(file: Path) -> str | None:

@@ -11,6 +11,7 @@ import structlog
 from dispatcher.domain.errors import InvalidInput, StoreUnavailable
 from dispatcher.domain.events import Event
 from dispatcher.intake.commit import Committer, Deliverer, EventStore, Matcher, Offer, Result, Source
+from dispatcher.telemetry.background import InternalErrors
 from dispatcher.telemetry.metrics import EVENTS, EVENTS_UNMATCHED
 
 log = structlog.get_logger("dispatcher.intake")
@@ -58,6 +59,7 @@ class Intake:
         self._queue: deque[Offer] = deque()
         self._arrived = asyncio.Event()
         self._stopping = False
+        self._errors = InternalErrors("intake")
         self._failing = False
         self._failure = ""
         self._task: asyncio.Task[None] | None = None
@@ -183,7 +185,10 @@ class Intake:
 
     def _conclude(self, offer: Offer, result: Result) -> None:
         self._leave(offer)
-        offer.done(result)
+        try:
+            offer.done(result)
+        except Exception as error:  # noqa: BLE001 - it is about one message; the others are to be told too
+            self._errors.report(error, events=[event.id for event in offer.events][:10])
 
     # From a batch to the store
 

@@ -38,6 +38,8 @@ READERS = 2
 BUSY_TIMEOUT = 5.0
 """Seconds to wait for somebody who reads or backs up the file with a tool of their own."""
 
+_HEADER = b"SQLite format 3\0"
+
 P = ParamSpec("P")
 R = TypeVar("R")
 
@@ -188,9 +190,16 @@ def _lock(path: Path) -> int:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+        with path.open("rb") as file:
+            begin = file.read(len(_HEADER))
         lock = os.open(path.with_name(f"{path.name}.lock"), os.O_CREAT | os.O_RDWR, 0o600)
     except OSError as error:
         raise SettingsError(f"DISPATCHER_DATABASE_URL: cannot write {path}: {error.strerror}") from error
+    if begin not in (b"", _HEADER):
+        os.close(lock)
+        raise SettingsError(
+            f"DISPATCHER_DATABASE_URL: {path} is no SQLite database; expected one, or no file yet"
+        )
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

@@ -97,12 +97,16 @@ async def test_the_schema_of_an_sqlite_database_is_compared(run: Run, tmp_path: 
     url = f"sqlite:///{tmp_path}/x.db"
     await asyncio.to_thread(run, "migrate", DISPATCHER_DATABASE_URL=url)
     assert row(await doctor(run, DATABASE_URL=url), "database").startswith(f"ok {url}: schema ")
-    with sqlite3.connect(tmp_path / "x.db") as connection:
-        connection.execute("update alembic_version set version_num = 'older'")
-    connection.close()
-    found = row(await doctor(run, DATABASE_URL=url), "database")
-    assert found.startswith(f"warn {url}: schema older, this program wants ")
-    assert "dispatcher migrate" in found
+    for revision in ("0001", "9999"):
+        with sqlite3.connect(tmp_path / "x.db") as connection:
+            connection.execute("update alembic_version set version_num = ?", (revision,))
+        connection.close()
+        found = row(await doctor(run, DATABASE_URL=url), "database")
+        if revision == "0001":
+            assert found.startswith(f"warn {url}: schema 0001, this program wants ")
+            assert "dispatcher migrate" in found
+        else:
+            assert found.startswith(f"fail {url}: schema 9999 is newer than this program knows")
 
 
 async def test_a_file_that_is_no_database_fails(run: Run, tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Iterator, MutableMapping, Sequence
 from typing import Any
 
 import pytest
@@ -15,7 +15,7 @@ from dispatcher.domain.events import Event
 from dispatcher.intake import batcher
 from dispatcher.intake.batcher import Busy, Intake
 from dispatcher.intake.commit import Result, Source
-from dispatcher.telemetry.metrics import EVENTS, EVENTS_UNMATCHED
+from dispatcher.telemetry.metrics import EVENTS, EVENTS_UNMATCHED, INTERNAL_ERRORS
 from tests.factories import make_event, make_subscription
 from tests.intake.doubles import Running
 
@@ -410,17 +410,6 @@ async def test_a_stop_ends_in_time_though_the_store_does_not_answer() -> None:
         assert run.store.ids == []
 
 
-async def test_a_fault_of_the_intake_itself_is_not_hidden() -> None:
-    def broken(_: Mapping[str, str] | InvalidInput) -> None:
-        raise RuntimeError("broken")
-
-    run = Running()
-    task = asyncio.create_task(run.intake.run())
-    run.intake.offer(events("a"), "amqp", broken)
-    with pytest.raises(RuntimeError, match="broken"):
-        await task
-
-
 async def test_events_are_counted_by_what_became_of_them() -> None:
     def counts() -> list[float]:
         results = [counted(EVENTS, "http", result) for result in ("accepted", "duplicate")]
@@ -442,3 +431,21 @@ async def test_an_event_that_somebody_wants_is_not_counted_as_unmatched() -> Non
     async with Running(make_subscription()) as run:
         await run.intake.submit(events("a"))
     assert counted(EVENTS_UNMATCHED, "http") == before
+
+
+async def test_one_whose_sender_cannot_be_told_leaves_the_others_told() -> None:
+    def fails(_: Result) -> None:
+        raise RuntimeError("the channel is gone")
+
+    before = counted(INTERNAL_ERRORS, "intake")
+    async with Running() as running:
+        running.store.open.clear()
+        first = offered(running.intake, "one")
+        running.intake.offer(events("two"), "amqp", fails)
+        last = offered(running.intake, "three")
+        running.store.open.set()
+        assert await first == {}
+        assert await last == {}
+        assert await offered(running.intake, "four") == {}
+        assert running.intake.waiting == 0
+    assert counted(INTERNAL_ERRORS, "intake") == before + 1

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import stat
+import uuid
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import asyncpg
 import pytest
+from sqlalchemy import Connection, text
 
 from dispatcher.domain.deliveries import State
 from dispatcher.domain.errors import SettingsError, StoreUnavailable
@@ -161,3 +164,40 @@ async def test_a_start_that_failed_leaves_no_connection(store_url: str) -> None:
     await store.open()
     assert len((await store.keys(None, ALL)).items) == 0
     await store.close()
+
+
+async def test_a_schema_of_a_newer_program_is_named(store_url: str) -> None:
+    store = open_store(store_url, SEALER)
+    await store.open()
+    await store._write(_revise, "9999")  # type: ignore[attr-defined]  # of both stores
+    await store.close()
+    with pytest.raises(SettingsError, match="the schema 9999 is newer than this program knows"):
+        await store.open()
+    with pytest.raises(SettingsError, match="newer"):
+        await asyncio.to_thread(migrate, store_url)
+
+
+def _revise(connection: Connection, revision: str) -> None:
+    connection.execute(text("update alembic_version set version_num = :revision"), {"revision": revision})
+
+
+@pytest.mark.parametrize("content", [b"no database", b"x" * 5000])
+async def test_a_file_that_is_no_database_is_named_and_left_alone(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "notes.txt"
+    path.write_bytes(content)
+    with pytest.raises(SettingsError, match=f"{path} is no SQLite database"):
+        await open_store(f"sqlite:///{path}", SEALER).open()
+    assert path.read_bytes() == content
+
+
+async def test_a_right_that_is_missing_for_the_schema_is_named(postgresql: Databases) -> None:
+    url = await postgresql.create_database()
+    role = f"role_{uuid.uuid4().hex}"
+    admin = await asyncpg.connect(postgresql.url)
+    await admin.execute(f"create role {role} login")
+    own = urlsplit(url)._replace(netloc=f"{role}@{urlsplit(url).netloc.rpartition('@')[2]}").geturl()
+    with pytest.raises(SettingsError, match="permission denied for schema public; the user has to own"):
+        await open_store(own, SEALER).open()
+    await postgresql.drop_database(url)
+    await admin.execute(f"drop role {role}")
+    await admin.close()

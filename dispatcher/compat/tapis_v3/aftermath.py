@@ -13,6 +13,7 @@ from dispatcher.domain.events import Event
 from dispatcher.domain.tapis_v3 import TapisEvent, tapis_event
 from dispatcher.intake.commit import Result, Source
 from dispatcher.store.tapis_v3 import TapisStore
+from dispatcher.telemetry.background import InternalErrors
 
 log = structlog.get_logger("dispatcher.compat")
 
@@ -44,6 +45,7 @@ class Aftermath:
     def __init__(self, intake: Intake, store: TapisStore) -> None:
         self._intake = intake
         self._store = store
+        self._errors = InternalErrors("aftermath")
         self._tasks: set[asyncio.Task[None]] = set()
 
     def offer(self, events: Sequence[Event], source: Source, done: Callable[[Result], None]) -> None:
@@ -81,6 +83,8 @@ class Aftermath:
         except StoreUnavailable as error:
             log.warning("what an event ends could not be ended yet", error=str(error))
             return False
+        except Exception as error:  # noqa: BLE001 - the event is stored, and its publisher is to know
+            self._errors.report(error, subject=ending[0].subject)
         return True
 
     async def _end(self, ending: _Ending) -> None:

@@ -23,6 +23,7 @@ from dispatcher.targets.mail.repeats import Repeats
 from dispatcher.targets.mail.replies import Refused, is_of_address
 from dispatcher.targets.mail.session import NotReached, Unsure
 from dispatcher.targets.mail.templates import TemplateFault
+from dispatcher.telemetry.background import InternalErrors
 
 log = structlog.get_logger("dispatcher.mail")
 
@@ -104,6 +105,7 @@ class Desk:
         self._rules = rules
         self._repeats = Repeats()
         self._inviting: set[asyncio.Task[None]] = set()
+        self._errors = InternalErrors("consent")
 
     async def close(self) -> None:
         """Stop asking, and let go of connections."""
@@ -197,6 +199,8 @@ class Desk:
                     await self.ask(seat, standing)
         except StoreUnavailable as error:
             log.warning("recipients are asked later", subscription=subscription.id, error=str(error))
+        except Exception as error:  # noqa: BLE001 - reported; the first delivery asks
+            self._errors.report(error, subscription=subscription.id)
 
     async def _send_question(self, seat: Seat) -> Out | Hold | None:
         """Send a request to confirm: None when it is sent."""
