@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
+import shutil
 import socket
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
+import uvloop
 
 from dispatcher.domain.targets import Answer
 from dispatcher.store.contract import Store
 from dispatcher.targets.email import EmailKind
 from tests.factories import make_event
-from tests.mail.desks import email_subscription, make_desk
+from tests.mail.desks import email_subscription, make_desk, open_file
 from tests.mail.relay import relay
 from tests.targets.servers import Authority
 
@@ -109,3 +112,15 @@ async def test_a_relays_machine_that_is_gone_is_noticed_while_a_slow_one_is_wait
             await kind.sender(email_subscription("ann@example.org")).send(make_event(), "dlv_1", 1)
         await kind.close()
     assert {socket.SO_KEEPALIVE, socket.TCP_KEEPIDLE, socket.TCP_USER_TIMEOUT} <= set(kinds)
+
+
+def test_a_mail_is_sent_by_the_event_loop_of_a_service_too(empty_file: Path, tmp_path: Path) -> None:
+    async def send() -> int:
+        shutil.copy(empty_file, tmp_path / "mail.db")
+        async with open_file(tmp_path / "mail.db") as store, relay() as server:
+            answer = await sent_to(store, f"smtp://{server.url}")
+            assert answer.error is None
+            return len(server.mails)
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        assert runner.run(send()) == 1

@@ -7,6 +7,7 @@ import re
 import socket
 import ssl
 from contextlib import suppress
+from typing import cast
 
 import aiosmtplib
 from aiohappyeyeballs import start_connection
@@ -132,20 +133,20 @@ class Session:
         whole = _FIRST_DOT.sub(b"..", normalize_message_line_endings(message)) + b".\r\n"
         try:
             ready = await client.execute_command(b"DATA", timeout=self._relay.timeouts.data)
-            protocol, transport = client.protocol, client.transport
-            if ready.code == _GO_ON and (
-                protocol is None or not isinstance(transport, asyncio.WriteTransport)
-            ):
-                raise aiosmtplib.SMTPServerDisconnected("Connection lost")
         except LOST as error:
             raise self._broken(error, "the message") from None
-        if ready.code != _GO_ON or protocol is None or not isinstance(transport, asyncio.WriteTransport):
+        if ready.code != _GO_ON:
             raise Refused("message", ready.code, ready.message)
+        protocol, transport = client.protocol, client.transport
+        if protocol is None or transport is None:
+            raise NotReached(f"{self._relay.destination} broke off at the message")
+        # Not checked: uvloop's transports are none of asyncio's classes.
+        writing = cast("asyncio.WriteTransport", transport)
         reading = asyncio.ensure_future(protocol.read_response())
         try:
             await asyncio.sleep(0)  # it reads before anything is written, so that no early answer is lost
             protocol.write(whole)
-            await self._answered(reading, transport)
+            await self._answered(reading, writing)
             reply = reading.result()
         except LOST as error:
             raise Unsure(f"{self._relay.destination} has the message and broke off: {_said(error)}") from None
