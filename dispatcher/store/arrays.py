@@ -38,9 +38,8 @@ def of_identities(batch: Batch, to: Encoding) -> list[Column]:
     return [to.digests([digest for digest, _ in identities]), to.ids([key for _, key in identities])]
 
 
-def of_events(events: Sequence[Event], jobs: Sequence[Job], to: Encoding) -> list[Column]:
-    """Columns of EVENT; `jobs` are the projections of those of these events that name no owner, and of others."""
-    owners = {(job.tenant, job.id): job.owner for job in jobs}
+def of_events(events: Sequence[Event], to: Encoding) -> list[Column]:
+    """Columns of EVENT. For one without an owner, whose its job is is looked up as it is stored."""
     return [
         to.ids([event.key for event in events]),
         to.moments([event.time for event in events]),
@@ -53,7 +52,7 @@ def of_events(events: Sequence[Event], jobs: Sequence[Job], to: Encoding) -> lis
         _texts([event.job_id for event in events]),
         _maybe([event.owner for event in events]),
         _maybe([event.published_by for event in events]),
-        _maybe([event.owner or owners[event.tenant, event.job_id] for event in events]),
+        _maybe([event.owner for event in events]),
         [event.document for event in events],
     ]
 
@@ -108,7 +107,6 @@ def of_grants(grants: Sequence[Grant], to: Encoding) -> list[Column]:
         [grant.trusted for grant in grants],
         to.moments([told.at for told in permissions]),
         _maybe([told.owner for told in permissions]),
-        _maybe([grant.named_beside for grant in grants]),
     ]
 
 

@@ -62,7 +62,6 @@ GRANT = {
     "trusted": "bool",
     "at": "timestamptz",
     "owner": "text",
-    "named_beside": "text",
 }
 OUTCOME = {
     "id": "uuid",

@@ -21,15 +21,10 @@ JobKey = tuple[str, str]
 
 
 class Grant(Struct, frozen=True):
-    """What an event says about who may see a job.
-
-    `trusted`: by a trusted publisher, or by the owner of a claimed job. `named_beside`: the owner that the same batch
-    names for the job, for a permission that names none of a job that is not known yet.
-    """
+    """What an event says about who may see a job. `trusted`: by a trusted publisher, or the owner of a claimed job."""
 
     permission: Permission
     trusted: bool
-    named_beside: str | None
 
 
 class JobChanges(Struct, frozen=True):
@@ -61,7 +56,7 @@ def job_changes(events: Iterable[Event], owners: Mapping[JobKey, str]) -> JobCha
             apart = (*key, publisher or "")
             unclaimed[apart] = unclaimed[apart].merge(added) if apart in unclaimed else added
         if (told := permission_of(event)) is not None:
-            _note(grants, Grant(told, counts, claimed.get(key)))
+            _note(grants, Grant(told, counts))
     return JobChanges(
         jobs=[jobs[key] for key in sorted(jobs)],
         unclaimed_jobs=[unclaimed[apart] for apart in sorted(unclaimed)],

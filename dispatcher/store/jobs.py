@@ -8,12 +8,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sqlalchemy import ColumnElement, Connection, Text, and_, column, exists, or_, select, tuple_, values
+from sqlalchemy import ColumnElement, Connection, Text, and_, column, or_, select, tuple_, values
 
 from dispatcher.domain.jobs import Job
 from dispatcher.store.contract import JobFilter, Page, Window
 from dispatcher.store.job_changes import JobKey
-from dispatcher.store.queries import Condition, after, chunks, granted_to, limit_of, newest, page, rows_of
+from dispatcher.store.queries import (
+    Condition,
+    after,
+    chunks,
+    granted_to,
+    limit_of,
+    newest,
+    owner_of,
+    page,
+    rows_of,
+)
 from dispatcher.store.rows import JOB, UNCLAIMED_JOB, job_of
 from dispatcher.store.schema import grants, jobs, unclaimed_jobs
 
@@ -21,21 +31,17 @@ Permit = tuple[str, str, str, str]
 """Tenant, job, owner and user: the user may see what the owner has of the job."""
 
 _unclaimed = unclaimed_jobs.c
-_CLAIMED = exists().where(
-    jobs.c.tenant == _unclaimed.tenant, jobs.c.id == _unclaimed.id, jobs.c.owner.is_not(None)
-)
+_IS_UNCLAIMED = owner_of(_unclaimed.tenant, _unclaimed.id).is_(None)
 
 
 def owners(connection: Connection, wanted: Sequence[JobKey]) -> dict[JobKey, str]:
     """Whose these jobs are, of those that are claimed."""
     found: dict[JobKey, str] = {}
     for some in chunks(wanted):
-        columns = (jobs.c.tenant, jobs.c.id)
-        asked = values(*(column(one.name, Text) for one in columns)).data(list(some)).cte("asked")
-        same = and_(*(one == asked.c[one.name] for one in columns))
-        claimed = select(*columns, jobs.c.owner).select_from(asked).join(jobs, same)
-        rows = connection.execute(claimed.where(jobs.c.owner.is_not(None)))
-        found |= {(tenant, job_id): owner for tenant, job_id, owner in rows}
+        asked = values(column("tenant", Text), column("id", Text)).data(list(some)).cte("asked")
+        whose = select(asked.c.tenant, asked.c.id, owner_of(asked.c.tenant, asked.c.id))
+        rows = connection.execute(whose).all()
+        found |= {(tenant, job_id): owner for tenant, job_id, owner in rows if owner is not None}
     return found
 
 
@@ -86,7 +92,7 @@ def job_page(connection: Connection, which: JobFilter, window: Window) -> Page[J
 
     first = _unclaimed.first_event
     seen = _visible(which, _unclaimed.tenant, _unclaimed.id, _unclaimed.owner)
-    conditions = [*_conditions(which, window, first, _unclaimed.owner, _unclaimed.status), ~_CLAIMED]
+    conditions = [*_conditions(which, window, first, _unclaimed.owner, _unclaimed.status), _IS_UNCLAIMED]
     these = _listed(conditions, first, limit, seen)
     apart = select(*UNCLAIMED_JOB).where(_unclaimed.tenant == which.tenant, *these)
     rows = rows_of(connection, told) + rows_of(connection, apart.order_by(first.desc()).limit(limit))
@@ -134,9 +140,6 @@ def granted(connection: Connection, wanted: Sequence[Permit]) -> set[Permit]:
     # Not "in": SQLite would read all grants for it.
     asked = values(*(column(one.name, Text) for one in columns)).data(list(wanted)).cte("asked")
     same = and_(*(one == asked.c[one.name] for one in columns))
-    claimed = exists().where(
-        jobs.c.tenant == grants.c.tenant, jobs.c.id == grants.c.job_id, jobs.c.owner.is_not(None)
-    )
-    holds = (grants.c.granted, or_(grants.c.trusted, ~claimed))
+    holds = (grants.c.granted, or_(grants.c.trusted, owner_of(grants.c.tenant, grants.c.job_id).is_(None)))
     found = connection.execute(select(*columns).select_from(asked).join(grants, same).where(*holds))
     return {(tenant, job_id, owner, user) for tenant, job_id, owner, user in found}

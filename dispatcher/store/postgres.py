@@ -159,7 +159,7 @@ class PostgresStore(SqlStore):
                 sql.ACCEPT,
                 process,
                 *arrays.of_identities(batch, _TO),
-                *arrays.of_events(batch.events, changed.jobs, _TO),
+                *arrays.of_events(batch.events, _TO),
                 *arrays.of_deliveries(placed.deliveries, resumed, _TO),
                 *arrays.of_grants(changed.grants, _TO),
                 *arrays.of_jobs(changed.jobs, _TO),

@@ -43,8 +43,8 @@ def _names(columns: Iterable[str], table: str = "") -> str:
 ME = "me as (select id, oldest_claim from processes where id = $1 for key share)"
 
 
-# All columns but the last two, which decide whose grant it is.
-_GRANTED = list(GRANT)[:-2]
+# All columns but the last, whose grant it is.
+_GRANTED = list(GRANT)[:-1]
 # All columns but the last two, which decide about the state.
 _DELIVERY = list(DELIVERY)[:-2]
 
@@ -92,8 +92,9 @@ told as (
     insert into grants as old ({_names(_GRANTED)}, owner)
     select distinct on (tenant, job_id, owner, username) {_names(_GRANTED)}, owner
     from (
-        select {_names(_GRANTED, "g.")}, coalesce(g.owner, j.owner, g.named_beside) as owner
-        from {_unnest("g", GRANT, _P)} left join jobs j on j.tenant = g.tenant and j.id = g.job_id
+        select {_names(_GRANTED, "g.")},
+            coalesce(g.owner, (select by_job ->> (g.tenant || chr(31) || g.job_id) from owners)) as owner
+        from {_unnest("g", GRANT, _P)}
     ) as named
     where owner is not null
     order by tenant, job_id, owner, username, trusted desc, at desc, granted
@@ -108,12 +109,17 @@ from {_unnest("e", EVENT, _E)}
 """Process, identities, events, deliveries, grants, jobs. UniqueViolationError when one is there."""
 
 LOCK_JOBS = """
-select j.tenant, j.id, j.owner
-from unnest($1::text[], $2::text[]) with ordinality as asked (tenant, id, place)
-join jobs j on j.tenant = asked.tenant and j.id = asked.id
-order by place for no key update of j
+select asked.tenant, asked.id, job.owner
+from unnest($1::text[], $2::text[]) as asked (tenant, id)
+cross join lateral (
+    select owner from jobs where tenant = asked.tenant and id >= asked.id and id <= asked.id
+    order by id limit 1 for no key update
+) as job
 """
-"""Tenants and ids, in the order in which jobs are written: whose these jobs are, and that stays so."""
+"""Tenants and ids, in the order in which jobs are written: whose these jobs are, and that stays so.
+
+Only the primary key gives the order by id, so no other index of the tenant is taken, whatever the statistics say.
+"""
 
 ACCEPT_UNCLAIMED = f"""
 insert into unclaimed_jobs as old ({_names(JOB)}) select * from {_unnest("j", JOB, 1)}

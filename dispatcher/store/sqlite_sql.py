@@ -54,10 +54,10 @@ from (values {{rows}})
 _JOB = _insert("jobs as old", batches.JOB) + MERGE_JOB
 _UNCLAIMED_JOB = _insert("unclaimed_jobs as old", batches.JOB) + MERGE_UNCLAIMED_JOB
 _GRANT = f"""
-insert into grants as old ({", ".join(list(batches.GRANT)[:-1])})
+insert into grants as old ({", ".join(batches.GRANT)})
 select * from (
     select column1, column2, column3, column4, column5, column6,
-        coalesce(column7, (select owner from jobs where tenant = column1 and id = column2), column8) as owner
+        coalesce(column7, (select owner from jobs where tenant = column1 and id = column2)) as owner
     from (values {{rows}})
 )
 where owner is not null
@@ -120,11 +120,12 @@ def accept(connection: Connection, process: int, batch: Batch) -> None:
         return
     placed = _placed(connection, batch)
     changed = job_changes(batch.events, owners(connection, batch.jobs_to_look_up))
-    _many(connection, _EVENT, arrays.rows(arrays.of_events(batch.events, changed.jobs, _TO)))
+    # The jobs first: whose they are is looked up for events and grants that name no owner.
+    _many(connection, _JOB, arrays.rows(arrays.of_jobs(changed.jobs, _TO)))
+    _many(connection, _EVENT, arrays.rows(arrays.of_events(batch.events, _TO)))
     add_deliveries(connection, process, placed.deliveries)
     expansions.enter(connection, placed)
     _many(connection, _GRANT, arrays.rows(arrays.of_grants(changed.grants, _TO)))
-    _many(connection, _JOB, arrays.rows(arrays.of_jobs(changed.jobs, _TO)))
     _many(connection, _UNCLAIMED_JOB, arrays.rows(arrays.of_jobs(changed.unclaimed_jobs, _TO)))
 
 
