@@ -33,7 +33,8 @@ def permission_of(event: Event) -> Permission | None:
     """What an event says about who may see its job; None for all others, and for one that names no user.
 
     The user stands in the publisher's data as `username` or `user` (Tapis: PERMISSION_USERNAME). It counts from its
-    acceptance at the latest: one from the future could not be revoked before its time.
+    acceptance at the latest: one from the future could not be revoked before its time. A time of whole seconds, as AMQP
+    has them, is some time in that second: what is taken back in the second in which it was granted is taken back.
     """
     if event.event not in CHANGES:
         return None
@@ -46,5 +47,6 @@ def permission_of(event: Event) -> Permission | None:
     if user is None or len(user) > MAX_USER or not is_name(user):
         return None
     granted = event.event == "PERMISSION_GRANT"
-    at = min(event.time, event.accepted_at)
+    at = event.time if event.time.microsecond else event.time.replace(microsecond=999_999)
+    at = min(at, event.accepted_at)
     return Permission(event.tenant, event.job_id, event.owner, user, granted, at)
