@@ -26,6 +26,7 @@ from dispatcher.api.services import Services
 from dispatcher.domain.deliveries import Delivery, NewDelivery
 from dispatcher.domain.errors import Conflict, InvalidInput
 from dispatcher.domain.events import Event, utc_now
+from dispatcher.domain.hops import hops_in
 from dispatcher.domain.ids import new_id
 from dispatcher.domain.keys import ApiKey
 from dispatcher.domain.subscriptions import Subscription
@@ -130,6 +131,7 @@ def _decoded(call: Call[NoQuery, bytes]) -> list[Event]:
         body=call.body,
         content_type=call.headers.get("Content-Type"),
         headers=call.headers,
+        hops=hops_in(call.headers),
     )
     try:
         return decode(

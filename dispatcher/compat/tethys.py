@@ -18,6 +18,7 @@ from dispatcher.api.auth import SETTINGS_KEY, authorize
 from dispatcher.api.services import Services
 from dispatcher.domain.errors import DispatcherError, Forbidden, InvalidInput
 from dispatcher.domain.events import DEFAULT_TENANT, check_text, utc_now
+from dispatcher.domain.hops import hops_in
 from dispatcher.domain.keys import ApiKey
 from dispatcher.domain.vocabulary import DASK_TO_TETHYS, TETHYS_EVENTS
 from dispatcher.intake.decode import Message, decode
@@ -101,7 +102,7 @@ def _callback(services: Services, status_of: _StatusOf) -> Callable[[web.Request
                 f"no status {(given or '')[:40]!r}: expected one of Tethys's, or of Dask's for a Dask job"
             )
         try:
-            await _store(caller, job, status, services)
+            await _store(caller, job, status, services, hops_in(request.headers))
         except Forbidden as error:
             return _failure(str(error), HTTPStatus.FORBIDDEN)
         except InvalidInput as error:
@@ -146,7 +147,7 @@ def _from_this_machine(request: web.Request) -> bool:
     return ip_address(request.remote).is_loopback
 
 
-async def _store(caller: ApiKey, job: str, status: str, services: Services) -> None:
+async def _store(caller: ApiKey, job: str, status: str, services: Services, hops: int) -> None:
     """Take the event in. Raises InvalidInput, Forbidden when it may not be this key's, and StoreUnavailable.
 
     What a trusted publisher's key says is of the job's owner, or of none as long as nobody has claimed the job.
@@ -159,7 +160,9 @@ async def _store(caller: ApiKey, job: str, status: str, services: Services) -> N
         "source": _SOURCE,
         "data": {"status": status} if status else {},
     }
-    message = Message(origin="http", body=msgspec.json.encode(document), content_type="application/json")
+    message = Message(
+        origin="http", body=msgspec.json.encode(document), content_type="application/json", hops=hops
+    )
     events = decode(
         message,
         default_tenant=caller.tenant,

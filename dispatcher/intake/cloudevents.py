@@ -16,6 +16,7 @@ import msgspec
 from msgspec import Raw
 
 from dispatcher.domain.events import Event, digits
+from dispatcher.domain.hops import EXTENSION
 from dispatcher.domain.ids import new_id
 from dispatcher.domain.vocabulary import is_operational
 from dispatcher.intake.duplicate_keys import KeyCheck
@@ -76,8 +77,10 @@ def read(document: bytes | Raw, scope: Scope) -> Event:
     owner, time = _optional("owner", attributes, scope), _time(attributes.get("time"), scope)
     _optional("datacontenttype", attributes, scope)
     _check_data(members, scope)
-    as_it_came = strict and members is found
-    written = bytes(document) if as_it_came else _written(members, attributes | {"time": time})
+    hops = scope.hops(attributes.get(EXTENSION))
+    as_it_came = strict and members is found and not hops
+    changes: dict[str, object] = {"time": time, EXTENSION: hops or attributes.get(EXTENSION)}
+    written = bytes(document) if as_it_came else _written(members, {**attributes, **changes})
     return check_document(
         Event(
             key=new_id("evt"),
@@ -99,6 +102,9 @@ def read(document: bytes | Raw, scope: Scope) -> Event:
 
 def _named_right(members: dict[str, Raw]) -> dict[str, Raw]:
     """The members with names that attributes may have; one that would be called as another is left out."""
+    together = "".join(members)
+    if together.isascii() and together.isalnum() and together.islower():
+        return members
     if all(_NAME.fullmatch(name) or name in _DATA for name in members):
         return members
     right = {name: raw for name, raw in members.items() if _NAME.fullmatch(name) or name in _DATA}
@@ -140,8 +146,6 @@ def _attributes(members: dict[str, Raw], scope: Scope) -> tuple[dict[str, _Attri
 def _core_value(name: str, value: _Attribute, scope: Scope) -> tuple[_Attribute, bool]:
     """The value of an attribute that is read, and whether it may go on as it came."""
     if isinstance(value, str):
-        if _CONTROLS.search(value):
-            raise scope.refusal(name, "expected no control characters")
         return value, name != "time" or _RFC3339.fullmatch(value) is not None
     if name == "time" or value is None or isinstance(value, bool):
         return value, False
@@ -203,5 +207,5 @@ def _check_data(members: dict[str, Raw], scope: Scope) -> None:
 
 def _written(members: dict[str, Raw], attributes: Mapping[str, object]) -> bytes:
     """The document again, with these attributes, and without those that have no value: a null means that."""
-    written = {name: members[name] if name in _DATA else attributes[name] for name in members}
-    return _encode({name: value for name, value in written.items() if value is not None})
+    data = {name: members[name] for name in _DATA if name in members}
+    return _encode({name: value for name, value in attributes.items() if value is not None} | data)

@@ -13,6 +13,7 @@ from dispatcher.domain.events import Event
 from dispatcher.domain.permissions import CHANGES, MAX_USER, permission_of
 from dispatcher.intake import cloudevents, cloudevents_binary, plain, tapis_v3
 from dispatcher.intake.inflate import inflate
+from dispatcher.intake.loops import LoopLog, TooManyHops
 from dispatcher.intake.message import UNREADABLE, Message, Scope, Shape, unreadable
 from dispatcher.intake.repair import refuse_not_a_number, repaired
 
@@ -32,6 +33,8 @@ _EXPECTED = ("application/json", cloudevents.STRUCTURED, cloudevents.BATCH)
 _JSON = frozenset({"", "text/json", "text/plain", "application/octet-stream", *_EXPECTED})
 _BY_KOMBU = "compression"
 """The header in which kombu says how it compressed a body."""
+
+_loops = LoopLog()
 
 _decode_array = msgspec.json.Decoder(list[Raw]).decode
 
@@ -55,6 +58,9 @@ def decode(
     )
     try:
         return _events(scope)
+    except TooManyHops as error:
+        _loops.refused(error, message.origin)
+        raise
     except InvalidInput:
         # Nearly all bodies can be read as they came: only of one that cannot it is worth to ask why.
         body = repaired(message)
@@ -63,6 +69,9 @@ def decode(
             raise
     try:
         return _events(replace(scope, message=replace(message, body=body)))
+    except TooManyHops as error:
+        _loops.refused(error, message.origin)
+        raise
     except InvalidInput:
         refuse_not_a_number(body)
         raise

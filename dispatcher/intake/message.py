@@ -14,9 +14,11 @@ from msgspec import Raw, Struct
 
 from dispatcher.domain.errors import InvalidInput
 from dispatcher.domain.events import Event, check_text, digits
+from dispatcher.domain.hops import EXTENSION, MAX_HOPS, highest
 from dispatcher.domain.names import is_name
 from dispatcher.domain.times import parse_time
 from dispatcher.domain.vocabulary import EVENT_NAME, first_name, is_operational, known_as
+from dispatcher.intake.loops import TooManyHops
 
 MAX_DEPTH = 100
 """How deep the JSON of one event may be nested. Nothing that reads it later can run out of stack."""
@@ -28,6 +30,7 @@ _MAX_MESSAGE_ID = 200
 class Message(Struct, frozen=True, kw_only=True):
     """What came in, not understood yet.
 
+    `hops` is how often its sender says that it passed through a Dispatcher, 0 when it says nothing.
     `headers` are those of HTTP, or the application headers of AMQP. `content_type`, `content_encoding`,
     `message_id` and `timestamp` are the headers or properties of these names; the last two are AMQP's.
     """
@@ -39,6 +42,7 @@ class Message(Struct, frozen=True, kw_only=True):
     headers: Mapping[str, object] = {}
     message_id: str | None = None
     timestamp: datetime | None = None
+    hops: int = 0
 
     @property
     def media_type(self) -> str:
@@ -105,6 +109,20 @@ class Scope(Struct, frozen=True, kw_only=True):
     def time(self, field: str, value: str | float) -> datetime:
         """The value as a time in UTC."""
         return parse_time(self.at(field), value)
+
+    def hops(self, named: object = None) -> int:
+        """What the document says of its hops: one more than the event had, 0 when it comes here for the first time.
+
+        `named` is what the event itself says. Raises TooManyHops.
+        """
+        passed = highest((self.message.hops, named))
+        if passed > MAX_HOPS:
+            raise TooManyHops(
+                self.at(EXTENSION),
+                f"expected an event that passed through Dispatcher {MAX_HOPS} times at most, this one did "
+                f"{passed} times: a subscription sends its events back here",
+            )
+        return passed + 1 if passed else 0
 
     def tenant(self, named: str | int | None) -> str:
         """The tenant of an event that names this one, or none."""

@@ -57,6 +57,7 @@ class _Document(Struct, kw_only=True):
     time: datetime
     tenant: str
     owner: str | UnsetType
+    dispatcherhops: int | UnsetType
     data: _Data
 
 
@@ -122,6 +123,7 @@ def _document(plain: _Plain, key: str, scope: Scope) -> _Document:
         time=scope.sent_at if plain.time is None else scope.time("time", plain.time),
         tenant=scope.tenant(plain.tenant),
         owner=_first("owner", plain.owner, job.owner, scope) or scope.publisher or UNSET,
+        dispatcherhops=scope.hops() or UNSET,
         data=_Data(event, status, _message(plain), job_raw, _object("data", plain.data, scope)),
     )
 

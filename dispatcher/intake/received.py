@@ -14,6 +14,7 @@ from msgspec import Struct
 from pamqp.commands import Basic
 from pamqp.header import ContentHeader
 
+from dispatcher.domain.hops import HEADER, highest
 from dispatcher.domain.times import from_number
 from dispatcher.intake.field_table import as_text, read_table
 from dispatcher.intake.message import Message
@@ -24,6 +25,7 @@ _DELIVERY_MODE, _PRIORITY = 0x1000, 0x0800
 _CORRELATION_ID, _REPLY_TO, _EXPIRATION = 0x0400, 0x0200, 0x0100
 _MESSAGE_ID, _TIMESTAMP = 0x0080, 0x0040
 
+_HOPS = HEADER.lower()
 _READ = re.compile(rb"ce-|cloudevents|specversion|compression|dispatcher-?hops", re.IGNORECASE)
 """What headers hold that are read: a CloudEvent in binary form, how the body is compressed. No others are read."""
 
@@ -65,14 +67,17 @@ class Received(Struct, gc=False):
     def understood(self) -> Message:
         """What decoding needs. Raises InvalidInput when the properties or headers are broken."""
         reader = _Properties(self.header)
+        content_type, content_encoding = reader.text(_CONTENT_TYPE), reader.text(_CONTENT_ENCODING)
+        headers = reader.headers()
         return Message(
             origin="amqp",
             body=self.body,
-            content_type=reader.text(_CONTENT_TYPE),
-            content_encoding=reader.text(_CONTENT_ENCODING),
-            headers=reader.headers(),
+            content_type=content_type,
+            content_encoding=content_encoding,
+            headers=headers,
             message_id=reader.message_id(),
             timestamp=reader.timestamp(),
+            hops=highest(value for name, value in headers.items() if name.lower() == _HOPS) if headers else 0,
         )
 
 

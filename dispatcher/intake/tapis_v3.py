@@ -55,6 +55,7 @@ class _Document(Struct, kw_only=True):
     time: datetime
     tenant: str
     owner: str | UnsetType
+    dispatcherhops: int | UnsetType
     data: _Data
 
 
@@ -123,6 +124,7 @@ def _written(theirs: TapisEvent, scope: Scope) -> _Document:
         time=_time(theirs.timestamp, scope),
         tenant=theirs.tenant or scope.default_tenant,
         owner=scope.text("owner", owner) if owner else scope.publisher or UNSET,
+        dispatcherhops=scope.hops() or UNSET,
         data=_Data(event=name, status=status_of(name), message=said.message, job=job, data=theirs),
     )
 

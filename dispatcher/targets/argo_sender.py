@@ -16,6 +16,7 @@ from yarl import URL
 
 from dispatcher.domain.event_values import EventValues
 from dispatcher.domain.events import Event
+from dispatcher.domain.hops import HEADER, outgoing
 from dispatcher.domain.targets import Answer
 from dispatcher.domain.templates import RenderError, TextTemplate
 from dispatcher.domain.variables import Values
@@ -95,7 +96,7 @@ class ArgoSender:
         except RenderError as error:
             return Answer(request=self._server, error=str(error), final=True)
         line = f"PUT {call.address}"
-        headers = self._headers | {"Content-Type": "application/json"}
+        headers = self._headers | {"Content-Type": "application/json", HEADER: str(outgoing(event.document))}
         try:
             reply = await self._clients.act.exchange(
                 "PUT", URL(call.address, encoded=True), headers, call.body

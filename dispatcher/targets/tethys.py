@@ -20,6 +20,7 @@ from yarl import URL
 from dispatcher.domain.errors import InvalidInput, StoreUnavailable
 from dispatcher.domain.event_values import EventValues
 from dispatcher.domain.events import Event
+from dispatcher.domain.hops import HEADER, outgoing
 from dispatcher.domain.subscriptions import Subscription
 from dispatcher.domain.targets import Answer, TargetStatuses
 from dispatcher.domain.templates import RenderError, TextTemplate
@@ -132,7 +133,7 @@ class TethysSender:
         except RenderError as error:
             return Answer(request=f"GET {self._base}", error=str(error), final=True)
         if self._statuses is None:
-            return await self._ask(address)
+            return await self._ask(address, event)
         key = hashlib.sha256(f"{self._whose}\0{job}".encode()).digest()[:16]
         turn = await self._statuses.begin(key, event.key, delivery_id, self._client.timeout + _MARGIN)
         if turn == "superseded":
@@ -141,7 +142,7 @@ class TethysSender:
             return Answer(request=f"GET {address}", error="another status is on its way", postponed=_WAIT)
         delivered = False
         try:
-            answer = await self._ask(address)
+            answer = await self._ask(address, event)
             delivered = answer.error is None
         finally:
             await self._finish(key, event, delivery_id, delivered=delivered)
@@ -161,10 +162,11 @@ class TethysSender:
                 else:
                     await asyncio.sleep(delay)
 
-    async def _ask(self, address: str) -> Answer:
+    async def _ask(self, address: str, event: Event) -> Answer:
         line = f"GET {address}"
+        headers = {HEADER: str(outgoing(event.document))}
         try:
-            reply = await self._client.exchange("GET", URL(address, encoded=True), {}, None)
+            reply = await self._client.exchange("GET", URL(address, encoded=True), headers, None)
         except NoReply as error:
             return Answer(request=line, error=str(error), early=error.early, destination_down=error.down)
         answer = judge(reply, line, _TAKEN, ())

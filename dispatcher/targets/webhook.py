@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from functools import lru_cache
 
 import msgspec
 from msgspec import Struct
@@ -13,6 +14,7 @@ from dispatcher.domain.digests import Gathered
 from dispatcher.domain.errors import InvalidInput
 from dispatcher.domain.event_values import EventValues
 from dispatcher.domain.events import Event
+from dispatcher.domain.hops import HEADER, outgoing
 from dispatcher.domain.subscriptions import Subscription
 from dispatcher.domain.targets import Answer
 from dispatcher.domain.templates import RenderError
@@ -112,17 +114,21 @@ class WebhookSender:
         try:
             request = self._fixed or self._template.render(EventValues(event))
             head, body = self._head_and_body(request, event, delivery_id, number)
+            hops = outgoing(event.document)
         except (RenderError, UnsendableHeader) as error:
             return Answer(request=self._template.line, error=str(error), final=True)
-        return await self._exchange(request, head, body, delivery_id)
+        return await self._exchange(request, head, body, delivery_id, hops)
 
-    async def _exchange(self, request: Request, head: bytes, body: bytes, delivery_id: str) -> Answer:
+    async def _exchange(
+        self, request: Request, head: bytes, body: bytes, delivery_id: str, hops: int
+    ) -> Answer:
         now = time.time()
         signer = self._signer if now < self._rotation_end else self._next_signer
         signature = signer.lines(delivery_id, int(now), body)
         try:
             reply = await self._client.send(
-                self._template.origin, b"".join((head, signature, ending(self._method, body)))
+                self._template.origin,
+                b"".join((head, _hops_line(hops), signature, ending(self._method, body))),
             )
         except NoReply as error:
             return Answer(
@@ -140,7 +146,8 @@ class WebhookSender:
         except RenderError as error:
             return Answer(request=self._batch.line, error=str(error), final=True)
         body = b"[" + b",".join(one.event.document for one in gathered) + b"]"
-        return await self._exchange(request, request.head, body, first.delivery_id)
+        hops = max(outgoing(one.event.document) for one in gathered)
+        return await self._exchange(request, request.head, body, first.delivery_id, hops)
 
     def _head_and_body(
         self, request: Request, event: Event, delivery_id: str, number: int
@@ -153,6 +160,11 @@ class WebhookSender:
             name: value for name, value in content.headers.items() if name.lower() not in self._own_headers
         }
         return request.head + header_lines(headers), content.body
+
+
+@lru_cache(16)
+def _hops_line(hops: int) -> bytes:
+    return header_lines({HEADER: str(hops)})
 
 
 def _batch_template(target: WebhookTarget) -> RequestTemplate:

@@ -8,6 +8,7 @@ from typing import Annotated, Literal, TypeAlias, TypeVar
 from msgspec import Meta, Struct
 
 from dispatcher.domain.errors import InvalidInput
+from dispatcher.domain.hops import HEADER as HOPS_HEADER
 from dispatcher.domain.templates import HeaderTemplate, JsonTemplate
 from dispatcher.domain.text_bodies import TextBodyTemplate
 from dispatcher.domain.url_templates import UrlTemplate
@@ -36,6 +37,7 @@ _MANAGED_HEADERS = frozenset(
         "accept-encoding",
         "connection",
         "content-length",
+        HOPS_HEADER.lower(),
         "expect",
         "host",
         "keep-alive",

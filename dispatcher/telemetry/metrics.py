@@ -86,6 +86,12 @@ DEAD_LETTERS = Counter(
     ["reason"],
     registry=REGISTRY,
 )
+LOOPS = Counter(
+    "dispatcher_event_loops_total",
+    "Events and messages that were refused because they passed through here too often. source: amqp or http.",
+    ["source"],
+    registry=REGISTRY,
+)
 STORE_UP = Gauge(
     "dispatcher_store_up", "1 while the database can be written to, 0 while not.", registry=REGISTRY
 )

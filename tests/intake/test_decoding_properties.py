@@ -242,3 +242,28 @@ def test_what_is_in_base64_stays_so(sent: CloudEvent) -> None:
         "data_base64": base64.b64encode(repr(sent.get_data()).encode()).decode(),
     }
     assert oracle(read(document).document).get_data() == repr(sent.get_data()).encode()
+
+
+compressions = st.sampled_from([None, "", "gzip", "deflate", "bzip2", "gzip, UTF-8", "br", ",,,"])
+hops = st.integers(min_value=0, max_value=10)
+slips = st.sampled_from(
+    [rb"\ud800", rb"\udcff\ud83d", b"NaN", b"\xff", b"\xef\xbb\xbf", rb"\u0000", b"1e400", b'"id":1,']
+)
+places = st.integers(min_value=0, max_value=200)
+
+
+@settings(max_examples=200)
+@given(nearly_events, slips, places, compressions, hops, st.sampled_from(["amqp", "http"]))
+def test_whatever_slips_into_an_event_it_is_read_or_refused(
+    document: dict[str, Any], slip: bytes, place: int, compression: str | None, passed: int, origin: Any
+) -> None:
+    body = msgspec.json.encode(document)
+    broken = body[:place] + slip + body[place:]
+    message = Message(origin=origin, body=broken, content_encoding=compression, hops=passed)
+    try:
+        events = decoded(message)
+    except InvalidInput:
+        return
+    for event in events:
+        event.document.decode()
+        assert msgspec.json.decode(event.document) == event.decoded

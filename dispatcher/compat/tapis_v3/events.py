@@ -11,6 +11,7 @@ from dispatcher.compat.tapis_v3.documents import EndSeries, PostEvent
 from dispatcher.compat.tapis_v3.envelope import Answered, Asked
 from dispatcher.domain.errors import Forbidden, InvalidInput
 from dispatcher.domain.events import Event, check_text, utc_now
+from dispatcher.domain.hops import hops_in
 from dispatcher.domain.tapis_v3 import TapisEvent, check_type
 from dispatcher.intake.decode import Message, decode
 
@@ -61,15 +62,16 @@ async def publish(asked: Asked, new: PostEvent, tenant: str) -> None:
     )
     # What is refused does not count.
     key, publisher = asked.caller.key, speaks_for(asked.caller.key)
-    await check_publisher(key, _decoded(event, tenant, publisher), asked.services.store)
+    hops = hops_in(asked.headers)
+    await check_publisher(key, _decoded(event, tenant, publisher, hops), asked.services.store)
     if event.series_id is not None:
         series = (tenant, event.source, event.subject or "", event.series_id)
         event.series_seq_count = await asked.services.store.tapis.count_on(*series, publisher)
-    await asked.services.intake.submit(_decoded(event, tenant, publisher))
+    await asked.services.intake.submit(_decoded(event, tenant, publisher, hops))
 
 
-def _decoded(event: TapisEvent, tenant: str, publisher: str | None) -> list[Event]:
-    message = Message(origin="http", body=_encode(event), content_type="application/json")
+def _decoded(event: TapisEvent, tenant: str, publisher: str | None, hops: int) -> list[Event]:
+    message = Message(origin="http", body=_encode(event), content_type="application/json", hops=hops)
     return decode(message, default_tenant=tenant, tenant_fixed=True, now=utc_now(), publisher=publisher)
 
 
