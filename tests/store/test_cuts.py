@@ -16,6 +16,7 @@ from dispatcher.domain.destinations import RateLimit
 from dispatcher.domain.digests import DigestPolicy
 from dispatcher.domain.errors import Conflict, StoreUnavailable
 from dispatcher.domain.events import Event, utc_now
+from dispatcher.domain.expansions import NO_QUEUE
 from dispatcher.domain.retention import DEFAULT
 from dispatcher.store.contract import DeliveryFilter, EventFilter, JobFilter
 from dispatcher.store.postgres import PostgresStore
@@ -32,9 +33,10 @@ from tests.store.helpers import (
     subscribed,
 )
 from tests.store.proxy import Proxy
+from tests.store.test_expansions import expand_all, order
 
 A = "https://example.org:443"
-MANY = 2000
+MANY = 20_000
 Call = Callable[[], Awaitable[object]]
 Check = Callable[[], Awaitable[None]]
 
@@ -71,9 +73,7 @@ async def world(postgres_url: str) -> AsyncIterator[World]:
     await direct.close()
 
 
-async def _accepting(
-    world: World, new: list[NewDelivery], *, repeats: bool = True, held: bool = False
-) -> tuple[Call, Check]:
+async def _accepting(world: World, new: list[NewDelivery]) -> tuple[Call, Check]:
     events: dict[str, Event] = {one.event.key: one.event for one in new}
 
     async def check() -> None:
@@ -356,15 +356,44 @@ async def questions(world: World) -> tuple[Call, Check]:
     return call, check
 
 
+async def accept_order(world: World) -> tuple[Call, Check]:
+    subscription = await subscribed(world.store)
+    event = make_event()
+    orders = [order(event, subscription)]
+
+    async def check() -> None:
+        assert await world.store.expanding(event.key, None) == 1
+        assert len(await expand_all(world.store, world.process)) == 1
+
+    return lambda: world.store.accept(world.process, [event], [], orders), check
+
+
+async def carry_out_order(world: World) -> tuple[Call, Check]:
+    subscription = await subscribed(world.store)
+    event = make_event()
+    await world.store.accept(world.process, [event], [], [order(event, subscription)])
+    claimed = await world.store.claim_expansion(NO_QUEUE)
+    assert claimed is not None
+    new = [make_delivery(event, subscription, claimed=False, due_at=utc_now())]
+
+    async def check() -> None:
+        assert await world.store.expanding(event.key, None) == 0
+        assert await world.count("deliveries", "event_key = $1", event.key[4:]) == 1
+
+    return lambda: world.store.expand(world.process, claimed, new), check
+
+
 async def maintenance(world: World) -> tuple[Call, Check]:
+    ahead: list[int] = []
+
     async def call() -> None:
-        await world.store.retain(DEFAULT)
+        ahead.extend((await world.store.retain(DEFAULT)).ahead.values())
         await world.store.mend_turns(0)
         await world.store.mend_digests(None)
         await world.store.tidy()
 
     async def check() -> None:
-        assert (await world.store.retain(DEFAULT)).ahead
+        assert all(ahead)
 
     return call, check
 
@@ -393,8 +422,8 @@ EVERY = [
     end_subscription,
     send_again,
     destinations,
-    questions,
-    maintenance,
+    accept_order,
+    carry_out_order,
 ]
 Prepare = Callable[[World], Awaitable[tuple[Call, Check]]]
 
@@ -444,8 +473,17 @@ async def test_a_cut_after_each_message_loses_and_doubles_nothing(world: World, 
 
 @pytest.mark.long
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("prepare", [accept_plain, add_subscription, maintenance])
+@pytest.mark.parametrize("prepare", [accept_plain, add_subscription])
 async def test_a_cut_while_a_connection_is_made_loses_and_doubles_nothing(
     world: World, prepare: Prepare
 ) -> None:
     assert await cut_each(world, prepare, first=1, step=1, warm=False) > 20
+
+
+@pytest.mark.long
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize(("prepare", "step"), [(questions, 7), (maintenance, 61)])
+async def test_a_cut_within_many_statements_ends_only_the_one_under_way(
+    world: World, prepare: Prepare, step: int
+) -> None:
+    assert await cut_each(world, prepare, first=5, step=step, warm=False) > 3
