@@ -84,6 +84,13 @@ class Subscription(Struct, frozen=True, kw_only=True, dict=True):
         """A test of an event's attributes, None when there are no filters."""
         return compile_filters(self.filters)
 
+    def believes(self, event: Event) -> bool:
+        """Whether something may be done on the word of this event.
+
+        Not when it is for every owner and the event's publisher may speak for one only: anybody can name a job so.
+        """
+        return event.published_by is None or self.owner != EVERY_OWNER
+
     def wants(self, event: Event) -> bool:
         """Whether its event names and filters select this event; whose job it is, is not looked at."""
         if not self.wants_event(event.event):

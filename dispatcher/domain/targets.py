@@ -11,6 +11,12 @@ from dispatcher.domain.digests import Gathered
 from dispatcher.domain.events import Event
 from dispatcher.domain.subscriptions import Subscription
 
+UNTRUSTED = (
+    "not done: the event was published with an owner's own key, and the subscription is for every owner; name the "
+    "owner in the subscription, or give the publisher a key with publish:any"
+)
+"""Why a target that acts does not believe an event."""
+
 
 class Answer(Struct, frozen=True, kw_only=True):
     """How one attempt ended.

@@ -44,7 +44,7 @@ class ArgoKind:
     def sender(self, subscription: Subscription) -> ArgoSender:
         """The sender of a subscription whose target was checked."""
         target = msgspec.convert(subscription.target, ArgoTarget)
-        return ArgoSender(self._clients_for(target), target)
+        return ArgoSender(self._clients_for(target), target, subscription.believes)
 
     async def close(self) -> None:
         """Let go of connections."""

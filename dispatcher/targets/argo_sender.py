@@ -7,6 +7,7 @@ never will be suspended. A look at the workflow tells which.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import NamedTuple
 
 import msgspec
@@ -17,7 +18,7 @@ from yarl import URL
 from dispatcher.domain.event_values import EventValues
 from dispatcher.domain.events import Event
 from dispatcher.domain.hops import HEADER, outgoing
-from dispatcher.domain.targets import Answer
+from dispatcher.domain.targets import UNTRUSTED, Answer
 from dispatcher.domain.templates import RenderError, TextTemplate
 from dispatcher.domain.variables import Values
 from dispatcher.targets import argo_workflow
@@ -71,7 +72,8 @@ class _Call(NamedTuple):
 class ArgoSender:
     """One subscription's requests."""
 
-    def __init__(self, clients: Clients, target: ArgoTarget) -> None:
+    def __init__(self, clients: Clients, target: ArgoTarget, believes: Callable[[Event], bool]) -> None:
+        self._believes = believes
         self._clients = clients
         self._actions = target.actions
         self._server = target.server.rstrip("/")
@@ -86,6 +88,8 @@ class ArgoSender:
 
     async def send(self, event: Event, delivery_id: str, number: int, memo: str | None = None) -> Answer:
         """Make one attempt. Raises for nothing that the server or the network does."""
+        if not self._believes(event):
+            return Answer(request=self._server, error=UNTRUSTED, final=True)
         action = self._actions.get(event.event)
         if action is None:
             known = ", ".join(self._actions)

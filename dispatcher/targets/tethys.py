@@ -22,7 +22,7 @@ from dispatcher.domain.event_values import EventValues
 from dispatcher.domain.events import Event
 from dispatcher.domain.hops import HEADER, outgoing
 from dispatcher.domain.subscriptions import Subscription
-from dispatcher.domain.targets import Answer, TargetStatuses
+from dispatcher.domain.targets import UNTRUSTED, Answer, TargetStatuses
 from dispatcher.domain.templates import RenderError, TextTemplate
 from dispatcher.domain.variables import TemplateError
 from dispatcher.domain.vocabulary import EVENTS_TO_DASK
@@ -121,12 +121,15 @@ class TethysSender:
         self._job = TextTemplate.compile(target.job)
         self._whose = f"{subscription.tenant}\0{subscription.subscriber}\0{self._base}"
         self._statuses = statuses
+        self._believes = subscription.believes
 
     async def send(self, event: Event, delivery_id: str, number: int, memo: str | None = None) -> Answer:
         """Make one attempt, unless a later event of the portal's job has arrived there or is on its way.
 
         Raises for nothing that the portal or the network does; StoreUnavailable when nobody can say what arrived.
         """
+        if not self._believes(event):
+            return Answer(request=f"GET {self._base}", error=UNTRUSTED, final=True)
         try:
             job = self._job_in(event)
             address = self._address(job, event)

@@ -69,6 +69,18 @@ async def test_a_finished_job_resumes_the_node_that_waits_for_it(kind: ArgoKind,
     assert argo.node("two")["phase"] == "Running"
 
 
+async def test_no_workflow_is_resumed_for_every_owner_on_the_word_of_an_owners_own_key(
+    kind: ArgoKind, argo: ArgoServer
+) -> None:
+    forged = make_event(owner="mallory", published_by="mallory")
+    for owner, resumed in (("*", False), ("mallory", True)):
+        sender = kind.sender(make_subscription(target=document(argo.url), owner=owner))
+        answer = await sender.send(forged, DELIVERY, 1)
+        assert (answer.error is None) is resumed
+        assert answer.final is not resumed
+        assert (argo.node("one")["phase"] == "Succeeded") is resumed
+
+
 @pytest.mark.parametrize("event", ["FAILED", "KILLED", "STOPPED"])
 async def test_a_job_that_did_not_finish_stops_the_node_with_its_message(
     kind: ArgoKind, argo: ArgoServer, event: str

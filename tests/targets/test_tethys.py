@@ -55,6 +55,16 @@ async def test_the_portal_is_asked_to_look_at_the_job_again(client: HttpClient, 
     assert (arrived.method, arrived.path, arrived.body) == ("GET", "/update-job-status/27/", b"")
 
 
+async def test_a_portal_is_told_nothing_for_every_owner_on_the_word_of_an_owners_own_key(
+    client: HttpClient, portal: Receiver
+) -> None:
+    forged = make_event(owner="mallory", published_by="mallory", data={"name": "27"})
+    target = {"kind": "tethys", "portal": portal.url, "job": "$<JOB_NAME>"}
+    sender = TethysKind(client).sender(make_subscription(target=target, owner="*"))
+    answer = await sender.send(forged, new_id("dlv"), 1)
+    assert (answer.final, "owner's own key" in str(answer.error), portal.arrived) == (True, True, [])
+
+
 async def test_a_portal_may_be_served_below_a_path(client: HttpClient, portal: Receiver) -> None:
     await sent(client, portal, {"job_id": "27"}, portal=portal.url + "/tethys/", job="${JOB_ID}")
 
