@@ -64,6 +64,7 @@ class Relay:
         self.hold: Callable[[str], asyncio.Event | None] = lambda _: self.wait_for
         self.hold_rcpt: asyncio.Event | None = None
         self.reached_rcpt = asyncio.Event()
+        self.reached_mail = asyncio.Event()
         self.transactions = 0
         self.servers: list[SMTP] = []
         self._data = asyncio.Event()
@@ -73,6 +74,7 @@ class Relay:
     async def handle_MAIL(  # noqa: N802
         self, server: SMTP, session: Session, envelope: Envelope, address: str, options: list[str]
     ) -> str:
+        self.reached_mail.set()
         if reply := self.at_mail(address):
             return reply
         envelope.mail_from = address

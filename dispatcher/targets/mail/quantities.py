@@ -47,7 +47,7 @@ def number_of(value: object) -> float | None:
 
 
 def memory_of(value: object, unit: str) -> Memory | None:
-    """An amount of memory; `unit` is that of a bare number (`K`, `M`, `G`, `B`), empty when nobody knows it."""
+    """An amount of memory; `unit` is that of a bare number (`K`, `M`, `G`, `B`), empty when it is not known."""
     number = number_of(value)
     if number is not None:
         known = unit and 0 < number < _MOST

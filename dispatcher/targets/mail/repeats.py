@@ -51,8 +51,8 @@ class Repeats:
             run.keys[recipient.key] = None
         if not run.doubtful:
             return error
-        told = f"{error.text} (the same for {len(run.keys)} addresses in a row: the relay is at fault)"
-        return Refused(error.stage, error.code, told, "relay")
+        text = f"{error.text} (the same for {len(run.keys)} addresses in a row: the relay is at fault)"
+        return Refused(error.stage, error.code, text, "relay")
 
     def marked(self, recipient: Recipient) -> None:
         """Note that a recipient was marked as refused because of the last refusal."""

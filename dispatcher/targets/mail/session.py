@@ -17,7 +17,7 @@ from dispatcher.targets.mail.relay import Relay
 from dispatcher.targets.mail.replies import Refused, one_line
 
 LOST = (aiosmtplib.SMTPException, OSError)
-"""What rises when a connection broke off, or the relay answers what nobody can read."""
+"""What rises when a connection broke off, or the relay answers what cannot be read."""
 
 NEXT_ADDRESS = 0.25
 """Seconds until the next address is tried beside one that does not answer (RFC 8305, section 5)."""
@@ -71,7 +71,7 @@ class Session:
             await self._reset(refused)
             raise
         except BaseException:
-            # Whatever broke off in the middle: nobody knows what the relay waits for.
+            # It broke off in the middle: what the relay waits for is not known.
             self._client.close()
             raise
         self.sent += 1
@@ -117,13 +117,13 @@ class Session:
         if client.supports_extension("size"):
             limit = client.esmtp_extensions.get("size", "")
             if limit.isdigit() and 0 < int(limit) < size:
-                told = f"the relay takes messages of at most {limit} bytes, this has {size}"
-                raise Refused("message", 552, told, "delivery")
+                text = f"the relay takes messages of at most {limit} bytes, this has {size}"
+                raise Refused("message", 552, text, "delivery")
             options.append(f"SIZE={size}")
         if utf8:
             if not client.supports_extension("smtputf8"):
-                told = "the relay offers no SMTPUTF8, which an address outside ASCII needs"
-                raise Refused("message", 553, told, "delivery")
+                text = "the relay offers no SMTPUTF8, which an address outside ASCII needs"
+                raise Refused("message", 553, text, "delivery")
             options.append("SMTPUTF8")
         return options
 
