@@ -18,6 +18,7 @@ import dispatcher
 from dispatcher import compat
 from dispatcher.api.auth import ensure_admin_key
 from dispatcher.api.callbacks import Callbacks
+from dispatcher.api.owner_quotas import OwnerQuotas
 from dispatcher.api.server import runner
 from dispatcher.api.services import Services
 from dispatcher.api.tokens import Tokens, read_tokens
@@ -173,6 +174,9 @@ class App:
             callbacks=Callbacks(secret_keys(self._settings), self._settings.tethys.open_to == "loopback"),
             before_publish=[Embedded()],
             public_url=self._settings.http.public_url,
+            quotas=OwnerQuotas(
+                self._store, self._settings.quotas.of_owner, self._settings.quotas.tenant_subscriptions
+            ),
         )
 
     async def _metrics(self) -> bytes:

@@ -41,6 +41,7 @@ from dispatcher.config_values import (
     words,
 )
 from dispatcher.domain.errors import SettingsError
+from dispatcher.domain.quotas import Quotas
 from dispatcher.domain.retention import DAY, Keep
 
 DEFAULT_PATH = Path("config/dispatcher.toml")
@@ -145,6 +146,28 @@ class Delivery(Struct, frozen=True, kw_only=True):
     max_in_memory: Annotated[int, integer(1, 1_000_000)] = 5000
 
 
+class QuotaSettings(Struct, frozen=True, kw_only=True):
+    """What one owner and one tenant may use; 0 is no limit; see `dispatcher.domain.quotas.Quotas`."""
+
+    subscriptions: Annotated[int, integer(0, 1_000_000_000)] = 10_000
+    destinations: Annotated[int, integer(0, 1_000_000_000)] = 1_000
+    events_per_minute: Annotated[int, integer(0, 1_000_000_000)] = 600_000
+    deliveries_per_minute: Annotated[int, integer(0, 1_000_000_000)] = 2_000_000
+    stored_mib: Annotated[int, integer(0, 1_000_000_000)] = 50_000
+    tenant_subscriptions: Annotated[int, integer(0, 1_000_000_000)] = 1_000_000
+
+    @property
+    def of_owner(self) -> Quotas:
+        """The defaults of an owner."""
+        return Quotas(
+            subscriptions=self.subscriptions,
+            destinations=self.destinations,
+            events_per_minute=self.events_per_minute,
+            deliveries_per_minute=self.deliveries_per_minute,
+            stored_mib=self.stored_mib,
+        )
+
+
 class RetentionSettings(Struct, frozen=True, kw_only=True):
     """For how many days what has ended is kept; see `dispatcher.domain.retention.Keep`."""
 
@@ -172,6 +195,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     log: Log = Log()
     delivery: Delivery = Delivery()
     retention: RetentionSettings = RetentionSettings()
+    quotas: QuotaSettings = QuotaSettings()
 
 
 SECTIONS: Mapping[str, type[Struct]] = {f.name: f.type for f in fields(Settings)}

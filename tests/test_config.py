@@ -135,6 +135,12 @@ def test_every_setting_has_a_variable() -> None:
         "DISPATCHER_DELIVERY_MAX_IN_MEMORY": "6",
         "DISPATCHER_RETENTION_DELIVERED": "7",
         "DISPATCHER_RETENTION_EXHAUSTED": "8",
+        "DISPATCHER_QUOTAS_SUBSCRIPTIONS": "1",
+        "DISPATCHER_QUOTAS_DESTINATIONS": "2",
+        "DISPATCHER_QUOTAS_EVENTS_PER_MINUTE": "3",
+        "DISPATCHER_QUOTAS_DELIVERIES_PER_MINUTE": "4",
+        "DISPATCHER_QUOTAS_STORED_MIB": "5",
+        "DISPATCHER_QUOTAS_TENANT_SUBSCRIPTIONS": "0",
     }
     changed, default = load(environ), Settings()
     names = {f"DISPATCHER_{s}_{f.name}".upper() for s, struct in SECTIONS.items() for f in fields(struct)}

@@ -12,6 +12,7 @@ from dispatcher.domain.deliveries import State
 from dispatcher.domain.destinations import BreakerState, RateLimit
 from dispatcher.domain.digests import DigestPolicy
 from dispatcher.domain.keys import Scope
+from dispatcher.domain.quotas import Quotas
 from dispatcher.domain.retry import RetryPolicy
 from dispatcher.domain.subscriptions import SubscriptionStatus
 from dispatcher.store.contract import Page
@@ -300,3 +301,16 @@ class History(Page[HistoryItem], frozen=True):
 
 class KeyList(Page[KeyView], frozen=True):
     """Keys, newest first; `next` is the cursor that goes on, null at the end."""
+
+
+class QuotaView(Quotas, frozen=True, kw_only=True):
+    """What an owner may use; 0 is no limit."""
+
+    owner: str
+
+
+class QuotaList(Struct, frozen=True):
+    """Owners with quotas of their own."""
+
+    items: list[QuotaView]
+    next: str | None

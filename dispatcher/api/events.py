@@ -57,6 +57,7 @@ async def publish_events(call: Call[NoQuery, bytes]) -> Accepted | None:
     """
     events = _decoded(call)
     await check_publisher(call.caller, events, call.services.store)
+    await call.services.quotas.admit(call.caller, events)
     for act in call.services.before_publish:
         await act(call.caller, events, call.services)
     duplicates = await call.services.intake.submit(events)

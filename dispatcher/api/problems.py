@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 
@@ -16,6 +17,7 @@ from dispatcher.domain.errors import (
     Forbidden,
     InvalidInput,
     NotFound,
+    QuotaExceeded,
     StoreUnavailable,
 )
 from dispatcher.intake.batcher import Busy
@@ -78,6 +80,15 @@ def unavailable(detail: str, errors: Sequence[Fault] = ()) -> Refusal:
     )
 
 
+def over_quota(error: QuotaExceeded) -> Refusal:
+    """429 with the time after which to ask again, or 403 where waiting does not help; it names the quota."""
+    faults = [Fault(f"quota.{error.quota}", str(error))]
+    if error.retry_after is None:
+        return Refusal(HTTPStatus.FORBIDDEN, str(error), errors=faults)
+    headers = {"Retry-After": str(max(1, math.ceil(error.retry_after)))}
+    return Refusal(HTTPStatus.TOO_MANY_REQUESTS, str(error), errors=faults, headers=headers)
+
+
 def logged_path(request: web.BaseRequest) -> str:
     """The path as logs show it: without the tokens of links in mails, which are as good as a key."""
     if not isinstance(request, web.Request) or "token" not in request.match_info:
@@ -124,6 +135,8 @@ def _from_ours(error: DispatcherError, request: web.BaseRequest) -> Refusal | No
         return error
     if isinstance(error, InvalidInput):
         return Refusal(HTTPStatus.BAD_REQUEST, str(error), errors=[Fault(error.field, error.problem)])
+    if isinstance(error, QuotaExceeded):
+        return over_quota(error)
     if isinstance(error, Busy):
         return unavailable(str(error))
     if isinstance(error, StoreUnavailable):

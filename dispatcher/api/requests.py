@@ -261,6 +261,13 @@ class DestinationsQuery(Struct, frozen=True, kw_only=True, forbid_unknown_fields
     cursor: Destination | None = None
 
 
+class QuotasQuery(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which part of the list is wanted; the cursor is the last owner."""
+
+    limit: Annotated[int, Meta(ge=1, le=500, description="How many at most.")] = 100
+    cursor: Annotated[Text, Meta(description="`next` of the page before.")] | None = None
+
+
 class EventsQuery(ListQuery, frozen=True, kw_only=True):
     """Which events are wanted."""
 

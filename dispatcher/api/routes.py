@@ -24,6 +24,8 @@ from dispatcher.api.answers import (
     JobView,
     KeyList,
     KeyWithText,
+    QuotaList,
+    QuotaView,
     RecipientView,
     Replayed,
     SubscriptionList,
@@ -49,6 +51,7 @@ from dispatcher.api.events import get_event, list_events, publish_events, replay
 from dispatcher.api.health import live, metrics, ready
 from dispatcher.api.jobs import get_job, get_job_history, list_jobs
 from dispatcher.api.keys import create_key, delete_key, list_keys
+from dispatcher.api.quotas import get_quota, list_quotas, reset_quota, set_quota
 from dispatcher.api.recipients import restore_recipient
 from dispatcher.api.requests import (
     CloudEvent,
@@ -63,6 +66,7 @@ from dispatcher.api.requests import (
     NewSubscription,
     PauseDestination,
     PlainEvent,
+    QuotasQuery,
     Replay,
     RetryMany,
     SubscriptionChange,
@@ -80,6 +84,7 @@ from dispatcher.api.subscriptions import (
     rotate_secret,
     test_subscription,
 )
+from dispatcher.domain.quotas import QuotaOverride
 from dispatcher.domain.targets import TargetKind
 from dispatcher.intake.cloudevents import BATCH, STRUCTURED
 from dispatcher.telemetry.metrics import CONTENT_TYPE
@@ -223,6 +228,10 @@ def _other_routes() -> list[AnyRoute]:
         Route("POST", "/v1/keys", create_key, "admin", KeyWithText, body=NewKey, status=CREATED),
         Route("GET", "/v1/keys", list_keys, "admin", KeyList, query=ListQuery),
         Route("DELETE", "/v1/keys/{id}", delete_key, "admin", status=NO_CONTENT),
+        Route("GET", "/v1/quotas", list_quotas, "admin", QuotaList, query=QuotasQuery),
+        Route("GET", "/v1/quotas/{owner}", get_quota, "admin", QuotaView),
+        Route("PUT", "/v1/quotas/{owner}", set_quota, "admin", QuotaView, body=QuotaOverride),
+        Route("DELETE", "/v1/quotas/{owner}", reset_quota, "admin", status=NO_CONTENT),
         Route("GET", "/health/live", live, None, Health),
         Route("GET", "/health/ready", ready, None, Health),
         Route("GET", "/metrics", metrics, None, bytes, media_type=CONTENT_TYPE),

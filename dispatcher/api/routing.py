@@ -63,7 +63,7 @@ class Route(Struct, Generic[Q, B, A], frozen=True):
     with fields of the answer in braces.
     """
 
-    method: Literal["GET", "POST", "PATCH", "DELETE"]
+    method: Literal["GET", "POST", "PUT", "PATCH", "DELETE"]
     path: str
     handler: Callable[[Call[Q, B]], Awaitable[A]]
     scope: Scope | None

@@ -8,6 +8,7 @@ from typing import Protocol
 from msgspec import Struct
 
 from dispatcher.api.callbacks import Callbacks
+from dispatcher.api.owner_quotas import OwnerQuotas
 from dispatcher.api.tokens import Tokens
 from dispatcher.domain.events import Event
 from dispatcher.domain.keys import ApiKey
@@ -80,6 +81,7 @@ class Services(Struct, frozen=True, kw_only=True):
     admin_key: str | None
     readiness: Callable[[], Awaitable[Mapping[str, str | None]]]
     metrics: Callable[[], Awaitable[bytes]]
+    quotas: OwnerQuotas
     desk: Desk | None = None
     tokens: Tokens | None = None
     callbacks: Callbacks = Callbacks()

@@ -18,7 +18,6 @@ from dispatcher.domain.targets import DigestKind, TargetKind
 from dispatcher.domain.times import parse_time
 from dispatcher.domain.vocabulary import check_patterns
 from dispatcher.store.contract import Store
-from dispatcher.store.quotas import SubscriptionQuota
 
 Kinds = Mapping[str, TargetKind]
 
@@ -27,9 +26,6 @@ MAX_DOCUMENT = 16 * 1024
 
 MAX_TARGET = 128 * 1024
 """Bytes of JSON that a target may have."""
-
-MAX_ALIKE = 1000
-"""Subscriptions that a subscriber may have for the same job, and for all jobs of an owner."""
 
 MAX_DEPTH = 32
 """How deep they may be nested, so that nothing that reads them later can run out of stack."""
@@ -102,14 +98,6 @@ async def check_job(caller: ApiKey, job_id: str | None, store: Store) -> None:
             f"job_id: job {job_id!r} belongs to somebody else, who has not granted it to {caller.owner!r} "
             "(a PERMISSION_GRANT event does)"
         )
-
-
-def quota_of(caller: ApiKey) -> SubscriptionQuota | None:
-    """How many subscriptions a key's owner may have; None for an admin, who may have any number.
-
-    Each of them wants to be looked at, and to be delivered to, for every event of its jobs.
-    """
-    return None if caller.admin else SubscriptionQuota(alike=MAX_ALIKE)
 
 
 def checked_target(target: Struct, kinds: Kinds) -> tuple[dict[str, object], str]:

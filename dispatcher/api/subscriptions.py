@@ -24,7 +24,7 @@ from dispatcher.api.recipients import check_recipients, invite, recipients_of
 from dispatcher.api.requests import NewSubscription, SubscriptionChange, SubscriptionsQuery
 from dispatcher.api.routing import Call, NoQuery
 from dispatcher.api.services import Services
-from dispatcher.domain.errors import Conflict, NotFound, QuotaExceeded
+from dispatcher.domain.errors import Conflict, NotFound, TooManyAlike
 from dispatcher.domain.events import Event, utc_now
 from dispatcher.domain.ids import new_id
 from dispatcher.domain.keys import ApiKey
@@ -45,7 +45,7 @@ async def create_subscription(call: Call[NoQuery, NewSubscription]) -> Subscript
     here and when it is rotated.
     """
     subscription = await new_subscription(call)
-    await call.services.store.add_subscription(subscription, rules.quota_of(call.caller))
+    await call.services.store.add_subscription(subscription, await call.services.quotas.caps(call.caller))
     invite(subscription, call.services)
     return await _with_secret(subscription, call)
 
@@ -260,10 +260,11 @@ async def _save_once(
     changed = change(current)
     if changed is current:
         return current
+    caps = await call.services.quotas.caps(call.caller)
     changed = replace(changed, revision=current.revision + 1, updated_at=utc_now())
     try:
-        await call.services.store.save_subscription(changed, rules.quota_of(call.caller))
-    except QuotaExceeded:
+        await call.services.store.save_subscription(changed, caps)
+    except TooManyAlike:
         raise
     except Conflict:
         raise _Outrun(f"{current.id} was changed by somebody else at the same moment: ask again") from None

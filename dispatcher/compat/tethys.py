@@ -171,6 +171,7 @@ async def _store(caller: ApiKey, job: str, status: str, services: Services, hops
         publisher=speaks_for(caller),
     )
     await check_publisher(caller, events, services.store)
+    await services.quotas.admit(caller, events)
     await services.intake.submit(events)
 
 

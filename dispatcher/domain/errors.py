@@ -5,7 +5,8 @@ DispatcherError
 ├── Forbidden          the key may not do this
 ├── NotFound           no such thing, or not for this key
 ├── Conflict           the thing is in a state that does not allow this
-│   └── QuotaExceeded  there are as many as there may be: says how many of what, and what to do
+│   └── TooManyAlike   as many subscriptions for the same jobs as one subscriber may have
+├── QuotaExceeded      one more than an owner, key or tenant may have: names the quota
 ├── NotPublished       events were not taken by the broker or the service: says how many before them were
 ├── SettingsError      the settings stop the start: names the setting, its source and what was expected
 └── StoreUnavailable   the database cannot be reached now; nothing was changed, the same call may be made again
@@ -40,8 +41,17 @@ class Conflict(DispatcherError):
     """The thing is in a state that does not allow this; the message names the state."""
 
 
-class QuotaExceeded(Conflict):
-    """There are as many as there may be; the message says how many of what, and what to do."""
+class TooManyAlike(Conflict):
+    """There are as many subscriptions for the same jobs as one subscriber may have."""
+
+
+class QuotaExceeded(DispatcherError):
+    """One more than a quota allows. `quota` is its name; `retry_after` are seconds, None when waiting does not help."""
+
+    def __init__(self, quota: str, problem: str, retry_after: float | None = None) -> None:
+        super().__init__(problem)
+        self.quota = quota
+        self.retry_after = retry_after
 
 
 class NotPublished(DispatcherError):

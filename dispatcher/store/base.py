@@ -18,6 +18,7 @@ from dispatcher.domain.events import Event, utc_now
 from dispatcher.domain.expansions import Expansion
 from dispatcher.domain.jobs import Job
 from dispatcher.domain.keys import ApiKey
+from dispatcher.domain.quotas import Caps
 from dispatcher.domain.retry import INTERNAL_ERROR_DELAYS, internal_error_delay
 from dispatcher.domain.subscriptions import Subscription, SubscriptionStatus
 from dispatcher.store import (
@@ -44,7 +45,7 @@ from dispatcher.store.contract import (
     Window,
 )
 from dispatcher.store.jobs import Permit
-from dispatcher.store.quotas import SubscriptionQuota
+from dispatcher.store.quotas import QuotaRepository
 from dispatcher.store.recipients import RecipientStore
 from dispatcher.store.rows import api_key_row, made_at, safe, safe_or_none
 from dispatcher.store.sealing import Sealer
@@ -83,6 +84,7 @@ class SqlStore(ABC):
         self._subscriptions = SubscriptionRows(sealer)
         self.tapis = TapisStore(self._read, self._write, self._subscriptions)
         self.recipients = RecipientStore(self._read, self._write, self._subscriptions)
+        self.quotas = QuotaRepository(self._read, self._write)
         self.target_statuses = TargetStatusRepository(self._read, self._write)
 
     @abstractmethod
@@ -351,10 +353,8 @@ class SqlStore(ABC):
     async def is_known(self, tenant: str, job_id: str, publisher: str | None) -> bool:
         return await self._read(job_queries.is_known, safe(tenant), safe(job_id), safe_or_none(publisher))
 
-    async def add_subscription(
-        self, subscription: Subscription, quota: SubscriptionQuota | None = None
-    ) -> None:
-        await self._write(changes.add_subscription, self._subscriptions.row(subscription), quota)
+    async def add_subscription(self, subscription: Subscription, caps: Caps | None = None) -> None:
+        await self._write(changes.add_subscription, self._subscriptions.row(subscription), caps)
 
     async def subscription(self, tenant: str, subscription_id: str) -> Subscription | None:
         row = await self._read(queries.subscription_row, safe(tenant), subscription_id)
@@ -364,9 +364,7 @@ class SqlStore(ABC):
         rows = await self._read(queries.subscription_page, _safe_filter(which), window)
         return Page([self._subscriptions.restore(row) for row in rows.items], rows.next)
 
-    async def save_subscription(
-        self, subscription: Subscription, quota: SubscriptionQuota | None = None
-    ) -> None:
+    async def save_subscription(self, subscription: Subscription, caps: Caps | None = None) -> None:
         row, key = self._subscriptions.row(subscription), subscription.id
         released = await self._write(
             changes.save_subscription,
@@ -375,7 +373,7 @@ class SqlStore(ABC):
             subscription.revision,
             ordered=subscription.ordered,
             gathers=subscription.digest is not None,
-            quota=quota,
+            caps=caps,
         )
         while released == delivery_queries.CHUNK:
             released = await self._write(delivery_queries.release_held, key, utc_now())

@@ -14,10 +14,11 @@ from dispatcher.domain.deliveries import State
 from dispatcher.domain.errors import Conflict
 from dispatcher.domain.events import utc_now
 from dispatcher.domain.ids import is_id, new_id
+from dispatcher.domain.quotas import Caps
 from dispatcher.domain.subscriptions import SubscriptionStatus
-from dispatcher.store import destinations, digests, quotas, turns
+from dispatcher.store import destinations, digests, turns
 from dispatcher.store.delivery_queries import end_waiting, free_claims, redirect_waiting, release_held
-from dispatcher.store.quotas import SubscriptionQuota
+from dispatcher.store.quotas import IN_USE, check_caps
 from dispatcher.store.rows import safe
 from dispatcher.store.schema import api_keys, processes, subscriptions
 
@@ -105,11 +106,10 @@ def eldest(connection: Connection, process: int) -> bool:
 # Subscriptions
 
 
-def add_subscription(
-    connection: Connection, row: Mapping[str, object], quota: SubscriptionQuota | None = None
-) -> None:
-    """Store a new one. Raises QuotaExceeded."""
-    quotas.check(connection, row, quota)
+def add_subscription(connection: Connection, row: Mapping[str, object], caps: Caps | None) -> None:
+    """Store a new one. Raises Conflict or QuotaExceeded when there are as many as `caps` allow."""
+    if caps is not None:
+        check_caps(connection, row, str(row["id"]), caps)
     connection.execute(insert(subscriptions).values(row))
     destinations.enter(connection, str(row["destination"]))
 
@@ -122,11 +122,11 @@ def save_subscription(
     *,
     ordered: bool,
     gathers: bool,
-    quota: SubscriptionQuota | None = None,
+    caps: Caps | None = None,
 ) -> int:
     """Store a changed one over the revision before it; how many held ones became due, see `release_held`.
 
-    Raises Conflict, and QuotaExceeded when it takes room that it did not take before.
+    Raises Conflict, and TooManyAlike or QuotaExceeded when it takes room that it did not take before.
     """
     table = subscriptions.c
     this = (table.id == subscription_id, table.revision == revision - 1, table.removed_at.is_(None))
@@ -137,8 +137,9 @@ def save_subscription(
         raise Conflict(
             f"{subscription_id} was changed or removed by somebody else meanwhile; read it again and repeat"
         )
-    if before.match_key != row["match_key"] or before.status not in quotas.IN_USE:
-        quotas.check(connection, row, quota)
+    moved = before.match_key != row["match_key"] or before.destination != row["destination"]
+    if caps is not None and (moved or before.status not in IN_USE):
+        check_caps(connection, row, subscription_id, caps.for_change())
     connection.execute(update(subscriptions).values(row).where(*this))
     if row["destination"] != before.destination:
         redirect_waiting(connection, subscription_id, str(row["destination"]))

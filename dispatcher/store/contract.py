@@ -30,11 +30,12 @@ from dispatcher.domain.events import Event
 from dispatcher.domain.expansions import Expansion, NewExpansion
 from dispatcher.domain.jobs import Job
 from dispatcher.domain.keys import ApiKey
+from dispatcher.domain.quotas import Caps
 from dispatcher.domain.retention import Keep, Kept
 from dispatcher.domain.subscriptions import Subscription, SubscriptionStatus
 
 if TYPE_CHECKING:
-    from dispatcher.store.quotas import SubscriptionQuota
+    from dispatcher.store.quotas import QuotaRepository
     from dispatcher.store.recipients import RecipientStore
     from dispatcher.store.tapis_v3 import TapisStore
     from dispatcher.store.target_statuses import TargetStatusRepository
@@ -137,6 +138,11 @@ class Store(Protocol):
     @property
     def recipients(self) -> RecipientStore:
         """Recipients of e-mail: consent, refusals, counts."""
+        ...
+
+    @property
+    def quotas(self) -> QuotaRepository:
+        """What owners may use."""
         ...
 
     @property
@@ -458,10 +464,11 @@ class Store(Protocol):
         """Jobs by their first event, newest first; the cursor is that event's key."""
         ...
 
-    async def add_subscription(
-        self, subscription: Subscription, quota: SubscriptionQuota | None = None
-    ) -> None:
-        """Store a new one; it works from the moment that this returns. Raises QuotaExceeded."""
+    async def add_subscription(self, subscription: Subscription, caps: Caps | None = None) -> None:
+        """Store a new one; it works from the moment that this returns.
+
+        Raises Conflict or QuotaExceeded when its subscriber has as many as `caps` allow.
+        """
         ...
 
     async def subscription(self, tenant: str, subscription_id: str) -> Subscription | None:
@@ -472,9 +479,7 @@ class Store(Protocol):
         """Subscriptions, newest first."""
         ...
 
-    async def save_subscription(
-        self, subscription: Subscription, quota: SubscriptionQuota | None = None
-    ) -> None:
+    async def save_subscription(self, subscription: Subscription, caps: Caps | None = None) -> None:
         """Store a changed one whose `revision` is one more than the stored one's; Conflict when it is not.
 
         QuotaExceeded when it takes room that it did not take before, and there is none.

@@ -261,6 +261,7 @@ class PostgresStore(SqlStore):
             self._claimed[process].difference_update(outcome.delivery_id for outcome in outcomes)
 
     async def retain(self, keep: Keep) -> Kept:
+        await self.quotas.forget_before(utc_now() - keep.delivered)
         return await postgres_retention.retain(self._url, keep)
 
     async def _matching(self, match_keys: Sequence[str]) -> Sequence[Revision]:

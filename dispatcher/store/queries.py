@@ -223,14 +223,6 @@ def subscription_page(connection: Connection, which: SubscriptionFilter, window:
     return heavy_page(connection, [*table], size, conditions, window, lambda row: row)
 
 
-def count_alike(connection: Connection, match_key: str, subscriber: str, but: str, limit: int) -> int:
-    """How many subscriptions are in use with a match key for a subscriber, without one, `limit` at most."""
-    table = subscriptions.c
-    alike = (table.match_key == match_key, table.subscriber == subscriber, table.id != but, _IN_USE)
-    found = select(table.id).where(*alike).limit(limit).subquery()
-    return connection.execute(select(func.count()).select_from(found)).scalar_one()
-
-
 def api_key(connection: Connection, digest: str) -> ApiKey | None:
     """The key with this hash."""
     found = rows_of(connection, select(api_keys).where(api_keys.c.digest == digest))

@@ -366,6 +366,29 @@ breakers = Table(
     sqlite_with_rowid=False,
 )
 
+quotas = Table(
+    "quotas",
+    metadata,
+    Column("tenant", Text, primary_key=True),
+    Column("owner", Text, primary_key=True),
+    Column("limits", LargeBinary, nullable=False, comment="JSON: what counts in place of the defaults."),
+    Column("updated_at", Moment, nullable=False),
+    comment="What admins allow owners.",
+    sqlite_with_rowid=False,
+)
+
+usage = Table(
+    "usage",
+    metadata,
+    Column("tenant", Text, primary_key=True),
+    Column("owner", Text, primary_key=True),
+    Column("day", Integer, primary_key=True, autoincrement=False, comment="Days since 1970, UTC."),
+    Column("bytes", BigInteger, nullable=False),
+    Index("usage_by_day", "day"),
+    comment="How many bytes of events owners' own keys published.",
+    sqlite_with_rowid=False,
+)
+
 rates = Table(
     "rates",
     metadata,

@@ -123,6 +123,7 @@ class SqliteStore(SqlStore):
         await self._write(sqlite_sql.finish, process, outcomes)
 
     async def retain(self, keep: Keep) -> Kept:
+        await self.quotas.forget_before(utc_now() - keep.delivered)
         deleted = await retention.retain_rows(keep, utc_now(), self._sweep)
         return Kept(deleted=deleted, oldest_event=await self._read(retention.oldest_event))
 

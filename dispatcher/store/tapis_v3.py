@@ -17,9 +17,9 @@ from sqlalchemy.dialects import postgresql, sqlite
 from dispatcher.domain.deliveries import State
 from dispatcher.domain.errors import Conflict
 from dispatcher.domain.events import utc_now
+from dispatcher.domain.quotas import Caps
 from dispatcher.domain.subscriptions import Subscription
 from dispatcher.store import changes, delivery_queries, queries
-from dispatcher.store.quotas import SubscriptionQuota
 from dispatcher.store.rows import Row, safe
 from dispatcher.store.schema import subscriptions, tapis_notifications, tapis_series, tapis_subscriptions
 from dispatcher.store.subscriptions import SubscriptionRows
@@ -60,12 +60,13 @@ class TapisStore:
         self._write = write
         self._rows = rows
 
-    async def add(
-        self, named: Named, members: Sequence[Subscription], quota: SubscriptionQuota | None = None
-    ) -> None:
-        """Store a new one with its members. Raises Conflict when its owner has one of this name, and QuotaExceeded."""
+    async def add(self, named: Named, members: Sequence[Subscription], caps: Caps | None = None) -> None:
+        """Store a new one with its members.
+
+        Raises Conflict when its owner has one of this name, and what `add_subscription` raises for `caps`.
+        """
         rows = [self._rows.row(member) for member in members]
-        for gone in await self._write(_add, _row(named), rows, quota):
+        for gone in await self._write(_add, _row(named), rows, caps):
             await self._end_waiting(gone)
 
     async def by_name(self, tenant: str, owner: str, name: str) -> Named | None:
@@ -102,7 +103,7 @@ class TapisStore:
         *,
         changed: Sequence[Subscription] = (),
         added: Sequence[Subscription] = (),
-        quota: SubscriptionQuota | None = None,
+        caps: Caps | None = None,
     ) -> None:
         """Store a changed one and its changed and added members; members that it no longer has are removed.
 
@@ -110,7 +111,7 @@ class TapisStore:
         """
         old = [(self._rows.row(one), one) for one in changed]
         new = [self._rows.row(one) for one in added]
-        for gone in await self._write(_save, _row(named), old, new, quota):
+        for gone in await self._write(_save, _row(named), old, new, caps):
             await self._end_waiting(gone)
 
     async def remove(self, named: Named) -> bool:
@@ -210,10 +211,7 @@ def _find(connection: Connection, which: Sequence[ColumnElement[bool]], limit: i
 
 
 def _add(
-    connection: Connection,
-    row: dict[str, object],
-    members: Sequence[dict[str, object]],
-    quota: SubscriptionQuota | None,
+    connection: Connection, row: dict[str, object], members: Sequence[dict[str, object]], caps: Caps | None
 ) -> list[str]:
     removed = _clean(connection, str(row["tenant"]), str(row["owner"]))
     insert = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
@@ -222,7 +220,7 @@ def _add(
     if connection.execute(added).rowcount != 1:
         raise Conflict(f"{row['owner']} has a subscription with the name {row['name']} already")
     for member in members:
-        changes.add_subscription(connection, member, quota)
+        changes.add_subscription(connection, member, caps)
     return removed
 
 
@@ -249,7 +247,7 @@ def _save(
     row: dict[str, object],
     changed: Sequence[tuple[dict[str, object], Subscription]],
     added: Sequence[dict[str, object]],
-    quota: SubscriptionQuota | None,
+    caps: Caps | None,
 ) -> list[str]:
     this = _table.id == row["id"]
     before = connection.execute(select(_table.members).where(this).with_for_update()).scalar()
@@ -258,11 +256,11 @@ def _save(
     connection.execute(update(tapis_subscriptions).values(row).where(this))
     for member, new in changed:
         kind = {"ordered": new.ordered, "gathers": new.digest is not None}
-        released = changes.save_subscription(connection, member, new.id, new.revision, quota=quota, **kind)
+        released = changes.save_subscription(connection, member, new.id, new.revision, **kind, caps=caps)
         while released == delivery_queries.CHUNK:
             released = delivery_queries.release_held(connection, new.id, utc_now())
     for member in added:
-        changes.add_subscription(connection, member, quota)
+        changes.add_subscription(connection, member, caps)
     kept = str(row["members"]).split()
     return _remove_members(connection, str(row["tenant"]), [key for key in before.split() if key not in kept])
 

@@ -17,11 +17,13 @@ from aiohttp import ClientSession, DummyCookieJar
 from aiohttp.test_utils import TestServer
 from msgspec import Struct
 
+from dispatcher.api.owner_quotas import OwnerQuotas
 from dispatcher.api.server import Extension, build
 from dispatcher.api.services import Services
 from dispatcher.domain.deliveries import Attempt, NewDelivery, Outcome, State
 from dispatcher.domain.events import Event, utc_now
 from dispatcher.domain.ids import new_id
+from dispatcher.domain.quotas import Quotas
 from dispatcher.domain.subscriptions import Subscription
 from dispatcher.intake.batcher import Intake
 from dispatcher.matching.matcher import Matcher
@@ -228,6 +230,7 @@ async def serving(store: Store, extensions: Sequence[Extension] = (), **changes:
         "admin_key": ADMIN_KEY,
         "readiness": _ready,
         "metrics": rendered,
+        "quotas": OwnerQuotas(store, Quotas()),
     }
     services = Services(**parts | changes)
     server = TestServer(build(services, extensions))

@@ -10,9 +10,9 @@ from aiohttp import web
 from standardwebhooks.webhooks import Webhook
 
 from dispatcher.domain.errors import Conflict
+from dispatcher.domain.quotas import Caps
 from dispatcher.domain.subscriptions import Subscription
 from dispatcher.store.contract import Store
-from dispatcher.store.quotas import SubscriptionQuota
 from tests.api.conftest import HOOK, Api, Caller, serving
 from tests.factories import make_subscription
 from tests.receiver import Arrived, Receiver
@@ -222,13 +222,11 @@ class Rival:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._store, name)
 
-    async def save_subscription(
-        self, subscription: Subscription, quota: SubscriptionQuota | None = None
-    ) -> None:
+    async def save_subscription(self, subscription: Subscription, caps: Caps | None = None) -> None:
         if self._times:
             self._times -= 1
             raise Conflict(f"{subscription.id} was changed by somebody else")
-        await self._store.save_subscription(subscription, quota)
+        await self._store.save_subscription(subscription, caps)
 
 
 @pytest.mark.parametrize(("times", "status"), [(1, 200), (2, 409)])

@@ -6,7 +6,8 @@ import asyncio
 
 import pytest
 
-from dispatcher.api import subscription_rules
+from dispatcher.api import owner_quotas
+from dispatcher.domain.quotas import Caps
 from tests.api.conftest import HOOK, Api, Caller
 
 TARGET = {"kind": "webhook", "url": HOOK}
@@ -14,7 +15,7 @@ TARGET = {"kind": "webhook", "url": HOOK}
 
 @pytest.fixture(autouse=True)
 def _two_are_enough(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(subscription_rules, "MAX_ALIKE", 2)
+    monkeypatch.setattr(owner_quotas, "Caps", lambda **others: Caps(alike=2, **others))
 
 
 async def refused(caller: Caller, method: str, path: str, body: object = None) -> bool:

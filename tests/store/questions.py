@@ -11,8 +11,8 @@ from collections.abc import Awaitable, Callable
 from dispatcher.domain.deliveries import Overdue, State
 from dispatcher.domain.destinations import RateLimit
 from dispatcher.domain.events import utc_now
+from dispatcher.domain.quotas import Caps
 from dispatcher.domain.recipients import Quota, Recipient
-from dispatcher.store import queries
 from dispatcher.store.contract import (
     DeliveryFilter,
     DestinationFilter,
@@ -22,6 +22,7 @@ from dispatcher.store.contract import (
     SubscriptionFilter,
     Window,
 )
+from dispatcher.store.quotas import check_caps
 from tests.factories import make_subscription
 from tests.store.helpers import ALL
 
@@ -61,6 +62,15 @@ def subscriptions(**fields: object) -> Callable[[Store], Awaitable[object]]:
 KEYS = [f"default\x1f{selector}" for selector in ("*", "job:job-2", "owner:o3")]
 _ANN = Recipient("default", "s9", some_id("sub", 9), "ann@example.org")
 AFTER = Window(cursor=some_id("dlv", ROWS // 2))
+ALIKE = {
+    "tenant": "default",
+    "subscriber": "s8",
+    "match_key": "default\x1fjob:job-8",
+    "job_id": "job-8",
+    "destination": "https://example.org:443",
+    "status": "active",
+}
+
 QUESTIONS: dict[str, Callable[[Store], Awaitable[object]]] = {
     "candidates": lambda store: store.candidates(KEYS),
     "granted": lambda store: store.granted([("default", f"job-{g}", "o3", "u1") for g in range(20)]),
@@ -90,7 +100,7 @@ QUESTIONS: dict[str, Callable[[Store], Awaitable[object]]] = {
     "a subscriber's subscriptions": subscriptions(subscriber="s9"),
     "subscriptions of a job": subscriptions(job_id="job-8"),
     "subscriptions alike": lambda store: store._read(  # type: ignore[attr-defined]  # asked within a transaction
-        queries.count_alike, "default\x1fjob:job-8", "s8", some_id("sub", 9), 1000
+        check_caps, ALIKE, some_id("sub", 9), Caps(subscriptions=10_000, destinations=1000)
     ),
     "one delivery": lambda store: store.delivery("default", some_id("dlv", 9)),
     "attempts": lambda store: store.attempts(some_id("dlv", 9)),

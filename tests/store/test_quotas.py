@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import timedelta
 
 import pytest
 
-from dispatcher.domain.errors import QuotaExceeded
+from dispatcher.domain.errors import TooManyAlike
+from dispatcher.domain.events import utc_now
+from dispatcher.domain.quotas import Caps
+from dispatcher.domain.retention import DEFAULT
 from dispatcher.domain.subscriptions import Subscription
 from dispatcher.store.contract import Store, SubscriptionFilter, Window
-from dispatcher.store.quotas import SubscriptionQuota
 from tests.factories import make_subscription
 from tests.store.conftest import OpenAnother
 
-QUOTA = SubscriptionQuota(alike=3)
+QUOTA = Caps(alike=3)
 
 
 async def added(store: Store, **fields: object) -> Subscription | None:
@@ -21,7 +24,7 @@ async def added(store: Store, **fields: object) -> Subscription | None:
     subscription = make_subscription(**fields)
     try:
         await store.add_subscription(subscription, QUOTA)
-    except QuotaExceeded:
+    except TooManyAlike:
         return None
     return subscription
 
@@ -64,11 +67,11 @@ async def test_a_change_needs_room_only_when_it_takes_more(store: Store) -> None
     await store.save_subscription(changed(alike[0], name="renamed"), QUOTA)
     moved, resumed = changed(other, job_id=None), changed(ended, status="active")
     for one in (moved, resumed):
-        with pytest.raises(QuotaExceeded):
+        with pytest.raises(TooManyAlike):
             await store.save_subscription(one, QUOTA)
     await store.remove_subscription("default", alike[1].id)
     await store.save_subscription(moved, QUOTA)
-    with pytest.raises(QuotaExceeded):
+    with pytest.raises(TooManyAlike):
         await store.save_subscription(resumed, QUOTA)
 
 
@@ -76,3 +79,12 @@ def changed(subscription: Subscription, **fields: object) -> Subscription:
     """Return the next revision of a subscription."""
     known = {name: getattr(subscription, name) for name in subscription.__struct_fields__}
     return make_subscription(**{**known, "revision": subscription.revision + 1, **fields})
+
+
+async def test_what_was_stored_counts_as_long_as_it_is_kept(store: Store) -> None:
+    await store.quotas.note_stored({("default", "alice"): 3 << 20, ("default", "bob"): 1 << 20})
+    await store.retain(DEFAULT)
+    assert await store.quotas.stored_mib("default", "alice") == 3
+
+    await store.quotas.forget_before(utc_now() + timedelta(days=2))
+    assert await store.quotas.stored_mib("default", "alice") == 0

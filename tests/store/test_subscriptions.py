@@ -11,8 +11,9 @@ import pytest
 from msgspec.structs import replace
 
 from dispatcher.domain.deliveries import State
-from dispatcher.domain.errors import Conflict, SettingsError
+from dispatcher.domain.errors import Conflict, SettingsError, TooManyAlike
 from dispatcher.domain.events import utc_now
+from dispatcher.domain.quotas import Caps
 from dispatcher.domain.retry import RetryPolicy, Schedule
 from dispatcher.domain.subscriptions import Subscription, SubscriptionStatus, event_match_keys
 from dispatcher.store.connect import open_store
@@ -411,3 +412,26 @@ async def test_what_waits_goes_to_the_new_destination_of_its_subscription(store:
     await store.save_subscription(changed(subscription, destination="https://new.example:443"))
     assert (await found(store, waits)).destination == "https://new.example:443"
     assert (await found(store, done)).destination == subscription.destination
+
+
+async def test_alike_are_those_in_use_of_the_same_subscriber_for_the_same_jobs(store: Store) -> None:
+    one = make_subscription()
+    for other in (
+        one,
+        make_subscription(),
+        make_subscription(status="paused"),
+        make_subscription(status="disabled"),
+        make_subscription(job_id="job-1"),
+        make_subscription(subscriber="bob"),
+        make_subscription(owner="bob"),
+        make_subscription(tenant="other"),
+    ):
+        await store.add_subscription(other)
+    removed = make_subscription()
+    await store.add_subscription(removed)
+    await store.remove_subscription("default", removed.id)
+
+    with pytest.raises(TooManyAlike, match="there are 3 subscriptions for all your jobs already"):
+        await store.add_subscription(make_subscription(), Caps(alike=3))
+    await store.save_subscription(replace(one, revision=2), Caps(alike=3))
+    await store.add_subscription(make_subscription(), Caps(alike=4))

@@ -20,7 +20,7 @@ from dispatcher.compat.tapis_v2.addresses import as_url_fault, target_of
 from dispatcher.compat.tapis_v2.document import Notification, notification_in
 from dispatcher.compat.tapis_v2.notifications import make
 from dispatcher.compat.tapis_v2.policy import Policy
-from dispatcher.domain.errors import InvalidInput
+from dispatcher.domain.errors import Conflict, InvalidInput, QuotaExceeded
 from dispatcher.domain.events import Event
 from dispatcher.domain.keys import ApiKey
 from dispatcher.domain.subscriptions import EVERY_OWNER
@@ -143,7 +143,13 @@ async def _subscribe(
         alike = (notification.event, target, notification.persistent)
         if alike not in there:
             there.add(alike)
-            await make(Call(subscriber, services, {}, NoQuery(), None, {}), notification)
+            try:
+                await make(Call(subscriber, services, {}, NoQuery(), None, {}), notification)
+            except (Conflict, QuotaExceeded) as error:
+                # The event is worth more than who else hears of it: it is accepted without this one.
+                log.warning(
+                    "notification left out", job=event.job_id, owner=subscriber.owner, error=str(error)
+                )
 
 
 async def _there(subscriber: ApiKey, event: Event, services: Services) -> set[_Alike]:

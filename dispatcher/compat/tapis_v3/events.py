@@ -63,7 +63,9 @@ async def publish(asked: Asked, new: PostEvent, tenant: str) -> None:
     # What is refused does not count.
     key, publisher = asked.caller.key, speaks_for(asked.caller.key)
     hops = hops_in(asked.headers)
-    await check_publisher(key, _decoded(event, tenant, publisher, hops), asked.services.store)
+    checked = _decoded(event, tenant, publisher, hops)
+    await check_publisher(key, checked, asked.services.store)
+    await asked.services.quotas.admit(key, checked)
     if event.series_id is not None:
         series = (tenant, event.source, event.subject or "", event.series_id)
         event.series_seq_count = await asked.services.store.tapis.count_on(*series, publisher)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import secrets
 from http import HTTPStatus
 
-from dispatcher.api import subscription_rules as rules
 from dispatcher.compat.tapis_v3 import documents as given
 from dispatcher.compat.tapis_v3.envelope import Answered, Asked
 from dispatcher.compat.tapis_v3.members import Wish, end_of, new_members
@@ -79,7 +78,8 @@ async def create(
         members=tuple(member.id for member in members),
         document=details.encoded(),
     )
-    await asked.services.store.tapis.add(named, members, rules.quota_of(asked.caller.key))
+    caps = await asked.services.quotas.caps(asked.caller.key)
+    await asked.services.store.tapis.add(named, members, caps)
     return named
 
 

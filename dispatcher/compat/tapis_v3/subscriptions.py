@@ -7,7 +7,6 @@ from collections.abc import Callable
 from msgspec import UNSET
 from msgspec.structs import replace
 
-from dispatcher.api import subscription_rules as rules
 from dispatcher.compat.tapis_v3 import documents as given
 from dispatcher.compat.tapis_v3 import lists, search, sql
 from dispatcher.compat.tapis_v3.envelope import Answered, Asked
@@ -203,7 +202,8 @@ async def _save_once(asked: Asked, change: Change, targets: given.Targets | None
     members = await _present(asked, before)
     changed, added, order = await changed_members(asked, wish, members, targets)
     named = replace(named, members=order, document=replace(details, updated=utc_now()).encoded())
-    await tapis.save(named, changed=changed, added=added, quota=rules.quota_of(asked.caller.key))
+    caps = await asked.services.quotas.caps(asked.caller.key)
+    await tapis.save(named, changed=changed, added=added, caps=caps)
     return named
 
 
