@@ -84,7 +84,7 @@ async def test_a_grant_in_the_shape_of_tapis_v3_is_one_too(store: Store) -> None
 
 
 @pytest.mark.parametrize(
-    "told", [{}, {"username": ""}, {"username": 7}, {"user": "a\nb"}, {"user": "x" * 256}]
+    "told", [{}, {"username": ""}, {"username": ["bob"]}, {"user": "a\nb"}, {"user": "x" * 256}]
 )
 @pytest.mark.parametrize("event", ["PERMISSION_GRANT", "PERMISSION_REVOKE"])
 async def test_a_grant_that_does_not_say_to_whom_is_refused(
