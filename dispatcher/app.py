@@ -8,6 +8,7 @@ import socket
 import sys
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 import structlog
@@ -31,6 +32,7 @@ from dispatcher.domain.targets import TargetKind
 from dispatcher.intake.batcher import Intake
 from dispatcher.intake.broker import Topology
 from dispatcher.intake.consumer import Consumer
+from dispatcher.intake.expander import Expander
 from dispatcher.mail_settings import make_desk
 from dispatcher.matching.matcher import Matcher
 from dispatcher.process import allow_connections, collect_rarely, on_end, on_signal, patiently
@@ -84,7 +86,9 @@ class App:
         self._kinds = kinds
         self._desk = desk
         self._engine = Engine(store, kinds, _limits(settings))
-        self._intake = Intake(Matcher(store), self._engine, store)
+        matcher = Matcher(store)
+        self._intake = Intake(matcher, self._engine, store)
+        self._expander = Expander(store, matcher, self._engine.wake)
         self._aftermath = Aftermath(self._intake, store.tapis)
         self._consumer = _consumer(settings, self._aftermath)
         self._readiness = Readiness(store, lambda: self._engine.process, self._parts())
@@ -111,6 +115,8 @@ class App:
         self._watching = group.create_task(keep_running("gauges", lambda: watch(self._store)))
         self._retaining = group.create_task(keep_running("retention", lambda: retain(self._store, keep)))
         group.create_task(keep_running("intake", self._intake.run))
+        expand = partial(self._expander.run, lambda: self._engine.process)
+        self._expanding = group.create_task(keep_running("expander", expand))
         if self._consumer is not None:
             group.create_task(keep_running("consumer", self._consumer.run))
         log.info("serving", url=self.url, version=dispatcher.__version__, process=self._engine.process)
@@ -121,6 +127,7 @@ class App:
         grace = self._settings.delivery.grace
         if self._consumer is not None:
             await self._consumer.stop(grace)
+        self._expanding.cancel()
         await self._intake.stop(grace)
         await self._runner.cleanup()
         await self._engine.stop()

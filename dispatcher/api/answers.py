@@ -61,12 +61,22 @@ class EventDelivery(Struct, frozen=True, kw_only=True):
     why: list[str]
 
 
+class Expanding(Struct, frozen=True):
+    """Deliveries of an event that are still to be made, because it or its request caused more than a thousand."""
+
+    remaining: int
+
+
 class EventDetail(EventView, frozen=True, kw_only=True):
     """An event as a whole: its CloudEvent, and whom it reached (the latest hundred)."""
 
     document: Raw
     outcome: Annotated[str, Meta(description="Whom it reached, in words; also when nobody wanted it.")]
     deliveries: list[EventDelivery]
+    expanding: Annotated[
+        Expanding | None,
+        Meta(description="What is still to be made of its deliveries; null when nothing is."),
+    ]
 
 
 class Replayed(Struct, frozen=True):

@@ -16,6 +16,7 @@ from dispatcher.api.answers import (
     EventDetail,
     EventList,
     EventView,
+    Expanding,
     ListedEvent,
     Replayed,
 )
@@ -33,7 +34,8 @@ from dispatcher.domain.subscriptions import Subscription
 from dispatcher.domain.times import parse_time
 from dispatcher.intake.decode import Message, decode
 from dispatcher.intake.grouping import grouped
-from dispatcher.matching.matcher import Match, Matcher, reasons
+from dispatcher.matching.matcher import Matcher, reasons
+from dispatcher.matching.selection import Match
 from dispatcher.store.contract import DeliveryFilter, EventFilter, Window
 from dispatcher.telemetry.metrics import EVENTS
 
@@ -93,10 +95,12 @@ async def get_event(call: Call[NoQuery, None]) -> EventDetail:
     event = await event_for(call.caller, call.path["id"], call.services)
     which = DeliveryFilter(tenant=event.tenant, subscriber=only_owner(call.caller), event_key=event.key)
     page = await call.services.store.deliveries(which, Window(MAX_SHOWN_DELIVERIES))
+    remaining = await call.services.store.expanding(event.key, only_owner(call.caller))
     return EventDetail(
         **asdict(_view(event)),
         document=Raw(event.document),
-        outcome=_outcome(event, len(page.items), page.next is not None, call.caller),
+        outcome=_outcome(event, len(page.items), page.next is not None, remaining, call.caller),
+        expanding=Expanding(remaining) if remaining else None,
         deliveries=[await _explained(event, delivery, call.services) for delivery in page.items],
     )
 
@@ -198,14 +202,15 @@ def _why(event: Event, subscription: Subscription | None) -> list[str]:
     return reasons(event, subscription) or ["it was changed since, and does not want this event any more"]
 
 
-def _outcome(event: Event, count: int, more: bool, caller: ApiKey) -> str:
+def _outcome(event: Event, count: int, more: bool, remaining: int, caller: ApiKey) -> str:
     whose = "" if caller.admin else f" of {caller.owner}"
-    if count == 0:
+    if count == 0 and remaining == 0:
         return (
             f"no subscription{whose} wanted it: of those for {_selectors(event)}, "
             f"none names {event.event} and has filters that pass"
         )
-    return f"deliveries to subscriptions{whose}: {count}{' and more' if more else ''}"
+    to_come = f"; {remaining} are still to be made" if remaining else ""
+    return f"deliveries to subscriptions{whose}: {count}{' and more' if more else ''}{to_come}"
 
 
 def _selectors(event: Event) -> str:

@@ -20,7 +20,7 @@ from dispatcher.domain.errors import (
     QuotaExceeded,
     StoreUnavailable,
 )
-from dispatcher.intake.batcher import Busy
+from dispatcher.intake.batcher import Busy, NotStored
 
 log = structlog.get_logger("dispatcher.api")
 
@@ -137,7 +137,7 @@ def _from_ours(error: DispatcherError, request: web.BaseRequest) -> Refusal | No
         return Refusal(HTTPStatus.BAD_REQUEST, str(error), errors=[Fault(error.field, error.problem)])
     if isinstance(error, QuotaExceeded):
         return over_quota(error)
-    if isinstance(error, Busy):
+    if isinstance(error, (Busy, NotStored)):
         return unavailable(str(error))
     if isinstance(error, StoreUnavailable):
         log.warning("the database cannot be reached", path=logged_path(request), error=str(error))

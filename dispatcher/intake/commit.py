@@ -10,8 +10,9 @@ from typing import Literal, Protocol
 from msgspec import Struct
 
 from dispatcher.domain.deliveries import NewDelivery
-from dispatcher.domain.errors import InvalidInput, StoreUnavailable
+from dispatcher.domain.errors import InvalidInput, StatementTimeout, StoreUnavailable
 from dispatcher.domain.events import Event
+from dispatcher.domain.expansions import NewExpansion
 from dispatcher.domain.subscriptions import Subscription
 from dispatcher.intake.grouping import grouped
 from dispatcher.telemetry.metrics import BATCH_EVENTS, BATCH_SECONDS
@@ -22,10 +23,22 @@ Result = Mapping[str, str] | InvalidInput
 """Of stored events the keys of the duplicates, and of what was there before; or why none can be stored."""
 
 
+class Selection(Protocol):
+    """What events cause: deliveries now, and orders to make further ones."""
+
+    @property
+    def matches(self) -> Sequence[tuple[Event, Subscription]]: ...
+
+    @property
+    def expansions(self) -> Sequence[NewExpansion]: ...
+
+
 class Matcher(Protocol):
     """Finds out who wants what; see `dispatcher.matching.matcher.Matcher`."""
 
-    async def match(self, events: Sequence[Event]) -> Sequence[tuple[Event, Subscription]]: ...
+    async def select(
+        self, messages: Sequence[Sequence[Event]], unwanted: Callable[[], bool]
+    ) -> Selection: ...
 
 
 class Deliverer(Protocol):
@@ -47,7 +60,11 @@ class EventStore(Protocol):
     """Stores events with their deliveries; see `dispatcher.store.contract.Store`."""
 
     async def accept(
-        self, process: int, events: Sequence[Event], deliveries: Sequence[NewDelivery]
+        self,
+        process: int,
+        events: Sequence[Event],
+        deliveries: Sequence[NewDelivery],
+        expansions: Sequence[NewExpansion],
     ) -> Mapping[str, str]: ...
 
 
@@ -61,25 +78,41 @@ class Offer(Struct, eq=False):
     """Bytes of memory that the events take."""
     deliveries: list[NewDelivery] | None = None
     """What they cause; None until they are matched."""
+    expansions: Sequence[NewExpansion] = ()
+    """The orders to make what they cause beside it."""
     process: int | None = None
     """Under which number they were tried to be stored when the store did not answer."""
-    suspect: bool = False
-    """They failed alone while others were stored."""
+    suspect_since: int | None = None
+    """How many batches had been stored when they failed alone for the first time."""
+    problem: str = "others are stored before them"
+    """Why they are not stored yet."""
     withdrawn: bool = False
     """Nobody waits for them any more; they need not be tried."""
+    skipped: bool = False
+    """They were dropped before they were stored."""
+    finished: bool = False
+    """They are stored, refused or withdrawn."""
+    after: list[Offer] = []
+    """What has to be stored before them, because it has events of the same jobs."""
+
+    @property
+    def caused(self) -> int:
+        """How many deliveries they cause."""
+        return len(self.deliveries or ()) + sum(one.count for one in self.expansions)
+
+    @property
+    def dropped(self) -> bool:
+        """Whether they are not to be stored any more. What may be stored already has to be found out."""
+        return self.withdrawn and self.process is None
 
 
 class Committer:
-    """Brings batches into the store, and their deliveries to the deliverer.
-
-    `fan_out` is how many deliveries an event has caused lately, one at the least.
-    """
+    """Brings batches into the store, and their deliveries to the deliverer."""
 
     def __init__(self, matcher: Matcher, deliverer: Deliverer, store: EventStore) -> None:
         self._matcher = matcher
         self._deliverer = deliverer
         self._store = store
-        self.fan_out = 1.0
         self._in_store_since: float | None = None
 
     @property
@@ -90,9 +123,10 @@ class Committer:
     async def commit(self, offers: Sequence[Offer]) -> Mapping[str, str]:
         """Match and store these events. Returns the keys of the duplicates, and of what was there before.
 
-        After StoreUnavailable the same offers may be committed again, alone or with others: what was stored
-        although the store gave no answer is recognised by its deliveries, so these are kept. After another
-        error they are made anew, because the subscriptions may have changed.
+        Offers that are dropped before they are stored are left out. After StoreUnavailable the same offers may be
+        committed again, alone or with others: what was stored although the store gave no answer is recognised by its
+        deliveries, so these are kept. After another error they are made anew, because the subscriptions may have
+        changed.
         """
         try:
             return await self._commit(offers)
@@ -107,17 +141,27 @@ class Committer:
         for offer in offers:
             if offer.deliveries is not None:
                 self._deliverer.release(offer.deliveries)
-                offer.deliveries = None
+                offer.deliveries, offer.expansions = None, ()
 
     async def _commit(self, offers: Sequence[Offer]) -> Mapping[str, str]:
         began = time.perf_counter()
         await self._match([offer for offer in offers if offer.deliveries is None])
+        for offer in offers:
+            if offer.dropped:
+                self.release([offer])
+                offer.skipped = True
+        offers = [offer for offer in offers if not offer.skipped]
+        if not offers:
+            return {}
         events = [event for offer in offers for event in offer.events]
         deliveries = [delivery for offer in offers for delivery in offer.deliveries or ()]
+        expansions = [expansion for offer in offers for expansion in offer.expansions]
         process = self._deliverer.process
         self._in_store_since = time.perf_counter()
         try:
-            existing = await self._store.accept(process, events, deliveries)
+            existing = await self._store.accept(process, events, deliveries, expansions)
+        except StatementTimeout:
+            raise  # the database says that nothing was stored
         except StoreUnavailable:
             for offer in offers:
                 offer.process = process
@@ -134,17 +178,22 @@ class Committer:
     async def _match(self, offers: Sequence[Offer]) -> None:
         if not offers:
             return
-        events = [event for offer in offers for event in offer.events]
-        matches = await self._matcher.match(events)
-        self.fan_out = max(1.0, (self.fan_out + len(matches) / max(1, len(events))) / 2)
-        await self._deliverer.room_for(matches)
+        selection = await self._matcher.select(
+            [offer.events for offer in offers], lambda: all(offer.withdrawn for offer in offers)
+        )
+        await self._deliverer.room_for(selection.matches)
         by_event: defaultdict[str, list[NewDelivery]] = defaultdict(list)
-        for delivery in grouped(self._deliverer.reserve(matches)):
+        for delivery in grouped(self._deliverer.reserve(selection.matches)):
             by_event[delivery.event.key].append(delivery)
+        later: defaultdict[str, list[NewExpansion]] = defaultdict(list)
+        for expansion in selection.expansions:
+            later[expansion.event.key].append(expansion)
         for offer in offers:
             offer.deliveries = [
                 delivery for event in offer.events for delivery in by_event.get(event.key, ())
             ]
+            if later:
+                offer.expansions = [one for event in offer.events for one in later.get(event.key, ())]
 
     def _deliver(self, offers: Sequence[Offer], existing: Mapping[str, str], process: int) -> None:
         """Start the deliveries that this process has claimed now; the others are not ours, or not stored."""

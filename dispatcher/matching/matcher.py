@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Sequence
 from typing import Protocol
 
 import structlog
 
 from dispatcher.domain.events import Event, utc_now
+from dispatcher.domain.expansions import Expansion
 from dispatcher.domain.permissions import permission_of
 from dispatcher.domain.subscriptions import EVERY_OWNER, Subscription, event_match_keys
+from dispatcher.matching.selection import Match, Selection, select
 from dispatcher.telemetry.metrics import INTERNAL_ERRORS
 
 log = structlog.get_logger("dispatcher.matching")
 
-Match = tuple[Event, Subscription]
 Permit = tuple[str, str, str, str]
 
 
@@ -23,6 +24,10 @@ class SubscriptionStore(Protocol):
     """What matching needs of the store; see `dispatcher.store.contract.Store`."""
 
     async def candidates(self, match_keys: Iterable[str]) -> list[Subscription]: ...
+
+    def candidate_pages(self, match_keys: Iterable[str], size: int) -> AsyncIterator[list[Subscription]]: ...
+
+    async def in_use(self, subscription_ids: Collection[str]) -> list[Subscription]: ...
 
     async def granted(self, wanted: Iterable[Permit]) -> set[Permit]: ...
 
@@ -49,6 +54,24 @@ class Matcher:
             if _wants(event, subscription)
         ]
         return await self._allowed(wanted, events)
+
+    async def select(
+        self, messages: Sequence[Sequence[Event]], unwanted: Callable[[], bool] = lambda: False
+    ) -> Selection:
+        """The same for messages with any number of events and subscribers: what is too much becomes orders.
+
+        It stops early when `unwanted` says so. Raises StoreUnavailable.
+        """
+        events = [event for message in messages for event in message]
+        return await select(
+            messages, self._store, _wants, lambda matches: self._allowed(matches, events), unwanted
+        )
+
+    async def expand(self, expansion: Expansion) -> list[Match]:
+        """Who is to get what an order stands for: those who are still in use and may see the job."""
+        event = expansion.event
+        found = await self._store.in_use(expansion.subscription_ids)
+        return await self._allowed([(event, subscription) for subscription in found], [])
 
     async def _allowed(self, matches: list[Match], events: Sequence[Event]) -> list[Match]:
         """Without those of events of somebody else who has not granted the job."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Concatenate, ParamSpec, TypeVar
 
@@ -128,6 +128,14 @@ class SqlStore(ABC):
     async def candidates(self, match_keys: Iterable[str]) -> list[Subscription]:
         found = await self._matching([safe(key) for key in match_keys])
         return [one for one in await self._revisions(found) if one.status in ("active", "paused")]
+
+    async def candidate_pages(
+        self, match_keys: Iterable[str], size: int
+    ) -> AsyncIterator[list[Subscription]]:
+        found = await self._matching([safe(key) for key in match_keys])
+        for start in range(0, len(found), size):
+            some = await self._revisions(found[start : start + size])
+            yield [one for one in some if one.status in ("active", "paused")]
 
     async def _revisions(self, found: Sequence[Revision]) -> list[Subscription]:
         """The subscriptions, from memory if it has the revision, without those that were removed since."""

@@ -5,7 +5,7 @@ All methods raise StoreUnavailable when the database cannot be reached; then not
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
@@ -188,6 +188,10 @@ class Store(Protocol):
 
     async def candidates(self, match_keys: Iterable[str]) -> list[Subscription]:
         """The active and paused subscriptions that have one of these match keys and have not expired."""
+        ...
+
+    def candidate_pages(self, match_keys: Iterable[str], size: int) -> AsyncIterator[list[Subscription]]:
+        """The same, `size` at a time."""
         ...
 
     async def granted(self, wanted: Iterable[tuple[str, str, str, str]]) -> set[tuple[str, str, str, str]]:

@@ -179,6 +179,11 @@ def _is_free(connection: Connection, seq: int, now: datetime) -> bool:
     return connection.execute(claimed.where(_order.seq == seq, free)).rowcount == 1
 
 
+def free_all(connection: Connection) -> None:
+    """End every claim: where there can only be one process, those who had one have died."""
+    connection.execute(update(expansions).values(claimed_until=None).where(_order.claimed_until.is_not(None)))
+
+
 def _claimed(connection: Connection, seq: int) -> Expansion | None:
     joined = expansions.join(expansion_candidates, _listed.id == _order.candidates)
     columns = (_order.queue, _order.event_key, _order.wanted, _listed.subscriptions)

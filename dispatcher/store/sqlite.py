@@ -25,7 +25,7 @@ from dispatcher.domain.errors import SettingsError
 from dispatcher.domain.events import Event, utc_now
 from dispatcher.domain.expansions import Expansion, NewExpansion
 from dispatcher.domain.retention import Keep, Kept
-from dispatcher.store import changes, retention, sqlite_queues, sqlite_sql
+from dispatcher.store import changes, expansions, retention, sqlite_queues, sqlite_sql
 from dispatcher.store.base import Claim, Revision, SqlStore
 from dispatcher.store.batches import Batch
 from dispatcher.store.failures import leaves_file_usable, unavailable
@@ -60,6 +60,7 @@ class SqliteStore(SqlStore):
         try:
             await self._write(upgrade)
             await self._write(changes.end_all)
+            await self._write(expansions.free_all)
             await self._check_seals()
         except BaseException:
             await self.close()

@@ -113,6 +113,11 @@ BATCH_EVENTS = Histogram(
     buckets=(1, 5, 25, 100, 500),
     registry=REGISTRY,
 )
+EXPANDED = Counter(
+    "dispatcher_expanded_deliveries",
+    "Deliveries that were made after their event was accepted, because it caused many.",
+    registry=REGISTRY,
+)
 LEASES_LOST = Counter(
     "dispatcher_leases_lost",
     "How often this process found its lease ended and its claims taken over by others.",

@@ -7,6 +7,9 @@ from typing import Any
 import msgspec
 import pytest
 
+from dispatcher.intake.expander import Expander
+from dispatcher.matching import selection
+from dispatcher.matching.matcher import Matcher
 from tests.api.conftest import Api, Caller
 
 CLOUD_EVENT = {
@@ -181,3 +184,24 @@ async def test_all_events_are_listed_page_by_page_without_gap_or_repeat(alice: C
     events = [{"event": "HEARTBEAT", "job_id": f"job-{n}", "owner": "alice"} for n in range(25)]
     ids = (await alice.post("/v1/events", events, 202))["ids"]
     assert [event["id"] for event in await alice.all("/v1/events", 4)] == ids[::-1]
+
+
+async def test_an_event_shows_what_is_still_to_be_made_of_its_deliveries(
+    api: Api, admin: Caller, alice: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(selection, "FAN_OUT", 2)
+    for _ in range(2):
+        await alice.subscribe()
+    await admin.subscribe()
+    event_id = await admin.publish()
+    path = f"/v1/events/{event_id}"
+    seen = await admin.get(path)
+    assert (seen["expanding"], seen["deliveries"]) == ({"remaining": 3}, [])
+    assert seen["outcome"] == "deliveries to subscriptions: 0; 3 are still to be made"
+    assert (await alice.get(path))["expanding"] == {"remaining": 2}
+
+    expander = Expander(api.store, Matcher(api.store), lambda: None)
+    assert await expander.expand_next(api.services.engine.process)
+    assert not await expander.expand_next(api.services.engine.process)
+    seen = await admin.get(path)
+    assert (seen["expanding"], len(seen["deliveries"])) == (None, 3)

@@ -9,8 +9,10 @@ from typing import Any, Self
 from dispatcher.domain.deliveries import NewDelivery
 from dispatcher.domain.errors import StoreUnavailable
 from dispatcher.domain.events import Event
+from dispatcher.domain.expansions import NewExpansion
 from dispatcher.domain.subscriptions import Subscription
 from dispatcher.intake.batcher import Intake
+from dispatcher.matching.selection import Selection
 from tests.factories import make_delivery
 
 
@@ -20,6 +22,7 @@ class MemoryStore:
     def __init__(self) -> None:
         self.events: dict[tuple[str, str, str, str | None], Event] = {}
         self.deliveries: dict[str, tuple[int, NewDelivery]] = {}
+        self.expansions: list[NewExpansion] = []
         self.batches: list[list[str]] = []
         self.fault: Callable[[Sequence[Event]], None] = lambda events: None
         self.open = asyncio.Event()
@@ -40,7 +43,11 @@ class MemoryStore:
         return self.ids
 
     async def accept(
-        self, process: int, events: Sequence[Event], deliveries: Sequence[NewDelivery]
+        self,
+        process: int,
+        events: Sequence[Event],
+        deliveries: Sequence[NewDelivery],
+        expansions: Sequence[NewExpansion] = (),
     ) -> Mapping[str, str]:
         self.entered.set()
         await self.open.wait()
@@ -56,6 +63,7 @@ class MemoryStore:
         for delivery in deliveries:
             if delivery.event.key not in existing:
                 self.deliveries[delivery.id] = (process, delivery)
+        self.expansions += [one for one in expansions if one.event.key not in existing]
         async with self._changed:
             self._changed.notify_all()
         if self.loses_answer:
@@ -71,10 +79,13 @@ class Everybody:
         self.subscriptions = list(subscriptions)
         self.fault: Callable[[Sequence[Event]], None] = lambda events: None
 
-    async def match(self, events: Sequence[Event]) -> list[tuple[Event, Subscription]]:
+    async def select(
+        self, messages: Sequence[Sequence[Event]], unwanted: Callable[[], bool] = lambda: False
+    ) -> Selection:
+        events = [event for message in messages for event in message]
         self.fault(events)
         await asyncio.sleep(0)
-        return [(event, subscription) for event in events for subscription in self.subscriptions]
+        return Selection([(event, one) for event in events for one in self.subscriptions], [])
 
 
 class Deliverer:

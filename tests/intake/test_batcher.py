@@ -12,7 +12,7 @@ from structlog.testing import capture_logs
 
 from dispatcher.domain.errors import InvalidInput, StoreUnavailable
 from dispatcher.domain.events import Event
-from dispatcher.intake import batcher
+from dispatcher.intake import storing
 from dispatcher.intake.batcher import Busy, Intake
 from dispatcher.intake.commit import Result, Source
 from dispatcher.telemetry.metrics import EVENTS, EVENTS_UNMATCHED, INTERNAL_ERRORS
@@ -22,8 +22,8 @@ from tests.intake.doubles import Running
 
 @pytest.fixture(autouse=True)
 def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(batcher, "FIRST_PAUSE", 0.001)
-    monkeypatch.setattr(batcher, "LONGEST_PAUSE", 0.01)
+    monkeypatch.setattr(storing, "FIRST_PAUSE", 0.001)
+    monkeypatch.setattr(storing, "LONGEST_PAUSE", 0.01)
 
 
 @pytest.fixture(autouse=True)

@@ -1,0 +1,95 @@
+"""The expander: makes the deliveries that orders stand for, a part at a time and behind others' work."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
+from typing import Protocol
+
+import structlog
+
+from dispatcher.domain.deliveries import NewDelivery
+from dispatcher.domain.errors import StoreUnavailable
+from dispatcher.domain.events import Event, utc_now
+from dispatcher.domain.expansions import NO_QUEUE, Expansion
+from dispatcher.domain.ids import new_id
+from dispatcher.domain.subscriptions import Subscription
+from dispatcher.intake.grouping import grouped
+from dispatcher.telemetry.background import InternalErrors
+from dispatcher.telemetry.metrics import EXPANDED
+
+log = structlog.get_logger("dispatcher.intake")
+
+POLL = 2.0
+"""Seconds between two looks for orders that other processes accepted or left behind."""
+
+REST = 2.0
+"""How long it rests after a part, in times of what that took: others go first."""
+
+LONGEST_REST = 5.0
+
+
+class ExpansionStore(Protocol):
+    """What expanding needs of the store; see `dispatcher.store.contract.Store`."""
+
+    async def claim_expansion(self, after: bytes) -> Expansion | None: ...
+
+    async def expand(self, process: int, expansion: Expansion, deliveries: Sequence[NewDelivery]) -> bool: ...
+
+
+class Recipients(Protocol):
+    """Who is to get what an order stands for now; see `dispatcher.matching.matcher.Matcher`."""
+
+    async def expand(self, expansion: Expansion) -> Sequence[tuple[Event, Subscription]]: ...
+
+
+class Expander:
+    """Carries orders out; their queues take turns. `made` is called when there are deliveries that are due."""
+
+    def __init__(self, store: ExpansionStore, recipients: Recipients, made: Callable[[], None]) -> None:
+        self._store = store
+        self._recipients = recipients
+        self._made = made
+        self._errors = InternalErrors("expand")
+        self._after = NO_QUEUE
+
+    async def run(self, process: Callable[[], int]) -> None:
+        """Carry out what there is, as process number `process`, until cancelled.
+
+        An order that fails is tried again when its claim ends. Those of other queues go on.
+        """
+        while True:
+            began = time.perf_counter()
+            try:
+                found = await self.expand_next(process())
+            except StoreUnavailable as error:
+                log.warning("orders to make deliveries wait", error=str(error), retry_in=LONGEST_REST)
+                await asyncio.sleep(LONGEST_REST)
+                continue
+            except Exception as error:  # noqa: BLE001 - reported, and the others go on
+                self._errors.report(error)
+                found = True
+            rest = min(REST * (time.perf_counter() - began), LONGEST_REST)
+            await asyncio.sleep(rest if found else POLL)
+
+    async def expand_next(self, process: int) -> bool:
+        """Carry out the next order; False when there is none. Raises StoreUnavailable."""
+        expansion = await self._store.claim_expansion(self._after)
+        if expansion is None:
+            return False
+        self._after = expansion.queue
+        now = utc_now()
+        matches = await self._recipients.expand(expansion)
+        new = grouped([_pending(event, subscription, now) for event, subscription in matches])
+        if await self._store.expand(process, expansion, new):
+            EXPANDED.inc(len(new))
+            self._made()
+        return True
+
+
+def _pending(event: Event, subscription: Subscription, now: datetime) -> NewDelivery:
+    paused = subscription.status == "paused"
+    due_at = None if paused else now + timedelta(seconds=subscription.retry.first_delay)
+    return NewDelivery(new_id("dlv"), event, subscription, claimed=False, due_at=due_at)

@@ -1,0 +1,159 @@
+"""Storing: a batch goes on until each of its offers is stored or refused."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+
+import structlog
+
+from dispatcher.domain.errors import InvalidInput, StatementTimeout, StoreUnavailable
+from dispatcher.intake.commit import Committer, Offer, Result, Source
+from dispatcher.telemetry.metrics import EVENTS, EVENTS_UNMATCHED
+
+log = structlog.get_logger("dispatcher.intake")
+
+FIRST_PAUSE = 0.1
+LONGEST_PAUSE = 5.0
+"""Seconds between two tries to store a batch, doubled from one to the next."""
+
+_Failed = list[tuple[Offer, Exception]]
+
+
+class Progress:
+    """How many batches were stored, whoever stored them: it shows that the store does not refuse everything."""
+
+    stored = 0
+
+
+class Storing:
+    """Stores batches one after the other. `conclude` is called for each offer with its result, None when it is dropped.
+
+    While the store cannot be reached a batch is kept and tried again. When it is refused for another reason, or takes
+    too long, it is halved until the message is found that is the reason; the others are not held up by it.
+    """
+
+    def __init__(
+        self, committer: Committer, progress: Progress, conclude: Callable[[Offer, Result | None], None]
+    ) -> None:
+        self._committer = committer
+        self._progress = progress
+        self._conclude = conclude
+        self._failing = False
+        self._failure = ""
+
+    @property
+    def failure(self) -> str | None:
+        """Why nothing is stored, None while something is."""
+        return self._failure if self._failing else None
+
+    @property
+    def seconds_in_store(self) -> float:
+        """How long the store has had the batch that it has now; 0 when it has none."""
+        return self._committer.seconds_in_store
+
+    async def settle(self, offers: list[Offer], more: Callable[[Sequence[Offer]], list[Offer]]) -> None:
+        """Go on until each of the offers is stored or refused; what `more` gives beside those that fail joins them."""
+        pause = FIRST_PAUSE
+        while offers:
+            before = self._progress.stored
+            failed = await self._try(offers)
+            progress = self._progress.stored > before
+            self._tell(failed, progress)
+            offers = [offer for offer, error in failed if not self._given_up(offer, error, before)]
+            if offers and not progress:
+                await asyncio.sleep(pause)
+                pause = min(2 * pause, LONGEST_PAUSE)
+                # One at least: who gets through shows that it is not the store that fails.
+                offers += more(offers)
+
+    async def _try(self, offers: Sequence[Offer]) -> _Failed:
+        """Store the offers. Returns those that failed, each with the error that it failed with alone."""
+        try:
+            duplicates = await self._committer.commit(offers)
+        except Exception as error:  # noqa: BLE001 - it is judged when the others have been tried
+            together = isinstance(error, StoreUnavailable) and not isinstance(error, StatementTimeout)
+            if together or len(offers) == 1:
+                return [(offer, error) for offer in offers]
+        else:
+            self._progress.stored += any(not offer.skipped for offer in offers)
+            self._confirm(offers, duplicates)
+            return []
+        half = len(offers) // 2
+        failed = await self._try(offers[:half])
+        if failed and isinstance(failed[-1][1], StoreUnavailable):
+            # What comes later must not be stored before them.
+            return failed + [(offer, failed[-1][1]) for offer in offers[half:]]
+        return failed + await self._try(offers[half:])
+
+    def _given_up(self, offer: Offer, error: Exception, before: int) -> bool:
+        """Drop what nobody waits for, and refuse what fails because of what it is.
+
+        Nothing is refused as long as the fault may be the store's: not before something was stored since it failed.
+        `before`: how many batches had been stored when this one was begun.
+        """
+        offer.problem = (
+            "the database cannot be reached" if isinstance(error, StoreUnavailable) else "internal error"
+        )
+        if isinstance(error, StatementTimeout):
+            offer.problem = "the database gave them up"
+        if offer.dropped:
+            self._committer.release([offer])
+            self._conclude(offer, None)
+            return True
+        if isinstance(error, StoreUnavailable):
+            return False
+        if not isinstance(error, InvalidInput):
+            if offer.suspect_since is None:
+                offer.suspect_since = before
+                return False
+            if self._progress.stored == offer.suspect_since:
+                return False
+            log.error(
+                "refused events that cannot be stored", events=[e.id for e in offer.events], exc_info=error
+            )
+            error = InvalidInput("", f"the event cannot be stored: {str(error).partition(chr(10))[0]:.300}")
+        self._committer.release([offer])
+        EVENTS.labels(offer.source, "refused").inc(len(offer.events))
+        self._conclude(offer, error)
+        return True
+
+    def _confirm(self, offers: Sequence[Offer], existing: Mapping[str, str]) -> None:
+        wanted = {one.event.key for offer in offers for one in offer.deliveries or ()}
+        wanted.update(one.event.key for offer in offers for one in offer.expansions)
+        counts: Counter[tuple[Source, str]] = Counter()
+        for offer in offers:
+            if offer.skipped:
+                self._conclude(offer, None)
+                continue
+            duplicates = (
+                {e.key: existing[e.key] for e in offer.events if e.key in existing} if existing else {}
+            )
+            counts[offer.source, "accepted"] += len(offer.events) - len(duplicates)
+            counts[offer.source, "duplicate"] += len(duplicates)
+            counts[offer.source, "unmatched"] += sum(
+                event.key not in wanted and event.key not in duplicates for event in offer.events
+            )
+            self._conclude(offer, duplicates)
+        for (source, result), count in counts.items():
+            if result == "unmatched":
+                EVENTS_UNMATCHED.labels(source).inc(count)
+            else:
+                EVENTS.labels(source, result).inc(count)
+
+    def _tell(self, failed: _Failed, progress: bool) -> None:
+        """Log when storing begins to fail, and when it works again."""
+        count = sum(len(offer.events) for offer, _ in failed)
+        if failed and not progress and not self._failing:
+            error = failed[0][1]
+            if isinstance(error, StoreUnavailable):
+                log.warning("events wait: the database cannot be reached", error=str(error), events=count)
+            else:
+                log.error("events wait: the store refuses all of them", exc_info=error, events=count)
+            # What was not expected may quote an event, and this is shown to everybody.
+            known = isinstance(error, StoreUnavailable)
+            self._failure = str(error) if known else "the database refuses all of them"
+        elif self._failing and (progress or not failed):
+            log.info("events are stored again")
+        self._failing = bool(failed) and not progress
