@@ -46,6 +46,7 @@ from dispatcher.targets.network import Guard
 from dispatcher.targets.registry import Resources, load_kinds
 from dispatcher.telemetry import metrics
 from dispatcher.telemetry.background import keep_running
+from dispatcher.telemetry.loop_lag import measure_loop_lag
 from dispatcher.telemetry.readiness import Readiness
 from dispatcher.telemetry.siblings import Siblings
 from dispatcher.telemetry.watch import watch
@@ -113,6 +114,7 @@ class App:
         keep = self._settings.retention.keep
         self._looking = group.create_task(keep_running("readiness", self._readiness.run))
         self._watching = group.create_task(keep_running("gauges", lambda: watch(self._store)))
+        self._measuring = group.create_task(keep_running("loop lag", measure_loop_lag))
         self._retaining = group.create_task(keep_running("retention", lambda: retain(self._store, keep)))
         group.create_task(keep_running("intake", self._intake.run))
         expand = partial(self._expander.run, lambda: self._engine.process)
@@ -133,6 +135,7 @@ class App:
         await self._engine.stop()
         self._looking.cancel()
         self._watching.cancel()
+        self._measuring.cancel()
         if self._siblings is not None:
             self._siblings.close()
         self._retaining.cancel()

@@ -6,28 +6,21 @@ libraries say through `logging` comes out the same way, from WARNING on.
 
 from __future__ import annotations
 
-import atexit
 import json
 import logging
 import re
 import sys
-import time
-from collections import deque
-from collections.abc import Callable, Iterator, MutableMapping
+from collections.abc import Callable, MutableMapping, Sequence
 from datetime import UTC, datetime
-from select import PIPE_BUF
-from threading import Event, Lock, Thread
-from typing import Any, BinaryIO, Literal
+from functools import partial
+from io import BufferedWriter
+from typing import Any, BinaryIO, Literal, NamedTuple
 
 import msgspec
 import structlog
 from structlog.typing import Processor
 
-FLUSH_INTERVAL = 0.1
-"""Seconds: the longest that a line below WARNING waits to be written."""
-
-MAX_WAITING = 10_000
-"""Lines: whoever adds one more writes them first, so that a slow reader cannot fill the memory."""
+from dispatcher.telemetry.log_writer import LogWriter, Printed
 
 # What stands between a URL's scheme and its host.
 _CREDENTIALS = re.compile(r"(?<=://)[^\s/@]*:[^\s@]*(?=@)")
@@ -44,90 +37,69 @@ def configure(
 ) -> Callable[[], None]:
     """Log from this level on (`debug`, `info`, `warning`, `error`), to stderr unless a stream is given.
 
-    Times are UTC. To be called once in a process, before the first line. Returns what writes at once the
-    lines that wait; the end of the process does so too.
+    Times are UTC. To be called once in a process, before the first line. A line is written by a thread of its own
+    within FLUSH_INTERVAL, so that a stream that takes nothing holds nothing else up; see `LogWriter`. Without a stream
+    what is printed to stdout and stderr goes the same way, as it is.
+
+    Returns what waits until the lines so far are written, FLUSH_TIMEOUT at most; the end of the process does so too.
     """
     target = sys.stderr.buffer if stream is None else stream
-    lines = _Lines(target)
+    processors = [_json] if fmt == "json" else _console(colours=target.isatty())
+    writer = LogWriter(_unbuffered(target), partial(_dropped_line, processors))
     structlog.configure(
-        processors=[_json] if fmt == "json" else _console(colours=target.isatty()),
+        processors=processors,
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=lambda *names: _Logger(lines, *names),
+        logger_factory=lambda *names: _Logger(writer, *names),
         cache_logger_on_first_use=True,
     )
     logging.basicConfig(handlers=[_Forward()], level=logging.WARNING, force=True)
     logging.captureWarnings(True)
-    return lines.flush
+    if stream is None:
+        sys.stdout, sys.stderr = Printed(writer), Printed(writer)
+    return writer.flush
 
 
-class _Lines:
-    """Lines on their way to a stream: many in one write, because a write costs as much as making the line."""
+def _unbuffered(stream: BinaryIO) -> Callable[[bytes], int | None]:
+    """What writes to a stream, or a part only, without the lock of its buffer: the interpreter's end takes that."""
+    raw = stream.raw if isinstance(stream, BufferedWriter) else None
 
-    def __init__(self, stream: BinaryIO) -> None:
-        self._stream = stream
-        self._waiting: deque[bytes] = deque()
-        self._some = Event()
-        self._writing = Lock()
-        Thread(target=self._write_often, name="logs", daemon=True).start()
-        atexit.register(self.flush)
+    def write(data: bytes) -> int | None:
+        if raw is not None:
+            count: int | None = raw.write(data)
+            return count
+        stream.write(data)
+        stream.flush()
+        return len(data)
 
-    def add(self, line: bytes) -> None:
-        """Take a line; it is written within FLUSH_INTERVAL."""
-        self._waiting.append(line)
-        if len(self._waiting) > MAX_WAITING:
-            self.flush()
-        elif not self._some.is_set():
-            self._some.set()
+    return write
 
-    def flush(self) -> None:
-        """Write all lines that wait."""
-        with self._writing:
-            self._some.clear()
-            try:
-                for piece in self._pieces():
-                    self._stream.write(piece)
-                    self._stream.flush()
-            except OSError:
-                # Nobody reads any more, and there is nobody to tell: events are worth more than their log.
-                self._waiting.clear()
 
-    def _pieces(self) -> Iterator[bytes]:
-        # A pipe that several processes share keeps a piece of up to PIPE_BUF bytes together (POSIX, write).
-        piece = b""
-        for _ in range(len(self._waiting)):
-            line = self._waiting.popleft() + b"\n"
-            if piece and len(piece) + len(line) > PIPE_BUF:
-                yield piece
-                piece = b""
-            piece += line
-        if piece:
-            yield piece
+def _dropped_line(processors: Sequence[Processor], count: int) -> bytes:
+    # Any, because each processor gives what the next one takes; the last one gives the line.
+    fields: Any = {"event": "log lines were dropped", "lines": count}
+    for process in processors:
+        fields = process(_Named("dispatcher.logs"), "warning", fields)
+    return bytes(fields)
 
-    def _write_often(self) -> None:
-        while self._some.wait():
-            time.sleep(FLUSH_INTERVAL)
-            self.flush()
+
+class _Named(NamedTuple):
+    """What processors read of a logger."""
+
+    name: str | None
 
 
 class _Logger:
-    """What structlog hands finished lines to, by level. From WARNING on they are written at once."""
+    """What structlog hands finished lines to, by level."""
 
-    def __init__(self, lines: _Lines, name: str | None = None) -> None:
+    def __init__(self, writer: LogWriter, name: str | None = None) -> None:
         self.name = name
-        self._lines = lines
-        self.debug = self.info = lines.add
-
-    def warning(self, line: bytes) -> None:
-        self._lines.add(line)
-        self._lines.flush()
-
-    error = critical = warning
+        self.debug = self.info = self.warning = self.error = self.critical = writer.add
 
 
 _encode = msgspec.json.Encoder(enc_hook=str).encode
 
 
-def _json(logger: _Logger, level: str, fields: _Fields) -> bytes:
+def _json(logger: _Logger | _Named, level: str, fields: _Fields) -> bytes:
     if "exc_info" in fields:
         fields = _with_exception(logger, level, fields)
     text = fields.pop("event")
@@ -151,19 +123,19 @@ def _console(colours: bool) -> list[Processor]:
     ]
 
 
-def _with_name(logger: _Logger, level: str, fields: _Fields) -> _Fields:
+def _with_name(logger: _Logger | _Named, level: str, fields: _Fields) -> _Fields:
     fields["logger"] = logger.name
     return fields
 
 
-def _with_times(logger: _Logger, level: str, fields: _Fields) -> _Fields:
+def _with_times(logger: _Logger | _Named, level: str, fields: _Fields) -> _Fields:
     for name, value in fields.items():
         if isinstance(value, datetime):
             fields[name] = value.isoformat()
     return fields
 
 
-def _with_exception(logger: _Logger, level: str, fields: _Fields) -> _Fields:
+def _with_exception(logger: _Logger | _Named, level: str, fields: _Fields) -> _Fields:
     # A traceback without the local variables, which may hold secrets, and without the passwords in URLs.
     fields = structlog.processors.format_exc_info(logger, level, fields)
     if "exception" in fields:

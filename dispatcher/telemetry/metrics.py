@@ -166,6 +166,17 @@ PARTITIONS_STANDING = Gauge(
     ["table"],
     registry=REGISTRY,
 )
+LOG_LINES_DROPPED = Counter(
+    "dispatcher_log_lines_dropped",
+    "Log lines that were not written, because too many waited for a stream that took nothing, or that refused them.",
+    registry=REGISTRY,
+)
+LOOP_LAG = Histogram(
+    "dispatcher_loop_lag_seconds",
+    "How much later than wanted the event loop of this process came to a timer, measured four times a second.",
+    buckets=(0.005, 0.02, 0.1, 0.5, 2, 10),
+    registry=REGISTRY,
+)
 BUILD = Info("dispatcher_build", "Which version runs.", registry=REGISTRY)
 
 BUILD.info({"version": dispatcher.__version__, "python": platform.python_version()})

@@ -52,7 +52,7 @@ class Siblings:
 
     async def render(self) -> bytes:
         """The metrics of all workers that answer, each with the label `worker`, and once what they share."""
-        paths = sorted(self._directory.glob("*.sock"))
+        paths = await asyncio.to_thread(lambda: sorted(self._directory.glob("*.sock")))
         numbers = [path.stem for path in paths if path.stem != str(self._number)]
         pages = await asyncio.gather(*(self._page(number) for number in numbers))
         others = {number: page for number, page in zip(numbers, pages, strict=True) if page is not None}

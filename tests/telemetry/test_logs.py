@@ -1,11 +1,12 @@
 from __future__ import annotations
 
+import errno
 import io
 import json
 import logging
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from select import PIPE_BUF
 
@@ -14,8 +15,11 @@ import pytest
 import structlog
 
 from dispatcher.config_values import Secret
-from dispatcher.telemetry import logs
+from dispatcher.telemetry import log_writer, logs
+from dispatcher.telemetry.metrics import REGISTRY
 from tests.servers import free_port
+
+Buffer = bytes | bytearray | memoryview
 
 
 class Stream(io.BytesIO):
@@ -25,6 +29,11 @@ class Stream(io.BytesIO):
         super().__init__()
         self.written = threading.Event()
         self._terminal = terminal
+        self.finish: Callable[[], None] = lambda: None
+
+    def text(self) -> bytes:
+        self.finish()
+        return self.getvalue()
 
     def isatty(self) -> bool:
         return self._terminal
@@ -33,7 +42,13 @@ class Stream(io.BytesIO):
         self.written.set()
 
     def lines(self) -> list[dict[str, object]]:
+        self.finish()
         return [json.loads(line) for line in self.getvalue().splitlines()]
+
+
+def dropped() -> int:
+    """What the metric says."""
+    return int(REGISTRY.get_sample_value("dispatcher_log_lines_dropped_total") or 0)
 
 
 @pytest.fixture(autouse=True)
@@ -50,7 +65,7 @@ def _as_before() -> Iterator[None]:
 @pytest.fixture
 def stream() -> Stream:
     stream = Stream()
-    logs.configure("info", "json", stream)
+    stream.finish = logs.configure("info", "json", stream)
     return stream
 
 
@@ -80,7 +95,7 @@ def test_a_line_below_warning_is_written_without_another_one_after_it(stream: St
     assert [line["event"] for line in stream.lines()] == ["by itself"]
 
 
-def test_lines_keep_their_order_when_a_later_one_is_written_at_once(stream: Stream) -> None:
+def test_lines_keep_their_order_whatever_their_level(stream: Stream) -> None:
     log = structlog.get_logger("x")
     for number in range(50):
         log.info("info", number=number)
@@ -92,36 +107,100 @@ def test_one_write_has_whole_lines_only_and_stays_together_in_a_pipe(monkeypatch
     writes: list[bytes] = []
     stream = Stream()
     monkeypatch.setattr(stream, "write", writes.append)
-    logs.configure("info", "json", stream)
+    finish = logs.configure("info", "json", stream)
     log = structlog.get_logger("x")
     for number in range(100):
         log.info("x" * 200, number=number)
     log.error("last")
+    finish()
     assert all(write.endswith(b"\n") and len(write) <= PIPE_BUF for write in writes)
     assert len(b"".join(writes).splitlines()) == 101
     assert len(writes) < 20
 
 
-def test_a_reader_that_went_away_stops_nobody() -> None:
-    class Broken(Stream):
-        def write(self, line: object, /) -> int:
-            raise BrokenPipeError
+class Refusing(Stream):
+    """Refuses what is written while `full`."""
 
-    logs.configure("info", "json", Broken())
+    full = True
+
+    def write(self, line: bytes | bytearray | memoryview, /) -> int:  # type: ignore[override]
+        if self.full:
+            raise OSError(errno.ENOSPC, "full")
+        return super().write(line)
+
+
+def test_lines_that_the_stream_refuses_are_counted_and_told_when_it_takes_some() -> None:
+    stream = Refusing()
+    stream.finish = logs.configure("info", "json", stream)
+    before = dropped()
     log = structlog.get_logger("x")
-    log.error("nobody reads this")
-    log.error("nor this")
+    log.error("lost")
+    log.info("lost")
+    assert stream.lines() == []
+    stream.full = False
+    log.info("written")
+    lines = stream.lines()
+    assert [line["event"] for line in lines] == ["written", "log lines were dropped"]
+    assert lines[1]["lines"] == 2
+    assert dropped() - before == 2
 
 
-def test_whoever_adds_too_many_lines_writes_them(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(logs, "MAX_WAITING", 3)
-    monkeypatch.setattr(logs, "FLUSH_INTERVAL", 3600)
+class Standing(Stream):
+    """Takes nothing until `go` is set."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.waits, self.go = threading.Event(), threading.Event()
+
+    def write(self, line: bytes | bytearray | memoryview, /) -> int:  # type: ignore[override]
+        self.waits.set()
+        self.go.wait()
+        return super().write(line)
+
+
+@pytest.mark.parametrize(("lines", "size"), [(5, 1 << 20), (1000, 500)])
+def test_lines_that_wait_for_a_standing_stream_are_bounded_by_number_and_bytes(
+    monkeypatch: pytest.MonkeyPatch, lines: int, size: int
+) -> None:
+    monkeypatch.setattr(log_writer, "MAX_LINES", lines)
+    monkeypatch.setattr(log_writer, "MAX_BYTES", size)
+    stream = Standing()
+    stream.finish = logs.configure("info", "json", stream)
+    before = dropped()
+    log = structlog.get_logger("x")
+    log.warning("first")
+    assert stream.waits.wait(10)
+    for _ in range(100):
+        log.error("one more", exc_info=ValueError("x"))
+    logging.getLogger("asyncio").error("of a library")
+    lost = dropped() - before
+    assert 101 > lost > 90
+    stream.go.set()
+    written = stream.lines()
+    assert written[0]["event"] == "first"
+    (said,) = [line for line in written if line["event"] == "log lines were dropped"]
+    assert (said["lines"], said["level"]) == (lost, "warning")
+    assert len(written) == 102 - lost + 1
+
+
+def test_a_flush_gives_a_standing_stream_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(log_writer, "FLUSH_TIMEOUT", 0.01)
+    stream = Standing()
+    finish = logs.configure("info", "json", stream)
+    structlog.get_logger("x").warning("first")
+    finish()
+    assert not stream.go.is_set()
+    stream.go.set()
+
+
+def test_what_is_printed_goes_the_way_of_the_log() -> None:
     stream = Stream()
-    logs.configure("info", "json", stream)
-    log = structlog.get_logger("x")
-    for number in range(4):
-        log.info("info", number=number)
-    assert [line["number"] for line in stream.lines()] == [0, 1, 2, 3]
+    writer = log_writer.LogWriter(stream.write, lambda _: b"")
+    stream.finish = writer.flush
+    printed = log_writer.Printed(writer)
+    print("two\nlines", "\ud800", file=printed)
+    print("part", end="", file=printed, flush=True)
+    assert stream.text() == b"two\nlines \\ud800\npart\n"
 
 
 def test_an_exception_is_told_with_its_traceback_and_without_local_variables(stream: Stream) -> None:
@@ -136,7 +215,7 @@ def test_an_exception_is_told_with_its_traceback_and_without_local_variables(str
     (line,) = stream.lines()
     assert "ValueError: a token of 16" in str(line["exception"])
     assert "in fail" in str(line["exception"])
-    assert b"do-not-show-this" not in stream.getvalue()
+    assert b"do-not-show-this" not in stream.text()
 
 
 @pytest.mark.parametrize("url", ["amqp://guest:hunter22@broker:5672/", "postgresql://u:hunter22@db/x"])
@@ -146,8 +225,8 @@ def test_a_password_in_a_url_is_not_shown(stream: Stream, url: str) -> None:
         raise OSError(f"cannot reach {url}")
     except OSError:
         structlog.get_logger("x").exception("failed")
-    assert b"hunter22" not in stream.getvalue()
-    assert stream.getvalue().count(b"***@") >= 2
+    assert b"hunter22" not in stream.text()
+    assert stream.text().count(b"***@") >= 2
 
 
 def test_a_secret_is_not_shown(stream: Stream) -> None:
@@ -196,7 +275,7 @@ def test_the_console_shows_a_time_as_json_does() -> None:
     flush = logs.configure("info", "console", stream)
     structlog.get_logger("x").info("attempt", due=datetime(2026, 5, 4, 12, tzinfo=UTC))
     flush()
-    assert b"due=2026-05-04T12:00:00+00:00" in stream.getvalue()
+    assert b"due=2026-05-04T12:00:00+00:00" in stream.text()
 
 
 def test_warnings_are_logged(stream: Stream) -> None:
@@ -210,9 +289,9 @@ def test_warnings_are_logged(stream: Stream) -> None:
 @pytest.mark.parametrize("terminal", [True, False])
 def test_the_console_has_colours_on_a_terminal_only(terminal: bool) -> None:
     stream = Stream(terminal=terminal)
-    logs.configure("info", "console", stream)
+    stream.finish = logs.configure("info", "console", stream)
     structlog.get_logger("dispatcher.delivery").warning("attempt", status=503, text="\ud800")
-    text = stream.getvalue().decode()
+    text = stream.text().decode()
     assert "attempt" in text
     assert "503" in text
     assert "dispatcher.delivery" in text
