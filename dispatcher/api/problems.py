@@ -103,7 +103,8 @@ def refusal_of(error: Exception, request: web.BaseRequest) -> Refusal:
         return refusal
     if isinstance(error, web.HTTPException):
         return _from_aiohttp(error, request)
-    if isinstance(error, web.RequestPayloadError):
+    if isinstance(error, (web.RequestPayloadError, ConnectionResetError)):
+        # The latter is the caller who has gone; the database's is StoreUnavailable.
         return Refusal(HTTPStatus.BAD_REQUEST, "the body broke off")
     log.error("request failed", method=request.method, path=logged_path(request), exc_info=error)
     return Refusal(HTTPStatus.INTERNAL_SERVER_ERROR, "an error of the server's own; its log says more")

@@ -10,6 +10,7 @@ import structlog
 from aiohttp import web
 
 from dispatcher.api import docs, mail_pages, routing
+from dispatcher.api.http_server import Runner
 from dispatcher.api.openapi import openapi
 from dispatcher.api.problems import MAX_BODY, logged_path, problem_response
 from dispatcher.api.routes import routes
@@ -56,7 +57,7 @@ def runner(
 
     Requests that are under way have `grace` seconds at its end.
     """
-    return web.AppRunner(
+    return Runner(
         build(services, extensions),
         access_log=None,
         handle_signals=False,

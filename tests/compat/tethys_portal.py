@@ -24,7 +24,9 @@ def portal() -> Iterator[TethysPortal]:
 @pytest.fixture
 async def service(tmp_path: Path) -> AsyncIterator[Service]:
     """Yield the service, over SQLite."""
-    async with Service(tmp_path, database_url=f"sqlite:///{tmp_path / 'dispatcher.db'}") as service:
+    async with Service(
+        tmp_path, database_url=f"sqlite:///{tmp_path / 'dispatcher.db'}", log_level="debug"
+    ) as service:
         yield service
 
 

@@ -1,0 +1,73 @@
+"""The HTTP server below the application: what is no HTTP gets a problem document, and one line in the log at debug."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+
+import msgspec
+import structlog
+from aiohttp import web
+
+from dispatcher.api.problems import MEDIA_TYPE, Problem
+from dispatcher.telemetry.log_limit import LogLimit
+
+log = structlog.get_logger("dispatcher.api")
+
+MALFORMED_INTERVAL = 1.0
+"""Seconds between two lines about malformed requests."""
+
+_MAX_DETAIL = 200
+
+_limit = LogLimit(MALFORMED_INTERVAL)
+
+
+class Runner(web.AppRunner):
+    """aiohttp's runner with a server of ours."""
+
+    __slots__ = ()
+
+    async def _make_server(self) -> web.Server:
+        made = await super()._make_server()
+        arguments = made._kwargs | {"loop": made._loop}  # noqa: SLF001 - it has no other way to give them on
+        return _Server(made.request_handler, request_factory=made.request_factory, **arguments)
+
+
+class _Server(web.Server):
+    def __call__(self) -> web.RequestHandler:
+        return _Connection(self, loop=self._loop, **self._kwargs)
+
+
+class _Connection(web.RequestHandler):
+    __slots__ = ()
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        """The answer to what could not be read as a request, or was not handled."""
+        if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+            return super().handle_error(request, status, exc, message)
+        detail = _line(message or str(exc))
+        if (left_out := _limit.allows("malformed")) is not None:
+            log.debug("malformed request", remote=request.remote, problem=detail, more=left_out)
+        if request.writer.output_size > 0:
+            raise ConnectionError("an answer was begun already")
+        problem = Problem(
+            title=HTTPStatus(status).phrase,
+            status=status,
+            detail=f"the request is not HTTP as it should be: {detail}",
+            instance="",
+            errors=(),
+        )
+        response = web.Response(status=status, body=msgspec.json.encode(problem), content_type=MEDIA_TYPE)
+        response.force_close()
+        return response
+
+
+def _line(message: str) -> str:
+    """One line that can be printed: the parser shows the bytes that it could not read on further ones."""
+    first = message.strip().partition("\n")[0].rstrip(": ")
+    return "".join(char if char.isprintable() else "?" for char in first)[:_MAX_DETAIL]

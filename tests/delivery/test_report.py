@@ -1,0 +1,55 @@
+"""What is logged of deliveries: those that arrive at debug, those that do not once in an interval for a destination."""
+
+from __future__ import annotations
+
+import pytest
+from structlog.testing import capture_logs
+
+from dispatcher.delivery import report
+from dispatcher.domain.deliveries import ClaimedDelivery, State
+from dispatcher.domain.events import utc_now
+from dispatcher.domain.ids import new_id
+from dispatcher.telemetry.log_limit import LogLimit
+from tests.factories import NOW, make_event, make_subscription
+from tests.store.helpers import attempt, outcome
+
+
+def claimed(destination: str) -> ClaimedDelivery:
+    return ClaimedDelivery(
+        id=new_id("dlv"),
+        event=make_event(),
+        subscription=make_subscription(destination=destination),
+        attempts=0,
+        restarted_after=0,
+        since=NOW,
+    )
+
+
+def told(destination: str, state: State) -> list[tuple[str, int]]:
+    delivery = claimed(destination)
+    due = utc_now() if state is State.PENDING else None
+    with capture_logs() as lines:
+        report.report(delivery, outcome(delivery.id, state, attempt=attempt(), due_at=due))
+    return [(line["log_level"], line["more"]) for line in lines]
+
+
+def test_what_arrives_is_told_at_debug() -> None:
+    assert told("https://a:443", State.DELIVERED) == [("debug", 0)]
+    assert told("https://a:443", State.DELIVERED) == [("debug", 0)]
+
+
+def test_what_fails_is_told_once_in_an_interval_for_a_destination_and_an_outcome(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(report, "_failures", LogLimit(3600))
+    assert told("https://b:443", State.PENDING) == [("info", 0)]
+    assert [told("https://b:443", State.PENDING) for _ in range(5)] == [[]] * 5
+    assert told("https://b:443", State.EXHAUSTED) == [("info", 0)]
+    assert told("https://c:443", State.PENDING) == [("info", 0)]
+
+
+def test_the_next_line_says_how_many_were_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    times = iter((0.0, 0.5, 0.9, 1.1))
+    monkeypatch.setattr("dispatcher.telemetry.log_limit.time.monotonic", lambda: next(times))
+    limit = LogLimit(1.0)
+    assert [limit.allows("x") for _ in range(4)] == [0, None, None, 2]
