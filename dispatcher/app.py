@@ -102,11 +102,12 @@ class App:
         await patiently(self._engine.begin, url)
         if self._siblings is not None:
             await self._siblings.start()
-        await patiently(self._make_first_key, url)
         await patiently(self._name_owner_bound_keys, url)
         await self._readiness.look()
         await self._runner.setup()
         self.url = await self._listen()
+        # Last, because it is shown this once: nothing that can still stop the start may come after it.
+        await patiently(self._make_first_key, url)
 
     def launch(self, group: asyncio.TaskGroup) -> None:
         """Start every part. SettingsError of the consumer ends the group, no other error does."""

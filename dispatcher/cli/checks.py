@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from aio_pika.abc import AbstractConnection
 
 TIMEOUT = 10.0
-"""Seconds that a server has to answer."""
+"""Seconds that a broker or a relay has to answer."""
 
 
 class State(StrEnum):
@@ -139,6 +139,8 @@ def _sqlite_revision(file: Path) -> str | None:
     """None when there is no schema yet. Raises OSError and sqlite3.Error."""
     if not file.exists():
         directory = next(parent for parent in file.absolute().parents if parent.exists())
+        if not directory.is_dir():
+            raise NotADirectoryError(f"{directory} is no directory")
         if not os.access(directory, os.W_OK):
             raise PermissionError(f"this user may not write in {directory}")
         return None

@@ -15,6 +15,7 @@ from dispatcher.cli.checks import Finding, State
 from dispatcher.cli.key_checks import publishers
 from dispatcher.cli.mail_checks import mails
 from dispatcher.cli.output import console, plain
+from dispatcher.cli.start_checks import listening, rights, secrets_open
 from dispatcher.config import load
 from dispatcher.domain.errors import SettingsError
 
@@ -41,18 +42,22 @@ async def _look() -> list[Finding]:
         settings = load()
     except SettingsError as error:
         return [Finding("settings", State.FAIL, str(error), "correct it; nothing else was checked")]
+    found = await asyncio.gather(
+        checks.database(settings),
+        rights(settings),
+        secrets_open(settings),
+        publishers(settings),
+        checks.broker(settings),
+        checks.mail_relay(settings),
+    )
     return [
         checks.settings_file(os.environ),
         checks.admin_key(settings),
         checks.secrets_key(settings),
         checks.tapis_keys(settings),
         mails(settings),
-        *await asyncio.gather(
-            checks.database(settings),
-            publishers(settings),
-            checks.broker(settings),
-            checks.mail_relay(settings),
-        ),
+        listening(settings),
+        *(finding for finding in found if finding is not None),
     ]
 
 

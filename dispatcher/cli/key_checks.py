@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Sequence
-from contextlib import closing
-from urllib.parse import quote
 
-from dispatcher.cli.checks import TIMEOUT, Finding, State
-from dispatcher.config import Settings, sqlite_file
+from dispatcher.cli.checks import Finding, State
+from dispatcher.cli.database_reader import read_rows
+from dispatcher.config import Settings
 
 _ADVICE = "where one is a service's that publishes for others: make it a key with the scope publish:any"
 
@@ -31,20 +29,10 @@ async def publishers(settings: Settings) -> Finding:
 
 
 async def _owner_bound(settings: Settings) -> Sequence[tuple[str, str, str]]:
-    from dispatcher.store.postgres_server import connect_limited
-    from dispatcher.store.postgres_sql import COLD_SETTINGS
     from dispatcher.store.queries import OWNER_BOUND_KEYS
 
-    url = settings.database.url
-    file = sqlite_file(url)
-    if file is not None:
-        address = f"file:{quote(str(file))}?mode=ro"
-        with closing(sqlite3.connect(address, uri=True, timeout=TIMEOUT)) as reader:
-            rows = reader.execute(OWNER_BOUND_KEYS).fetchall()
-        return [(f"key_{key.hex()}", owner, tenant) for key, owner, tenant in rows]
-    connection = await connect_limited(url.reveal(), COLD_SETTINGS)
-    try:
-        found = await connection.fetch(OWNER_BOUND_KEYS)
-    finally:
-        await connection.close()
-    return [(f"key_{row['id'].hex}", row["owner"], row["tenant"]) for row in found]
+    rows = await read_rows(settings, OWNER_BOUND_KEYS)
+    return [
+        (f"key_{key.hex() if isinstance(key, bytes) else key.hex}", owner, tenant)
+        for key, owner, tenant in rows
+    ]

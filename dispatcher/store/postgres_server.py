@@ -97,13 +97,37 @@ def take_migration_lock(connection: Connection) -> None:
     connection.exec_driver_sql(f"select pg_advisory_xact_lock({MIGRATION_LOCK})")
 
 
+async def check_server(connection: Driver) -> None:
+    """SettingsError when the server is too old, or the database cannot hold every text."""
+    [(version, encoding)] = await connection.fetch(_SERVER)
+    if version < OLDEST * 10_000:
+        raise SettingsError(
+            f"DISPATCHER_DATABASE_URL: the server is PostgreSQL {version // 10_000}; expected {OLDEST} or newer"
+        )
+    if encoding != "UTF8":
+        raise SettingsError(
+            f"DISPATCHER_DATABASE_URL: the database's encoding is {encoding}; expected one that was made with "
+            "encoding 'UTF8'"
+        )
+
+
 async def _checked(url: str) -> None:
     """Connect for the first time. SettingsError for what no waiting can mend."""
     try:
         await refuse_shared_sessions(url)
+        connection = await connect_limited(url, {})
+        try:
+            await check_server(connection)
+        finally:
+            await connection.close()
     except (ValueError, *_REFUSALS) as error:
         raise SettingsError(f"DISPATCHER_DATABASE_URL: {error}") from error
 
+
+OLDEST = 14
+"""The oldest major version of PostgreSQL that is taken."""
+
+_SERVER = "select current_setting('server_version_num')::int, current_setting('server_encoding')"
 
 _REFUSALS = (
     asyncpg.ClientConfigurationError,

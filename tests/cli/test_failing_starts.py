@@ -1,0 +1,197 @@
+"""A start that cannot succeed says one sentence and exits with 2, and `doctor` finds the same before."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import sqlite3
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import closing
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import asyncpg
+import pytest
+
+from dispatcher.store.connect import migrate, open_store
+from dispatcher.store.sealing import Sealer
+from tests.environment import environment
+from tests.factories import make_subscription
+from tests.servers import Databases
+
+KEY = "a-secrets-key-for-the-tests-of-32-characters"
+Settings = dict[str, str]
+Prepare = Callable[[Path], Settings]
+
+
+async def run(directory: Path, settings: Settings, *command: str) -> tuple[int, str]:
+    """The exit code of a command, and all that it said."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "dispatcher", *command),
+        cwd=directory,
+        env=environment(
+            {"DISPATCHER_HTTP_PORT": "0", "DISPATCHER_SECRETS_KEY": KEY, "COLUMNS": "300"} | settings
+        ),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    said, _ = await asyncio.wait_for(process.communicate(), 50)
+    assert process.returncode is not None
+    return process.returncode, said.decode()
+
+
+async def refused(directory: Path, settings: Settings, reason: str, *, by_doctor: str | None = None) -> None:
+    """Assert that `serve` says one sentence with this reason, and that `doctor` says it too."""
+    (served, said), (checked, found) = await asyncio.gather(
+        run(directory, settings, "serve"), run(directory, settings, "doctor")
+    )
+    assert (served, checked) == (2, 1), f"{said}\n{found}"
+    for output in (said, found):
+        assert "Traceback" not in output
+    lines = [line for line in said.splitlines() if line.startswith("dispatcher: ")]
+    assert len(lines) == 1
+    assert reason in lines[0]
+    assert (by_doctor or reason) in " ".join(found.split())
+
+
+def no_database(directory: Path) -> Settings:
+    (directory / "x.db").write_text("this is a text and no database" * 100)
+    return {"DISPATCHER_DATABASE_URL": "sqlite:///x.db"}
+
+
+def below_a_file(directory: Path) -> Settings:
+    (directory / "file").touch()
+    return {"DISPATCHER_DATABASE_URL": "sqlite:///file/x.db"}
+
+
+def newer_schema(directory: Path) -> Settings:
+    path = directory / "x.db"
+    migrate(f"sqlite:///{path}")
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("update alembic_version set version_num = '9999'")
+        connection.commit()
+    return {"DISPATCHER_DATABASE_URL": "sqlite:///x.db"}
+
+
+def templates(directory: Path) -> Settings:
+    return {"DISPATCHER_SMTP_URL": "smtp://127.0.0.1:9", "DISPATCHER_SMTP_TEMPLATES": str(directory / "none")}
+
+
+def tapis_keys(directory: Path) -> Settings:
+    (directory / "keys").write_text("nonsense")
+    return {"DISPATCHER_TAPIS_KEYS": str(directory / "keys")}
+
+
+def written(content: bytes) -> Prepare:
+    def prepare(directory: Path) -> Settings:
+        (directory / "c.toml").write_bytes(content)
+        return {"DISPATCHER_CONFIG": "c.toml"}
+
+    return prepare
+
+
+CASES: dict[str, tuple[Prepare, str, str | None]] = {
+    "a file that is no database": (no_database, "is no SQLite database", "file is not a database"),
+    "a database below a file": (below_a_file, "cannot write", "is no directory"),
+    "a newer schema": (newer_schema, "9999 is newer than this program knows", None),
+    "an address of another machine": (
+        lambda _: {"DISPATCHER_HTTP_HOST": "203.0.113.9"},
+        "cannot listen on 203.0.113.9",
+        None,
+    ),
+    "templates that are not there": (templates, "is no folder that this user can read", None),
+    "keys of Tapis that are none": (tapis_keys, "holds 0 keys, expected 1 to 100", None),
+    "a file of settings that is no TOML": (written(b"[database\n"), "expected TOML", None),
+    "a file of settings in another encoding": (written(b'[http]\nhost = "\xff"\n'), "expected TOML", None),
+    "an unknown setting": (
+        lambda _: {"DISPATCHER_HTTP_PROT": "1"},
+        "did you mean DISPATCHER_HTTP_PORT?",
+        None,
+    ),
+    "a malformed setting": (lambda _: {"DISPATCHER_HTTP_PORT": "x"}, "expected a whole number", None),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+async def test_what_stops_a_start_is_one_sentence_and_found_before(tmp_path: Path, name: str) -> None:
+    prepare, reason, by_doctor = CASES[name]
+    await refused(tmp_path, prepare(tmp_path), reason, by_doctor=by_doctor)
+
+
+async def test_secrets_that_no_key_opens(tmp_path: Path) -> None:
+    store = open_store(f"sqlite:///{tmp_path / 'x.db'}", Sealer(["another key of 32 characters or more"]))
+    await store.open()
+    await store.add_subscription(make_subscription())
+    await store.close()
+    await refused(
+        tmp_path,
+        {"DISPATCHER_DATABASE_URL": "sqlite:///x.db"},
+        "no key of it opens a secret that is in the database",
+    )
+
+
+async def test_a_port_that_is_taken_costs_nobody_the_first_key(tmp_path: Path) -> None:
+    settings = {"DISPATCHER_DATABASE_URL": "sqlite:///x.db"}
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        taken = settings | {"DISPATCHER_HTTP_PORT": str(other.getsockname()[1])}
+        await refused(tmp_path, taken, "Address already in use")
+        _, said = await run(tmp_path, taken, "serve")
+    assert "The first admin key" not in said
+    with closing(sqlite3.connect(tmp_path / "x.db")) as connection:
+        assert connection.execute("select count(*) from api_keys").fetchone() == (0,)
+
+
+Name = Callable[..., Awaitable[str]]
+
+
+@pytest.fixture
+async def database(postgresql: Databases) -> AsyncIterator[Name]:
+    """Yield what makes a database, with statements that are carried out for it, and names it for a user."""
+    made: list[str] = []
+    admin = await asyncpg.connect(postgresql.url)
+
+    async def make(options: str, *statements: str, user: str | None = None) -> str:
+        name = f"start_{len(made)}_{id(made):x}"
+        await admin.execute(f'create database "{name}" {options}')
+        made.append(name)
+        for statement in statements:
+            await admin.execute(statement.format(name=name))
+        parts = urlsplit(postgresql.url)
+        where = parts.netloc if user is None else f"{user}@{parts.hostname}:{parts.port}"
+        return parts._replace(netloc=where, path=f"/{name}").geturl()
+
+    yield make
+    for name in made:
+        await admin.execute(f'drop database "{name}" with (force)')
+    await admin.close()
+
+
+async def test_a_user_who_may_not_make_tables(tmp_path: Path, database: Name) -> None:
+    role = "do $$ begin create role may_nothing login; exception when duplicate_object then null; end $$"
+    url = await database("", role, user="may_nothing")
+    await refused(
+        tmp_path,
+        {"DISPATCHER_DATABASE_URL": url},
+        "permission denied for schema public",
+        by_doctor="this user may not make tables in the schema",
+    )
+
+
+async def test_a_database_that_cannot_hold_every_text(tmp_path: Path, database: Name) -> None:
+    url = await database("encoding 'SQL_ASCII' template template0 lc_collate 'C' lc_ctype 'C'")
+    await refused(tmp_path, {"DISPATCHER_DATABASE_URL": url}, "the database's encoding is SQL_ASCII")
+
+
+async def test_a_read_only_database_is_found_by_doctor(tmp_path: Path, database: Name) -> None:
+    url = await database("", 'alter database "{name}" set default_transaction_read_only = on')
+    code, found = await run(tmp_path, {"DISPATCHER_DATABASE_URL": url}, "doctor")
+    assert code == 1
+    assert "the database is read-only" in found
+
+
+async def test_a_user_whom_the_broker_refuses(tmp_path: Path, amqp_url: str) -> None:
+    parts = urlsplit(amqp_url)
+    wrong = parts._replace(netloc=f"guest:wrong@{parts.hostname}:{parts.port}").geturl()
+    settings = {"DISPATCHER_DATABASE_URL": "sqlite:///x.db", "DISPATCHER_AMQP_URL": wrong}
+    await refused(tmp_path, settings, "refuses the user guest")
