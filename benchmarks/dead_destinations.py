@@ -12,6 +12,7 @@ from benchmarks.machine import Machine
 from benchmarks.results import Check, Outcome
 from benchmarks.service import Service
 from benchmarks.waiting import accept_one
+from dispatcher.delivery.breakers import PROBES_PER_SECOND
 from dispatcher.domain.events import utc_now
 from dispatcher.store.schema import deliveries, destinations, subscriptions
 
@@ -64,7 +65,7 @@ async def _fill(url: str, dead: int) -> None:
         changes = {"id": numbered_id("n"), "subscription_id": numbered_id("n"), "destination": name}
         await copy_rows(connection, deliveries, str(dead), changes | {"due_at": "now()"})
         # As after a while: each is to be probed some time within the wait that so many have.
-        until = f"now() + n * interval '{2000 / dead} seconds'"
+        until = f"now() + n * interval '{1 / PROBES_PER_SECOND} seconds'"
         await copy_rows(
             connection, destinations, str(dead), {"key": name, "open_until": until, "openings": "20"}
         )

@@ -8,6 +8,7 @@ A receiver's Retry-After opens them too, until the time that it names.
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Literal
@@ -35,9 +36,11 @@ FIRST_WAIT = 2.0
 LONGEST_WAIT = 60.0
 """Seconds to the first probe, and between two of them; each failed one doubles the wait."""
 
-PROBES_PER_SECOND = 10.0
-LONGEST_WAIT_OF_ALL = 3600.0
+PROBES_PER_SECOND = 3.0
+LONGEST_WAIT_OF_ALL = 7200.0
 """Where many breakers are open the wait grows further, so that all of them together are probed no more often."""
+SPREAD = 0.05
+"""The share of a wait by which processes differ in when they look: of the first one's probe the others learn."""
 
 NEVER = datetime.max.replace(tzinfo=UTC)
 
@@ -54,6 +57,7 @@ class Breakers:
     def __init__(
         self, store: BreakerStore, patience: float, changed: Callable[[str, datetime], None]
     ) -> None:
+        self._salt = random.random()  # noqa: S311 - no secret
         self._patience = timedelta(seconds=patience)
         self._changed = changed
         self._open: dict[str, Breaker] = {}
@@ -63,8 +67,6 @@ class Breakers:
         self._arrived: LRUCache[str, str] = LRUCache(10_000)
         self._heard: LRUCache[str, dict[str, datetime]] = LRUCache(10_000)
         self._writes = BreakerWrites(store, self._learn)
-
-    # What others ask
 
     def standing(self, scopes: Scopes) -> tuple[Standing, datetime]:
         """Whether deliveries may be claimed, or one as a probe, or nothing before the time."""
@@ -78,8 +80,6 @@ class Breakers:
 
     def blocks(self, scopes: Scopes) -> bool:
         """Whether nothing may begin for it, apart from this process's own probe."""
-        if not self._open and not self._destinations:
-            return False
         if self._paused(scopes.destination):
             return True
         now = utc_now()
@@ -87,9 +87,8 @@ class Breakers:
 
     def reason(self, scopes: Scopes) -> str | None:
         """Why nothing goes there now, None when something may."""
-        known = self._destinations.get(scopes.destination)
-        if known is not None and known.paused_at is not None:
-            return f"it is paused: {known.paused_reason}"
+        if self._paused(scopes.destination):
+            return f"it is paused: {self._destinations[scopes.destination].paused_reason}"
         opened = [self._open[key] for key in scopes if key in self._open]
         return f"it kept failing ({opened[-1].reason})" if opened else None
 
@@ -102,7 +101,7 @@ class Breakers:
         if self._paused(destination):
             return NEVER
         breaker = self._open.get(destination)
-        return None if breaker is None else breaker.open_until
+        return None if breaker is None else self._probe_at(breaker)
 
     def rate_limit(self, destination: str) -> RateLimit | None:
         """The limit that an operator gave it."""
@@ -111,11 +110,8 @@ class Breakers:
 
     def blocked_destinations(self) -> Iterator[str]:
         """The destinations behind which something may wait."""
-        seen = {breaker.destination: None for breaker in self._open.values()}
-        seen |= {key: None for key, one in self._destinations.items() if one.paused_at is not None}
-        return iter(seen)
-
-    # What attempts tell
+        opened = {breaker.destination for breaker in self._open.values()}
+        return iter(opened | {key for key, one in self._destinations.items() if one.paused_at is not None})
 
     def answered(self, scopes: Scopes) -> bool:
         """Note that a delivery arrived or was refused properly. True when that closes a breaker."""
@@ -192,8 +188,6 @@ class Breakers:
         """Write down what was noted and look at what others did, until cancelled."""
         await self._writes.run(LOOK)
 
-    # Inside
-
     def _paused(self, destination: str) -> bool:
         known = self._destinations.get(destination)
         return known is not None and known.paused_at is not None
@@ -229,8 +223,7 @@ class Breakers:
             self._writes.not_alone(scopes.destination)
 
     def _reopen(self, breaker: Breaker, reason: str) -> None:
-        wait = min(self._longest_wait, FIRST_WAIT * 2.0 ** min(breaker.openings, 12))
-        now = utc_now()
+        wait, now = self._wait_after(breaker.openings), utc_now()
         opened = replace(
             breaker,
             open_until=now + timedelta(seconds=wait),
@@ -245,9 +238,15 @@ class Breakers:
         )
         self._writes.open(opened, probed=breaker.open_until is not None)
 
-    @property
-    def _longest_wait(self) -> float:
-        return max(LONGEST_WAIT, min(LONGEST_WAIT_OF_ALL, len(self._open) / PROBES_PER_SECOND))
+    def _wait_after(self, openings: int) -> float:
+        longest = max(LONGEST_WAIT, min(LONGEST_WAIT_OF_ALL, len(self._open) / PROBES_PER_SECOND))
+        return min(longest, FIRST_WAIT * 2.0 ** min(openings, 12))
+
+    def _probe_at(self, breaker: Breaker) -> datetime:
+        """When this process looks whether there is something to probe it with."""
+        part = hash((self._salt, breaker.key)) % 1000 / 1000
+        later = timedelta(seconds=SPREAD * part * self._wait_after(breaker.openings))
+        return (breaker.open_until or utc_now()) + later
 
     def _set(self, breaker: Breaker) -> None:
         """Keep one that is open, and say so."""
@@ -293,7 +292,7 @@ class Breakers:
                 self._changed(one.destination, utc_now())
         elif before is None or before.open_until != one.open_until:
             self._open[one.key] = one
-            self._changed(one.destination, one.open_until)
+            self._changed(one.destination, self._probe_at(one))
 
     def _show(self) -> None:
         shown = {one.destination for one in self._open.values() if one.alone or one.key == one.destination}

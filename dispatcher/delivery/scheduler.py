@@ -37,7 +37,7 @@ MAX_CLAIM = 500
 DESTINATIONS = 100
 """Destinations that one look is about at most."""
 
-SLICE, WHOLE_SLICE = 200, 1000
+SLICE, WHOLE_SLICE = 100, 1000
 """Destinations that are discovered at once: now and then, and when all of them are to be found."""
 
 MORE = 64
