@@ -61,17 +61,22 @@ class BreakerStore(Protocol):
 class BreakerWrites:
     """Writes in the order in which things were noted, and calls `learn` with what was read.
 
-    `pending` are the keys that are to be written: what is read of them meanwhile is older.
+    `pending` are the keys that are to be written.
     """
 
     def __init__(
         self, store: BreakerStore, learn: Callable[[list[Destination], list[Breaker]], None]
     ) -> None:
         self.pending: dict[str, int] = {}
+        self._written: set[str] = set()
         self._store = store
         self._learn = learn
         self._since: datetime | None = None
         self._writes: asyncio.Queue[tuple[str, Callable[[], Awaitable[None]]]] = asyncio.Queue()
+
+    def is_newer(self, key: str) -> bool:
+        """Whether what is known of it here is newer than what was just read: it is or was written meanwhile."""
+        return key in self.pending or key in self._written
 
     def open(self, breaker: Breaker, *, probed: bool) -> None:
         """Write down that a breaker is open."""
@@ -100,6 +105,7 @@ class BreakerWrites:
             return False
         within = breaker.key != breaker.destination
         begin = self._store.begin_probe_within if within else self._store.begin_probe
+        self._written.add(breaker.key)
         return await begin(breaker.key, breaker.open_until, until)
 
     async def run(self, interval: float) -> None:
@@ -110,6 +116,7 @@ class BreakerWrites:
 
     def _put(self, key: str, write: Callable[[], Awaitable[None]]) -> None:
         self.pending[key] = self.pending.get(key, 0) + 1
+        self._written.add(key)
         self._writes.put_nowait((key, write))
 
     async def _write_all(self) -> None:
@@ -140,11 +147,13 @@ class BreakerWrites:
             self._since = since
         more = True
         while more:
+            self._written = set(self.pending)
             changes = await self._store.changes(self._since)
             self._learn(changes.destinations, changes.breakers)
             self._since, more = changes.until, changes.more
 
     async def _read_open(self) -> None:
+        self._written = set(self.pending)
         after = ""
         while destinations := await self._store.destinations_to_watch(after):
             self._learn(destinations, [])

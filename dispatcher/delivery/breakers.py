@@ -268,7 +268,7 @@ class Breakers:
         for destination in destinations:
             self._learn_destination(destination)
         for breaker in [*map(of_destination, destinations), *breakers]:
-            if breaker.key not in self._writes.pending:
+            if not self._writes.is_newer(breaker.key):
                 self._learn_breaker(breaker)
         now = utc_now()
         self._probing = {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 
@@ -23,7 +23,7 @@ from dispatcher.domain.subscriptions import Subscription
 from dispatcher.domain.targets import Answer
 from dispatcher.store import breakers as breakers_within
 from dispatcher.store import destinations
-from dispatcher.store.contract import DestinationFilter, Store
+from dispatcher.store.contract import Changes, DestinationFilter, Store
 from tests.delivery.conftest import BAD, GOOD, ScriptedKind, Sent, deliveries, running, settled
 from tests.delivery.test_engine import new_event
 from tests.factories import make_subscription
@@ -384,3 +384,35 @@ async def test_a_send_at_a_persons_request_keeps_to_the_limits_of_deliveries(
         with pytest.raises(Conflict, match="paused: maintenance"):
             await trials.send(make_subscription(destination=A), send)
     assert len(sends) == 2
+
+
+@pytest.mark.usefixtures("for_long")
+async def test_what_was_read_before_a_breaker_was_written_does_not_close_it(
+    store: Store, kind: ScriptedKind, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    changes, answered, go_on = store.changes, asyncio.Event(), asyncio.Event()
+
+    async def late(since: datetime | None) -> Changes:
+        # A row of this destination as it was before, as others may have changed it a moment ago.
+        found = await changes(since)
+        if since is None or not opening.is_set() or answered.is_set():
+            return found
+        answered.set()
+        await go_on.wait()
+        return Changes(destinations=[Destination(key=A)], breakers=[], until=found.until)
+
+    opening = asyncio.Event()
+    kind.answer = by({"mallory": DOWN})
+    await subscribe(store, "mallory")
+    monkeypatch.setattr(store, "changes", late)
+    async with running(store, kind, Limits(concurrency=1)) as process:
+        opening.set()
+        await answered.wait()
+        await process.accept(*(new_event() for _ in range(FAILURES)))
+        async with asyncio.timeout(20):
+            while (await shown(store)).open_until is None:  # noqa: ASYNC110 - the store tells nobody
+                await asyncio.sleep(0.01)
+        await process.has(lambda: not process.engine.trials._breakers._writes.pending)
+        go_on.set()
+        await asyncio.sleep(0)
+        assert process.engine.blocks(A)
