@@ -7,8 +7,9 @@ trusted publishers said without naming an owner, for admins; beside it stands in
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Text, and_, column, or_, select, tuple_, values
+from sqlalchemy import ColumnElement, Connection, Select, Text, and_, column, or_, select, tuple_, values
 
 from dispatcher.domain.jobs import Job
 from dispatcher.store.contract import JobFilter, Page, Window
@@ -92,12 +93,29 @@ def job_page(connection: Connection, which: JobFilter, window: Window) -> Page[J
 
     first = _unclaimed.first_event
     seen = _visible(which, _unclaimed.tenant, _unclaimed.id, _unclaimed.owner)
-    conditions = [*_conditions(which, window, first, _unclaimed.owner, _unclaimed.status), _IS_UNCLAIMED]
-    these = _listed(conditions, first, limit, seen)
-    apart = select(*UNCLAIMED_JOB).where(_unclaimed.tenant == which.tenant, *these)
-    rows = rows_of(connection, told) + rows_of(connection, apart.order_by(first.desc()).limit(limit))
+    conditions = _conditions(which, window, first, _unclaimed.owner, _unclaimed.status)
+    if len(seen) == 1:
+        apart = _in_order(connection, conditions, seen[0], limit)
+    else:
+        these = _listed([*conditions, _IS_UNCLAIMED], first, limit, seen)
+        apart = select(*UNCLAIMED_JOB).where(_unclaimed.tenant == which.tenant, *these)
+        apart = apart.order_by(first.desc()).limit(limit)
+    rows = rows_of(connection, told) + rows_of(connection, apart)
     rows.sort(key=lambda row: str(row["first_event"]), reverse=True)
     return page(rows[:limit], window, "first_event", job_of)
+
+
+def _in_order(
+    connection: Connection, conditions: Sequence[Condition], seen: Sequence[Condition], limit: int
+) -> Select[Any]:
+    """The newest that are not claimed, walked in the order of the index until there are enough."""
+    walked = select(*UNCLAIMED_JOB).where(*conditions, *seen)
+    if connection.dialect.name == "postgresql":
+        # Or else it asks whose every job is before it sorts them. SQLite would read all of them for it.
+        walked = walked.order_by(_unclaimed.first_event.desc()).offset(0)
+    them = walked.subquery("walked").c
+    unclaimed = owner_of(them.tenant, them.id).is_(None)
+    return select(*them).where(unclaimed).order_by(them.first_event.desc()).limit(limit)
 
 
 def _conditions(

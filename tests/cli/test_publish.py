@@ -135,7 +135,7 @@ def test_a_wrong_call_is_told(run: Run, arguments: list[str], told: str) -> None
     ("arguments", "told"),
     [
         (["--event", "FINISHED"], "dispatcher: job_id: expected the id of the job"),
-        (["--event", "not a name", "--job-id", "1"], "dispatcher: event: expected an event name"),
+        (["--event", "?", "--job-id", "1"], "dispatcher: event: expected an event name"),
         (["--event", "FINISHED", "--job-id", "1", "--data", "[1]"], "dispatcher: data: expected an object"),
     ],
 )

@@ -61,7 +61,7 @@ def _counts(mail: Mail) -> Counter[str]:
     if not found:
         # An event that was alone has a message of its own.
         return Counter([str(mail.message["Subject"]).split()[0]])
-    assert str(mail.message["Subject"]).startswith(f"{found[0][1]} {found[0][0]}")
+    assert f"{found[0][1]} {found[0][0]}" in str(mail.message["Subject"])
     return Counter({status: int(count) for status, count in found})
 
 
