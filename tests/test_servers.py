@@ -82,6 +82,7 @@ async def test_the_management_interface_says_what_it_refused(rabbitmq: Broker) -
         await rabbitmq.api("GET", "/vhosts/absent")
 
 
+@pytest.mark.long
 async def test_a_killed_rabbitmq_keeps_its_messages(own_rabbitmq: RabbitMQ) -> None:
     url = await own_rabbitmq.create_vhost()
     await publish(url, "jobs", b"still here")
@@ -141,6 +142,7 @@ signal.pause()
 """
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("server", ["PostgreSQL", "RabbitMQ"])
 def test_the_servers_of_a_killed_session_die_with_it(server: str) -> None:
     command = [sys.executable, "-c", SESSION, server]

@@ -80,6 +80,7 @@ async def told(server: Relay, wanted: Counter[str], seconds: float = 60) -> list
             await server.received(len(server.mails) + 1)
 
 
+@pytest.mark.long
 async def test_an_array_of_ten_thousand_jobs_makes_a_handful_of_mails_though_the_service_is_killed(
     tmp_path: Path,
 ) -> None:
@@ -99,6 +100,7 @@ async def test_an_array_of_ten_thousand_jobs_makes_a_handful_of_mails_though_the
     assert 2 <= len(mails) <= most(began, 2)
 
 
+@pytest.mark.long
 async def test_two_processes_tell_of_every_job_in_one_mail_only(tmp_path: Path, database_url: str) -> None:
     began = time.monotonic()
     async with relay() as server:

@@ -78,6 +78,7 @@ async def all_delivered(service: Service, count: int) -> None:
         await asyncio.sleep(0.2)
 
 
+@pytest.mark.long
 async def test_a_restarted_broker_is_found_again_by_itself(
     tmp_path: Path, own_rabbitmq: RabbitMQ, database_url: str
 ) -> None:

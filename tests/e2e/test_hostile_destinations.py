@@ -128,6 +128,7 @@ async def test_each_hostile_destination_costs_an_attempt_that_says_what_was_wron
     assert all(attempt["status"] is None for attempt in tried.values())
 
 
+@pytest.mark.long
 async def test_answers_of_a_gigabyte_are_cut_off_and_memory_stays_flat(tmp_path: Path) -> None:
     flood = Flood()
     head = OK + b"Content-Length: %d\r\n\r\n" % GIGABYTE
@@ -150,6 +151,7 @@ async def test_answers_of_a_gigabyte_are_cut_off_and_memory_stays_flat(tmp_path:
     assert grown < MOST
 
 
+@pytest.mark.long
 async def test_destinations_that_never_answer_take_no_memory_and_hold_up_nobody(tmp_path: Path) -> None:
     async with (
         raw_server(answering(then=hang)) as url,

@@ -35,6 +35,7 @@ def first_arrivals(arrived: list[Arrived]) -> dict[str, list[str]]:
     return {job: list(events) for job, events in seen.items()}
 
 
+@pytest.mark.long
 async def test_order_holds_with_failures_two_processes_and_the_death_of_the_one_that_consumes(
     tmp_path: Path, amqp_url: str, database_url: str
 ) -> None:

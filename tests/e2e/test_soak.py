@@ -14,6 +14,7 @@ from tests.servers import PostgreSQL, RabbitMQ
 SECONDS = 60 * float(os.environ.get("SOAK_MINUTES", "0"))
 
 
+@pytest.mark.long
 @pytest.mark.timeout(SECONDS + 180)
 async def test_kills_of_processes_broker_and_database_lose_nothing_and_repeat_only_what_was_in_flight(
     own_rabbitmq: RabbitMQ, own_postgresql: PostgreSQL

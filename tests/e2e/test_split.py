@@ -20,6 +20,7 @@ pytestmark = pytest.mark.timeout(120)
 JOBS, EVENTS = 20, 7
 
 
+@pytest.mark.long
 async def test_all_events_of_a_job_go_to_one_of_two_groups_and_each_is_delivered_once(
     tmp_path: Path, amqp_url: str, database_url: str
 ) -> None:

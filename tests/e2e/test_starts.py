@@ -54,6 +54,7 @@ async def test_a_broker_that_is_away_leaves_the_api_up_and_not_ready(tmp_path: P
                 assert "broker" in await ready.text()
 
 
+@pytest.mark.long
 async def test_an_embedded_service_that_was_killed_goes_on_after_its_restart(tmp_path: Path) -> None:
     receiver = Receiver(port=free_port())
     retry = {"strategy": "delayed", "delay": 1, "limit": 100}

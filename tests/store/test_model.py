@@ -499,7 +499,9 @@ HOW_LONG = settings(
 )
 
 
-@pytest.mark.parametrize(("kind", "count"), [("sqlite", 1), ("postgres", 2)])
+@pytest.mark.parametrize(
+    ("kind", "count"), [("sqlite", 1), pytest.param("postgres", 2, marks=pytest.mark.long)]
+)
 def test_deliveries_are_always_where_a_simple_model_says(
     request: pytest.FixtureRequest, kind: str, count: int
 ) -> None:

@@ -68,6 +68,7 @@ async def agavepy(python: Path, url: str, key: str, home: Path) -> AsyncIterator
         await process.wait()
 
 
+@pytest.mark.long
 async def test_agavepy_manages_notifications_and_polls_jobs(
     service: Running, receiver: Receiver, environment: Path, tmp_path: Path
 ) -> None:
@@ -106,6 +107,7 @@ async def test_agavepy_manages_notifications_and_polls_jobs(
         assert [step["status"] for step in history] == ["RUNNING", "FINISHED"]
 
 
+@pytest.mark.long
 async def test_agavepy_is_told_what_was_wrong(service: Running, environment: Path, tmp_path: Path) -> None:
     key = await service.key("alice", "subscribe")
     body = {"associatedUuid": JOB, "event": "*", "url": "https://example.org/"}

@@ -73,6 +73,7 @@ async def tapipy(python: Path, url: str, token: str, home: Path) -> AsyncIterato
         await process.wait()
 
 
+@pytest.mark.long
 async def test_tapipy_does_all_that_its_specification_knows(
     site: Site, receiver: Receiver, python: Path, tmp_path: Path
 ) -> None:
@@ -119,6 +120,7 @@ async def test_tapipy_does_all_that_its_specification_knows(
         assert (await client("deleteSubscriptionByName", name="s1"))["changes"] == 0
 
 
+@pytest.mark.long
 async def test_tapipy_runs_a_test_sequence(site: Site, python: Path, tmp_path: Path) -> None:
     async with tapipy(python, site.url, token("jobs", service=True), tmp_path) as client:
         begun = await client("beginTestSequence", numberOfEvents=2)
@@ -134,6 +136,7 @@ async def test_tapipy_runs_a_test_sequence(site: Site, python: Path, tmp_path: P
         assert (await client("deleteTestSequence", name=name))["changes"] == 1
 
 
+@pytest.mark.long
 async def test_tapipy_is_told_what_was_wrong(site: Site, python: Path, tmp_path: Path) -> None:
     async with tapipy(python, site.url, token("jobs", service=True), tmp_path) as client:
         await client("postSubscription", **subscription("https://127.0.0.1/", name="s1"))
