@@ -155,13 +155,23 @@ on conflict (delivery_id) do nothing
 
 HOLD = """
 update deliveries set due_at = null
-from turns as mine
-where deliveries.id = any($1::uuid[]) and mine.delivery_id = deliveries.id and exists (
-    select from turns as earlier
-    where earlier.subscription_id = mine.subscription_id and earlier.job_id = mine.job_id and earlier.seq < mine.seq
-)
+from (
+    select held.id
+    from unnest($1::uuid[]) as held (id)
+    cross join lateral (
+        select subscription_id, job_id, seq from turns where delivery_id = held.id limit 1
+    ) as mine
+    cross join lateral (
+        select from turns
+        where subscription_id = mine.subscription_id and job_id = mine.job_id and seq < mine.seq limit 1
+    ) as earlier
+) as later
+where deliveries.id = any($1::uuid[]) and deliveries.id = later.id
 """
-"""Holds those of these deliveries that are not the first of their job."""
+"""Holds those of these deliveries that are not the first of their job.
+
+The limits keep the planner from beginning with all turns.
+"""
 
 ENTER_DIGESTS = """
 insert into digests (id, subscription_id, members, bytes)

@@ -114,14 +114,26 @@ async def test_a_question_is_answered_through_an_index(full_file: Path, question
     assert steps.count < STEPS
 
 
-async def test_the_way_of_a_delivery_goes_through_indexes(full_file: Path) -> None:
+STATISTICS = {
+    "none": "",
+    "of few rows": "analyze; update sqlite_stat1 set stat = '1 1 1 1 1'; analyze sqlite_schema",
+    "fresh": "analyze",
+}
+"""Such as a tool of the operator's may have left; we make none."""
+
+
+@pytest.mark.parametrize("statistics", STATISTICS)
+async def test_the_way_of_a_delivery_goes_through_indexes(full_file: Path, statistics: str) -> None:
+    connection = sqlite3.connect(full_file)
+    connection.executescript(STATISTICS[statistics])
+    connection.close()
     store = SqliteStore(full_file, SEALER)
     await store.open()
     try:
         process = await store.register("a-host", 1, lease=60)
         subscription = make_subscription(owner="*")
         await store.add_subscription(subscription)
-        new = [make_delivery(make_event(job_id=f"job-{g}"), subscription) for g in range(100)]
+        new = [make_delivery(make_event(job_id=f"job-{g}"), subscription) for g in range(300)]
         steps = Steps(store)
         await store.accept(process, [one.event for one in new], new)
         again = make_event(id=new[0].event.id)
