@@ -43,7 +43,12 @@ def serve(
         flush()  # what is said of an error comes after the log
 
 
-def migrate() -> None:
+def migrate(
+    check: Annotated[
+        bool,
+        typer.Option("--check", help="Change nothing: say what is pending; exit with 1 when something is."),
+    ] = False,
+) -> None:
     """Bring the database's schema up to date.
 
     `serve` does the same at its start.
@@ -54,8 +59,13 @@ def migrate() -> None:
     """
     from dispatcher.config import load
     from dispatcher.store.connect import migrate as run
+    from dispatcher.store.connect import pending
 
     settings = load()
     url = settings.database.url
+    if check:
+        revisions = pending(url.reveal())
+        say(f"{url}: " + (f"pending: {', '.join(revisions)}." if revisions else "is up to date."))
+        raise typer.Exit(1 if revisions else 0)
     applied = run(url.reveal(), settings.retention.keep)
     say(f"{url}: " + (f"applied {', '.join(applied)}." if applied else "was up to date."))

@@ -33,6 +33,12 @@ def migrate(url: str, keep: Keep = DEFAULT) -> list[str]:
     return postgres_server.migrate(url, keep.width) if path is None else sqlite.migrate(path)
 
 
+def pending(url: str) -> list[str]:
+    """The revisions that `migrate` would apply, in order; nothing is changed. Raises as `migrate` does."""
+    path = _sqlite_path(url)
+    return postgres_server.pending(url) if path is None else sqlite.pending(path)
+
+
 def _sqlite_path(url: str) -> Path | None:
     """The file that a URL names, None when it names PostgreSQL."""
     if url.startswith(_POSTGRES):

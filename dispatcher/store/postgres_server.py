@@ -16,6 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 from dispatcher.domain.errors import SettingsError
 from dispatcher.domain.events import utc_now
 from dispatcher.domain.retention import DEFAULT
+from dispatcher.store import migrations
 from dispatcher.store.failures import DriverConnection, unavailable
 from dispatcher.store.migrations import upgrade
 from dispatcher.store.partitions import make_ahead
@@ -67,6 +68,18 @@ async def _migrate(url: str, width: timedelta) -> list[str]:
                         "need CREATE on the schema"
                     ) from error
                 raise
+
+
+def pending(url: str) -> list[str]:
+    """The revisions that `migrate` would apply. Raises what `migrate` raises."""
+    return asyncio.run(_pending(url))
+
+
+async def _pending(url: str) -> list[str]:
+    with unavailable():
+        await _checked(url)
+        async with aclosing(await lone_engine(url, "30s").connect()) as connection:
+            return await connection.run_sync(migrations.pending)
 
 
 def lone_engine(url: str, statement_timeout: str, **settings: str) -> AsyncEngine:

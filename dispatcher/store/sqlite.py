@@ -25,7 +25,7 @@ from dispatcher.domain.errors import SettingsError
 from dispatcher.domain.events import Event, utc_now
 from dispatcher.domain.expansions import Expansion, NewExpansion
 from dispatcher.domain.retention import Keep, Kept
-from dispatcher.store import changes, expansions, retention, sqlite_queues, sqlite_sql
+from dispatcher.store import changes, expansions, migrations, retention, sqlite_queues, sqlite_sql
 from dispatcher.store.base import Claim, Revision, SqlStore
 from dispatcher.store.batches import Batch
 from dispatcher.store.failures import leaves_file_usable, unavailable
@@ -59,6 +59,7 @@ class SqliteStore(SqlStore):
         self._readers = _Worker(_engine(self._path, READERS, "begin"), READERS)
         try:
             await self._write(upgrade)
+            await self._write(_drop_statistics)
             await self._write(changes.end_all)
             await self._write(expansions.free_all)
             await self._check_seals()
@@ -145,6 +146,14 @@ class SqliteStore(SqlStore):
         return await self._writer.run(lambda connection: operation(connection, *args, **kwargs))
 
 
+def _drop_statistics(connection: Connection) -> None:
+    """Drop what a tool may have noted of the tables: it is old soon, and plans are right without it."""
+    tables = "select name from sqlite_schema where name in ('sqlite_stat1', 'sqlite_stat4')"
+    for name in connection.exec_driver_sql(tables).scalars().all():
+        connection.exec_driver_sql(f"delete from {name}")  # noqa: S608 - one of the two above
+        connection.exec_driver_sql("analyze sqlite_schema")  # it reads them again
+
+
 class _Worker:
     """Runs transactions in threads of its own."""
 
@@ -185,6 +194,18 @@ def migrate(path: Path) -> list[str]:
     finally:
         engine.dispose()
         os.close(lock)
+
+
+def pending(path: Path) -> list[str]:
+    """The revisions that `migrate` would apply; a file that is not there is not made."""
+    if not path.exists():
+        return migrations.pending(None)
+    engine = _engine(path, 1, "begin")
+    try:
+        with unavailable(), engine.connect() as connection:
+            return migrations.pending(connection)
+    finally:
+        engine.dispose()
 
 
 def _lock(path: Path) -> int:

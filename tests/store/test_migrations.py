@@ -19,7 +19,7 @@ from sqlalchemy import Connection, create_engine
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from dispatcher.store import migrations
-from dispatcher.store.connect import migrate
+from dispatcher.store.connect import migrate, pending
 from dispatcher.store.postgres_server import MIGRATION_LOCK
 from dispatcher.store.schema import metadata
 from tests.servers import Databases
@@ -163,3 +163,24 @@ def test_a_migration_that_fails_leaves_nothing(tmp_path: Path, monkeypatch: pyte
 
 def _fails(*_: object, **__: object) -> None:
     raise RuntimeError("no index today")
+
+
+def test_what_is_pending_is_said_without_making_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "new.db"
+    url = f"sqlite:///{path}"
+    assert pending(url) == ALL_REVISIONS
+    assert not path.exists()
+    migrate(url)
+    assert pending(url) == []
+    connection = sqlite3.connect(path)
+    connection.execute("update alembic_version set version_num = '0005'")
+    connection.commit()
+    connection.close()
+    assert pending(url) == ALL_REVISIONS[5:]
+
+
+async def test_what_is_pending_in_a_database_is_said_and_not_applied(database_url: str) -> None:
+    assert await asyncio.to_thread(pending, database_url) == ALL_REVISIONS
+    assert await asyncio.to_thread(pending, database_url) == ALL_REVISIONS
+    assert await asyncio.to_thread(migrate, database_url) == ALL_REVISIONS
+    assert await asyncio.to_thread(pending, database_url) == []

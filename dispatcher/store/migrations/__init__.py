@@ -49,6 +49,14 @@ def _scripts() -> ScriptDirectory:
     return ScriptDirectory.from_config(_config())
 
 
+def pending(connection: Connection | None) -> list[str]:
+    """The revisions that `upgrade` would apply, in order; all of them without a connection."""
+    script = _scripts()
+    current = None if connection is None else MigrationContext.configure(connection).get_current_revision()
+    newer = script.iterate_revisions("head", current or "base")
+    return [revision.revision for revision in newer][::-1]
+
+
 def _config() -> Config:
     config = Config()
     config.set_main_option("script_location", "dispatcher.store:migrations")
