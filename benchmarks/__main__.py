@@ -18,7 +18,7 @@ import msgspec
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from benchmarks import page, report
+from benchmarks import compare, page, report
 from benchmarks.bars import BARS, Bar
 from benchmarks.machine import Amount, Machine, machine
 from benchmarks.results import Outcome
@@ -56,6 +56,8 @@ def main() -> int:
     options = _options()
     logging.getLogger("aiormq").setLevel(logging.CRITICAL)  # that a broker is gone is no news in P8
     allow_connections()
+    if options.compare:
+        return _compare(options)
     began = time.monotonic()
     found = measure(options)
     seconds = time.monotonic() - began
@@ -69,14 +71,32 @@ def main() -> int:
     return int(options.strict and not report.all_met(found))
 
 
+def _compare(options: argparse.Namespace) -> int:
+    more = ["--scale", str(options.scale), *(("--workers", str(options.workers)) if options.workers else ())]
+    found = compare.compare(options.compare, options.only, options.rounds, more, console.print)
+    if options.json:
+        print(msgspec.json.encode(found).decode())
+    else:
+        compare.show(options.compare, found)
+    return 0
+
+
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="make bench ARGS=…", description=__doc__)
-    parser.add_argument("--rounds", type=int, default=3, help="how often each is measured; the median counts")
+    parser.add_argument(
+        "--rounds", type=int, help="how often each is measured; the median counts (3, compared 5)"
+    )
     parser.add_argument(
         "--scale", type=float, default=1.0, help="how much is measured, as a share of the usual amount"
     )
     names = [bar.name for bar in BARS]
-    parser.add_argument("--only", nargs="+", metavar="NAME", choices=names, help=f"which: {' '.join(names)}")
+    which = f"which, with spaces or commas between them: {' '.join(names)}"
+    parser.add_argument("--only", nargs="+", metavar="NAME", help=which)
+    parser.add_argument(
+        "--compare",
+        metavar="REV",
+        help="measure this tree and another revision in turn, and print the ratios",
+    )
     parser.add_argument(
         "--workers", type=int, help="processes of the service on PostgreSQL (default: 2 if it can, else 1)"
     )
@@ -85,7 +105,12 @@ def _options() -> argparse.Namespace:
         "--write", action="store_true", help="put tables and plots into docs/performance.md and docs/plots"
     )
     parser.add_argument("--strict", action="store_true", help="exit with 1 when a bar is missed")
-    return parser.parse_args()
+    options = parser.parse_args()
+    options.rounds = options.rounds or (5 if options.compare else 3)
+    options.only = [name for some in options.only or () for name in some.split(",")]
+    if unknown := [name for name in options.only if name not in names]:
+        parser.error(f"--only: expected some of {' '.join(names)}, got {' '.join(unknown)}")
+    return options
 
 
 if __name__ == "__main__":

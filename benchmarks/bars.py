@@ -8,6 +8,7 @@ from typing import NamedTuple
 from benchmarks import (
     claims,
     dead_destinations,
+    event_kinds,
     hanging,
     latency,
     mail,
@@ -59,6 +60,12 @@ BARS = [
         lambda servers: 3 * (servers.amount.rounds | 1),
     ),
     Bar("R3", "many dead destinations", dead_destinations.at_rest, lambda _: 2),
+    Bar(
+        "kinds",
+        "other events",
+        event_kinds.other_events,
+        lambda servers: len(event_kinds.EVENTS_OF) * servers.amount.rounds,
+    ),
     Bar("claims", "claims of several processes", claims.at_once, _rounds),
     Bar("mail", "e-mail over a pool", mail.over_a_pool, _rounds),
     Bar("fan-out", "deliveries of an event (plot)", throughput.fan_out, lambda _: len(throughput.FAN_OUT)),

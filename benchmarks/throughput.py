@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import statistics
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from itertools import pairwise
 
@@ -48,13 +48,19 @@ async def bare(machine: Machine) -> Figure:
     return Figure(rate, {"bare": cpu})
 
 
-async def from_broker(machine: Machine, events: int, subscriptions: int, workers: int) -> Figure:
-    """From a queue that is full when the service starts to consume."""
+async def from_broker(
+    machine: Machine,
+    events: int,
+    subscriptions: int,
+    workers: int,
+    event: Callable[[int], Mapping[str, object]] = plain_event,
+) -> Figure:
+    """From a queue that is full when the service starts to consume; `event` makes one of its number."""
     amqp = await machine.rabbitmq.create_vhost()
     await _declare(amqp)
     database = await machine.postgresql.create_database(await _template(machine, subscriptions))
     async with Publisher.amqp(amqp) as publisher:
-        await publisher.publish_many(map(plain_event, range(events)))
+        await publisher.publish_many(map(event, range(events)))
     deliveries, before = events * subscriptions, machine.nginx.requests()
     async with connected(database) as connection:
         # Nothing can be stored until every process is ready.
