@@ -65,7 +65,7 @@ class Tree(Struct, frozen=True):
     def output(self, *arguments: str) -> str:
         """What a Python program prints in this tree. RuntimeError when it fails; its errors are shown as they come."""
         done = subprocess.run(
-            [str(self.python), *arguments], cwd=self.path, stdout=subprocess.PIPE, text=True
+            [str(self.python), *arguments], cwd=self.path, stdout=subprocess.PIPE, text=True, check=False
         )
         if done.returncode:
             raise RuntimeError(f"{self.path}: {' '.join(arguments)} failed with {done.returncode}")

@@ -33,10 +33,10 @@ def test_a_revision_is_measured_with_its_own_code_also_from_another_directory(tm
         assert "P1" in tree.names()
     assert not tree.path.exists()
     listed = subprocess.run(
-        ["git", "worktree", "list"],
+        ("git", "worktree", "list"),  # noqa: S607
         cwd=ROOT,
         stdout=subprocess.PIPE,
         text=True,
-        check=True,  # noqa: S607
+        check=True,
     )
     assert str(tree.path) not in listed.stdout

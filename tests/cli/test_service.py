@@ -62,3 +62,21 @@ def test_a_process_that_waits_for_its_database_says_so_once_and_ends_on_sigterm(
     assert "stopped before it served" in rest
     assert rest.count("\n") == 1
     assert process.returncode == 0
+
+
+def test_a_check_of_the_schema_says_what_is_pending_by_its_exit_status(tmp_path: Path) -> None:
+    migrate = [sys.executable, "-m", "dispatcher", "migrate"]
+    settings = environment({"DISPATCHER_DATABASE_URL": f"sqlite:///{tmp_path}/new.db"})
+
+    def run(*options: str) -> tuple[int, str]:
+        ended = subprocess.run(
+            [*migrate, *options], cwd=tmp_path, env=settings, capture_output=True, text=True, check=False
+        )
+        return ended.returncode, ended.stdout
+
+    status, said = run("--check")
+    assert (status, "pending: 0001, 0002" in said) == (1, True)
+    assert not (tmp_path / "new.db").exists()
+    assert run()[0] == 0
+    status, said = run("--check")
+    assert (status, "is up to date" in said) == (0, True)

@@ -24,12 +24,7 @@ def upgrade(connection: Connection) -> list[str]:
     applied: list[str] = []
     config = _config()
     config.attributes.update(connection=connection, applied=applied)
-    current = MigrationContext.configure(connection).get_current_revision()
-    if current is not None and not is_known(current):
-        raise SettingsError(
-            f"DISPATCHER_DATABASE_URL: the schema {current} is newer than this program knows; start a newer program, "
-            "or name another database"
-        )
+    _current(connection)
     with _one_at_a_time:
         command.upgrade(config, "head")
     return applied
@@ -50,11 +45,20 @@ def _scripts() -> ScriptDirectory:
 
 
 def pending(connection: Connection | None) -> list[str]:
-    """The revisions that `upgrade` would apply, in order; all of them without a connection."""
-    script = _scripts()
-    current = None if connection is None else MigrationContext.configure(connection).get_current_revision()
+    """The revisions that `upgrade` would apply, in order; all of them without a connection. Raises as it does."""
+    script, current = _scripts(), None if connection is None else _current(connection)
     newer = script.iterate_revisions("head", current or "base")
     return [revision.revision for revision in newer][::-1]
+
+
+def _current(connection: Connection) -> str | None:
+    current = MigrationContext.configure(connection).get_current_revision()
+    if current is not None and not is_known(current):
+        raise SettingsError(
+            f"DISPATCHER_DATABASE_URL: the schema {current} is newer than this program knows; start a newer program, "
+            "or name another database"
+        )
+    return current
 
 
 def _config() -> Config:
