@@ -157,6 +157,6 @@ class Consumer:
         log.warning("not consuming", queue=self._topology.queue, error=self._lost_by)
 
     async def _rest(self) -> None:
-        if self._lost_by is not None:
+        if self._lost_by is not None and not self._stopping:
             await asyncio.sleep(self._pause * random.uniform(0.5, 1))  # noqa: S311 - no secret
             self._pause = min(2 * self._pause, LONGEST_PAUSE)
