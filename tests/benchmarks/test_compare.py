@@ -25,6 +25,7 @@ def test_what_was_nothing_before_has_no_ratio() -> None:
     assert (row.ratio, row.unit) == (None, "events/s")
 
 
+@pytest.mark.long
 def test_a_revision_is_measured_with_its_own_code_also_from_another_directory(tmp_path: Path) -> None:
     with tree_of("HEAD") as tree:
         asked = [str(tree.python), "-c", "import dispatcher, msgspec; print(dispatcher.__file__)"]

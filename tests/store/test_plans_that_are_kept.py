@@ -103,6 +103,13 @@ OTHERS = (
 )
 
 
+async def _alone(watched: asyncpg.Connection) -> None:
+    """Return when nobody else is connected: a connection tells what it read when it ends."""
+    async with asyncio.timeout(20):
+        while await watched.fetchval(OTHERS):
+            await watched.execute("select pg_sleep(0.02), pg_stat_clear_snapshot()")
+
+
 @pytest.mark.parametrize("plans", ["force_generic_plan", "force_custom_plan"])
 @pytest.mark.parametrize("statistics", ["empty", "stale", "fresh"])
 async def test_hot_statements_read_few_rows_whatever_is_known_of_the_tables(
@@ -114,6 +121,8 @@ async def test_hot_statements_read_few_rows_whatever_is_known_of_the_tables(
 ) -> None:
     monkeypatch.setattr(postgres, "HOT", 1)  # the connection that made its plans goes on with them
     monkeypatch.setitem(sql.SETTINGS, "plan_cache_mode", plans)
+    await _alone(watched)
+    await watched.execute("select pg_stat_reset()")  # what the tests before this one read does not count
     store = PostgresStore(postgres_url, SEALER)
     await store.open()
     try:
@@ -129,10 +138,7 @@ async def test_hot_statements_read_few_rows_whatever_is_known_of_the_tables(
         await _use(store, process, "third")
     finally:
         await store.close()
-    async with asyncio.timeout(20):
-        # A connection tells what it read when it ends.
-        while await watched.fetchval(OTHERS):
-            await watched.execute("select pg_sleep(0.02), pg_stat_clear_snapshot()")
+    await _alone(watched)
     found = await watched.fetch(READ_OF)
     read = {(row["relname"], row["indexrelname"]): row["idx_tup_read"] for row in found}
     served = {
