@@ -6,9 +6,11 @@ subscriptions are counted in the transaction that stores one.
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections import Counter
 from collections.abc import Sequence
+from weakref import WeakValueDictionary
 
 from cachetools import LRUCache, TTLCache
 
@@ -41,6 +43,7 @@ class OwnerQuotas:
         self._quotas: TTLCache[tuple[str, str], Quotas] = TTLCache(10_000, OVERRIDE_SECONDS)
         self._stored: TTLCache[tuple[str, str], float] = TTLCache(10_000, STORED_SECONDS)
         self._granted: LRUCache[str, int] = LRUCache(10_000)
+        self._asking: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._published: Counter[tuple[str, str]] = Counter()
         self._noted_at = time.monotonic()
 
@@ -88,23 +91,25 @@ class OwnerQuotas:
             raise exceeded("stored_mib", limit, caller.owner, "events that are kept no longer make room")
 
     async def _take(self, caller: ApiKey, per_minute: int, count: int) -> None:
-        granted = self._granted.get(caller.id, 0)
-        if granted < count:
-            limit = RateLimit(per_second=per_minute / 60, burst=per_minute)
-            wanted = max(count - granted, per_minute // SHARE)
-            given = await self._store.take_slots(f"events:{caller.id}", limit, wanted)
-            granted += given.granted
+        # One request of a key asks the store at a time: each takes a share, and what it leaves is the others'.
+        async with self._asking.setdefault(caller.id, asyncio.Lock()):
+            granted = self._granted.get(caller.id, 0)
             if granted < count:
-                self._granted[caller.id] = granted
-                over = exceeded(
-                    "events_per_minute",
-                    per_minute,
-                    f"the key {caller.id}",
-                    f"{count} events are too many now",
-                )
-                over.retry_after = max(given.wait, (count - granted) * limit.interval)
-                raise over
-        self._granted[caller.id] = granted - count
+                limit = RateLimit(per_second=per_minute / 60, burst=per_minute)
+                wanted = max(count - granted, per_minute // SHARE)
+                given = await self._store.take_slots(f"events:{caller.id}", limit, wanted)
+                granted += given.granted
+                if granted < count:
+                    self._granted[caller.id] = granted
+                    over = exceeded(
+                        "events_per_minute",
+                        per_minute,
+                        f"the key {caller.id}",
+                        f"{count} events are too many now",
+                    )
+                    over.retry_after = max(given.wait, (count - granted) * limit.interval)
+                    raise over
+            self._granted[caller.id] = granted - count
 
     async def _note(self) -> None:
         now = time.monotonic()

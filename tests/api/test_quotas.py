@@ -170,3 +170,12 @@ async def test_nor_do_they_on_postgresql(database_url: str) -> None:
         await store.quotas.note_stored({("default", "alice"): 1 << 20})
         await store.quotas.note_stored({("default", "alice"): 1 << 20})
         assert await store.quotas.stored_mib("default", "alice") == 2
+
+
+async def test_requests_at_the_same_moment_waste_nothing_of_a_quota(store: Store) -> None:
+    """Each took a share of the minute from the store, and all but one of the shares were lost."""
+    async with serving(store, quotas=OwnerQuotas(store, Quotas(events_per_minute=600))) as api:
+        alice = await api.caller("alice", "publish")
+        asked = (alice.ask("POST", "/v1/events", {"event": "RUNNING", "job_id": f"j{n}"}) for n in range(150))
+        statuses = [reply.status for reply in await asyncio.gather(*asked)]
+    assert statuses == [202] * 150
