@@ -15,6 +15,7 @@ from benchmarks import (
     many_subscriptions,
     shared_host,
     soak,
+    storm,
     throughput,
     waiting,
 )
@@ -53,6 +54,12 @@ BARS = [
     Bar("P6", "deliveries that wait for a retry", waiting.many_wait, lambda _: 3),
     Bar("P7", "embedded", throughput.without_servers, _rounds),
     Bar("P8", "kills under load", soak.kills, lambda _: 6),
+    Bar(
+        "R1",
+        "beside another owner's storm",
+        storm.beside_a_storm,
+        lambda servers: 2 * (servers.amount.rounds | 1),
+    ),
     Bar(
         "R2",
         "beside a failing path of the same host",
