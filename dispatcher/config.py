@@ -152,6 +152,7 @@ class QuotaSettings(Struct, frozen=True, kw_only=True):
     subscriptions: Annotated[int, integer(0, 1_000_000_000)] = 10_000
     destinations: Annotated[int, integer(0, 1_000_000_000)] = 1_000
     events_per_minute: Annotated[int, integer(0, 1_000_000_000)] = 600_000
+    deliveries_per_minute: Annotated[int, integer(0, 1_000_000_000)] = 3_000_000
     stored_mib: Annotated[int, integer(0, 1_000_000_000)] = 50_000
     tenant_subscriptions: Annotated[int, integer(0, 1_000_000_000)] = 1_000_000
 
@@ -162,6 +163,7 @@ class QuotaSettings(Struct, frozen=True, kw_only=True):
             subscriptions=self.subscriptions,
             destinations=self.destinations,
             events_per_minute=self.events_per_minute,
+            deliveries_per_minute=self.deliveries_per_minute,
             stored_mib=self.stored_mib,
         )
 

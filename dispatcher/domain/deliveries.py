@@ -40,7 +40,7 @@ class NewDelivery(Struct, frozen=True):
     Claimed ones are stored as `delivering` by the process that accepts the event; the others as `pending`, due at
     `due_at`, or held until somebody resumes the subscription when that is None. `since` is from when on its age
     counts: None for the acceptance of its event. `group` is the group whose digest it goes into, for a subscription
-    that gathers.
+    that gathers. `reason` says why it is due later than its subscription asks for: it never goes before `due_at` then.
     """
 
     id: str
@@ -50,6 +50,7 @@ class NewDelivery(Struct, frozen=True):
     due_at: datetime | None = None
     since: datetime | None = None
     group: bytes | None = None
+    reason: str | None = None
 
     def as_claimed(self) -> ClaimedDelivery:
         """The delivery as the process has it that claimed it on acceptance."""

@@ -19,12 +19,14 @@ class Quotas(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The limits of an owner; 0 is none.
 
     `subscriptions` and `destinations` count what is there, `events_per_minute` what each of the owner's keys publishes
-    over HTTP, `stored_mib` the MiB of events that the owner's keys published and that are kept.
+    over HTTP, `deliveries_per_minute` what the owner's subscriptions get, `stored_mib` the MiB of events that the
+    owner's keys published and that are kept.
     """
 
     subscriptions: Count = 10_000
     destinations: Count = 1_000
     events_per_minute: Count = 600_000
+    deliveries_per_minute: Count = 3_000_000
     stored_mib: Count = 50_000
 
 
@@ -36,6 +38,9 @@ class QuotaOverride(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     events_per_minute: Annotated[Count | None, Meta(description="What each key may publish over HTTP.")] = (
         None
     )
+    deliveries_per_minute: Annotated[
+        Count | None, Meta(description="What their subscriptions get; more is due later.")
+    ] = None
     stored_mib: Annotated[Count | None, Meta(description="MiB of events that are kept.")] = None
 
     def over(self, defaults: Quotas) -> Quotas:

@@ -69,6 +69,7 @@ def of_deliveries(deliveries: Sequence[NewDelivery], resumed: Collection[str], t
         _texts([one.subscription.subscriber for one in deliveries]),
         _texts([one.subscription.destination for one in deliveries]),
         to.moments([one.since for one in deliveries]),
+        _maybe([one.reason for one in deliveries]),
         [one.claimed for one in deliveries],
         to.moments(due),
     ]

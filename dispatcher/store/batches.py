@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime
 from hashlib import blake2b
 
 from dispatcher.domain.deliveries import NewDelivery, Outcome, State
@@ -33,6 +34,7 @@ DELIVERY = {
     "subscriber": "text",
     "destination": "text",
     "since": "timestamptz",
+    "reason": "text",
     "claimed": "bool",
     "due_at": "timestamptz",
 }
@@ -170,6 +172,11 @@ def digest(event: Event) -> bytes:
 def ordered(deliveries: Sequence[NewDelivery]) -> list[NewDelivery]:
     """Those that take turns."""
     return [delivery for delivery in deliveries if delivery.subscription.ordered]
+
+
+def not_before(delivery: NewDelivery) -> datetime | None:
+    """When it may go at the earliest, whenever it is its turn; None when that is all that counts."""
+    return None if delivery.reason is None else delivery.due_at
 
 
 def held(delivery: NewDelivery) -> bool:

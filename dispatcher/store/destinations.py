@@ -155,7 +155,7 @@ def take_slots(connection: Connection, key: str, rate_limit: RateLimit, wanted: 
     if full_at is None:
         _insert_once(connection, rates, {"key": safe(key), "full_at": 0.0})
         full_at = connection.execute(this).scalar_one()
-    given, owed = slots(rate_limit, full_at, _seconds(connection), wanted)
+    given, owed = slots(rate_limit, full_at, seconds(connection), wanted)
     if given.granted:
         connection.execute(update(rates).where(rates.c.key == safe(key)).values(full_at=owed))
     return given
@@ -163,7 +163,7 @@ def take_slots(connection: Connection, key: str, rate_limit: RateLimit, wanted: 
 
 def forget_rates(connection: Connection) -> None:
     """Forget the state of some rate limits that are not used: a new one starts the same."""
-    old = select(rates.c.key).where(rates.c.full_at < _seconds(connection) - UNUSED).limit(10_000)
+    old = select(rates.c.key).where(rates.c.full_at < seconds(connection) - UNUSED).limit(10_000)
     connection.execute(delete(rates).where(rates.c.key.in_(old)))
 
 
@@ -257,7 +257,8 @@ def _now() -> ColumnElement[datetime]:
     return literal(utc_now(), Moment)
 
 
-def _seconds(connection: Connection) -> float:
+def seconds(connection: Connection) -> float:
+    """The time by which rate limits are judged, in seconds since 1970: the database's own where several share it."""
     if connection.dialect.name == "sqlite":
         return utc_now().timestamp()
     clock = select(func.extract("epoch", func.clock_timestamp()))

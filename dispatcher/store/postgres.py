@@ -331,7 +331,8 @@ async def _take_turns(connection: Proxy, ordered: Sequence[NewDelivery]) -> None
     if ordered:
         ids = [hex_digits(one.id) for one in ordered]
         of = [hex_digits(one.subscription.id) for one in ordered]
-        await connection.execute(sql.ENTER_TURNS, of, ids, [safe(one.event.job_id) for one in ordered])
+        jobs, times = [safe(one.event.job_id) for one in ordered], list(map(batches.not_before, ordered))
+        await connection.execute(sql.ENTER_TURNS, of, ids, jobs, times)
         await connection.execute(sql.HOLD, ids)
 
 

@@ -144,14 +144,14 @@ LOCK_TURNS = "select pg_advisory_xact_lock(hashtextextended(key, 0)) from unnest
 """Keys of `turns.keys_of`."""
 
 ENTER_TURNS = """
-insert into turns (subscription_id, delivery_id, job_id)
-select new.subscription_id, new.delivery_id, new.job_id
-from unnest($1::uuid[], $2::uuid[], $3::text[]) with ordinality
-    as new (subscription_id, delivery_id, job_id, place)
+insert into turns (subscription_id, delivery_id, job_id, not_before)
+select new.subscription_id, new.delivery_id, new.job_id, new.not_before
+from unnest($1::uuid[], $2::uuid[], $3::text[], $4::timestamptz[]) with ordinality
+    as new (subscription_id, delivery_id, job_id, not_before, place)
 order by place
 on conflict (delivery_id) do nothing
 """
-"""Subscriptions, deliveries, jobs, in the order of acceptance."""
+"""Subscriptions, deliveries, jobs, and when each may go at the earliest, in the order of acceptance."""
 
 HOLD = """
 update deliveries set due_at = null

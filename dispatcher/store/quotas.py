@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 
 import msgspec
 from sqlalchemy import ColumnElement, Connection, Select, delete, func, select, text
 from sqlalchemy.dialects import postgresql, sqlite
 
+from dispatcher.domain.delivery_quota import Grant, Owner
 from dispatcher.domain.errors import TooManyAlike
 from dispatcher.domain.events import utc_now
 from dispatcher.domain.quotas import Caps, QuotaOverride, exceeded
+from dispatcher.store import delivery_quotas
 from dispatcher.store.columns import EPOCH
 from dispatcher.store.contract import Page, Window
 from dispatcher.store.queries import limit_of
@@ -58,6 +60,14 @@ class QuotaRepository:
     async def stored_mib(self, tenant: str, owner: str) -> float:
         """MiB of events that an owner's keys have published and that are kept, as far as it was noted."""
         return await self._read(_stored, safe(tenant), safe(owner)) / _MIB
+
+    async def take_deliveries(self, needed: Mapping[Owner, int], default: int) -> Mapping[Owner, Grant]:
+        """What the quotas of owners give of the deliveries that a process needs; `default` (0: none) a minute."""
+        return await self._write(delivery_quotas.take, needed, default)
+
+    async def deliveries_per_minute(self, owners: Sequence[Owner], default: int) -> Mapping[Owner, int]:
+        """How many deliveries a minute these owners may have; 0 is no limit."""
+        return await self._read(delivery_quotas.per_minute, owners, default)
 
     async def note_stored(self, stored: Mapping[tuple[str, str], int]) -> None:
         """Add bytes that owners, by tenant and name, have published."""

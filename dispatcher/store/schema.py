@@ -240,6 +240,7 @@ turns = Table(
     Column("subscription_id", Id("sub"), nullable=False),
     Column("delivery_id", Id("dlv"), nullable=False),
     Column("job_id", Text, nullable=False),
+    Column("not_before", Moment, comment="When it may go at the earliest, for the quota of its owner."),
     Index("turns_of_job", "subscription_id", "job_id", "seq"),
     Index("turns_of_delivery", "delivery_id", unique=True),
     comment="Who comes when: the deliveries of ordered subscriptions that have not ended. "

@@ -8,10 +8,25 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sqlalchemy import ColumnElement, Connection, and_, delete, exists, func, insert, or_, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    and_,
+    case,
+    delete,
+    exists,
+    func,
+    insert,
+    literal,
+    or_,
+    select,
+    update,
+)
 
 from dispatcher.domain.deliveries import NewDelivery, State
 from dispatcher.domain.events import utc_now
+from dispatcher.store.batches import not_before
+from dispatcher.store.columns import Moment
 from dispatcher.store.queries import chunks
 from dispatcher.store.rows import safe
 from dispatcher.store.schema import deliveries, subscriptions, turns
@@ -104,7 +119,12 @@ def enter(connection: Connection, new: Sequence[NewDelivery]) -> None:
     On SQLite; on PostgreSQL it is part of the hot statements.
     """
     rows = [
-        {"subscription_id": one.subscription.id, "delivery_id": one.id, "job_id": safe(one.event.job_id)}
+        {
+            "subscription_id": one.subscription.id,
+            "delivery_id": one.id,
+            "job_id": safe(one.event.job_id),
+            "not_before": not_before(one),
+        }
         for one in new
     ]
     for some in chunks(rows):
@@ -118,9 +138,11 @@ def _let_first_go(connection: Connection, subscription_id: str, job_id: str) -> 
     of_job = and_(_turn.subscription_id == subscription_id, _turn.job_id == job_id)
     first = select(_turn.delivery_id).where(of_job).order_by(_turn.seq).limit(1).scalar_subquery()
     active = exists().where(subscriptions.c.id == subscription_id, subscriptions.c.status == "active")
+    now = literal(utc_now(), Moment)
+    earliest = select(_turn.not_before).where(_turn.delivery_id == _delivery.id).scalar_subquery()
     connection.execute(
         update(deliveries)
-        .values(due_at=utc_now())
+        .values(due_at=case((earliest > now, earliest), else_=now))
         .where(_delivery.id == first, _delivery.state == State.PENDING, _delivery.due_at.is_(None), active)
     )
 

@@ -61,6 +61,7 @@ def subscriptions(**fields: object) -> Callable[[Store], Awaitable[object]]:
 
 KEYS = [f"default\x1f{selector}" for selector in ("*", "job:job-2", "owner:o3")]
 _ANN = Recipient("default", "s9", some_id("sub", 9), "ann@example.org")
+_OWNERS = {("default", f"o{number}"): 1 for number in range(20)}
 AFTER = Window(cursor=some_id("dlv", ROWS // 2))
 ALIKE = {
     "tenant": "default",
@@ -144,6 +145,8 @@ QUESTIONS: dict[str, Callable[[Store], Awaitable[object]]] = {
     "open a breaker": lambda store: store.open_breaker("https://h90:443", utc_now(), "down", probed=False),
     "close a breaker": lambda store: store.close_breaker("https://h9:443"),
     "a rate limit": lambda store: store.take_slots("https://h9:443", RateLimit(10), 1),
+    "deliveries that owners may have": lambda store: store.quotas.take_deliveries(_OWNERS, 60),
+    "quotas of owners": lambda store: store.quotas.deliveries_per_minute(list(_OWNERS), 60),
     "overdue": lambda store: store.overdue("https://h8:443", None, 100),
     "expire": lambda store: store.expire([Overdue(some_id("dlv", 2 * ROWS - 2), "webhook", 9)]),
     "recipients": lambda store: store.recipients.standings([_ANN]),

@@ -62,6 +62,7 @@ insert into turns (subscription_id, delivery_id, job_id)
 insert into memos select dlv_id(2 * g), 'a memo' from generate_series(1, {rows}) g;
 insert into destinations (key, open_until) select 'https://h' || g || ':443', case when g < 10 then now() end
     from generate_series(1, {rows}) g;
+insert into quotas select 'default', 'o' || g, '{{}}', now() from generate_series(1, {rows}) g;
 insert into rates select 'https://h' || g || ':443', g from generate_series(1, {rows}) g;
 insert into api_keys
     select evt_id(g), now(), 'digest' || g, 'default', 'o', 'a key', 'publish' from generate_series(1, {rows}) g;

@@ -50,6 +50,7 @@ insert into deliveries (id, event_key, subscription_id, tenant, subscriber, dest
         select g, case when g % 50 = 7 then 3 when g % 50 = 8 then 4 when g % 2 = 0 then 0 end as listed_as
         from series
     );
+insert into quotas select 'default', 'o' || g, '{{}}', {now} from series where g <= {rows};
 insert into attempts select row_id(g), 1, {now}, 0.1, 200, 'POST https://h', null, 'ok' from series;
 insert into api_keys select row_id(g), {now}, 'digest' || g, 'default', 'o', 'a key', 'publish' from series;
 """

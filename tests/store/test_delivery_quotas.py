@@ -1,0 +1,90 @@
+"""The quota of deliveries in the store: over all processes together, and kept while a delivery waits for its turn."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+
+from dispatcher.domain.deliveries import NewDelivery, State
+from dispatcher.domain.delivery_quota import Grant
+from dispatcher.domain.events import utc_now
+from dispatcher.domain.quotas import QuotaOverride
+from dispatcher.domain.subscriptions import Subscription
+from dispatcher.store.contract import Store
+from tests.factories import make_delivery, make_event
+from tests.store.conftest import OpenAnother
+from tests.store.helpers import FUTURE, PAST, accept, found, outcome, subscribed
+
+ALICE, BOB = ("default", "alice"), ("default", "bob")
+
+
+async def test_what_one_process_takes_is_not_another_ones(store: Store) -> None:
+    first = await store.quotas.take_deliveries({ALICE: 50, BOB: 1}, 60)
+    second = await store.quotas.take_deliveries({ALICE: 50}, 60)
+    assert [first[ALICE].granted, first[BOB].granted, second[ALICE].granted] == [50, 1, 10]
+    assert 0 < second[ALICE].wait <= 1
+
+
+async def test_processes_at_the_same_moment_hold_a_quota_together(open_postgres: OpenAnother) -> None:
+    stores = [await open_postgres() for _ in range(3)]
+    given = await asyncio.gather(
+        *(one.quotas.take_deliveries({BOB: 1, ALICE: 7}, 60) for _ in range(6) for one in stores)
+    )
+    assert 60 <= sum(min(7, one[ALICE].granted) for one in given) <= 63
+    late = sorted(one[ALICE].wait for one in given if one[ALICE].granted < 7)
+    assert late[-1] > 7 * 7
+
+
+async def test_what_an_admin_set_counts_and_begins_with_nothing_owed(store: Store) -> None:
+    await store.quotas.take_deliveries({ALICE: 500}, 60)
+    await store.quotas.set_override(*ALICE, QuotaOverride(deliveries_per_minute=120))
+    await store.quotas.set_override(*BOB, QuotaOverride(subscriptions=1))
+    given = await store.quotas.take_deliveries({ALICE: 120, BOB: 30}, 60)
+    assert {owner: (one.per_minute, one.granted) for owner, one in given.items()} == {
+        ALICE: (120, 120),
+        BOB: (60, 30),
+    }
+    assert await store.quotas.deliveries_per_minute([ALICE, BOB], 60) == {ALICE: 120, BOB: 60}
+    await store.quotas.set_override(*ALICE, QuotaOverride(deliveries_per_minute=0))
+    assert (await store.quotas.take_deliveries({ALICE: 5000}, 60))[ALICE] == Grant(0, 5000)
+
+
+async def test_any_number_of_owners_and_any_name_may_be_asked_for(store: Store) -> None:
+    owners = [("default", f"owner {number}") for number in range(1200)] + [("t\0", "a\x1fb"), ("t", "\ud800")]
+    given = await store.quotas.take_deliveries(dict.fromkeys(owners, 1), 60)
+    assert {one.granted for one in given.values()} == {1}
+    assert len(given) == len(owners)
+
+
+def late(subscription: Subscription, job: str) -> NewDelivery:
+    return make_delivery(
+        make_event(job_id=job), subscription, claimed=False, due_at=FUTURE, reason="over the quota"
+    )
+
+
+async def test_the_reason_is_kept_until_the_delivery_is_tried(store: Store, process: int) -> None:
+    subscription = await subscribed(store)
+    one = make_delivery(make_event(), subscription, claimed=False, due_at=PAST, reason="over the quota of 1")
+    await accept(store, process, one)
+    assert (await found(store, one)).reason == "over the quota of 1"
+    await store.claim(process, 1)
+    await store.finish(process, [outcome(one.id, State.DELIVERED)])
+    assert (await found(store, one)).reason is None
+
+
+async def test_an_ordered_one_goes_in_its_turn_and_not_before_its_time(store: Store, process: int) -> None:
+    subscription = await subscribed(store, ordered=True)
+    first = make_delivery(make_event(job_id="j"), subscription, claimed=False, due_at=PAST)
+    second = late(subscription, "j")
+    third = make_delivery(make_event(job_id="j"), subscription, claimed=False, due_at=utc_now())
+    await accept(store, process, first, second, third)
+    assert [(await found(store, one)).due_at for one in (second, third)] == [None, None]
+
+    assert [one.id for one in await store.claim(process, 10)] == [first.id]
+    await store.finish(process, [outcome(first.id, State.DELIVERED, ordered=True)])
+    assert (await found(store, second)).due_at == FUTURE
+    assert (await found(store, third)).due_at is None
+    assert await store.cancel_delivery("default", second.id, "no")
+    due = (await found(store, third)).due_at
+    assert due is not None
+    assert due <= utc_now() + timedelta(seconds=1)
