@@ -22,19 +22,18 @@ from dispatcher.api.callbacks import Callbacks
 from dispatcher.api.owner_quotas import OwnerQuotas
 from dispatcher.api.server import runner
 from dispatcher.api.services import Services
-from dispatcher.api.tokens import Tokens, read_tokens
 from dispatcher.compat.tapis_v2.embedded import Embedded
 from dispatcher.compat.tapis_v3.aftermath import Aftermath
 from dispatcher.config import Settings, secret_keys
-from dispatcher.delivery.engine import Engine, Limits
+from dispatcher.delivery.engine import Engine
 from dispatcher.domain.errors import SettingsError
 from dispatcher.domain.targets import TargetKind
 from dispatcher.intake.batcher import Intake
-from dispatcher.intake.broker import Topology
-from dispatcher.intake.consumer import Consumer
+from dispatcher.intake.delivery_quotas import DeliveryQuotas
 from dispatcher.intake.expander import Expander
 from dispatcher.mail_settings import make_desk
 from dispatcher.matching.matcher import Matcher
+from dispatcher.parts import make_consumer, make_limits, make_tokens
 from dispatcher.process import allow_connections, collect_rarely, on_end, on_signal, patiently
 from dispatcher.retention import retain
 from dispatcher.store.connect import open_store
@@ -86,12 +85,13 @@ class App:
         self._store = store
         self._kinds = kinds
         self._desk = desk
-        self._engine = Engine(store, kinds, _limits(settings))
+        self._engine = Engine(store, kinds, make_limits(settings))
         matcher = Matcher(store)
-        self._intake = Intake(matcher, self._engine, store)
-        self._expander = Expander(store, matcher, self._engine.wake)
+        self._quotas = DeliveryQuotas(store.quotas, settings.quotas.deliveries_per_minute)
+        self._intake = Intake(matcher, self._engine, store, quotas=self._quotas)
+        self._expander = Expander(store, matcher, self._engine.wake, self._quotas)
         self._aftermath = Aftermath(self._intake, store.tapis)
-        self._consumer = _consumer(settings, self._aftermath)
+        self._consumer = make_consumer(settings, self._aftermath)
         self._readiness = Readiness(store, lambda: self._engine.process, self._parts())
         grace = settings.delivery.grace
         self._runner = runner(self._services(), extensions=[compat.attach], grace=grace)
@@ -117,6 +117,7 @@ class App:
         self._watching = group.create_task(keep_running("gauges", lambda: watch(self._store)))
         self._measuring = group.create_task(keep_running("loop lag", measure_loop_lag))
         self._retaining = group.create_task(keep_running("retention", lambda: retain(self._store, keep)))
+        self._reading_quotas = group.create_task(keep_running("quotas", self._quotas.run))
         group.create_task(keep_running("intake", self._intake.run))
         expand = partial(self._expander.run, lambda: self._engine.process)
         self._expanding = group.create_task(keep_running("expander", expand))
@@ -137,6 +138,7 @@ class App:
         self._looking.cancel()
         self._watching.cancel()
         self._measuring.cancel()
+        self._reading_quotas.cancel()
         if self._siblings is not None:
             self._siblings.close()
         self._retaining.cancel()
@@ -181,13 +183,14 @@ class App:
             readiness=self._problems,
             metrics=self._metrics,
             desk=self._desk,
-            tokens=_tokens(self._settings),
+            tokens=make_tokens(self._settings),
             callbacks=Callbacks(secret_keys(self._settings), self._settings.tethys.open_to == "loopback"),
             before_publish=[Embedded()],
             public_url=self._settings.http.public_url,
             quotas=OwnerQuotas(
                 self._store, self._settings.quotas.of_owner, self._settings.quotas.tenant_subscriptions
             ),
+            delivery_quotas=self._quotas,
         )
 
     async def _metrics(self) -> bytes:
@@ -264,38 +267,3 @@ async def serve(settings: Settings, share: Share | None = None) -> None:
         log.info("stopped before it served")
     else:
         log.info("stopped")
-
-
-def _tokens(settings: Settings) -> Tokens | None:
-    tapis = settings.tapis
-    return None if tapis.keys is None else read_tokens(tapis.keys, tapis.issuers)
-
-
-def _limits(settings: Settings) -> Limits:
-    delivery = settings.delivery
-    return Limits(
-        concurrency=delivery.concurrency,
-        queue=delivery.queue,
-        in_memory=delivery.max_in_memory,
-        timeout=delivery.timeout,
-        lease=delivery.lease,
-        grace=delivery.grace,
-    )
-
-
-def _consumer(settings: Settings, intake: Aftermath) -> Consumer | None:
-    amqp = settings.amqp
-    if amqp.url is None:
-        return None
-    return Consumer(
-        amqp.url.reveal(),
-        Topology(
-            exchange=amqp.exchange,
-            queue=amqp.queue,
-            exchange_type=amqp.exchange_type,
-            single_active=amqp.single_active_consumer,
-            declare=amqp.declare,
-        ),
-        prefetch=amqp.prefetch,
-        intake=intake,
-    )

@@ -154,12 +154,13 @@ def _decoded(call: Call[NoQuery, bytes]) -> list[Event]:
 
 
 async def _send_again(matches: Sequence[Match], services: Services) -> list[NewDelivery]:
-    """Store new deliveries that are due now.
+    """Store new deliveries that are due now, or later where their owner is over the quota.
 
     None is claimed: whichever process has room takes it, and a lost answer of the database leaves none stuck.
     """
     now = utc_now()
-    deliveries = grouped([_due(now, event, subscription) for event, subscription in matches])
+    admitted, later = await services.delivery_quotas.admit(matches)
+    deliveries = grouped([*(_due(now, event, subscription) for event, subscription in admitted), *later])
     await services.store.add_deliveries(services.engine.process, deliveries)
     services.engine.wake()
     return deliveries

@@ -14,6 +14,7 @@ from dispatcher.domain.events import Event
 from dispatcher.domain.keys import ApiKey
 from dispatcher.domain.subscriptions import Subscription
 from dispatcher.domain.targets import Answer, TargetKind
+from dispatcher.intake.delivery_quotas import DeliveryQuotas
 from dispatcher.store.contract import Store
 from dispatcher.targets.mail.desk import Desk
 
@@ -71,7 +72,8 @@ class Services(Struct, frozen=True, kw_only=True):
     for e-mail, None when there is no relay. `public_url` is where people reach the API, if the settings say so.
     `tokens` checks those of Tapis, None when none are accepted. `before_publish` are called with a key and the
     events that it publishes, before they are stored; what they raise refuses the events. `callbacks` says who may
-    tell of a job without a key. `trials` keeps test sends to the limits of deliveries.
+    tell of a job without a key. `trials` keeps test sends to the limits of deliveries, `delivery_quotas` says what is
+    due later when events are sent again.
     """
 
     store: Store
@@ -82,6 +84,7 @@ class Services(Struct, frozen=True, kw_only=True):
     readiness: Callable[[], Awaitable[Mapping[str, str | None]]]
     metrics: Callable[[], Awaitable[bytes]]
     quotas: OwnerQuotas
+    delivery_quotas: DeliveryQuotas
     desk: Desk | None = None
     tokens: Tokens | None = None
     callbacks: Callbacks = Callbacks()

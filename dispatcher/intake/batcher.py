@@ -9,7 +9,16 @@ import structlog
 
 from dispatcher.domain.errors import InvalidInput, StoreUnavailable
 from dispatcher.domain.events import Event
-from dispatcher.intake.commit import Committer, Deliverer, EventStore, Matcher, Offer, Result, Source
+from dispatcher.intake.commit import (
+    Committer,
+    Deliverer,
+    EventStore,
+    Matcher,
+    Offer,
+    Quotas,
+    Result,
+    Source,
+)
 from dispatcher.intake.queues import Limits, Queues
 from dispatcher.intake.storing import Progress, Storing
 from dispatcher.telemetry.background import InternalErrors
@@ -18,6 +27,9 @@ log = structlog.get_logger("dispatcher.intake")
 
 SLOW_BATCH = 8.0
 """Seconds that the database may take for a batch before this counts as a problem."""
+
+ROOM = Limits(10_000, 128 << 20)
+"""What may wait to be stored."""
 
 SHARE = 4
 """One owner's events may take this part of the room for what waits: a quarter."""
@@ -46,18 +58,17 @@ class Intake:
         *,
         max_events: int = 500,
         max_bytes: int = 32 << 20,
-        max_waiting: int = 10_000,
-        max_waiting_bytes: int = 128 << 20,
+        waiting: Limits = ROOM,
         patience: float = 10.0,
+        quotas: Quotas | None = None,
     ) -> None:
         self._max_events = max_events
         self._max_bytes = max_bytes
         self._patience = patience
-        every = Limits(max_waiting, max_waiting_bytes)
-        self._queues = Queues(every, Limits(max_waiting // SHARE, max_waiting_bytes // SHARE))
+        self._queues = Queues(waiting, Limits(waiting.events // SHARE, waiting.size // SHARE))
         progress = Progress()
         self._batches, self._large = (
-            Storing(Committer(matcher, deliverer, store), progress, self._conclude) for _ in range(2)
+            Storing(Committer(matcher, deliverer, store, quotas), progress, self._conclude) for _ in range(2)
         )
         self._arrived = asyncio.Event()
         self._large_may_go = asyncio.Event()

@@ -56,6 +56,14 @@ class Deliverer(Protocol):
     def release(self, deliveries: Sequence[NewDelivery]) -> None: ...
 
 
+class Quotas(Protocol):
+    """Decides what is due later; see `dispatcher.intake.delivery_quotas.DeliveryQuotas`."""
+
+    async def admit(
+        self, matches: Sequence[tuple[Event, Subscription]]
+    ) -> tuple[Sequence[tuple[Event, Subscription]], Sequence[NewDelivery]]: ...
+
+
 class EventStore(Protocol):
     """Stores events with their deliveries; see `dispatcher.store.contract.Store`."""
 
@@ -107,12 +115,15 @@ class Offer(Struct, eq=False):
 
 
 class Committer:
-    """Brings batches into the store, and their deliveries to the deliverer."""
+    """Brings batches into the store, and their deliveries to the deliverer; without `quotas` all go at once."""
 
-    def __init__(self, matcher: Matcher, deliverer: Deliverer, store: EventStore) -> None:
+    def __init__(
+        self, matcher: Matcher, deliverer: Deliverer, store: EventStore, quotas: Quotas | None = None
+    ) -> None:
         self._matcher = matcher
         self._deliverer = deliverer
         self._store = store
+        self._quotas = quotas
         self._in_store_since: float | None = None
 
     @property
@@ -181,9 +192,10 @@ class Committer:
         selection = await self._matcher.select(
             [offer.events for offer in offers], lambda: all(offer.withdrawn for offer in offers)
         )
-        await self._deliverer.room_for(selection.matches)
+        matches, over_quota = await self._admit(selection.matches)
+        await self._deliverer.room_for(matches)
         by_event: defaultdict[str, list[NewDelivery]] = defaultdict(list)
-        for delivery in grouped(self._deliverer.reserve(selection.matches)):
+        for delivery in grouped([*self._deliverer.reserve(matches), *over_quota]):
             by_event[delivery.event.key].append(delivery)
         later: defaultdict[str, list[NewExpansion]] = defaultdict(list)
         for expansion in selection.expansions:
@@ -194,6 +206,11 @@ class Committer:
             ]
             if later:
                 offer.expansions = [one for event in offer.events for one in later.get(event.key, ())]
+
+    async def _admit(
+        self, matches: Sequence[tuple[Event, Subscription]]
+    ) -> tuple[Sequence[tuple[Event, Subscription]], Sequence[NewDelivery]]:
+        return (matches, ()) if self._quotas is None else await self._quotas.admit(matches)
 
     def _deliver(self, offers: Sequence[Offer], existing: Mapping[str, str], process: int) -> None:
         """Start the deliveries that this process has claimed now; the others are not ours, or not stored."""

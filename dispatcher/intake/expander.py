@@ -16,6 +16,7 @@ from dispatcher.domain.events import Event, utc_now
 from dispatcher.domain.expansions import NO_QUEUE, Expansion
 from dispatcher.domain.ids import new_id
 from dispatcher.domain.subscriptions import Subscription
+from dispatcher.intake.commit import Quotas
 from dispatcher.intake.grouping import grouped
 from dispatcher.telemetry.background import InternalErrors
 from dispatcher.telemetry.metrics import EXPANDED
@@ -46,12 +47,22 @@ class Recipients(Protocol):
 
 
 class Expander:
-    """Carries orders out; their queues take turns. `made` is called when there are deliveries that are due."""
+    """Carries orders out; their queues take turns. `made` is called when there are deliveries that are due.
 
-    def __init__(self, store: ExpansionStore, recipients: Recipients, made: Callable[[], None]) -> None:
+    What is over one of the `quotas` is due later; without them all is due at once.
+    """
+
+    def __init__(
+        self,
+        store: ExpansionStore,
+        recipients: Recipients,
+        made: Callable[[], None],
+        quotas: Quotas | None = None,
+    ) -> None:
         self._store = store
         self._recipients = recipients
         self._made = made
+        self._quotas = quotas
         self._errors = InternalErrors("expand")
         self._after = NO_QUEUE
 
@@ -82,7 +93,10 @@ class Expander:
         self._after = expansion.queue
         now = utc_now()
         matches = await self._recipients.expand(expansion)
-        new = grouped([_pending(event, subscription, now) for event, subscription in matches])
+        later: Sequence[NewDelivery] = ()
+        if self._quotas is not None:
+            matches, later = await self._quotas.admit(matches)
+        new = grouped([*(_pending(event, subscription, now) for event, subscription in matches), *later])
         if await self._store.expand(process, expansion, new):
             EXPANDED.inc(len(new))
             self._made()

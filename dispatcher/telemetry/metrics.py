@@ -113,6 +113,11 @@ BATCH_EVENTS = Histogram(
     buckets=(1, 5, 25, 100, 500),
     registry=REGISTRY,
 )
+DELIVERIES_OVER_QUOTA = Counter(
+    "dispatcher_deliveries_over_quota",
+    "Deliveries that were made due later because their owner was over the quota of deliveries a minute.",
+    registry=REGISTRY,
+)
 EXPANDED = Counter(
     "dispatcher_expanded_deliveries",
     "Deliveries that were made after their event was accepted, because it caused many.",

@@ -26,6 +26,7 @@ from dispatcher.domain.ids import new_id
 from dispatcher.domain.quotas import Quotas
 from dispatcher.domain.subscriptions import Subscription
 from dispatcher.intake.batcher import Intake
+from dispatcher.intake.delivery_quotas import DeliveryQuotas
 from dispatcher.matching.matcher import Matcher
 from dispatcher.store.connect import migrate, open_store
 from dispatcher.store.contract import Store
@@ -231,6 +232,7 @@ async def serving(store: Store, extensions: Sequence[Extension] = (), **changes:
         "readiness": _ready,
         "metrics": rendered,
         "quotas": OwnerQuotas(store, Quotas()),
+        "delivery_quotas": DeliveryQuotas(store.quotas, 0),
     }
     services = Services(**parts | changes)
     server = TestServer(build(services, extensions))

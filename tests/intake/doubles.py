@@ -108,12 +108,14 @@ class Deliverer:
 
     def start(self, deliveries: Sequence[NewDelivery]) -> None:
         for delivery in deliveries:
-            del self.reserved[delivery.id]
+            if delivery.claimed:
+                del self.reserved[delivery.id]
         self.started += deliveries
 
     def release(self, deliveries: Sequence[NewDelivery]) -> None:
         for delivery in deliveries:
-            del self.reserved[delivery.id]
+            if delivery.claimed:
+                del self.reserved[delivery.id]
         self.released += deliveries
 
 

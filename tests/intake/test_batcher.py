@@ -15,6 +15,7 @@ from dispatcher.domain.events import Event
 from dispatcher.intake import storing
 from dispatcher.intake.batcher import Busy, Intake
 from dispatcher.intake.commit import Result, Source
+from dispatcher.intake.queues import Limits
 from dispatcher.telemetry.metrics import EVENTS, EVENTS_UNMATCHED, INTERNAL_ERRORS
 from tests.factories import make_event, make_subscription
 from tests.intake.doubles import Running
@@ -361,7 +362,7 @@ async def test_a_request_that_nobody_waits_for_is_not_stored_later() -> None:
 
 
 async def test_a_request_is_turned_away_when_too_many_events_wait() -> None:
-    async with Running(max_waiting=2) as run:
+    async with Running(waiting=Limits(2, 1 << 20)) as run:
         run.store.open.clear()
         waiting = asyncio.create_task(run.intake.submit(events("a", "b")))
         await run.store.entered.wait()
@@ -374,7 +375,7 @@ async def test_a_request_is_turned_away_when_too_many_events_wait() -> None:
 
 async def test_a_request_is_turned_away_when_what_waits_takes_too_much_memory() -> None:
     size = events("a")[0].size
-    async with Running(max_waiting_bytes=2 * size + size // 2) as run:
+    async with Running(waiting=Limits(100, 2 * size + size // 2)) as run:
         run.store.open.clear()
         waiting = asyncio.create_task(run.intake.submit(events("a", "b")))
         await run.store.entered.wait()

@@ -14,7 +14,7 @@ from dispatcher.domain.expansions import Candidates, NewExpansion, bitmap
 from dispatcher.domain.subscriptions import Subscription
 from dispatcher.intake import storing
 from dispatcher.intake.batcher import Busy, NotStored
-from dispatcher.intake.queues import LARGE
+from dispatcher.intake.queues import LARGE, Limits
 from dispatcher.matching.selection import Selection
 from tests.factories import make_event, make_subscription
 from tests.intake.doubles import Everybody, Running
@@ -181,7 +181,7 @@ async def test_a_large_request_that_cannot_be_stored_is_refused_when_others_are_
 
 
 async def test_an_owner_who_floods_hears_of_it_and_the_others_do_not() -> None:
-    async with Running(max_waiting=8) as run:
+    async with Running(waiting=Limits(8, 1 << 27)) as run:
         run.store.open.clear()
         tasks = [asyncio.create_task(run.intake.submit([make_event(owner="mallory")])) for _ in range(2)]
         await run.store.entered.wait()
