@@ -44,20 +44,20 @@ class RecipientStore:
         self._read = read
         self._write = write
         self._rows = rows
-        self._wanted: list[tuple[Sequence[Quota], Taken]] = []
+        self._wanted: list[tuple[Sequence[Quota], datetime, Taken]] = []
         self._taking: asyncio.Task[None] | None = None
 
     async def standings(self, recipients: Sequence[Recipient]) -> list[Standing]:
         """How it stands with each of these, in their order."""
         return await self._read(_standings, recipients)
 
-    async def take(self, quotas: Sequence[Quota]) -> tuple[Quota, float] | None:
-        """Count one for each of these.
+    async def take(self, quotas: Sequence[Quota], at: datetime) -> tuple[Quota, float] | None:
+        """Count one for each of these, in the periods of the time `at`.
 
-        For none when one is used up: which one, and the seconds until its next period.
+        For none when one is used up: which one, and the seconds from then to its next period.
         """
         future: Taken = asyncio.get_running_loop().create_future()
-        self._wanted.append((quotas, future))
+        self._wanted.append((quotas, at, future))
         if self._taking is None:
             self._taking = asyncio.create_task(self._take_all())
         return await future
@@ -71,13 +71,13 @@ class RecipientStore:
         finally:
             self._taking = None
 
-    async def _take_some(self, batch: Sequence[tuple[Sequence[Quota], Taken]]) -> None:
+    async def _take_some(self, batch: Sequence[tuple[Sequence[Quota], datetime, Taken]]) -> None:
         found: Sequence[tuple[Quota, float] | Exception | None]
         try:
-            found = await self._write(_take_each, [quotas for quotas, _ in batch], utc_now())
+            found = await self._write(_take_each, [(quotas, at) for quotas, at, _ in batch])
         except Exception as error:  # noqa: BLE001 - it rises from each of those who wait
             found = [error] * len(batch)
-        for (_, future), one in zip(batch, found, strict=True):
+        for (*_, future), one in zip(batch, found, strict=True):
             if future.done():
                 continue  # whoever waited has gone
             if isinstance(one, Exception):
@@ -85,9 +85,9 @@ class RecipientStore:
             else:
                 future.set_result(one)
 
-    async def give_back(self, quotas: Sequence[Quota]) -> None:
-        """Count one less for each of these."""
-        await self._write(_give_back, quotas, utc_now())
+    async def give_back(self, quotas: Sequence[Quota], at: datetime) -> None:
+        """Count one less for each of these, in the periods of the time at which they were taken."""
+        await self._write(_give_back, quotas, at)
 
     async def begin_asking(self, recipient: Recipient, until: datetime) -> bool:
         """Whether the caller is to ask for consent: nobody has, and nobody else will before `until`."""
@@ -198,9 +198,9 @@ def _take(connection: Connection, quotas: Sequence[Quota], now: datetime) -> tup
 
 
 def _take_each(
-    connection: Connection, all_quotas: Sequence[Sequence[Quota]], now: datetime
+    connection: Connection, wanted: Sequence[tuple[Sequence[Quota], datetime]]
 ) -> list[tuple[Quota, float] | None]:
-    return [_take(connection, quotas, now) for quotas in all_quotas]
+    return [_take(connection, quotas, at) for quotas, at in wanted]
 
 
 def _give_back(connection: Connection, quotas: Sequence[Quota], now: datetime) -> None:

@@ -11,7 +11,8 @@ import pytest
 from dispatcher.store.connect import migrate
 from dispatcher.store.contract import Store
 from dispatcher.targets.email import EmailKind
-from tests.mail.desks import make_desk, open_file
+from dispatcher.targets.mail import desk
+from tests.mail.desks import Clock, make_desk, open_file
 from tests.mail.relay import Relay, relay
 
 
@@ -37,6 +38,14 @@ async def server() -> AsyncIterator[Relay]:
     """Yield a relay that takes everything unless told otherwise."""
     async with relay() as server:
         yield server
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """Return the time by which messages are counted. It stands still, so that no test sees two hours."""
+    clock = Clock()
+    monkeypatch.setattr(desk, "utc_now", clock)
+    return clock
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,17 @@ from tests.factories import make_subscription
 KEY = "a key of thirty-two characters or more"
 BASE = "https://dispatcher.example.org"
 TRUSTED = Rules(trusted_domains=frozenset({"example.org"}))
+
+
+class Clock:
+    """The time by which messages to an address are counted: one second before the end of an hour, until it is set."""
+
+    def __init__(self) -> None:
+        self.now = datetime(2026, 5, 4, 12, 59, 59, tzinfo=UTC)
+
+    def __call__(self) -> datetime:
+        """Return the time."""
+        return self.now
 
 
 @asynccontextmanager

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 import pytest
 from aiosmtpd.smtp import SMTP, Envelope, Session
@@ -18,37 +18,18 @@ from dispatcher.domain.events import Event, utc_now
 from dispatcher.domain.recipients import Quota
 from dispatcher.domain.retry import RetryPolicy
 from dispatcher.matching.matcher import Matcher
-from dispatcher.store import recipients
 from dispatcher.store.contract import Store
 from dispatcher.targets.email import EmailKind
 from dispatcher.targets.mail.desk import Rules
 from tests.delivery.conftest import deliveries, settled
 from tests.factories import make_event
-from tests.mail.desks import email_subscription, make_desk
+from tests.mail.desks import Clock, email_subscription, make_desk
 from tests.mail.relay import Relay
 
 Accept = Callable[..., Awaitable[None]]
 
 ANN, BOB = "ann@example.org", "bob@example.org"
 CAP = 5
-
-
-class Clock:
-    """The time by which messages to an address are counted; it stands still until told."""
-
-    def __init__(self) -> None:
-        self.now = datetime(2026, 5, 4, 12, 59, 59, tzinfo=UTC)
-
-    def __call__(self) -> datetime:
-        return self.now
-
-
-@pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    """Return a clock one second before the end of an hour."""
-    clock = Clock()
-    monkeypatch.setattr(recipients, "utc_now", clock)
-    return clock
 
 
 @pytest.fixture
@@ -108,7 +89,7 @@ async def test_all_that_is_over_the_storm_cap_is_one_message_that_says_how_much_
     assert len(server.mails) == CAP + 1
     assert server.mails[-1].message["Subject"] == "a test: 25 FINISHED (25 jobs)"
     # It counts as one message of its hour.
-    counted = [await store.recipients.take([Quota(f"to {ANN}", 2, 3600)]) for _ in range(2)]
+    counted = [await store.recipients.take([Quota(f"to {ANN}", 2, 3600)], clock.now) for _ in range(2)]
     assert [full is None for full in counted] == [True, False]
 
 
@@ -116,7 +97,7 @@ async def test_of_several_recipients_only_who_is_over_the_cap_waits_and_needs_no
     store: Store, server: Relay, capped: EmailKind, clock: Clock
 ) -> None:
     for _ in range(CAP):
-        await store.recipients.take([Quota(f"to {ANN}", CAP, 3600)])
+        await store.recipients.take([Quota(f"to {ANN}", CAP, 3600)], clock.now)
     await store.add_subscription(replace(email_subscription(ANN, BOB), retry=RetryPolicy(strategy="none")))
     async with running(store, capped) as accept:
         await accept(*jobs(CAP))

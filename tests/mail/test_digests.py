@@ -19,6 +19,9 @@ from tests.factories import NOW, make_event, make_subscription
 from tests.mail.desks import email_subscription, make_desk
 from tests.mail.relay import Relay
 
+# What is sent counts for an hour: for the same one in a whole test.
+pytestmark = pytest.mark.usefixtures("clock")
+
 ANN, BOB = "ann@example.org", "bob@example.org"
 
 

@@ -23,7 +23,7 @@ from dispatcher.store.contract import (
     Window,
 )
 from dispatcher.store.quotas import check_caps
-from tests.factories import make_subscription
+from tests.factories import NOW, make_subscription
 from tests.store.helpers import ALL
 
 ROWS = 50_000
@@ -151,7 +151,7 @@ QUESTIONS: dict[str, Callable[[Store], Awaitable[object]]] = {
     "expire": lambda store: store.expire([Overdue(some_id("dlv", 2 * ROWS - 2), "webhook", 9)]),
     "recipients": lambda store: store.recipients.standings([_ANN]),
     "a recipient confirms": lambda store: store.recipients.confirm(_ANN),
-    "a mail is counted": lambda store: store.recipients.take([Quota("to ann@example.org", 9, 3600)]),
+    "a mail is counted": lambda store: store.recipients.take([Quota("to ann@example.org", 9, 3600)], NOW),
     "mend turns": lambda store: store.mend_turns(0),
     "save a subscription": lambda store: store.save_subscription(
         make_subscription(id=some_id("sub", 13), revision=2)

@@ -9,7 +9,7 @@ from dispatcher.domain.deliveries import Outcome, State
 from dispatcher.domain.events import utc_now
 from dispatcher.domain.recipients import WAITS_FOR_CONSENT, Quota, Recipient
 from dispatcher.store.contract import DeliveryFilter, Store, Window
-from tests.factories import make_delivery, make_event, make_subscription
+from tests.factories import NOW, make_delivery, make_event, make_subscription
 
 SUBSCRIPTION = make_subscription()
 ANN = Recipient("default", "alice", SUBSCRIPTION.id, "ann@example.org")
@@ -124,7 +124,7 @@ async def test_somebody_elses_address_has_to_consent_anew_after_it_left(store: S
 
 
 async def test_counts_hold_whoever_counts(store: Store) -> None:
-    taken = await asyncio.gather(*(store.recipients.take([HOURLY]) for _ in range(5)))
+    taken = await asyncio.gather(*(store.recipients.take([HOURLY], NOW) for _ in range(5)))
     full = [one for one in taken if one is not None]
     assert len(full) == 3
     assert full[0][0] == HOURLY
@@ -133,14 +133,14 @@ async def test_counts_hold_whoever_counts(store: Store) -> None:
 
 async def test_when_one_count_is_full_the_others_stay_as_they_were(store: Store) -> None:
     domain = Quota("domain example.org", 1, 3600)
-    assert await store.recipients.take([HOURLY, domain]) is None
+    assert await store.recipients.take([HOURLY, domain], NOW) is None
     for _ in range(3):
-        full = await store.recipients.take([HOURLY, domain])
+        full = await store.recipients.take([HOURLY, domain], NOW)
         assert full is not None
         assert full[0] == domain
-    assert await store.recipients.take([HOURLY]) is None
-    await store.recipients.give_back([domain])
-    assert await store.recipients.take([domain]) is None
+    assert await store.recipients.take([HOURLY], NOW) is None
+    await store.recipients.give_back([domain], NOW)
+    assert await store.recipients.take([domain], NOW) is None
 
 
 async def test_a_subscription_is_found_without_its_tenant(store: Store) -> None:

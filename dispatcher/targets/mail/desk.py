@@ -16,6 +16,7 @@ from dispatcher.domain.recipients import WAITS_FOR_CONSENT, Quota, Recipient, St
 from dispatcher.domain.subscriptions import EVERY_OWNER, Subscription
 from dispatcher.domain.vocabulary import EVENTS
 from dispatcher.targets.mail.addresses import ANY_DOMAIN, Address, checked_addresses
+from dispatcher.targets.mail.admission import Counted, Hold, Out
 from dispatcher.targets.mail.links import Purpose
 from dispatcher.targets.mail.mailer import Mailer
 from dispatcher.targets.mail.message import Stamp
@@ -41,9 +42,9 @@ class Book(Protocol):
 
     async def standings(self, recipients: Sequence[Recipient]) -> list[Standing]: ...
 
-    async def take(self, quotas: Sequence[Quota]) -> tuple[Quota, float] | None: ...
+    async def take(self, quotas: Sequence[Quota], at: datetime) -> tuple[Quota, float] | None: ...
 
-    async def give_back(self, quotas: Sequence[Quota]) -> None: ...
+    async def give_back(self, quotas: Sequence[Quota], at: datetime) -> None: ...
 
     async def begin_asking(self, recipient: Recipient, until: datetime) -> bool: ...
 
@@ -79,23 +80,6 @@ class Seat(Struct, frozen=True):
     recipient: Recipient
 
 
-class Out(Struct, frozen=True):
-    """This recipient gets nothing, and why."""
-
-    reason: str
-
-
-class Hold(Struct, frozen=True):
-    """This recipient gets nothing yet: why, and for how many seconds.
-
-    `together`: it had so much that more should come in one message.
-    """
-
-    reason: str
-    seconds: float
-    together: bool = False
-
-
 class Desk:
     """Decides who gets mails, and asks those who were not asked yet."""
 
@@ -127,8 +111,8 @@ class Desk:
             address.domain in self._rules.trusted_domains or address.key == seat.recipient.subscriber.lower()
         )
 
-    async def admit(self, seat: Seat, standing: Standing) -> Out | Hold | None:
-        """Whether a message may go to a recipient now: None when it may, and then it is counted."""
+    async def admit(self, seat: Seat, standing: Standing) -> Out | Hold | Counted:
+        """Whether a message may go to a recipient now; it is counted when it may."""
         if standing.unsubscribed_at is not None:
             return Out(f"unsubscribed at {standing.unsubscribed_at:%Y-%m-%d %H:%M} UTC")
         if standing.refused_at is not None and is_refused(standing):
@@ -137,9 +121,10 @@ class Desk:
             )
         if standing.confirmed_at is None and not self.is_own(seat):
             return await self.ask(seat, standing)
-        full = await self.book.take(self._quotas(seat.address))
+        now = utc_now()
+        full = await self.book.take(self._quotas(seat.address), now)
         if full is None:
-            return None
+            return Counted(now)
         quota, seconds = full
         period = "hour" if quota.period == HOUR else "minute"
         return Hold(
@@ -148,9 +133,9 @@ class Desk:
             quota.period == HOUR,
         )
 
-    async def take_back(self, seat: Seat) -> None:
+    async def take_back(self, seat: Seat, counted: Counted) -> None:
         """Do not count a message that was not sent."""
-        await self.book.give_back(self._quotas(seat.address))
+        await self.book.give_back(self._quotas(seat.address), counted.at)
 
     async def refused(self, seat: Seat, error: Refused) -> Refused:
         """Remember an address that does not exist, as the relay says. What its refusal is about in the end."""
@@ -212,7 +197,8 @@ class Desk:
             ),
             Quota(f"asked {key}", self._rules.confirmations_per_address, HOUR),
         ]
-        if (full := await self.book.take(quotas)) is not None:
+        now = utc_now()
+        if (full := await self.book.take(quotas, now)) is not None:
             return Hold(
                 f"{waits}, and is asked in the next hour: there were {full[0].limit} requests", full[1] + 0.1
             )
@@ -226,11 +212,11 @@ class Desk:
         }
         stamp = Stamp(
             to=seat.address,
-            id=f"confirm.{recipient.subscription_id}.{utc_now():%Y%m%d%H%M%S}",
+            id=f"confirm.{recipient.subscription_id}.{now:%Y%m%d%H%M%S}",
             thread=None,
             list_id=None,
             unsubscribe=None,
-            date=utc_now(),
+            date=now,
         )
         try:
             await self.mailer.send(stamp, self.mailer.templates.render("_confirm", None, values))
@@ -239,10 +225,10 @@ class Desk:
             log.warning("it is not known whether a request to confirm was sent", error=str(error))
             return None
         except (NotReached, TemplateFault) as error:
-            await self.book.give_back(quotas)
+            await self.book.give_back(quotas, now)
             return Hold(f"{waits}, and could not be asked: {error}", 60.0)
         except Refused as refused:
-            await self.book.give_back(quotas)
+            await self.book.give_back(quotas, now)
             judged = await self.refused(seat, refused)
             again = Hold(f"{waits}, and could not be asked: {judged}", 300.0)
             return Out(str(judged)) if judged.final else again

@@ -9,7 +9,8 @@ from datetime import datetime
 from msgspec import Struct
 
 from dispatcher.domain.events import utc_now
-from dispatcher.targets.mail.desk import Desk, Out, Seat
+from dispatcher.targets.mail.admission import Counted, Out
+from dispatcher.targets.mail.desk import Desk, Seat
 from dispatcher.targets.mail.message import Stamp
 from dispatcher.targets.mail.progress import Round
 from dispatcher.targets.mail.replies import Refused
@@ -48,8 +49,8 @@ async def send_all(attempt: Round, parcel: Parcel, seats: Sequence[Seat], desk: 
             attempt.broke_off(key, broken)
         elif time.monotonic() > deadline:
             attempt.waits(key, "the time of an attempt was used up by the recipients before", 1.0)
-        elif (verdict := await desk.admit(seat, standing)) is None:
-            broken = await _send_one(attempt, parcel, seat, desk)
+        elif isinstance(verdict := await desk.admit(seat, standing), Counted):
+            broken = await _send_one(attempt, parcel, seat, desk, verdict)
         elif isinstance(verdict, Out):
             attempt.left_out(key, verdict.reason)
         else:
@@ -57,7 +58,7 @@ async def send_all(attempt: Round, parcel: Parcel, seats: Sequence[Seat], desk: 
             attempt.waits(key, verdict.reason, seconds, together=verdict.together)
 
 
-async def _send_one(attempt: Round, parcel: Parcel, seat: Seat, desk: Desk) -> str | None:
+async def _send_one(attempt: Round, parcel: Parcel, seat: Seat, desk: Desk, counted: Counted) -> str | None:
     """Send one message. What is wrong with the relay, if it cannot be spoken to."""
     key = seat.address.key
     stamp = Stamp(
@@ -72,13 +73,13 @@ async def _send_one(attempt: Round, parcel: Parcel, seat: Seat, desk: Desk) -> s
         attempt.got(key, await desk.mailer.send(stamp, _linked(parcel.contents[key], stamp.unsubscribe)))
         await desk.taken(seat)
     except Refused as error:
-        await desk.take_back(seat)
+        await desk.take_back(seat, counted)
         attempt.refused(key, await desk.refused(seat, error))
     except Unsure as error:
         attempt.unsure(key, str(error))
         return str(error)
     except NotReached as error:
-        await desk.take_back(seat)
+        await desk.take_back(seat, counted)
         if error.busy:
             attempt.waits(key, str(error), 1.0)
             return None

@@ -1,0 +1,30 @@
+"""Whether a message may go to a recipient now: it may and is counted, it has to wait, or it never goes."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from msgspec import Struct
+
+
+class Out(Struct, frozen=True):
+    """This recipient gets nothing, and why."""
+
+    reason: str
+
+
+class Hold(Struct, frozen=True):
+    """This recipient gets nothing yet: why, and for how many seconds.
+
+    `together`: it had so much that more should come in one message.
+    """
+
+    reason: str
+    seconds: float
+    together: bool = False
+
+
+class Counted(Struct, frozen=True):
+    """This recipient may have a message now, which counts for the periods of this time."""
+
+    at: datetime
