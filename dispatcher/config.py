@@ -29,11 +29,11 @@ from dispatcher.config_values import (
     hello_name,
     integer,
     networks,
+    number,
     one_secret,
     optional_file,
     optional_url,
     public_url,
-    seconds,
     secret_list,
     sender_address,
     switch,
@@ -89,7 +89,7 @@ class Smtp(Struct, frozen=True, kw_only=True):
     hello: Annotated[str, hello_name] = ""
     trusted_domains: Annotated[tuple[str, ...], domains] = ()
     templates: Annotated[Path | None, folder] = None
-    timeout: Annotated[float, seconds(0.1, 300)] = 15.0
+    timeout: Annotated[float, number("seconds", 0.1, 300)] = 15.0
     connections: Annotated[int, integer(1, 1000)] = 8
     max_per_hour: Annotated[int, integer(1, 1_000_000)] = 60
     max_per_domain: Annotated[int, integer(1, 1_000_000)] = 600
@@ -140,9 +140,9 @@ class Delivery(Struct, frozen=True, kw_only=True):
 
     concurrency: Annotated[int, integer(1, 1000)] = 64
     queue: Annotated[int, integer(1, 100_000)] = 1000
-    timeout: Annotated[float, seconds(0.1, 300)] = 15.0
-    lease: Annotated[float, seconds(5, 3600)] = 60.0
-    grace: Annotated[float, seconds(0, 3600)] = 20.0
+    timeout: Annotated[float, number("seconds", 0.1, 300)] = 15.0
+    lease: Annotated[float, number("seconds", 5, 3600)] = 60.0
+    grace: Annotated[float, number("seconds", 0, 3600)] = 20.0
     max_in_memory: Annotated[int, integer(1, 1_000_000)] = 5000
 
 
@@ -169,10 +169,10 @@ class QuotaSettings(Struct, frozen=True, kw_only=True):
 
 
 class RetentionSettings(Struct, frozen=True, kw_only=True):
-    """For how many days what has ended is kept; see `dispatcher.domain.retention.Keep`."""
+    """For how many days, or parts of one, what has ended is kept; see `dispatcher.domain.retention.Keep`."""
 
-    delivered: Annotated[int, integer(1, 36_500)] = 30
-    exhausted: Annotated[int, integer(1, 36_500)] = 90
+    delivered: Annotated[float, number("days", 0.003, 36_500)] = 30
+    exhausted: Annotated[float, number("days", 0.003, 36_500)] = 90
 
     @property
     def keep(self) -> Keep:
@@ -234,8 +234,8 @@ def _check_lease(delivery: Delivery) -> None:
 def _check_retention(retention: RetentionSettings) -> None:
     if retention.exhausted < retention.delivered:
         raise SettingsError(
-            f"retention.exhausted: {retention.exhausted} days, expected at least retention.delivered "
-            f"({retention.delivered} days)"
+            f"retention.exhausted: {retention.exhausted:g} days, expected at least retention.delivered "
+            f"({retention.delivered:g} days)"
         )
 
 

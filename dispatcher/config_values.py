@@ -93,9 +93,9 @@ def integer(low: int, high: int) -> Callable[[object], int]:
     return read
 
 
-def seconds(low: float, high: float) -> Callable[[object], float]:
-    """A reader of a number of seconds between two bounds, both of which are allowed."""
-    expected = f"seconds, a number from {low:g} to {high:g}"
+def number(unit: str, low: float, high: float) -> Callable[[object], float]:
+    """A reader of a number of seconds, or another unit, between two bounds, both of which are allowed."""
+    expected = f"{unit}, a number from {low:g} to {high:g}"
 
     def read(raw: object) -> float:
         if isinstance(raw, bool) or not isinstance(raw, (int, float, str)):

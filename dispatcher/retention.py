@@ -14,7 +14,7 @@ from dispatcher.telemetry import metrics
 log = structlog.get_logger("dispatcher.retention")
 
 INTERVAL = 3600.0
-"""Seconds between two runs."""
+"""Seconds between two runs, at most: there are some before what a partition holds is old."""
 
 AGAIN = 60.0
 """Seconds after a run that failed."""
@@ -28,9 +28,10 @@ class ForgetfulStore(Protocol):
 
 async def retain(store: ForgetfulStore, keep: Keep) -> None:
     """Run retention until cancelled. A run that fails is counted and repeated: it stops nothing else."""
+    interval = min(INTERVAL, keep.width.total_seconds() / 4)
     while True:
         done = await _run(store, keep)
-        await asyncio.sleep(INTERVAL if done else AGAIN)
+        await asyncio.sleep(interval if done else min(AGAIN, interval))
 
 
 async def _run(store: ForgetfulStore, keep: Keep) -> bool:

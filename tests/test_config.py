@@ -448,6 +448,10 @@ def test_what_failed_is_not_kept_shorter_than_what_was_delivered() -> None:
     assert message == "retention.exhausted: 90 days, expected at least retention.delivered (100 days)"
     kept = load({"DISPATCHER_RETENTION_DELIVERED": "7", "DISPATCHER_RETENTION_EXHAUSTED": "7"}).retention.keep
     assert kept == Keep(delivered=7 * DAY, exhausted=7 * DAY)
+    hours = load({"DISPATCHER_RETENTION_DELIVERED": "0.25"}).retention.keep
+    assert hours == Keep(delivered=DAY / 4, exhausted=90 * DAY)
+    message = refusal({"DISPATCHER_RETENTION_DELIVERED": "0.001"})
+    assert "expected days, a number from 0.003 to 36500" in message
 
 
 def test_a_lease_that_an_attempt_could_outlast_is_refused() -> None:

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 from msgspec import Struct
 
-DAY = timedelta(days=1)
+DAY, MINUTE = timedelta(days=1), timedelta(minutes=1)
 
 
 class Keep(Struct, frozen=True, kw_only=True):
@@ -24,8 +24,12 @@ class Keep(Struct, frozen=True, kw_only=True):
 
     @property
     def width(self) -> timedelta:
-        """Which time one partition holds: whole days, so that some four or five hold what is kept of delivered."""
-        return max(self.delivered // 4 // DAY, 1) * DAY
+        """Which time one partition holds: so much that some four or five hold what is kept of delivered.
+
+        Whole days, or whole minutes where what is delivered is kept for less than a day.
+        """
+        unit = DAY if self.delivered >= DAY else MINUTE
+        return max(self.delivered // 4 // unit, 1) * unit
 
 
 DEFAULT = Keep()

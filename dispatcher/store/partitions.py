@@ -16,6 +16,7 @@ from datetime import datetime, timedelta
 from msgspec import Struct
 from sqlalchemy import Connection, text
 
+from dispatcher.domain.retention import DAY
 from dispatcher.store.columns import EPOCH, MICROSECOND, microseconds
 
 KEYS: Mapping[str, str] = {"deliveries": "id", "attempts": "delivery_id", "events": "key"}
@@ -72,19 +73,21 @@ def partitions(connection: Connection, table: str) -> list[Partition]:
 
 
 def make_ahead(connection: Connection, now: datetime, width: timedelta) -> None:
-    """Make the partitions that are missing up to AHEAD times `width` (whole days) from now.
+    """Make the partitions that are missing up to AHEAD times `width` (whole days, or less than one) from now.
 
     Whoever calls it keeps others from doing the same with `postgres_server.MIGRATION_LOCK`.
     """
-    today = now.replace(hour=0, minute=0, second=0, microsecond=0)
+    midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
+    start = midnight if width >= DAY else midnight + (now - midnight) // width * width
+    name = "{}_{:%Y%m%d}" if width >= DAY else "{}_{:%Y%m%dt%H%M}"
     for table in KEYS:
         there = partitions(connection, table)
         if not there:
-            _make(connection, Partition(table, f"{table}_oldest", None, bound(today)))
-        begin = time_of(there[-1].high) if there else today
+            _make(connection, Partition(table, f"{table}_oldest", None, bound(start)))
+        begin = time_of(there[-1].high) if there else start
         while begin <= now + AHEAD * width:
-            end = max(begin, today) + width
-            _make(connection, Partition(table, f"{table}_{begin:%Y%m%d}", bound(begin), bound(end)))
+            end = max(begin, start) + width
+            _make(connection, Partition(table, name.format(table, begin), bound(begin), bound(end)))
             begin = end
 
 

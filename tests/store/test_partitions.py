@@ -17,12 +17,12 @@ from sqlalchemy import Connection
 from dispatcher.domain.deliveries import State
 from dispatcher.domain.events import utc_now
 from dispatcher.domain.retention import DAY, DEFAULT, Keep
-from dispatcher.store import batches, postgres_retention
+from dispatcher.store import batches, postgres_retention, postgres_server
 from dispatcher.store import postgres_sql as sql
 from dispatcher.store.connect import migrate, open_store
 from dispatcher.store.contract import DeliveryFilter, Store
 from dispatcher.store.partitions import AHEAD, KEYS, Partition, make_ahead, partitions, time_of
-from tests.factories import make_event
+from tests.factories import NOW, make_event
 from tests.servers import Databases
 from tests.store.conftest import SEALER
 from tests.store.helpers import ALL, attempt, outcome, stored, subscribed
@@ -98,9 +98,12 @@ def spans(found: list[Partition]) -> list[tuple[datetime | None, datetime]]:
     return [(None if one.low is None else time_of(one.low), time_of(one.high)) for one in found]
 
 
-async def test_a_new_database_has_partitions_for_now_and_for_what_comes(database_url: str) -> None:
+async def test_a_new_database_has_partitions_for_now_and_for_what_comes(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(postgres_server, "utc_now", lambda: NOW)
     await asyncio.to_thread(migrate, database_url)
-    today = utc_now().replace(hour=0, minute=0, second=0, microsecond=0)
+    today = NOW.replace(hour=0, minute=0, second=0, microsecond=0)
     for table in KEYS:
         found = spans(await listed(database_url, table))
         assert found[0] == (None, today)
@@ -112,19 +115,28 @@ async def test_a_new_database_has_partitions_for_now_and_for_what_comes(database
     assert await listed(database_url) == before
 
 
-async def test_partitions_follow_one_another_without_a_gap_whenever_they_are_made(database_url: str) -> None:
+@pytest.mark.parametrize("width", [2 * DAY, timedelta(minutes=7)])
+async def test_partitions_follow_one_another_without_a_gap_whenever_they_are_made(
+    database_url: str, width: timedelta
+) -> None:
     await asyncio.to_thread(migrate, database_url)
     for days in (1, 9, 10, 400, 401):
         now = utc_now() + days * DAY
-        await on(database_url, partial(make_ahead, now=now, width=2 * DAY))
+        await on(database_url, partial(make_ahead, now=now, width=width))
         found = await listed(database_url)
         assert all(after.low == before.high for before, after in pairwise(found))
-        assert time_of(found[-1].high) > now + AHEAD * 2 * DAY
+        assert time_of(found[-1].high) > now + AHEAD * width
 
 
-@pytest.mark.parametrize(("days", "width"), [(1, 1), (7, 1), (8, 2), (30, 7), (365, 91)])
-def test_some_four_partitions_hold_what_is_kept(days: int, width: int) -> None:
-    assert Keep(delivered=days * DAY, exhausted=days * DAY).width == width * DAY
+@pytest.mark.parametrize(
+    ("days", "width"),
+    [
+        *((1, DAY), (7, DAY), (8, 2 * DAY), (30, 7 * DAY), (365, 91 * DAY)),
+        *((0.5, timedelta(hours=3)), (0.003, timedelta(minutes=1))),
+    ],
+)
+def test_some_four_partitions_hold_what_is_kept(days: float, width: timedelta) -> None:
+    assert Keep(delivered=days * DAY, exhausted=days * DAY).width == width
 
 
 async def test_what_no_partition_takes_is_not_stored(aged: Store, process: int) -> None:
