@@ -30,15 +30,13 @@ from dispatcher.targets.answers import Success, judge
 from dispatcher.targets.http import HttpClient, NoReply
 from dispatcher.targets.registry import Resources
 from dispatcher.targets.servers import checked_server
+from dispatcher.targets.tethys_turns import Turns
 
 log = structlog.get_logger("dispatcher.targets")
 
 _PATHS = {"job": "update-job-status", "dask": "update-dask-job-status"}
 _MARGIN = 15.0
 """Seconds beyond a request's own after which others may go, should this process end meanwhile."""
-
-_WAIT = 0.25
-"""Seconds until a delivery asks again whether it may go."""
 
 _RETRY_DELAYS = (0.2, 0.5, 1.0, 2.0, 5.0)
 _SUPERSEDED = "a later status of this job has arrived at the portal"
@@ -70,7 +68,7 @@ class TethysKind:
 
     def __init__(self, client: HttpClient, statuses: TargetStatuses | None = None) -> None:
         self._client = client
-        self._statuses = statuses
+        self._turns = None if statuses is None else Turns(statuses)
 
     def check(self, target: Struct) -> str:
         """The destination (`https://portal.example.org:443`); InvalidInput when the target cannot work."""
@@ -94,7 +92,7 @@ class TethysKind:
     def sender(self, subscription: Subscription) -> TethysSender:
         """The sender of a subscription whose target was checked."""
         target = msgspec.convert(subscription.target, TethysTarget)
-        return TethysSender(self._client, target, subscription, self._statuses)
+        return TethysSender(self._client, target, subscription, self._turns)
 
     async def close(self) -> None:
         """There is nothing to let go of: the client is that of the webhooks."""
@@ -113,14 +111,14 @@ class TethysSender:
         client: HttpClient,
         target: TethysTarget,
         subscription: Subscription,
-        statuses: TargetStatuses | None,
+        turns: Turns | None,
     ) -> None:
         self._client = client
         self._form = target.form
         self._base = f"{target.portal.rstrip('/')}/{_PATHS[target.form]}/"
         self._job = TextTemplate.compile(target.job)
         self._whose = f"{subscription.tenant}\0{subscription.subscriber}\0{self._base}"
-        self._statuses = statuses
+        self._turns = turns
         self._believes = subscription.believes
 
     async def send(self, event: Event, delivery_id: str, number: int, memo: str | None = None) -> Answer:
@@ -135,14 +133,14 @@ class TethysSender:
             address = self._address(job, event)
         except RenderError as error:
             return Answer(request=f"GET {self._base}", error=str(error), final=True)
-        if self._statuses is None:
+        if self._turns is None:
             return await self._ask(address, event)
         key = hashlib.sha256(f"{self._whose}\0{job}".encode()).digest()[:16]
-        turn = await self._statuses.begin(key, event.key, delivery_id, self._client.timeout + _MARGIN)
+        turn = await self._turns.begin(key, event.key, delivery_id, self._client.timeout + _MARGIN)
         if turn == "superseded":
             return Answer(request=f"GET {address}", error=_SUPERSEDED, superseded=True)
-        if turn == "wait":
-            return Answer(request=f"GET {address}", error="another status is on its way", postponed=_WAIT)
+        if turn != "go":
+            return Answer(request=f"GET {address}", error="another status is on its way", postponed=turn)
         delivered = False
         try:
             answer = await self._ask(address, event)
@@ -153,10 +151,10 @@ class TethysSender:
 
     async def _finish(self, key: bytes, event: Event, delivery_id: str, *, delivered: bool) -> None:
         """Note it, and try again while the store is away: what is not noted could be followed by an earlier status."""
-        assert self._statuses is not None  # noqa: S101 - `send` asked it
+        assert self._turns is not None  # noqa: S101 - `send` asked it
         for delay in (*_RETRY_DELAYS, None):
             try:
-                return await self._statuses.finish(key, event.key, delivery_id, delivered=delivered)
+                return await self._turns.finish(key, event.key, delivery_id, delivered=delivered)
             except StoreUnavailable as error:
                 if delay is None:
                     log.warning(
