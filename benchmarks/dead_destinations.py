@@ -15,6 +15,7 @@ from benchmarks.waiting import accept_one
 from dispatcher.delivery.breakers import PROBES_PER_SECOND
 from dispatcher.domain.events import utc_now
 from dispatcher.store.schema import deliveries, destinations, subscriptions
+from tests.breakers import open_breaker
 
 DEAD = 20_000
 SETTLE_SECONDS = 20.0
@@ -53,7 +54,7 @@ async def _fill(url: str, dead: int) -> None:
         await service.subscribe("http://127.0.3.1:9/hook")
     async with opened(url) as store:
         await accept_one(store)
-        await store.open_breaker("http://127.0.3.1:9", utc_now() + timedelta(hours=1), "down", probed=False)
+        await open_breaker(store, "http://127.0.3.1:9", utc_now() + timedelta(hours=1), "down")
     name = "'http://127.' || (n / 250) || '.' || (n % 250) || '.9:9'"
     async with connected(url) as connection:
         await copy_rows(

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections import deque
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from datetime import datetime
 from functools import partial
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import structlog
 
@@ -14,6 +15,9 @@ from dispatcher.domain.destinations import Breaker, Destination
 from dispatcher.domain.errors import StoreUnavailable
 
 log = structlog.get_logger("dispatcher.delivery")
+
+MAX_BATCH = 500
+"""Breakers that are opened in one statement."""
 
 
 class Changes(Protocol):
@@ -41,21 +45,22 @@ class BreakerStore(Protocol):
 
     async def changes(self, since: datetime | None) -> Changes: ...
 
-    async def open_breaker(
-        self, destination: str, until: datetime, reason: str, *, probed: bool, asked: bool = False
-    ) -> None: ...
+    async def open_breakers(self, opened: Sequence[Breaker], probed: Collection[str]) -> None: ...
 
-    async def open_breaker_within(self, breaker: Breaker, *, probed: bool) -> None: ...
-
-    async def begin_probe(self, destination: str, seen: datetime, until: datetime) -> bool: ...
-
-    async def begin_probe_within(self, key: str, seen: datetime, until: datetime) -> bool: ...
+    async def begin_probes(self, opened: Sequence[Breaker], until: datetime) -> set[str]: ...
 
     async def close_breaker(self, destination: str) -> None: ...
 
     async def close_breaker_within(self, key: str) -> None: ...
 
     async def not_alone(self, destination: str) -> None: ...
+
+
+class _Opened(NamedTuple):
+    """A breaker that is open, because its probe failed or for another reason."""
+
+    breaker: Breaker
+    probed: bool
 
 
 class BreakerWrites:
@@ -72,7 +77,8 @@ class BreakerWrites:
         self._store = store
         self._learn = learn
         self._since: datetime | None = None
-        self._writes: asyncio.Queue[tuple[str, Callable[[], Awaitable[None]]]] = asyncio.Queue()
+        self._writes: deque[tuple[str, _Opened | Callable[[], Awaitable[None]]]] = deque()
+        self._some = asyncio.Event()
 
     def is_newer(self, key: str) -> bool:
         """Whether what is known of it here is newer than what was just read: it is or was written meanwhile."""
@@ -80,14 +86,7 @@ class BreakerWrites:
 
     def open(self, breaker: Breaker, *, probed: bool) -> None:
         """Write down that a breaker is open."""
-        until, reason = breaker.open_until, breaker.reason or ""
-        if breaker.key != breaker.destination:
-            self._put(breaker.key, partial(self._store.open_breaker_within, breaker, probed=probed))
-        elif until is not None:
-            write = partial(
-                self._store.open_breaker, breaker.key, until, reason, probed=probed, asked=breaker.asked
-            )
-            self._put(breaker.key, write)
+        self._put(breaker.key, _Opened(breaker, probed))
 
     def close(self, breaker: Breaker) -> None:
         """Write down that a breaker is closed."""
@@ -99,14 +98,10 @@ class BreakerWrites:
         """Write down that something arrives at a destination."""
         self._put(destination, partial(self._store.not_alone, destination))
 
-    async def begin_probe(self, breaker: Breaker, until: datetime) -> bool:
-        """Claim a probe; True for one process only. Raises StoreUnavailable."""
-        if breaker.open_until is None:
-            return False
-        within = breaker.key != breaker.destination
-        begin = self._store.begin_probe_within if within else self._store.begin_probe
-        self._written.add(breaker.key)
-        return await begin(breaker.key, breaker.open_until, until)
+    async def begin_probes(self, opened: Sequence[Breaker], until: datetime) -> set[str]:
+        """Claim the probes of these; the keys of those that this process alone has. Raises StoreUnavailable."""
+        self._written.update(breaker.key for breaker in opened)
+        return await self._store.begin_probes(opened, until)
 
     async def run(self, interval: float) -> None:
         """Write, and read every `interval` seconds, until cancelled."""
@@ -114,23 +109,48 @@ class BreakerWrites:
             group.create_task(self._write_all())
             group.create_task(self._read_all(interval))
 
-    def _put(self, key: str, write: Callable[[], Awaitable[None]]) -> None:
+    def _put(self, key: str, write: _Opened | Callable[[], Awaitable[None]]) -> None:
         self.pending[key] = self.pending.get(key, 0) + 1
         self._written.add(key)
-        self._writes.put_nowait((key, write))
+        self._writes.append((key, write))
+        self._some.set()
 
     async def _write_all(self) -> None:
         while True:
-            key, write = await self._writes.get()
-            try:
-                await write()
-            except StoreUnavailable as error:
-                # So it is in this process only; the next failure or answer says it again.
-                log.warning("cannot write a breaker down", key=key, error=str(error))
-            finally:
+            await self._some.wait()
+            self._some.clear()
+            while self._writes:
+                await self._write_next()
+
+    async def _write_next(self) -> None:
+        keys, write = self._next()
+        try:
+            await write()
+        except StoreUnavailable as error:
+            # So it is in this process only; the next failure or answer says it again.
+            log.warning("cannot write breakers down", keys=keys[:10], error=str(error))
+        finally:
+            for key in keys:
                 self.pending[key] -= 1
                 if not self.pending[key]:
                     del self.pending[key]
+
+    def _next(self) -> tuple[list[str], Callable[[], Awaitable[None]]]:
+        """What was noted first, with what was opened right after it; and the keys that it is about."""
+        key, first = self._writes.popleft()
+        if not isinstance(first, _Opened):
+            return [key], first
+        opened = {key: first}
+        while self._writes and len(opened) < MAX_BATCH:
+            key, write = self._writes[0]
+            if key in opened or not isinstance(write, _Opened):
+                break
+            opened[key] = write
+            self._writes.popleft()
+        probed = {key for key, one in opened.items() if one.probed}
+        return list(opened), partial(
+            self._store.open_breakers, [one.breaker for one in opened.values()], probed
+        )
 
     async def _read_all(self, interval: float) -> None:
         while True:

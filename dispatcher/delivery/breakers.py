@@ -8,8 +8,9 @@ A receiver's Retry-After opens them too, until the time that it names.
 
 from __future__ import annotations
 
+import math
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Literal
 
@@ -19,10 +20,10 @@ from msgspec.structs import replace
 
 from dispatcher.delivery.breaker_writes import BreakerStore, BreakerWrites, of_destination
 from dispatcher.delivery.failures import Failures, Scopes
+from dispatcher.delivery.open_breakers import OpenBreakers
 from dispatcher.domain.destinations import Breaker, Destination, RateLimit
 from dispatcher.domain.events import utc_now
 from dispatcher.domain.retry import MAX_RETRY_AFTER
-from dispatcher.telemetry.metrics import BREAKERS_OPEN
 
 log = structlog.get_logger("dispatcher.delivery")
 
@@ -41,6 +42,9 @@ LONGEST_WAIT_OF_ALL = 7200.0
 """Where many breakers are open the wait grows further, so that all of them together are probed no more often."""
 SPREAD = 0.05
 """The share of a wait by which processes differ in when they look: of the first one's probe the others learn."""
+TOGETHER = 0.0005
+LONGEST_TOGETHER = 8.0
+"""Seconds for each open breaker, and at most, within which probes are put together: alone each costs more."""
 
 NEVER = datetime.max.replace(tzinfo=UTC)
 
@@ -60,7 +64,7 @@ class Breakers:
         self._salt = random.random()  # noqa: S311 - no secret
         self._patience = timedelta(seconds=patience)
         self._changed = changed
-        self._open: dict[str, Breaker] = {}
+        self._open = OpenBreakers()
         self._destinations: dict[str, Destination] = {}
         self._probing: dict[str, datetime] = {}
         self._failures = Failures()
@@ -72,10 +76,9 @@ class Breakers:
         """Whether deliveries may be claimed, or one as a probe, or nothing before the time."""
         if self._paused(scopes.destination):
             return "closed", NEVER
-        times = [self._open[key].open_until or NEVER for key in scopes if key in self._open]
-        if not times:
+        if not (opened := self._open.of(scopes)):
             return "free", NEVER
-        until = max(times)
+        until = max(map(self._probe_at, opened))
         return ("closed" if until > utc_now() else "probe"), until
 
     def blocks(self, scopes: Scopes) -> bool:
@@ -89,7 +92,7 @@ class Breakers:
         """Why nothing goes there now, None when something may."""
         if self._paused(scopes.destination):
             return f"it is paused: {self._destinations[scopes.destination].paused_reason}"
-        opened = [self._open[key] for key in scopes if key in self._open]
+        opened = self._open.of(scopes)
         return f"it kept failing ({opened[-1].reason})" if opened else None
 
     def admits(self, scopes: Scopes) -> bool:
@@ -110,16 +113,15 @@ class Breakers:
 
     def blocked_destinations(self) -> Iterator[str]:
         """The destinations behind which something may wait."""
-        opened = {breaker.destination for breaker in self._open.values()}
-        return iter(opened | {key for key, one in self._destinations.items() if one.paused_at is not None})
+        paused = {key for key, one in self._destinations.items() if one.paused_at is not None}
+        return iter(paused.union(self._open.destinations))
 
     def answered(self, scopes: Scopes) -> bool:
         """Note that a delivery arrived or was refused properly. True when that closes a breaker."""
         self._failures.answered(scopes)
         now, closed = utc_now(), False
-        for key in scopes:
-            breaker = self._open.get(key)
-            if breaker is not None and self._ends(breaker, now):
+        for breaker in self._open.of(scopes):
+            if self._ends(breaker, now):
                 self._close(breaker)
                 closed = True
         self._note_arrival(scopes)
@@ -127,7 +129,7 @@ class Breakers:
 
     def failed(self, scopes: Scopes, reason: str, *, down: bool = False) -> None:
         """Note that a delivery did not arrive although it may be sent again."""
-        opened = [self._open[key] for key in scopes if key in self._open]
+        opened = self._open.of(scopes)
         if opened:
             # Those that began before one was open count no more.
             for breaker in opened:
@@ -157,32 +159,35 @@ class Breakers:
         for key in heard:
             before = self._open.get(key) or self._closed_one(key, scopes)
             if before.open_until is None or before.open_until < until or key in self._probing:
-                self._set(
-                    replace(
-                        before, open_until=until, reason=reason, asked=True, opened_at=before.opened_at or now
-                    )
-                )
-                self._writes.open(self._open[key], probed=True)
-                log.info(
-                    "receiver asks to wait",
-                    key=key,
-                    destination=scopes.destination,
-                    seconds=round(seconds, 1),
-                )
+                opened_at = before.opened_at or now
+                asked = replace(before, open_until=until, reason=reason, asked=True, opened_at=opened_at)
+                self._set(asked)
+                self._writes.open(asked, probed=True)
+                where = {"key": key, "destination": scopes.destination}
+                log.info("receiver asks to wait", **where, seconds=round(seconds, 1))
 
-    async def begin_probe(self, scopes: Scopes) -> bool:
-        """Claim the probe of all breakers that are open; True for one process only. Raises StoreUnavailable."""
+    async def begin_probes(self, wanted: Sequence[Scopes]) -> list[Scopes]:
+        """Claim the probes of all breakers that are open for these; no breaker lets two through.
+
+        Those for which this process, and no other, may send a delivery now. Raises StoreUnavailable.
+        """
         until = utc_now() + self._patience
-        opened = [self._open[key] for key in scopes if key in self._open]
-        for breaker in opened:
-            if breaker.key in self._writes.pending or not await self._writes.begin_probe(breaker, until):
-                return False
-            self._probing[breaker.key] = until
-            if breaker.key in self._open:
-                self._open[breaker.key] = replace(self._open[breaker.key], open_until=until)
-        if opened:
-            log.info("breaker lets a probe through", destination=scopes.destination, key=opened[0].key)
-        return True
+        opened: dict[str, Breaker] = {}
+        asked: list[Scopes] = []
+        for scopes in wanted:
+            its = self._open.of(scopes)
+            if not any(one.key in opened or one.key in self._writes.pending for one in its):
+                opened |= {one.key: one for one in its}
+                asked.append(scopes)
+        begun = await self._writes.begin_probes(list(opened.values()), until) if opened else set()
+        for key in begun:
+            self._probing[key] = until
+            if (breaker := self._open.get(key)) is not None:
+                self._open.put(replace(breaker, open_until=until))
+        found = [one for one in asked if all(key in begun for key in one if key in opened)]
+        if begun:
+            log.info("breakers let probes through", keys=sorted(begun)[:10], probes=len(found))
+        return found
 
     async def run(self) -> None:
         """Write down what was noted and look at what others did, until cancelled."""
@@ -216,10 +221,10 @@ class Breakers:
         if self._arrived.get(scopes.destination) == scopes.subscription:
             return
         self._arrived[scopes.destination] = scopes.subscription
-        alone = [one for one in self._open.values() if one.destination == scopes.destination and one.alone]
+        alone = [one for one in self._open.at(scopes.destination) if one.alone]
         if alone:
             for one in alone:
-                self._open[one.key] = replace(one, alone=False)
+                self._open.put(replace(one, alone=False))
             self._writes.not_alone(scopes.destination)
 
     def _reopen(self, breaker: Breaker, reason: str) -> None:
@@ -243,24 +248,26 @@ class Breakers:
         return min(longest, FIRST_WAIT * 2.0 ** min(openings, 12))
 
     def _probe_at(self, breaker: Breaker) -> datetime:
-        """When this process looks whether there is something to probe it with."""
-        part = hash((self._salt, breaker.key)) % 1000 / 1000
-        later = timedelta(seconds=SPREAD * part * self._wait_after(breaker.openings))
-        return (breaker.open_until or utc_now()) + later
+        """When this process looks whether there is something to probe it with, the same moment for many."""
+        if breaker.open_until is None:
+            return NEVER
+        wait = SPREAD * self._wait_after(breaker.openings)
+        at = breaker.open_until.timestamp() + wait * self._salt
+        # A power of two, so that it is the same for all while a few open and close.
+        step = 2.0 ** math.floor(math.log2(min(LONGEST_TOGETHER, TOGETHER * len(self._open), wait)))
+        return datetime.fromtimestamp(step * math.ceil(at / step), UTC)
 
     def _set(self, breaker: Breaker) -> None:
         """Keep one that is open, and say so."""
         self._probing.pop(breaker.key, None)
-        self._open[breaker.key] = breaker
-        self._show()
-        self._changed(breaker.destination, breaker.open_until or utc_now())
+        self._open.put(breaker)
+        self._changed(breaker.destination, self._probe_at(breaker))
 
     def _close(self, breaker: Breaker) -> None:
-        self._open.pop(breaker.key, None)
+        self._open.remove(breaker.key)
         self._probing.pop(breaker.key, None)
         self._writes.close(breaker)
         log.info("breaker closed", destination=breaker.destination, key=breaker.key)
-        self._show()
         self._changed(breaker.destination, utc_now())
 
     def _learn(self, destinations: list[Destination], breakers: list[Breaker]) -> None:
@@ -274,7 +281,6 @@ class Breakers:
         self._probing = {
             key: until for key, until in self._probing.items() if until > now and key in self._open
         }
-        self._show()
 
     def _learn_destination(self, one: Destination) -> None:
         before = self._destinations.get(one.key)
@@ -288,12 +294,8 @@ class Breakers:
     def _learn_breaker(self, one: Breaker) -> None:
         before = self._open.get(one.key)
         if one.open_until is None:
-            if self._open.pop(one.key, None) is not None:
+            if self._open.remove(one.key):
                 self._changed(one.destination, utc_now())
         elif before is None or before.open_until != one.open_until:
-            self._open[one.key] = one
+            self._open.put(one)
             self._changed(one.destination, self._probe_at(one))
-
-    def _show(self) -> None:
-        shown = {one.destination for one in self._open.values() if one.alone or one.key == one.destination}
-        BREAKERS_OPEN.set(len(shown))

@@ -77,7 +77,7 @@ class Gate(Protocol):
 
     def destination_open_until(self, destination: str) -> datetime | None: ...
 
-    async def begin_probe(self, scopes: Scopes) -> bool: ...
+    async def begin_probes(self, wanted: Sequence[Scopes]) -> list[Scopes]: ...
 
 
 class Scheduler:
@@ -156,9 +156,13 @@ class Scheduler:
             after = {name: self._waiting.after.get(name, "") for name in places}
             found = await self._store.look(after, first, MORE)
             shares: list[Share] = []
+            probes: list[Scopes] = []
             for name, waiting in found.items():
-                given, looked[name] = await self._shares(name, waiting, places[name])
+                given, due, looked[name] = self._shares(name, waiting, places[name])
                 shares += given
+                probes += due
+            if probes:
+                shares += await self._begin(probes)
             if shares:
                 take(process, await self._store.claim_shares(process, free, shares))
         finally:
@@ -180,8 +184,10 @@ class Scheduler:
                 looked[name] = until  # when that changes earlier it is expected earlier
         return found
 
-    async def _shares(self, name: str, waiting: Waiting, places: int) -> tuple[list[Share], datetime | None]:
-        """What to claim of a destination now, and when to look again; None when nothing waits there."""
+    def _shares(
+        self, name: str, waiting: Waiting, places: int
+    ) -> tuple[list[Share], list[Scopes], datetime | None]:
+        """What to claim of a destination now, what to probe with, and when to look again; None when nothing waits."""
         self._waiting.after[name] = waiting.last
         now = utc_now()
         free: list[Queue] = []
@@ -197,32 +203,26 @@ class Scheduler:
             else:
                 closed = True
                 times.append(until)
-        shares = await self._probes(name, probes) if probes else []
-        if probes:
-            times.append(now + timedelta(seconds=POLL))
+        shares: list[Share] = []
         if free:
-            shares += (
+            shares = (
                 divide(free, places, may_have_more=not waiting.complete)
                 if places
                 else few(free, lambda key: self._room.spare_places(name, key))
             )
             times.append(now if shares else now + timedelta(seconds=POLL))
-        if not waiting.complete:
+        if probes or not waiting.complete:
             times.append(now + timedelta(seconds=POLL))
         elif closed and len(waiting.queues) > 1:
             times.append(now + LONGEST)
-        return shares, min(times, default=None)
+        after = self._probed.get(name, "")
+        return shares, [_scopes(queue) for queue in rotated(probes, after)], min(times, default=None)
 
-    async def _probes(self, name: str, queues: Sequence[Queue]) -> list[Share]:
+    async def _begin(self, probes: Sequence[Scopes]) -> list[Share]:
         """One delivery of each breaker whose probe is due, of one subscription after the other."""
-        shares: list[Share] = []
-        for queue in rotated(queues, self._probed.get(name, "")):
-            scopes = _scopes(queue)
-            # What another one here has just begun to probe is closed for this one.
-            if self._gate.standing(scopes)[0] == "probe" and await self._gate.begin_probe(scopes):
-                self._probed[name] = queue.subscription_id
-                shares.append(Share(queue.subscription_id, 1))
-        return shares
+        begun = await self._gate.begin_probes(probes)
+        self._probed.update({scopes.destination: scopes.subscription for scopes in begun})
+        return [Share(scopes.subscription, 1) for scopes in begun]
 
     async def _wait(self) -> None:
         """Until it is time for a destination, a wake-up, or the poll."""

@@ -35,7 +35,6 @@ from dispatcher.store import (
 )
 from dispatcher.store import jobs as job_queries
 from dispatcher.store.contract import (
-    Changes,
     DeliveryFilter,
     DestinationFilter,
     EventFilter,
@@ -244,25 +243,8 @@ class SqlStore(ABC):
     async def breakers_to_watch(self, after: str = "") -> list[Breaker]:
         return await self._read(breakers.to_watch, after)
 
-    async def changes(self, since: datetime | None) -> Changes:
-        return await self._read(breakers.changes, since)
-
-    async def open_breaker(
-        self, destination: str, until: datetime, reason: str, *, probed: bool, asked: bool = False
-    ) -> None:
-        await self._write(destinations.open_breaker, destination, until, reason, probed=probed, asked=asked)
-
-    async def begin_probe(self, destination: str, seen: datetime, until: datetime) -> bool:
-        return await self._write(destinations.begin_probe, destination, seen, until)
-
     async def close_breaker(self, destination: str) -> None:
         await self._write(destinations.close_breaker, destination)
-
-    async def open_breaker_within(self, breaker: Breaker, *, probed: bool) -> None:
-        await self._write(breakers.open_within, breaker, probed=probed)
-
-    async def begin_probe_within(self, key: str, seen: datetime, until: datetime) -> bool:
-        return await self._write(breakers.begin_probe, key, seen, until)
 
     async def close_breaker_within(self, key: str) -> None:
         await self._write(breakers.close, key)

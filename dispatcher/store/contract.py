@@ -333,21 +333,19 @@ class Store(Protocol):
         """What changed since this time, of destinations and of breakers within them; with None the time alone."""
         ...
 
-    async def open_breaker(
-        self, destination: str, until: datetime, reason: str, *, probed: bool, asked: bool = False
-    ) -> None:
-        """Open a breaker that is closed, or (`probed`) keep one open whose probe has failed.
+    async def open_breakers(self, opened: Sequence[Breaker], probed: Collection[str]) -> None:
+        """Open breakers that are closed, or keep those open whose probe has failed: `probed` are the keys of these.
 
-        One that receivers `asked` for stays open until then, whatever else is answered.
+        Each is of a destination (its key is the destination's) or within one. One that receivers `asked` for stays open
+        until then, whatever else is answered. No key may stand there twice.
         """
         ...
 
-    async def open_breaker_within(self, breaker: Breaker, *, probed: bool) -> None:
-        """The same for a breaker within a destination."""
-        ...
+    async def begin_probes(self, opened: Sequence[Breaker], until: datetime) -> set[str]:
+        """Claim the probes of breakers that were seen to be open like this; the keys of those that the caller has now.
 
-    async def begin_probe_within(self, key: str, seen: datetime, until: datetime) -> bool:
-        """See `begin_probe`."""
+        Each is given to one process only. When nothing comes of it, others may claim it at `until`.
+        """
         ...
 
     async def close_breaker_within(self, key: str) -> None:
@@ -356,13 +354,6 @@ class Store(Protocol):
 
     async def not_alone(self, destination: str) -> None:
         """Note that something arrives at a destination, whatever breakers are open within it."""
-        ...
-
-    async def begin_probe(self, destination: str, seen: datetime, until: datetime) -> bool:
-        """Claim the probe of a breaker that was seen to be open until `seen`; True for one process only.
-
-        When nothing comes of it, others may claim it at `until`.
-        """
         ...
 
     async def close_breaker(self, destination: str) -> None:

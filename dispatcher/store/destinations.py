@@ -56,12 +56,6 @@ def to_watch(connection: Connection, after: str) -> list[Destination]:
     return [_destination(row) for row in connection.execute(found.limit(WATCHED_PAGE))]
 
 
-def changed(connection: Connection, since: datetime, limit: int) -> list[dict[str, Any]]:
-    """The rows of those that changed since, by the time of that."""
-    found = select(destinations).where(_table.changed_at > since).order_by(_table.changed_at)
-    return [row._asdict() for row in connection.execute(found.limit(limit))]
-
-
 def clock(connection: Connection) -> datetime:
     """The time by which changes are ordered: the database's own where several machines share it."""
     if connection.dialect.name == "sqlite":
@@ -76,30 +70,6 @@ def forget_breakers(connection: Connection) -> None:
     late = select(_table.key).where(_table.open_until < utc_now() - ABANDONED, ~waits).limit(WATCHED_PAGE)
     for key in connection.execute(late).scalars().all():
         close_breaker(connection, key)
-
-
-def open_breaker(
-    connection: Connection, key: str, until: datetime, reason: str, *, probed: bool, asked: bool = False
-) -> None:
-    """Open a breaker that is closed, or keep one open whose probe has failed or that receivers ask for."""
-    _ensure(connection, key)
-    opened = update(destinations).where(_table.key == safe(key))
-    connection.execute(
-        (opened if probed or asked else opened.where(_table.open_until.is_(None))).values(
-            open_until=until,
-            opened_at=func.coalesce(_table.opened_at, _now()),
-            openings=_table.openings + (0 if asked else 1),
-            reason=safe(reason[:1000]),
-            asked=asked,
-            changed_at=clock(connection),
-        )
-    )
-
-
-def begin_probe(connection: Connection, key: str, seen: datetime, until: datetime) -> bool:
-    """Move the time of the next probe to `until`; True for the one process that does it first."""
-    mine = update(destinations).where(_table.key == safe(key), _table.open_until == seen)
-    return connection.execute(mine.values(open_until=until, changed_at=clock(connection))).rowcount == 1
 
 
 def close_breaker(connection: Connection, key: str) -> None:

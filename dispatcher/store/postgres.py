@@ -18,6 +18,7 @@ from sqlalchemy import Connection
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from dispatcher.domain.deliveries import ROOMS, ClaimedDelivery, NewDelivery, Outcome, Rooms, Share, Waiting
+from dispatcher.domain.destinations import Breaker
 from dispatcher.domain.digests import Group
 from dispatcher.domain.errors import StoreUnavailable
 from dispatcher.domain.events import Event, utc_now
@@ -27,6 +28,7 @@ from dispatcher.store import (
     arrays,
     batches,
     digests,
+    postgres_breakers,
     postgres_expansions,
     postgres_queues,
     postgres_retention,
@@ -37,6 +39,7 @@ from dispatcher.store.arrays import Encoding
 from dispatcher.store.base import CLAIM_BYTES, Claim, Revision, SqlStore
 from dispatcher.store.batches import Batch
 from dispatcher.store.columns import finite
+from dispatcher.store.contract import Changes
 from dispatcher.store.digests import Wanted
 from dispatcher.store.failures import unavailable
 from dispatcher.store.job_changes import JobKey, job_changes
@@ -197,6 +200,18 @@ class PostgresStore(SqlStore):
         stored = {f"dlv_{row['id'].hex}" for row in rows}
         await _take_turns(connection, [one for one in ordered if one.id in stored])
         await _gather(connection, [one for one in gathered if one.delivery_id in stored])
+
+    async def changes(self, since: datetime | None) -> Changes:
+        async with self._hot() as connection:
+            return await postgres_breakers.changes(connection, since)
+
+    async def open_breakers(self, opened: Sequence[Breaker], probed: Collection[str]) -> None:
+        async with self._hot() as connection:
+            await postgres_breakers.open_all(connection, opened, probed)
+
+    async def begin_probes(self, opened: Sequence[Breaker], until: datetime) -> set[str]:
+        async with self._hot() as connection:
+            return await postgres_breakers.begin_probes(connection, opened, until)
 
     async def claim(self, process: int, limit: int, rooms: Rooms = ROOMS) -> list[ClaimedDelivery]:
         return await self._claim_by(process, sql.CLAIM, limit, *_room_arrays(rooms))

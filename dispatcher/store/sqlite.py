@@ -21,13 +21,23 @@ from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import DBAPIError
 
 from dispatcher.domain.deliveries import ROOMS, ClaimedDelivery, NewDelivery, Outcome, Rooms, Share, Waiting
+from dispatcher.domain.destinations import Breaker
 from dispatcher.domain.errors import SettingsError
 from dispatcher.domain.events import Event, utc_now
 from dispatcher.domain.expansions import Expansion, NewExpansion
 from dispatcher.domain.retention import Keep, Kept
-from dispatcher.store import changes, expansions, migrations, retention, sqlite_queues, sqlite_sql
+from dispatcher.store import (
+    changes,
+    expansions,
+    migrations,
+    retention,
+    sqlite_breakers,
+    sqlite_queues,
+    sqlite_sql,
+)
 from dispatcher.store.base import Claim, Revision, SqlStore
 from dispatcher.store.batches import Batch
+from dispatcher.store.contract import Changes
 from dispatcher.store.failures import leaves_file_usable, unavailable
 from dispatcher.store.migrations import upgrade
 from dispatcher.store.retention import Sweep, Swept
@@ -94,6 +104,15 @@ class SqliteStore(SqlStore):
 
     async def expand(self, process: int, expansion: Expansion, deliveries: Sequence[NewDelivery]) -> bool:
         return await self._write(sqlite_sql.expand, process, expansion.seq, deliveries)
+
+    async def changes(self, since: datetime | None) -> Changes:
+        return await self._read(sqlite_breakers.changes, since)
+
+    async def open_breakers(self, opened: Sequence[Breaker], probed: Collection[str]) -> None:
+        await self._write(sqlite_breakers.open_all, opened, probed)
+
+    async def begin_probes(self, opened: Sequence[Breaker], until: datetime) -> set[str]:
+        return await self._write(sqlite_breakers.begin_probes, opened, until)
 
     async def claim(self, process: int, limit: int, rooms: Rooms = ROOMS) -> list[ClaimedDelivery]:
         return await self._claim_by(partial(sqlite_sql.claim, rooms=rooms), process, limit)

@@ -1,7 +1,7 @@
 """Whose turn it is at a job of a portal: one request at a time, and few questions to the store about it.
 
-A portal may hang for as long as a request may take. However many deliveries of a job wait meanwhile, one of them asks the
-store for all, less often the longer it takes, and they come back one after the other.
+A portal may hang for as long as a request may take. However many deliveries of a job wait meanwhile, one of them asks
+the store for all, less often the longer it takes, and they come back one after the other.
 """
 
 from __future__ import annotations

@@ -8,6 +8,7 @@ import pytest
 
 from dispatcher.domain.events import utc_now
 from tests.api.conftest import Api, Caller
+from tests.breakers import open_breaker
 from tests.store.helpers import FUTURE, PAST
 
 KEY = "https://127.0.0.1:443"
@@ -34,7 +35,7 @@ async def test_a_destination_that_works_is_shown_with_a_closed_breaker(alice: Ca
 async def test_an_open_breaker_says_why_since_when_and_what_waits(api: Api, alice: Caller) -> None:
     await alice.subscribe()
     await alice.publish("FINISHED")
-    await api.store.open_breaker(KEY, FUTURE, "answered 503", probed=False)
+    await open_breaker(api.store, KEY, FUTURE, "answered 503")
     shown = await alice.get(PATH)
     assert (shown["breaker"], shown["reason"], shown["waiting"]) == ("open", "answered 503", 1)
     assert shown["opened_at"] <= utc_now().isoformat()
@@ -43,13 +44,13 @@ async def test_an_open_breaker_says_why_since_when_and_what_waits(api: Api, alic
 
 async def test_a_breaker_whose_time_has_come_is_half_open(api: Api, alice: Caller) -> None:
     await alice.subscribe()
-    await api.store.open_breaker(KEY, PAST, "answered 503", probed=False)
+    await open_breaker(api.store, KEY, PAST, "answered 503")
     assert (await alice.get(PATH))["breaker"] == "half_open"
 
 
 async def test_operators_pause_and_resume(api: Api, admin: Caller, alice: Caller) -> None:
     await alice.subscribe()
-    await api.store.open_breaker(KEY, FUTURE, "answered 503", probed=False)
+    await open_breaker(api.store, KEY, FUTURE, "answered 503")
     paused = await admin.post(f"{PATH}/pause", {"reason": "maintenance"}, 200)
     assert (paused["paused_reason"], paused["next_probe_at"]) == ("maintenance", None)
     resumed = await admin.post(f"{PATH}/resume", None, 200)

@@ -18,6 +18,7 @@ from dispatcher.domain.events import utc_now
 from dispatcher.domain.retry import RetryPolicy
 from dispatcher.domain.targets import Answer
 from dispatcher.store.contract import DestinationFilter, Store
+from tests.breakers import open_breaker
 from tests.delivery.conftest import BAD, GOOD, ScriptedKind, Sent, deliveries, running, settled
 from tests.delivery.test_engine import new_event
 from tests.factories import make_subscription
@@ -151,7 +152,7 @@ async def test_a_refused_request_is_not_the_destinations_fault(store: Store, kin
 
 async def test_what_another_process_opened_holds_here_too(store: Store, kind: ScriptedKind) -> None:
     await store.add_subscription(make_subscription(destination=A))
-    await store.open_breaker(A, utc_now() + timedelta(hours=1), "seen elsewhere", probed=False)
+    await open_breaker(store, A, utc_now() + timedelta(hours=1), "seen elsewhere")
     async with running(store, kind) as process:
         await process.has(lambda: process.engine.blocks(A))
         await process.accept(new_event())
@@ -179,7 +180,7 @@ async def test_max_age_ends_what_waits_behind_it(store: Store, kind: ScriptedKin
         make_subscription(destination=A, retry=RetryPolicy(strategy="delayed", delay=1, max_age=0.001))
     )
     await store.add_subscription(make_subscription(destination=A))
-    await store.open_breaker(A, utc_now() + timedelta(hours=1), "seen elsewhere", probed=False)
+    await open_breaker(store, A, utc_now() + timedelta(hours=1), "seen elsewhere")
     async with running(store, kind) as process:
         await process.has(lambda: process.engine.blocks(A))
         await process.accept(new_event())

@@ -24,6 +24,7 @@ from dispatcher.domain.targets import Answer
 from dispatcher.store import breakers as breakers_within
 from dispatcher.store import destinations
 from dispatcher.store.contract import Changes, DestinationFilter, Store
+from tests.breakers import open_breaker
 from tests.delivery.conftest import BAD, GOOD, ScriptedKind, Sent, deliveries, running, settled
 from tests.delivery.test_engine import new_event
 from tests.factories import make_subscription
@@ -174,11 +175,11 @@ async def test_a_probe_is_of_another_subscription_each_time(
     kind.answer = by({"mallory": BAD})
     await subscribe(store, "mallory")
     await subscribe(store, "alice")
-    await store.open_breaker(A, utc_now() + timedelta(hours=1), "seen elsewhere", probed=False)
+    await open_breaker(store, A, utc_now() + timedelta(hours=1), "seen elsewhere")
     async with running(store, kind) as process:
         await process.has(lambda: process.engine.blocks(A))
         await process.accept(*(new_event() for _ in range(10)))
-        await store.open_breaker(A, utc_now(), "seen elsewhere", probed=True)
+        await open_breaker(store, A, utc_now(), "seen elsewhere", probed=True)
         await kind.until(lambda _: attempts_of(kind, "alice") == 10)
     first = [sent.subscription.subscriber for sent in kind.sent]
     assert "alice" in first[:2]
@@ -289,7 +290,7 @@ async def test_a_breaker_behind_which_nothing_waits_is_forgotten(
 
     for module in (breakers_within, destinations):
         monkeypatch.setattr(module, "ABANDONED", timedelta(0))
-    await store.open_breaker(A, utc_now() - timedelta(seconds=1), "down", probed=False)
+    await open_breaker(store, A, utc_now() - timedelta(seconds=1), "down")
     await store.tidy()
     assert await store.destinations_to_watch() == []
 
@@ -300,7 +301,7 @@ async def test_more_destinations_are_watched_than_one_page_holds(
     monkeypatch.setattr(destinations, "WATCHED_PAGE", 3)
     names = [f"https://{number}:443" for number in range(10)]
     for name in names:
-        await store.open_breaker(name, utc_now() + timedelta(hours=1), "down", probed=False)
+        await open_breaker(store, name, utc_now() + timedelta(hours=1), "down")
     async with running(store, kind) as process:
         await process.has(lambda: all(process.engine.blocks(name) for name in names))
 

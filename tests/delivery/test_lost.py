@@ -19,6 +19,7 @@ from dispatcher.domain.targets import Answer
 from dispatcher.matching.matcher import Matcher
 from dispatcher.store import turns
 from dispatcher.store.contract import Store
+from tests.breakers import open_breaker
 from tests.delivery.conftest import BAD, GOOD, ScriptedKind, Sent, deliveries, running, settled
 from tests.delivery.test_engine import Gate, new_event
 from tests.factories import make_subscription
@@ -86,7 +87,7 @@ async def test_nobody_looks_for_more_while_a_probe_is_under_way(
     gate = Gate(asyncio.Event())
     kind.answer = gate
     await store.add_subscription(make_subscription(destination=A))
-    await store.open_breaker(A, utc_now() + timedelta(hours=1), "seen elsewhere", probed=False)
+    await open_breaker(store, A, utc_now() + timedelta(hours=1), "seen elsewhere")
     monkeypatch.setattr(scheduler, "POLL", 0.02)
     looked: list[str] = []
     discovered: list[str] = []
@@ -103,7 +104,7 @@ async def test_nobody_looks_for_more_while_a_probe_is_under_way(
     async with running(store, kind) as process:
         await process.has(lambda: process.engine.blocks(A))
         await process.accept(new_event(), new_event())
-        await store.open_breaker(A, utc_now(), "seen elsewhere", probed=True)
+        await open_breaker(store, A, utc_now(), "seen elsewhere", probed=True)
         await kind.until(lambda sent: len(sent) == 1)
         monkeypatch.setattr(store, "look", looks)
         monkeypatch.setattr(store, "waiting_destinations", discovers)

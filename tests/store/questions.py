@@ -23,6 +23,7 @@ from dispatcher.store.contract import (
     Window,
 )
 from dispatcher.store.quotas import check_caps
+from tests.breakers import open_breaker
 from tests.factories import NOW, make_subscription
 from tests.store.helpers import ALL
 
@@ -142,7 +143,7 @@ QUESTIONS: dict[str, Callable[[Store], Awaitable[object]]] = {
     ),
     "one destination": lambda store: store.destination(DestinationFilter(tenant="default"), "https://h9:443"),
     "what waits": lambda store: store.waiting(["https://h8:443"]),
-    "open a breaker": lambda store: store.open_breaker("https://h90:443", utc_now(), "down", probed=False),
+    "open a breaker": lambda store: open_breaker(store, "https://h90:443", utc_now(), "down"),
     "close a breaker": lambda store: store.close_breaker("https://h9:443"),
     "a rate limit": lambda store: store.take_slots("https://h9:443", RateLimit(10), 1),
     "deliveries that owners may have": lambda store: store.quotas.take_deliveries(_OWNERS, 60),

@@ -20,6 +20,7 @@ from dispatcher.domain.expansions import NO_QUEUE
 from dispatcher.domain.retention import DEFAULT
 from dispatcher.store.contract import DeliveryFilter, EventFilter, JobFilter
 from dispatcher.store.postgres import PostgresStore
+from tests.breakers import breaker, open_breaker
 from tests.factories import make_delivery, make_event, make_subscription
 from tests.store.conftest import SEALER
 from tests.store.helpers import (
@@ -322,9 +323,9 @@ async def destinations(world: World) -> tuple[Call, Check]:
     until = utc_now() - timedelta(seconds=1)
 
     async def call() -> None:
-        await world.store.open_breaker(A, until, "down", probed=False)
+        await open_breaker(world.store, A, until, "down")
         await world.store.destinations_to_watch()
-        await world.store.begin_probe(A, until, utc_now())
+        await world.store.begin_probes([breaker(A, until)], utc_now())
         await world.store.close_breaker(A)
         await world.store.take_slots(A, RateLimit(per_second=1000, burst=10), 1)
 

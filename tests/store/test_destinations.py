@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import timedelta
+
+from msgspec.structs import replace
 
 from dispatcher.domain.destinations import RateLimit
 from dispatcher.domain.events import utc_now
 from dispatcher.store.contract import DestinationFilter, Store, Window
+from tests.breakers import breaker, open_breaker
 from tests.store.helpers import ALL, FUTURE, PAST, stored, subscribed
 
 A, B, C = "https://a:443", "https://b:443", "https://c:443"
@@ -14,29 +18,76 @@ EVERYONE = DestinationFilter(tenant="default", everyone=True)
 
 
 async def test_a_breaker_is_opened_once_however_many_see_the_failures(store: Store) -> None:
-    await store.open_breaker(A, FUTURE, "answered 500", probed=False)
-    await store.open_breaker(A, FUTURE + timedelta(hours=1), "answered 502", probed=False)
+    await open_breaker(store, A, FUTURE, "answered 500")
+    await open_breaker(store, A, FUTURE + timedelta(hours=1), "answered 502")
     [found] = await store.destinations_to_watch()
     assert (found.key, found.open_until, found.openings, found.reason) == (A, FUTURE, 1, "answered 500")
     assert found.breaker(utc_now()) == "open"
 
 
 async def test_one_process_only_sends_the_probe(store: Store) -> None:
-    await store.open_breaker(A, PAST, "answered 500", probed=False)
-    assert [await store.begin_probe(A, PAST, FUTURE) for _ in range(2)] == [True, False]
+    await open_breaker(store, A, PAST, "answered 500")
+    assert [await store.begin_probes([breaker(A, PAST)], FUTURE) for _ in range(2)] == [{A}, set()]
+
+
+async def test_many_breakers_are_opened_and_probed_together(store: Store) -> None:
+    """Of destinations and within them: each as it would be alone."""
+    within = [breaker(f"default/o{n} at {A}", PAST, "answered 500", A) for n in range(3)]
+    opened = [breaker(B, PAST, "answered 502"), *within, breaker(A, PAST), breaker(C, PAST)]
+    await store.open_breakers(opened, ())
+    later = [replace(one, open_until=FUTURE, reason="again") for one in opened]
+    probed = {B, within[0].key}
+    await store.open_breakers(later, probed)
+    own, inner = await store.destinations_to_watch(), await store.breakers_to_watch()
+    found = {one.key: (one.openings, one.reason, one.open_until) for one in own}
+    found |= {one.key: (one.openings, one.reason, one.open_until) for one in inner}
+    before = {one.key: (1, one.reason, PAST) for one in opened}
+    assert found == before | dict.fromkeys(probed, (2, "again", FUTURE))
+    assert {one.destination for one in inner} == {A}
+
+    moved = FUTURE + timedelta(minutes=1)
+    wanted = [one for one in opened if one.key not in probed]
+    # Those that are not as they were seen are of somebody else, or closed.
+    assert await store.begin_probes([*wanted, opened[0]], moved) == {one.key for one in wanted}
+    await store.close_breaker(A)
+    again = [replace(one, open_until=moved) for one in wanted]
+    assert await store.begin_probes(again, FUTURE) == {one.key for one in wanted} - {A}
+    changed = await store.changes(PAST)
+    assert {one.key: one.open_until for one in changed.destinations} == {A: None, B: FUTURE, C: FUTURE}
+    assert {one.key for one in changed.breakers} == {one.key for one in within}
+
+
+async def test_two_processes_that_claim_the_same_probes_share_them(store: Store) -> None:
+    opened = [breaker(f"https://h{number}:443", PAST) for number in range(100)]
+    await store.open_breakers(opened, ())
+    backwards = opened[::-1]
+    shares = await asyncio.gather(*(store.begin_probes(one, FUTURE) for one in (opened, backwards, opened)))
+    assert sorted(key for share in shares for key in share) == sorted(one.key for one in opened)
+
+
+async def test_what_receivers_ask_for_stays_open_and_counts_as_no_failure(store: Store) -> None:
+    within = breaker("sub_" + "0" * 32, PAST, "answered 503", B)
+    for one in (breaker(A, PAST), within):
+        asked = replace(one, asked=True, open_until=FUTURE, reason="answered 429")
+        await store.open_breakers([one], ())
+        await store.open_breakers([asked], ())
+    [own] = await store.destinations_to_watch()
+    [inner] = await store.breakers_to_watch()
+    assert (own.open_until, own.openings, own.asked, own.reason) == (FUTURE, 1, True, "answered 429")
+    assert (inner.open_until, inner.openings, inner.asked, inner.reason) == (FUTURE, 1, True, "answered 429")
 
 
 async def test_a_failed_probe_keeps_the_breaker_open_and_remembers_when_it_began(store: Store) -> None:
-    await store.open_breaker(A, PAST, "answered 500", probed=False)
+    await open_breaker(store, A, PAST, "answered 500")
     [before] = await store.destinations_to_watch()
-    await store.open_breaker(A, FUTURE, "answered 503", probed=True)
+    await open_breaker(store, A, FUTURE, "answered 503", probed=True)
     [after] = await store.destinations_to_watch()
     assert (after.openings, after.reason, after.open_until) == (2, "answered 503", FUTURE)
     assert after.opened_at == before.opened_at
 
 
 async def test_a_closed_breaker_is_not_watched_any_more(store: Store) -> None:
-    await store.open_breaker(A, FUTURE, "answered 500", probed=False)
+    await open_breaker(store, A, FUTURE, "answered 500")
     await store.close_breaker(A)
     assert await store.destinations_to_watch() == []
     found = await store.destination(EVERYONE, A)
@@ -45,7 +96,7 @@ async def test_a_closed_breaker_is_not_watched_any_more(store: Store) -> None:
 
 
 async def test_a_paused_destination_is_watched_until_it_is_resumed(store: Store) -> None:
-    await store.open_breaker(A, FUTURE, "answered 500", probed=False)
+    await open_breaker(store, A, FUTURE, "answered 500")
     await store.pause_destination(A, "maintenance")
     [found] = await store.destinations_to_watch()
     assert (found.blocked, found.paused_reason) == (True, "maintenance")
