@@ -53,9 +53,14 @@ bench: .venv/.dev ## Measure everything against its floor (ten minutes)
 	$(BIN)/python -m benchmarks $(ARGS)
 
 .PHONY: soak
-soak: .venv/.dev ## Kill processes and servers under load (MINUTES=30)
+soak: .venv/.dev ## Run two owners, one hostile, beside faults (MINUTES=30): nothing lost, nothing grows
 	@scripts/servers.sh
-	SOAK_MINUTES=$(or $(MINUTES),2) $(BIN)/pytest -q -s tests/e2e/test_soak.py $(ARGS)
+	$(BIN)/python -m benchmarks.endurance $(or $(MINUTES),2) $(ARGS)
+
+.PHONY: kills
+kills: .venv/.dev ## Kill processes and servers under load (MINUTES=30)
+	@scripts/servers.sh
+	SOAK_MINUTES=$(or $(MINUTES),2) $(BIN)/pytest -q -s tests/e2e/test_soak.py -k kills $(ARGS)
 
 .PHONY: format
 format: .venv/.dev ## Put the code in order

@@ -3,7 +3,8 @@
 Run as `python -m benchmarks.receiver PORT HANGING SECONDS HOST…`.
 
 It listens on one port of several loopback addresses, answers 204 after so many seconds, and accepts without ever
-answering on the last HANGING of them, and to paths that end in `/hangs`; those that end in `/fails` get 500.
+answering on the last HANGING of them, and to paths that end in `/hangs`; those that end in `/fails` get 500, and those
+that end in `/flaps` every other FLAP_SECONDS, or no answer at all at addresses with an odd number.
 An event's data may say when it was due (`due`, Unix seconds): the latency is
 counted from then, so that a source that is late does not flatter the service.
 
@@ -31,6 +32,8 @@ from tests.servers import free_port
 
 _ANSWER = b"HTTP/1.1 204 No Content\r\n\r\n"
 _FAILURE = b"HTTP/1.1 500 Internal Server Error\r\nContent-Length: 0\r\n\r\n"
+FLAP_SECONDS = 10
+
 _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 _ID = re.compile(rb"\r\nwebhook-id: *(\S+)", re.IGNORECASE)
 _DUE = re.compile(rb'"due": ?([0-9.]+)')
@@ -112,7 +115,11 @@ class _Connection(asyncio.Protocol):
             path = head.split(b" ", 2)[1]
             if path.endswith(b"/hangs"):
                 continue
-            fails = path.endswith(b"/fails")
+            down = path.endswith(b"/flaps") and (time.time() // FLAP_SECONDS + self._host // 2) % 2 == 0
+            if down and self._host % 2:
+                self._transport.abort()
+                return
+            fails = down or path.endswith(b"/fails")
             if not fails:
                 self._noted.note(self._host, head, body)
             answer = _FAILURE if fails else _ANSWER

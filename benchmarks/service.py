@@ -108,12 +108,16 @@ class Service:
                 ids.append((await answer.json())["id"])
         return ids
 
-    async def subscribe_as(self, owner: str, url: str) -> None:
-        """A subscription of this owner to all events of the owner's jobs."""
-        key = {"name": owner, "owner": owner, "scopes": ["subscribe"]}
+    async def key_of(self, owner: str, *scopes: str) -> dict[str, str]:
+        """The header of a new key of this owner."""
+        key = {"name": owner, "owner": owner, "scopes": scopes}
         async with self._session.post("/v1/keys", json=key) as answer:
             answer.raise_for_status()
-            authorization = {"Authorization": f"Bearer {(await answer.json())['key']}"}
+            return {"Authorization": f"Bearer {(await answer.json())['key']}"}
+
+    async def subscribe_as(self, owner: str, url: str) -> None:
+        """A subscription of this owner to all events of the owner's jobs."""
+        authorization = await self.key_of(owner, "subscribe")
         document = {"events": ["*"], "target": {"kind": "webhook", "url": url}}
         async with self._session.post("/v1/subscriptions", json=document, headers=authorization) as answer:
             answer.raise_for_status()

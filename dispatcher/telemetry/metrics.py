@@ -6,6 +6,7 @@ Labels have few values: never a URL, a job or an owner. Whoever uses a child for
 
 from __future__ import annotations
 
+import asyncio
 import platform
 
 from prometheus_client import (
@@ -182,10 +183,23 @@ LOOP_LAG = Histogram(
     buckets=(0.005, 0.02, 0.1, 0.5, 2, 10),
     registry=REGISTRY,
 )
+TASKS = Gauge(
+    "dispatcher_tasks", "Tasks of this process's event loop, also those that wait.", registry=REGISTRY
+)
 BUILD = Info("dispatcher_build", "Which version runs.", registry=REGISTRY)
 
 BUILD.info({"version": dispatcher.__version__, "python": platform.python_version()})
 ProcessCollector(registry=REGISTRY)
+
+
+def _tasks() -> int:
+    try:
+        return len(asyncio.all_tasks())
+    except RuntimeError:  # no loop runs where this is asked
+        return 0
+
+
+TASKS.set_function(_tasks)
 
 
 def render() -> bytes:
