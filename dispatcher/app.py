@@ -22,12 +22,14 @@ from dispatcher.api.callbacks import Callbacks
 from dispatcher.api.owner_quotas import OwnerQuotas
 from dispatcher.api.server import runner
 from dispatcher.api.services import Services
+from dispatcher.api.waiters import Waiters
 from dispatcher.compat.tapis_v2.embedded import Embedded
 from dispatcher.compat.tapis_v3.aftermath import Aftermath
 from dispatcher.config import Settings, secret_keys
 from dispatcher.delivery.engine import Engine
 from dispatcher.domain.errors import SettingsError
 from dispatcher.domain.targets import TargetKind
+from dispatcher.intake.announcing import AnnouncingStore
 from dispatcher.intake.batcher import Intake
 from dispatcher.intake.delivery_quotas import DeliveryQuotas
 from dispatcher.intake.expander import Expander
@@ -88,7 +90,9 @@ class App:
         self._engine = Engine(store, kinds, make_limits(settings))
         matcher = Matcher(store)
         self._quotas = DeliveryQuotas(store.quotas, settings.quotas.deliveries_per_minute)
-        self._intake = Intake(matcher, self._engine, store, quotas=self._quotas)
+        self._waiters = Waiters(store, settings.http.max_waiters)
+        announcing = AnnouncingStore(store, self._waiters.stored)
+        self._intake = Intake(matcher, self._engine, announcing, quotas=self._quotas)
         self._expander = Expander(store, matcher, self._engine.wake, self._quotas)
         self._aftermath = Aftermath(self._intake, store.tapis)
         self._consumer = make_consumer(settings, self._aftermath)
@@ -117,6 +121,7 @@ class App:
         self._watching = group.create_task(keep_running("gauges", lambda: watch(self._store)))
         self._measuring = group.create_task(keep_running("loop lag", measure_loop_lag))
         self._retaining = group.create_task(keep_running("retention", lambda: retain(self._store, keep)))
+        self._telling = group.create_task(keep_running("waiters", self._waiters.run))
         self._reading_quotas = group.create_task(keep_running("quotas", self._quotas.run))
         group.create_task(keep_running("intake", self._intake.run))
         expand = partial(self._expander.run, lambda: self._engine.process)
@@ -129,6 +134,7 @@ class App:
         """Stop taking in, finish what is under way, write it down, leave."""
         log.info("stopping", process=self._engine.process)
         grace = self._settings.delivery.grace
+        self._waiters.stop()
         if self._consumer is not None:
             await self._consumer.stop(grace)
         self._expanding.cancel()
@@ -139,6 +145,7 @@ class App:
         self._watching.cancel()
         self._measuring.cancel()
         self._reading_quotas.cancel()
+        self._telling.cancel()
         if self._siblings is not None:
             self._siblings.close()
         self._retaining.cancel()
@@ -191,6 +198,7 @@ class App:
                 self._store, self._settings.quotas.of_owner, self._settings.quotas.tenant_subscriptions
             ),
             delivery_quotas=self._quotas,
+            waiters=self._waiters,
         )
 
     async def _metrics(self) -> bytes:

@@ -74,11 +74,15 @@ class Amqp(Struct, frozen=True, kw_only=True):
 
 
 class Http(Struct, frozen=True, kw_only=True):
-    """Where the API listens; port 0 takes one that is free. `public_url` is where people reach it."""
+    """Where the API listens; port 0 takes one that is free. `public_url` is where people reach it.
+
+    `max_waiters` is how many requests of all owners may wait for a job in one process.
+    """
 
     host: Annotated[str, text("a host name or an address to listen on")] = "127.0.0.1"
     port: Annotated[int, integer(0, 65535)] = 8080
     public_url: Annotated[str | None, public_url] = None
+    max_waiters: Annotated[int, integer(1, 1_000_000)] = 10_000
 
 
 class Smtp(Struct, frozen=True, kw_only=True):
@@ -154,6 +158,7 @@ class QuotaSettings(Struct, frozen=True, kw_only=True):
     events_per_minute: Annotated[int, integer(0, 1_000_000_000)] = 600_000
     deliveries_per_minute: Annotated[int, integer(0, 1_000_000_000)] = 3_000_000
     stored_mib: Annotated[int, integer(0, 1_000_000_000)] = 50_000
+    waiters: Annotated[int, integer(0, 1_000_000_000)] = 1_000
     tenant_subscriptions: Annotated[int, integer(0, 1_000_000_000)] = 1_000_000
 
     @property
@@ -165,6 +170,7 @@ class QuotaSettings(Struct, frozen=True, kw_only=True):
             events_per_minute=self.events_per_minute,
             deliveries_per_minute=self.deliveries_per_minute,
             stored_mib=self.stored_mib,
+            waiters=self.waiters,
         )
 
 

@@ -107,6 +107,7 @@ def test_every_setting_has_a_variable() -> None:
         "DISPATCHER_AMQP_PREFETCH": "10",
         "DISPATCHER_HTTP_HOST": "0.0.0.0",
         "DISPATCHER_HTTP_PORT": "80",
+        "DISPATCHER_HTTP_MAX_WAITERS": "7",
         "DISPATCHER_HTTP_PUBLIC_URL": "https://jobs.example.org/",
         "DISPATCHER_SMTP_URL": "smtp+starttls://u:p@mail:587",
         "DISPATCHER_SMTP_SENDER": "Jobs <jobs@example.org>",
@@ -140,6 +141,7 @@ def test_every_setting_has_a_variable() -> None:
         "DISPATCHER_QUOTAS_EVENTS_PER_MINUTE": "3",
         "DISPATCHER_QUOTAS_DELIVERIES_PER_MINUTE": "4",
         "DISPATCHER_QUOTAS_STORED_MIB": "5",
+        "DISPATCHER_QUOTAS_WAITERS": "6",
         "DISPATCHER_QUOTAS_TENANT_SUBSCRIPTIONS": "0",
     }
     changed, default = load(environ), Settings()

@@ -254,6 +254,21 @@ class JobView(Struct, frozen=True, kw_only=True):
     updated_at: Time
 
 
+class JobStatus(Struct, frozen=True, kw_only=True):
+    """A job's status, and of the event that was waited for, or else of its latest one, the id, time and message.
+
+    All of it is null for a job of which nothing is known.
+    """
+
+    job_id: str
+    status: str | None
+    terminal: Annotated[bool, Meta(description="Whether it has ended.")]
+    reached: Annotated[bool, Meta(description="Whether what was asked for with `until` holds.")]
+    event_id: Annotated[str | None, Meta(description="Good for `after`.")]
+    time: Time | None
+    message: str | None
+
+
 class HistoryItem(Struct, frozen=True, kw_only=True):
     """One event of a job, and what its name means."""
 

@@ -16,6 +16,9 @@ log = structlog.get_logger("dispatcher.api")
 MALFORMED_INTERVAL = 1.0
 """Seconds between two lines about malformed requests."""
 
+WAITS = web.RequestKey("waits", bool)
+"""Whether a request only waits: its handler ends when the connection is lost."""
+
 _MAX_DETAIL = 200
 
 _limit = LogLimit(MALFORMED_INTERVAL)
@@ -39,6 +42,13 @@ class _Server(web.Server):
 
 class _Connection(web.RequestHandler):
     __slots__ = ()
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """End a request that waits. Others go on: what is half done is finished."""
+        request, task = self._current_request, self._task_handler
+        super().connection_lost(exc)
+        if task is not None and isinstance(request, web.Request) and request.get(WAITS):
+            task.cancel()
 
     def handle_error(
         self,

@@ -232,6 +232,20 @@ class NewKey(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 # Query parameters
 
+MAX_WAIT = 60
+"""Seconds that a request may wait for a job."""
+
+Wait = Annotated[
+    float,
+    Meta(
+        ge=0,
+        le=MAX_WAIT,
+        description="For how many seconds to wait at most; without it the answer comes at once.",
+        examples=[30],
+        extra={"expected": f"expected seconds, 0 to {MAX_WAIT}"},
+    ),
+]
+
 Cursor = Annotated[
     str,
     Meta(
@@ -292,6 +306,23 @@ class DeliveriesQuery(ListQuery, frozen=True, kw_only=True):
     event_id: EventId | None = None
     destination: Destination | None = None
     since: Moment | None = None
+
+
+class StatusQuery(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Until what to wait, and for how long."""
+
+    wait: Wait | None = None
+    until: Annotated[
+        str,
+        Meta(
+            min_length=1,
+            max_length=5000,
+            description="`terminal`, `change` (an event newer than `after`), or event names with commas as "
+            "subscriptions have them.",
+            examples=["terminal", "change", "RUNNING,FAILED"],
+        ),
+    ] = "terminal"
+    after: EventId | None = None
 
 
 class JobsQuery(ListQuery, frozen=True, kw_only=True):

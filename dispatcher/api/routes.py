@@ -21,6 +21,7 @@ from dispatcher.api.answers import (
     Health,
     History,
     JobList,
+    JobStatus,
     JobView,
     KeyList,
     KeyWithText,
@@ -49,7 +50,7 @@ from dispatcher.api.destinations import (
 )
 from dispatcher.api.events import get_event, list_events, publish_events, replay_event
 from dispatcher.api.health import live, metrics, ready
-from dispatcher.api.jobs import get_job, get_job_history, list_jobs
+from dispatcher.api.jobs import get_job, get_job_history, get_job_status, list_jobs
 from dispatcher.api.keys import create_key, delete_key, list_keys
 from dispatcher.api.quotas import get_quota, list_quotas, reset_quota, set_quota
 from dispatcher.api.recipients import restore_recipient
@@ -69,6 +70,7 @@ from dispatcher.api.requests import (
     QuotasQuery,
     Replay,
     RetryMany,
+    StatusQuery,
     SubscriptionChange,
     SubscriptionsQuery,
 )
@@ -219,6 +221,15 @@ def _job_routes() -> list[AnyRoute]:
     return [
         Route("GET", "/v1/jobs", list_jobs, "subscribe", JobList, query=JobsQuery),
         Route("GET", "/v1/jobs/{id}", get_job, "subscribe", JobView),
+        Route(
+            "GET",
+            "/v1/jobs/{id}/status",
+            get_job_status,
+            "subscribe",
+            JobStatus,
+            query=StatusQuery,
+            waits=True,
+        ),
         Route("GET", "/v1/jobs/{id}/history", get_job_history, "subscribe", History, query=ListQuery),
     ]
 

@@ -14,6 +14,7 @@ from msgspec.structs import asdict
 
 from dispatcher.api.auth import NOBODY, authorize
 from dispatcher.api.explain import explain
+from dispatcher.api.http_server import WAITS
 from dispatcher.api.problems import MAX_BODY, Refusal
 from dispatcher.api.services import Services
 from dispatcher.domain.errors import InvalidInput
@@ -60,7 +61,7 @@ class Route(Struct, Generic[Q, B, A], frozen=True):
 
     The summary and description are the handler's docstring. `scope` is what the key needs, None for no key.
     `body` is a type, or the forms that the handler decodes itself. `location` is the path of what was made,
-    with fields of the answer in braces.
+    with fields of the answer in braces. One that `waits` ends when its caller has gone.
     """
 
     method: Literal["GET", "POST", "PUT", "PATCH", "DELETE"]
@@ -73,6 +74,7 @@ class Route(Struct, Generic[Q, B, A], frozen=True):
     status: HTTPStatus = HTTPStatus.OK
     media_type: str = JSON
     location: str | None = None
+    waits: bool = False
 
 
 # Any: a table holds routes of all types; each was checked when it was made.
@@ -95,6 +97,7 @@ def _bound(route: AnyRoute, services: Services) -> _Handler:
     read_query, read_body = _query_reader(route.query or NoQuery), _body_reader(route.body)
 
     async def handle(request: web.Request) -> web.Response:
+        request[WAITS] = route.waits
         caller = NOBODY
         if route.scope is not None:
             caller = await authorize(request.headers.get(hdrs.AUTHORIZATION), route.scope, services)

@@ -10,6 +10,7 @@ from msgspec import Struct
 from dispatcher.api.callbacks import Callbacks
 from dispatcher.api.owner_quotas import OwnerQuotas
 from dispatcher.api.tokens import Tokens
+from dispatcher.api.waiters import Waiters
 from dispatcher.domain.events import Event
 from dispatcher.domain.keys import ApiKey
 from dispatcher.domain.subscriptions import Subscription
@@ -73,7 +74,7 @@ class Services(Struct, frozen=True, kw_only=True):
     `tokens` checks those of Tapis, None when none are accepted. `before_publish` are called with a key and the
     events that it publishes, before they are stored; what they raise refuses the events. `callbacks` says who may
     tell of a job without a key. `trials` keeps test sends to the limits of deliveries, `delivery_quotas` says what is
-    due later when events are sent again.
+    due later when events are sent again. `waiters` are those who wait for a job.
     """
 
     store: Store
@@ -85,6 +86,7 @@ class Services(Struct, frozen=True, kw_only=True):
     metrics: Callable[[], Awaitable[bytes]]
     quotas: OwnerQuotas
     delivery_quotas: DeliveryQuotas
+    waiters: Waiters
     desk: Desk | None = None
     tokens: Tokens | None = None
     callbacks: Callbacks = Callbacks()

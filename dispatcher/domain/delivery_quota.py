@@ -42,8 +42,8 @@ class Grant(Struct, frozen=True):
 def grant(per_minute: int, full_at: float, now: float, needed: int) -> tuple[Grant, float]:
     """What a quota gives to a process that needs so many, and the new `full_at`; see `destinations.slots`.
 
-    What it needs and does not get is owed as well, so that each has a time of its own over all processes; beyond
-    HORIZON nothing is owed.
+    What it needs and does not get is owed as well, so that no two deliveries get the same time.
+    Nothing is owed beyond HORIZON.
     """
     limit = RateLimit(per_second=per_minute / 60, burst=per_minute)
     given, owed = slots(limit, full_at, now, max(needed, per_minute // SHARE))

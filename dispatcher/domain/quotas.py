@@ -20,7 +20,7 @@ class Quotas(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     `subscriptions` and `destinations` count what is there, `events_per_minute` what each of the owner's keys publishes
     over HTTP, `deliveries_per_minute` what the owner's subscriptions get, `stored_mib` the MiB of events that the
-    owner's keys published and that are kept.
+    owner's keys published and that are kept, `waiters` the requests that wait for a job, in each process.
     """
 
     subscriptions: Count = 10_000
@@ -28,6 +28,7 @@ class Quotas(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     events_per_minute: Count = 600_000
     deliveries_per_minute: Count = 3_000_000
     stored_mib: Count = 50_000
+    waiters: Count = 1_000
 
 
 class QuotaOverride(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -42,6 +43,9 @@ class QuotaOverride(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         Count | None, Meta(description="What their subscriptions get; more is due later.")
     ] = None
     stored_mib: Annotated[Count | None, Meta(description="MiB of events that are kept.")] = None
+    waiters: Annotated[Count | None, Meta(description="Requests that wait for a job, in each process.")] = (
+        None
+    )
 
     def over(self, defaults: Quotas) -> Quotas:
         """The quotas of the owner."""

@@ -165,11 +165,16 @@ def event_matcher(patterns: Sequence[str]) -> Callable[[str], bool]:
     """A test of event names: does any of the patterns select it?"""
     if "*" in patterns:
         return lambda event: True
+    names, prefixes = selected_names(patterns)
+    if not prefixes:
+        return names.__contains__
+    return lambda event: event in names or event.startswith(prefixes)
+
+
+def selected_names(patterns: Sequence[str]) -> tuple[frozenset[str], tuple[str, ...]]:
+    """The names that patterns select, and with what further ones begin ("" for every name)."""
     named = [p for p in patterns if not p.endswith("*") and p != "@terminal"]
     names = frozenset(named) | frozenset(map(known_as, named))
     if "@terminal" in patterns:
         names |= TERMINAL
-    prefixes = tuple(p[:-1] for p in patterns if p.endswith("*"))
-    if not prefixes:
-        return names.__contains__
-    return lambda event: event in names or event.startswith(prefixes)
+    return names, tuple(p[:-1] for p in patterns if p.endswith("*"))

@@ -51,6 +51,7 @@ from dispatcher.store.sealing import Sealer
 from dispatcher.store.subscriptions import SubscriptionRows
 from dispatcher.store.tapis_v3 import TapisStore
 from dispatcher.store.target_statuses import TargetStatusRepository
+from dispatcher.store.waits import WaitRepository
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -84,6 +85,7 @@ class SqlStore(ABC):
         self.tapis = TapisStore(self._read, self._write, self._subscriptions)
         self.recipients = RecipientStore(self._read, self._write, self._subscriptions)
         self.quotas = QuotaRepository(self._read, self._write)
+        self.waits = WaitRepository(self._read)
         self.target_statuses = TargetStatusRepository(self._read, self._write)
 
     @abstractmethod

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from dispatcher.store.recipients import RecipientStore
     from dispatcher.store.tapis_v3 import TapisStore
     from dispatcher.store.target_statuses import TargetStatusRepository
+    from dispatcher.store.waits import WaitRepository
 
 T = TypeVar("T")
 
@@ -60,7 +61,8 @@ class Window(Struct, frozen=True):
 class EventFilter(Struct, frozen=True, kw_only=True):
     """Events of a tenant; with `visible_to` only this owner's, and those of owners who granted their job.
 
-    Events without an owner are seen by the owner of their job, if it is claimed.
+    Events without an owner are seen by the owner of their job, if it is claimed. `selected` are patterns of names as
+    subscriptions have them (none: every name), `after` is the id of an event.
     """
 
     tenant: str
@@ -68,6 +70,8 @@ class EventFilter(Struct, frozen=True, kw_only=True):
     job_id: str | None = None
     event: str | None = None
     since: datetime | None = None
+    selected: tuple[str, ...] = ()
+    after: str | None = None
 
 
 class JobFilter(Struct, frozen=True, kw_only=True):
@@ -143,6 +147,11 @@ class Store(Protocol):
     @property
     def quotas(self) -> QuotaRepository:
         """What owners may use."""
+        ...
+
+    @property
+    def waits(self) -> WaitRepository:
+        """What is asked for those who wait for a job."""
         ...
 
     @property

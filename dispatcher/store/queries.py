@@ -24,6 +24,7 @@ from sqlalchemy import (
 from dispatcher.domain.events import Event
 from dispatcher.domain.ids import Prefix, is_id, lowest_id
 from dispatcher.domain.keys import ApiKey
+from dispatcher.domain.vocabulary import selected_names
 from dispatcher.store.contract import EventFilter, Page, SubscriptionFilter, Window
 from dispatcher.store.rows import EVENT, Row, api_key_of, event_of, known_id
 from dispatcher.store.schema import api_keys, deliveries, events, grants, jobs, subscriptions
@@ -125,6 +126,12 @@ def event_page(connection: Connection, which: EventFilter, window: Window) -> Pa
         conditions.append(key >= lowest_id("evt", which.since.timestamp()))
     if which.job_id is not None:
         conditions.append(events.c.job_id == which.job_id)
+    if which.selected:
+        names, prefixes = selected_names(which.selected)
+        begins = (func.substr(events.c.event, 1, len(prefix)) == prefix for prefix in prefixes)
+        conditions.append(or_(events.c.event.in_(sorted(names)), *begins))
+    if which.after is not None:
+        conditions.append(key > known_id("evt", "after", which.after))
     branches = [[*conditions, *seen] for seen in _visible_events(which)]
     these = branches[0] if len(branches) == 1 else [key.in_(newest(key, limit, *branches))]
     return heavy_page(connection, EVENT, func.length(events.c.document), these, window, event_of)

@@ -102,6 +102,7 @@ AMQP_CONNECTED = Gauge(
     registry=REGISTRY,
 )
 INFLIGHT = Gauge("dispatcher_inflight", "Deliveries that this process holds in memory.", registry=REGISTRY)
+WAITERS = Gauge("dispatcher_waiters", "Requests that wait for a job in this process.", registry=REGISTRY)
 BATCH_SECONDS = Histogram(
     "dispatcher_batch_seconds",
     "How long one batch of events took from matching to commit.",

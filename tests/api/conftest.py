@@ -20,11 +20,13 @@ from msgspec import Struct
 from dispatcher.api.owner_quotas import OwnerQuotas
 from dispatcher.api.server import Extension, build
 from dispatcher.api.services import Services
+from dispatcher.api.waiters import Waiters
 from dispatcher.domain.deliveries import Attempt, NewDelivery, Outcome, State
 from dispatcher.domain.events import Event, utc_now
 from dispatcher.domain.ids import new_id
 from dispatcher.domain.quotas import Quotas
 from dispatcher.domain.subscriptions import Subscription
+from dispatcher.intake.announcing import AnnouncingStore
 from dispatcher.intake.batcher import Intake
 from dispatcher.intake.delivery_quotas import DeliveryQuotas
 from dispatcher.matching.matcher import Matcher
@@ -221,8 +223,9 @@ async def serving(store: Store, extensions: Sequence[Extension] = (), **changes:
     """The API over an opened store."""
     kinds = load_kinds(Resources(HttpClient(Guard([LOOPBACK]), timeout=5)))
     engine = Parked(await store.register("test", 1, 3600))
-    intake = Intake(Matcher(store), engine, store)
-    taking = asyncio.create_task(intake.run())
+    waiters = changes.pop("waiters", None) or Waiters(store, 100)
+    intake = Intake(Matcher(store), engine, AnnouncingStore(store, waiters.stored))
+    tasks = [asyncio.create_task(part.run()) for part in (intake, waiters)]
     parts: dict[str, Any] = {
         "store": store,
         "intake": intake,
@@ -233,6 +236,7 @@ async def serving(store: Store, extensions: Sequence[Extension] = (), **changes:
         "metrics": rendered,
         "quotas": OwnerQuotas(store, Quotas()),
         "delivery_quotas": DeliveryQuotas(store.quotas, 0),
+        "waiters": waiters,
     }
     services = Services(**parts | changes)
     server = TestServer(build(services, extensions))
@@ -243,8 +247,9 @@ async def serving(store: Store, extensions: Sequence[Extension] = (), **changes:
     finally:
         await session.close()
         await server.close()
+        tasks[1].cancel()
         await intake.stop(5)
-        await taking
+        await tasks[0]
         for kind in kinds.values():
             await kind.close()
 

@@ -19,10 +19,12 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
+from dispatcher.api.job_snapshots import WaitResult
 from dispatcher.api.openapi import openapi
 from dispatcher.api.requests import PlainEvent
 from dispatcher.api.routes import EVENT_FORMS, routes
 from dispatcher.api.server import build
+from dispatcher.api.waiters import Waiters
 from dispatcher.domain.deliveries import State
 from dispatcher.domain.events import utc_now
 from dispatcher.intake.decode import Message, decode
@@ -107,6 +109,19 @@ async def things(api: Api) -> dict[str, str]:
     }
 
 
+@pytest.fixture
+def _short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let those who wait for a job wait for a moment only."""
+    wait = Waiters.wait
+
+    async def wait_shortly(self: Waiters, *asked: Any) -> WaitResult | None:
+        waiter, version, _, quota = asked
+        return await wait(self, waiter, version, 0.01, quota)
+
+    monkeypatch.setattr(Waiters, "wait", wait_shortly)
+
+
+@pytest.mark.usefixtures("_short_waits")
 @pytest.mark.parametrize(
     ("method", "path", "operation"), [pytest.param(*one, id=one[2]["operationId"]) for one in OPERATIONS]
 )

@@ -128,6 +128,7 @@ async def test_an_admin_sets_the_quotas_of_an_owner_and_takes_them_back(admin: C
         "events_per_minute": 0,
         "deliveries_per_minute": 3_000_000,
         "stored_mib": 1,
+        "waiters": 1_000,
     }
     assert (await admin.get("/v1/quotas"))["items"] == [set_.json]
     await alice.subscribe()

@@ -87,6 +87,13 @@ QUESTIONS: dict[str, Callable[[Store], Awaitable[object]]] = {
     "a friend's events": events(visible_to="u9"),
     "a friend's events of a job": events(visible_to="u9", job_id="job-9"),
     "an owner's events of a job": events(visible_to="o9", job_id="job-9"),
+    "a friend's events of a job by their names": events(
+        visible_to="u9", job_id="job-9", selected=("FINISHED", "ARCHIVING*"), after=some_id("evt", 1)
+    ),
+    "which jobs have changed": lambda store: store.waits.versions(
+        [("default", name) for g in range(20) for name in (f"job-{g}", f"mine-{g}")]
+    ),
+    "which keys are there": lambda store: store.waits.known_keys([some_id("key", g) for g in range(20)]),
     "one job": lambda store: store.job("default", "job-9"),
     "one job of an owner": lambda store: store.job("default", "job-9", "o9"),
     "one job of a friend": lambda store: store.job("default", "job-3", "u9"),

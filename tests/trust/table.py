@@ -95,15 +95,19 @@ _ADMINS = _NOT_GRANTED | {"owner": "404", "reader": "404"}
 READ = Table(
     "read",
     "Carol's grant is of alice's job. In the shape of Tapis v2 the same holds. Replaying sends to the caller's own "
-    "subscriptions only, an admin's to all.",
+    "subscriptions only, an admin's to all. **nothing**: it is waited for as a job that is not known.",
     {
         "a claimed job": _EVERYBODY,
         "a claimed job, in Tapis v2": _EVERYBODY,
+        "its status": _EVERYBODY,
+        "wait for it": _EVERYBODY | {"other": "nothing", "tenant": "nothing"},
         "its history": _EVERYBODY,
         "its event of alice": _EVERYBODY,
         "its event that names no owner": _NOT_GRANTED,
         "its deliveries to alice": _NOT_GRANTED,
         "an unclaimed job": _NOT_GRANTED,
+        "wait for an unclaimed job": _NOT_GRANTED
+        | {"grantee": "nothing", "other": "nothing", "tenant": "nothing"},
         "its own event": _NOT_GRANTED,
         "a trusted event without owner of an unclaimed job": _ADMINS,
         "replay its event of alice": _EVERYBODY,

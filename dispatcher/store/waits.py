@@ -1,0 +1,81 @@
+"""What is asked of the store for those who wait: which jobs have changed, and which keys are still there."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+
+import msgspec
+from sqlalchemy import Connection, select, text
+
+from dispatcher.store.job_changes import JobKey
+from dispatcher.store.queries import chunks
+from dispatcher.store.rows import safe
+from dispatcher.store.schema import api_keys
+from dispatcher.store.transactions import Run
+
+Version = tuple[int, int]
+"""How many events of a job trusted publishers, its owner, and others have published; it changes with each."""
+
+UNKNOWN: Version = (0, 0)
+"""Of a job that has had no event."""
+
+MAX_OWNERS = 1000
+"""The events of how many owners are counted for a job that is not claimed."""
+
+# Only the primary keys give the order by id, so no other index of the tenant is taken, whatever the statistics say.
+_VERSIONS = """
+select tenant, id, (
+    select events from jobs where jobs.tenant = asked.tenant and jobs.id >= asked.id and jobs.id <= asked.id
+    order by jobs.id limit 1
+) as trusted, (
+    select sum(events) from (
+        select u.events from unclaimed_jobs u
+        where u.tenant = asked.tenant and u.id >= asked.id and u.id <= asked.id order by u.id limit {most}
+    ) as each_owner
+) as apart
+from {asked}
+"""
+_ASKED = {
+    "postgresql": "unnest(cast(:tenants as text[]), cast(:ids as text[])) as asked (tenant, id)",
+    "sqlite": "(select json_extract(value, '$[0]') as tenant, json_extract(value, '$[1]') as id"
+    " from json_each(:pairs)) as asked",
+}
+
+
+class WaitRepository:
+    """What waiting asks of the store. All methods raise StoreUnavailable when the database cannot be reached."""
+
+    def __init__(self, read: Run) -> None:
+        self._read = read
+
+    async def versions(self, wanted: Sequence[JobKey]) -> Mapping[JobKey, Version]:
+        """The versions of these jobs, with one statement for each 500; that of an unknown one is (0, 0)."""
+        found: dict[JobKey, Version] = {}
+        for some in chunks(wanted):
+            found |= await self._read(_versions, some)
+        return found
+
+    async def known_keys(self, key_ids: Collection[str]) -> set[str]:
+        """Which of these API keys have not been deleted."""
+        found: set[str] = set()
+        for some in chunks(list(key_ids)):
+            found |= await self._read(_known_keys, some)
+        return found
+
+
+def _versions(connection: Connection, wanted: Sequence[JobKey]) -> dict[JobKey, Version]:
+    stored = {(safe(tenant), safe(job_id)): (tenant, job_id) for tenant, job_id in wanted}
+    dialect = connection.dialect.name
+    if dialect == "sqlite":
+        parameters: dict[str, object] = {"pairs": msgspec.json.encode(list(stored)).decode()}
+    else:
+        parameters = {"tenants": [tenant for tenant, _ in stored], "ids": [job_id for _, job_id in stored]}
+    statement = text(_VERSIONS.format(asked=_ASKED[dialect], most=MAX_OWNERS))
+    rows = connection.execute(statement, parameters)
+    return {
+        stored[tenant, job_id]: (trusted or 0, int(apart or 0)) for tenant, job_id, trusted, apart in rows
+    }
+
+
+def _known_keys(connection: Connection, some: Sequence[str]) -> set[str]:
+    return set(connection.execute(select(api_keys.c.id).where(api_keys.c.id.in_(some))).scalars())
