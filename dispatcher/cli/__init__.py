@@ -1,7 +1,7 @@
 """The command line: `dispatcher <command>`. `--help` teaches each with an example.
 
-Exit codes: 0 done; 1 refused or failed; 2 called in a wrong way, or wrong settings. What is slow to import is
-imported by the functions that need it, so that `--help` is quick.
+Exit codes: 0 done; 1 refused or failed; 2 called in a wrong way, or wrong settings; `wait` has its own. What is slow to
+import is imported by the functions that need it, so that `--help` is quick.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from dispatcher.cli.output import say
 from dispatcher.cli.publish import publish
 from dispatcher.cli.service import migrate, serve
 from dispatcher.cli.sink import sink
+from dispatcher.cli.wait import wait
 from dispatcher.domain.errors import DispatcherError, SettingsError
 
 app = typer.Typer(
@@ -27,7 +28,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Dispatcher takes job status events and delivers them to the subscriptions that want them.",
 )
-for command in (demo, serve, migrate, publish, listen, sink, doctor):
+for command in (demo, serve, migrate, publish, wait, listen, sink, doctor):
     app.command()(command)
 for group, name in (
     (subscriptions.app, "subscriptions"),

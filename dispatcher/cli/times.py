@@ -24,6 +24,13 @@ def moment(text: str) -> str:
     return (time if time.tzinfo else time.replace(tzinfo=UTC)).isoformat()
 
 
+def duration(text: str) -> float:
+    """`90s`, `30m`, `2h` or `1d` in seconds. Raises typer.BadParameter."""
+    if age := _AGE.fullmatch(text):
+        return timedelta(**{_UNITS[age[2]]: int(age[1])}).total_seconds()
+    raise typer.BadParameter(f"expected a time such as 90s, 30m or 2h, got {text!r}")
+
+
 Since = Annotated[
     str | None,
     typer.Option(

@@ -442,3 +442,15 @@ async def test_listen_refuses_an_address_that_the_server_may_not_reach(cli: Cli,
     assert result.code == 1
     assert "target.url" in result.err
     assert "DISPATCHER_NETWORK_ALLOW=127.0.0.0/8" in result.err
+
+
+async def test_a_job_is_waited_for_until_it_ends(cli: Cli, server: str) -> None:
+    waiting = asyncio.ensure_future(cli("wait", "job-w", "--timeout", "2m"))
+    headers = {"Authorization": f"Bearer {KEY}"}
+    async with aiohttp.ClientSession(server, headers=headers) as session:
+        for event in ("RUNNING", "FAILED"):
+            document = {"event": event, "job_id": "job-w", "message": "out of memory"}
+            async with session.post("/v1/events", json=document) as answer:
+                assert answer.status == 202
+    result = await waiting
+    assert (result.code, result.out) == (1, "job-w FAILED: out of memory\n")

@@ -8,7 +8,7 @@ import pytest
 from tests.cli.conftest import Run
 
 COMMANDS = {
-    "": ["demo", "serve", "migrate", "publish", "listen", "sink", "doctor", "signature"],
+    "": ["demo", "serve", "migrate", "publish", "wait", "listen", "sink", "doctor", "signature"],
     "subscriptions": ["add", "list", "show", "remove", "pause", "resume", "restore", "test"],
     "deliveries": ["list", "show", "retry", "cancel"],
     "events": ["list", "show", "replay"],

@@ -1,0 +1,140 @@
+"""`dispatcher wait`: returns when a job has ended, with an exit code that scripts can use."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import time
+from http import HTTPStatus
+from typing import Annotated
+
+import typer
+
+from dispatcher.cli.client import Access, Api, ApiError, Document, Unreachable, access, segment
+from dispatcher.cli.options import AsJson, Key, Server
+from dispatcher.cli.output import plain, print_json, say
+from dispatcher.cli.times import duration
+
+FAILED, USAGE, TIMED_OUT = 1, 2, 3
+"""Exit codes; 0 is a job that has finished well, or an event that came."""
+
+WAIT_SECONDS = 30.0
+"""For how long one request waits. Proxies end longer ones."""
+
+FIRST_DELAY, MAX_DELAY = 1.0, 15.0
+"""Seconds after which a server that did not answer is asked again, doubled from one time to the next."""
+
+FINISHED = "FINISHED"
+
+
+def wait(
+    job: Annotated[str, typer.Argument(metavar="JOB", help="The job's id. It need not be known yet.")],
+    until: Annotated[
+        str,
+        typer.Option(
+            "--until",
+            metavar="WHAT",
+            help="terminal; change: the next event; or event names with commas, such as RUNNING,ARCHIVING*.",
+        ),
+    ] = "terminal",
+    timeout: Annotated[
+        float | None,
+        typer.Option(
+            "--timeout", parser=duration, metavar="TIME", help="Give up after 90s, 30m or 2h. Default: never."
+        ),
+    ] = None,
+    as_json: AsJson = False,
+    server: Server = None,
+    key: Key = None,
+) -> None:
+    """Wait until a job ends. While the server cannot be reached it is asked again.
+
+    Exit codes: 0 the job finished well, or what was waited for came; 1 the job failed; 2 called in a wrong way, or
+    refused; 3 timed out.
+
+    \b
+    Example:
+      dispatcher wait 0001414144065563-5056a550b8-0001-007 --timeout 2h && ./next-step
+    """
+    try:
+        answer = asyncio.run(_Waiting(access(server, key), job, until, timeout).run())
+    except ApiError as error:
+        say(f"dispatcher: {error}")
+        raise typer.Exit(USAGE) from None
+    if answer is not None and as_json:
+        print_json(answer)
+    elif answer is not None and answer["status"] is not None:
+        message = f": {answer['message']}" if answer["message"] else ""
+        sys.stdout.write(plain(f"{job} {answer['status']}{message}") + "\n")
+    if answer is None or not (answer["reached"] or has_failed(answer)):
+        say(f"dispatcher: timed out: job {job} did not reach {until}")
+        raise typer.Exit(TIMED_OUT)
+    if has_failed(answer):
+        raise typer.Exit(FAILED)
+
+
+def has_failed(answer: Document) -> bool:
+    """Whether the job has ended, and not well."""
+    return bool(answer["terminal"]) and answer["status"] != FINISHED
+
+
+class _Waiting:
+    """One wait, over as many requests as it takes."""
+
+    def __init__(self, access: Access, job: str, until: str, timeout: float | None) -> None:
+        self._access = access
+        self._path = f"/v1/jobs/{segment(job)}/status"
+        self._job = job
+        self._until = until
+        self._ends = None if timeout is None else time.monotonic() + timeout
+        self._delay = FIRST_DELAY
+        self._status: object = None
+
+    async def run(self) -> Document | None:
+        """The last answer; None when there was none in time. Raises ApiError when the server refuses for good."""
+        after, answer = None, None
+        async with Api(self._access) as api:
+            if self._until == "change":
+                now = await self._ask(api, {"wait": "0"})
+                after = None if now is None else now["event_id"]
+            while True:
+                began, seconds = time.monotonic(), min(WAIT_SECONDS, self._left)
+                query = {"wait": f"{seconds:.3f}", "until": self._until, "after": after}
+                answer = await self._ask(api, query) or answer
+                if answer is not None and (answer["reached"] or has_failed(answer)):
+                    return answer
+                if self._left <= 0:
+                    return answer
+                self._show(answer)
+                if time.monotonic() - began < seconds / 2:  # the server stops, or did not answer
+                    await asyncio.sleep(min(self._delay, self._left))
+
+    @property
+    def _left(self) -> float:
+        return float("inf") if self._ends is None else max(0.0, self._ends - time.monotonic())
+
+    async def _ask(self, api: Api, query: dict[str, str | None]) -> Document | None:
+        """The answer; None when there is none now, which is said once."""
+        try:
+            answer: Document = await api.ask("GET", self._path, query=query)
+        except (Unreachable, ApiError) as error:
+            if isinstance(error, ApiError) and not _passes(error.status):
+                raise
+            if self._delay == FIRST_DELAY:
+                say(f"{error}\nasking again")
+            self._delay = min(2 * self._delay, MAX_DELAY)
+            return None
+        self._delay = FIRST_DELAY
+        return answer
+
+    def _show(self, answer: Document | None) -> None:
+        """On a terminal, what the job does meanwhile."""
+        status = None if answer is None else answer["status"]
+        if status != self._status and sys.stderr.isatty():
+            say(f"{self._job} {status}")
+        self._status = status
+
+
+def _passes(status: int) -> bool:
+    """Whether a refusal with this status is worth another try."""
+    return status == HTTPStatus.TOO_MANY_REQUESTS or status >= HTTPStatus.INTERNAL_SERVER_ERROR
