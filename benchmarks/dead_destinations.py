@@ -12,7 +12,7 @@ from benchmarks.machine import Machine
 from benchmarks.results import Check, Outcome
 from benchmarks.service import Service
 from benchmarks.waiting import accept_one
-from dispatcher.delivery.breakers import PROBES_PER_SECOND
+from dispatcher.delivery.breakers import PROBES_PER_SECOND, SPREAD
 from dispatcher.domain.events import utc_now
 from dispatcher.store.schema import deliveries, destinations, subscriptions
 from tests.breakers import open_breaker
@@ -65,8 +65,10 @@ async def _fill(url: str, dead: int) -> None:
         )
         changes = {"id": numbered_id("n"), "subscription_id": numbered_id("n"), "destination": name}
         await copy_rows(connection, deliveries, str(dead), changes | {"due_at": "now()"})
-        # As after a while: each is to be probed some time within the wait that so many have.
-        until = f"now() + n * interval '{1 / PROBES_PER_SECOND} seconds'"
+        # As after a while: each is to be probed some time within the wait that so many have, and processes differ in
+        # when they look. What is late by then is probed before the measurement begins.
+        wait = dead / PROBES_PER_SECOND
+        until = f"now() + n * interval '{wait / dead} seconds' - interval '{SPREAD * wait} seconds'"
         await copy_rows(
             connection, destinations, str(dead), {"key": name, "open_until": until, "openings": "20"}
         )

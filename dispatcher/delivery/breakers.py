@@ -47,7 +47,6 @@ LONGEST_TOGETHER = 8.0
 """Seconds for each open breaker, and at most, within which probes are put together: alone each costs more."""
 
 NEVER = datetime.max.replace(tzinfo=UTC)
-
 Standing = Literal["free", "probe", "closed"]
 
 

@@ -7,9 +7,11 @@ which ended in a crash, and forgets what nobody needs.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+from bisect import bisect_right
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Protocol
+from itertools import islice
+from typing import Protocol, TypeAlias
 
 import structlog
 
@@ -26,7 +28,13 @@ SLICE = 500
 """Waiting deliveries that are looked at in one transaction."""
 
 SLICES = 40
-"""How many of these one round looks at, of one blocked destination after the other; the next round goes on there."""
+"""How many of these one round looks at; the next round goes on there."""
+
+TOGETHER = 100
+"""Blocked destinations that are looked at in one transaction."""
+
+NEW = 500
+"""Blocked destinations that a round begins with: where many are down, little waits for most of them."""
 
 LOOKS = 40
 """How often a round looks at turns: at 500 each time."""
@@ -35,14 +43,18 @@ TIDY_EVERY = 60
 """Rounds."""
 
 
+Place: TypeAlias = tuple[datetime, str]
+"""A waiting delivery among those of its destination: its due time and its id."""
+
+
 class UpkeepStore(Protocol):
     """What upkeep needs of the store; see `dispatcher.store.contract.Store`."""
 
     async def eldest(self, process: int) -> bool: ...
 
     async def overdue(
-        self, destination: str, after: tuple[datetime, str] | None, limit: int
-    ) -> tuple[list[Overdue], tuple[datetime, str] | None]: ...
+        self, after: Mapping[str, Place | None], limit: int
+    ) -> tuple[list[Overdue], dict[str, Place]]: ...
 
     async def expire(self, overdue: Sequence[Overdue]) -> int: ...
 
@@ -63,7 +75,8 @@ class Upkeep:
         self._blocked = blocked
         self._freed = freed
         self._turns = 0
-        self._reached: tuple[str, tuple[datetime, str] | None] = ("", None)
+        self._reached = ""
+        self._more: dict[str, Place] = {}
         self._digests: str | None = None
 
     async def run(self, process: Callable[[], int]) -> None:
@@ -92,20 +105,26 @@ class Upkeep:
 
     async def _expire(self) -> None:
         """Look at a bounded part of what waits behind all that is blocked."""
-        names = sorted(self._blocked())
-        last, after = self._reached
+        blocked = sorted(self._blocked())
+        self._more = {name: at for name, at in self._more.items() if name in set(blocked)}
+        new = blocked[bisect_right(blocked, self._reached) :][:NEW]
         for _ in range(SLICES):
-            if after is None:
-                last = next((name for name in names if name > last), "")
-                if not last:
-                    break
-            overdue, after = await self._store.overdue(last, after, SLICE)
+            after: dict[str, Place | None] = dict(islice(self._more.items(), TOGETHER))
+            for name in new[: TOGETHER - len(after)]:
+                after.setdefault(name, None)
+            if not after:
+                break
+            overdue, more = await self._store.overdue(after, max(1, SLICE // len(after)))
+            new = [name for name in new if name not in after]
+            self._more = {name: at for name, at in self._more.items() if name not in after} | more
+            self._reached = max([self._reached, *(name for name in after if after[name] is None)])
             if overdue:
-                await self._exhaust(last, overdue)
-        self._reached = last, after
+                await self._exhaust(overdue)
+        if not new and (not blocked or self._reached >= blocked[-1]):
+            self._reached = ""
 
-    async def _exhaust(self, destination: str, overdue: Sequence[Overdue]) -> None:
+    async def _exhaust(self, overdue: Sequence[Overdue]) -> None:
         await self._store.expire(overdue)
         for one in overdue:
             DELIVERIES.labels(one.kind, State.EXHAUSTED.value).inc()
-        log.warning("exhausted while it waited", destination=destination, deliveries=len(overdue))
+        log.warning("exhausted while it waited", deliveries=len(overdue))

@@ -40,13 +40,14 @@ from dispatcher.store.contract import (
     EventFilter,
     JobFilter,
     Page,
+    Place,
     SubscriptionFilter,
     Window,
 )
 from dispatcher.store.jobs import Permit
 from dispatcher.store.quotas import QuotaRepository
 from dispatcher.store.recipients import RecipientStore
-from dispatcher.store.rows import api_key_row, made_at, safe, safe_or_none
+from dispatcher.store.rows import Row, api_key_row, made_at, safe, safe_or_none
 from dispatcher.store.sealing import Sealer
 from dispatcher.store.subscriptions import SubscriptionRows
 from dispatcher.store.tapis_v3 import TapisStore
@@ -103,6 +104,10 @@ class SqlStore(ABC):
     @abstractmethod
     async def _matching(self, match_keys: Sequence[str]) -> Sequence[Revision]:
         """Ids and revisions of the subscriptions that `candidates` means."""
+
+    @abstractmethod
+    async def _waiting(self, after: Mapping[str, Place | None], limit: int) -> Mapping[str, Sequence[Row]]:
+        """What waits for each of these destinations: id, subscription_id, due_at and since, as `overdue` wants them."""
 
     @abstractmethod
     async def _finish(self, process: int, outcomes: Sequence[Outcome]) -> None:
@@ -288,9 +293,12 @@ class SqlStore(ABC):
         return await self._read(changes.eldest, process)
 
     async def overdue(
-        self, destination: str, after: tuple[datetime, str] | None, limit: int
-    ) -> tuple[list[Overdue], tuple[datetime, str] | None]:
-        rows = await self._read(delivery_queries.overdue, destination, after, limit)
+        self, after: Mapping[str, Place | None], limit: int
+    ) -> tuple[list[Overdue], dict[str, Place]]:
+        waiting = await self._waiting(after, limit)
+        rows = [row for some in waiting.values() for row in some]
+        if not rows:
+            return [], {}
         found = await self._read(queries.revisions, {row["subscription_id"] for row in rows})
         subscriptions = {one.id: one for one in await self._revisions(found)}
         now, old = utc_now(), []
@@ -299,8 +307,8 @@ class SqlStore(ABC):
             since = row["since"] or made_at(row["id"])
             if subscription is not None and since + timedelta(seconds=subscription.retry.max_age) < now:
                 old.append(Overdue(row["id"], subscription.kind, subscription.retry.max_age))
-        last = (rows[-1]["due_at"], rows[-1]["id"]) if len(rows) == limit else None
-        return old, last
+        lasts = {name: some[-1] for name, some in waiting.items() if len(some) == limit}
+        return old, {name: (last["due_at"], last["id"]) for name, last in lasts.items()}
 
     async def expire(self, overdue: Sequence[Overdue]) -> int:
         return await self._write(delivery_queries.expire, {one.id: one.max_age for one in overdue}, utc_now())

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Generic, Protocol, TypeAlias, TypeVar
 
 from msgspec import Struct
 
@@ -117,6 +117,10 @@ class DestinationFilter(Struct, frozen=True, kw_only=True):
     tenant: str
     subscriber: str | None = None
     everyone: bool = False
+
+
+Place: TypeAlias = tuple[datetime, str]
+"""A waiting delivery among those of its destination: its due time and its id."""
 
 
 class Changes(Struct, frozen=True, kw_only=True):
@@ -406,11 +410,11 @@ class Store(Protocol):
         ...
 
     async def overdue(
-        self, destination: str, after: tuple[datetime, str] | None, limit: int
-    ) -> tuple[list[Overdue], tuple[datetime, str] | None]:
-        """Which of the next `limit` that wait for a destination have become too old, and where to go on.
+        self, after: Mapping[str, Place | None], limit: int
+    ) -> tuple[list[Overdue], dict[str, Place]]:
+        """Which of the next `limit` that wait for each of these destinations have become too old.
 
-        None when there are no more.
+        They begin after a place (due time and id), and the answer has the places at which there may be more.
         """
         ...
 

@@ -155,10 +155,16 @@ def release_held(connection: Connection, subscription_id: str, now: datetime) ->
     return connection.execute(released.where(_table.id.in_(first), _PENDING)).rowcount
 
 
-def overdue(
+def waiting(
+    connection: Connection, after: Mapping[str, tuple[datetime, str] | None], limit: int
+) -> dict[str, list[Row]]:
+    """The next `limit` that wait for each destination: id, subscription, from when on their age counts, due time."""
+    return {name: _waiting(connection, name, place, limit) for name, place in after.items()}
+
+
+def _waiting(
     connection: Connection, destination: str, after: tuple[datetime, str] | None, limit: int
 ) -> list[Row]:
-    """The next `limit` that wait for a destination: id, subscription, from when on their age counts, due time."""
     waits = [_table.destination == safe(destination), _table.due_at.is_not(None), _PENDING]
     if after is not None:
         # Not as a tuple: SQLite would not use the index for it.

@@ -39,13 +39,13 @@ from dispatcher.store.arrays import Encoding
 from dispatcher.store.base import CLAIM_BYTES, Claim, Revision, SqlStore
 from dispatcher.store.batches import Batch
 from dispatcher.store.columns import finite
-from dispatcher.store.contract import Changes
+from dispatcher.store.contract import Changes, Place
 from dispatcher.store.digests import Wanted
 from dispatcher.store.failures import unavailable
 from dispatcher.store.job_changes import JobKey, job_changes
 from dispatcher.store.postgres_connect import CONNECT_TIMEOUT
 from dispatcher.store.postgres_server import connect_limited, driver_connection, migrate
-from dispatcher.store.rows import hex_digits, safe
+from dispatcher.store.rows import Row, hex_digits, safe
 from dispatcher.store.sealing import Sealer
 
 HOT = 4
@@ -228,6 +228,17 @@ class PostgresStore(SqlStore):
     async def look(self, after: Mapping[str, str], first: int, more: int) -> dict[str, Waiting]:
         async with self._hot() as connection:
             return await postgres_queues.look(connection, after, utc_now(), first, more)
+
+    async def _waiting(self, after: Mapping[str, Place | None], limit: int) -> Mapping[str, Sequence[Row]]:
+        async with self._hot() as connection:
+            return await postgres_queues.waiting(connection, after, limit)
+
+    async def claim_expansion(self, after: bytes) -> Expansion | None:
+        async with self._hot() as connection:
+            # Mostly there is none, and to see that is cheap.
+            if not await connection.fetchval(postgres_expansions.ANY):
+                return None
+        return await super().claim_expansion(after)
 
     async def _claim_by(self, process: int, statement: str, *arguments: object) -> list[ClaimedDelivery]:
         async with self._claiming:

@@ -19,6 +19,9 @@ Proxy: TypeAlias = "asyncpg.pool.PoolConnectionProxy[asyncpg.Record]"
 _LOCK = "select pg_advisory_xact_lock(hashtextextended(key, 0)) from unnest($1::text[]) as key"
 _LOCK_SHARED = "select pg_advisory_xact_lock_shared(hashtextextended(key, 0)) from unnest($1::text[]) as key"
 
+ANY = "select exists (select from expansions)"
+"""Whether there are orders at all."""
+
 _OPEN = """
 select asked.tenant, asked.job_id, open.queue
 from unnest($1::text[], $2::text[]) as asked (tenant, job_id)

@@ -12,9 +12,9 @@ from datetime import datetime
 import asyncpg
 
 from dispatcher.domain.deliveries import Queue, Waiting
-from dispatcher.store.columns import DELIVERING, PENDING
+from dispatcher.store.columns import DELIVERING, EPOCH, PENDING
 from dispatcher.store.postgres_sql import ME
-from dispatcher.store.rows import hex_digits
+from dispatcher.store.rows import Row, hex_digits, safe
 
 Connection = asyncpg.Connection | asyncpg.pool.PoolConnectionProxy
 
@@ -118,6 +118,33 @@ noted as (insert into claims (delivery_id, process) select id, $1 from claimed)
 select * from claimed
 """
 """Process, time, limit, subscriptions and the places of each. No indexed column changes."""
+
+
+OF_DESTINATIONS = f"""
+select a.destination, d.id, d.subscription_id, d.due_at, d.since
+from unnest($1::text[], $2::timestamptz[], $3::uuid[]) as a (destination, due_at, id)
+cross join lateral (
+    select id, subscription_id, due_at, since from deliveries
+    where destination = a.destination and due_at is not null and state = {PENDING}
+        and due_at >= a.due_at and (due_at > a.due_at or id > a.id)
+    order by due_at, id limit $4
+) as d
+"""
+"""Destinations, for each the due time and the id after which to go on, limit: so many that wait for each."""
+
+
+async def waiting(
+    connection: Connection, after: Mapping[str, tuple[datetime, str] | None], limit: int
+) -> dict[str, list[Row]]:
+    """The next `limit` that wait for each destination after a place: the columns that `overdue` wants."""
+    keys = {safe(name): name for name in after}
+    places = [after[name] or (EPOCH, f"dlv_{LOWEST}") for name in keys.values()]
+    times, ids = [due_at for due_at, _ in places], [hex_digits(delivery_id) for _, delivery_id in places]
+    found: dict[str, list[Row]] = {name: [] for name in after}
+    for row in await connection.fetch(OF_DESTINATIONS, list(keys), times, ids, limit):
+        whole = {"id": f"dlv_{row['id'].hex}", "subscription_id": f"sub_{row['subscription_id'].hex}"}
+        found[keys[row["destination"]]].append({**row, **whole})
+    return found
 
 
 async def waiting_destinations(

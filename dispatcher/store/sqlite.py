@@ -28,6 +28,7 @@ from dispatcher.domain.expansions import Expansion, NewExpansion
 from dispatcher.domain.retention import Keep, Kept
 from dispatcher.store import (
     changes,
+    delivery_queries,
     expansions,
     migrations,
     retention,
@@ -37,10 +38,11 @@ from dispatcher.store import (
 )
 from dispatcher.store.base import Claim, Revision, SqlStore
 from dispatcher.store.batches import Batch
-from dispatcher.store.contract import Changes
+from dispatcher.store.contract import Changes, Place
 from dispatcher.store.failures import leaves_file_usable, unavailable
 from dispatcher.store.migrations import upgrade
 from dispatcher.store.retention import Sweep, Swept
+from dispatcher.store.rows import Row
 from dispatcher.store.sealing import Sealer
 
 READERS = 2
@@ -125,6 +127,9 @@ class SqliteStore(SqlStore):
 
     async def look(self, after: Mapping[str, str], first: int, more: int) -> dict[str, Waiting]:
         return await self._read(sqlite_queues.look, after, first, more)
+
+    async def _waiting(self, after: Mapping[str, Place | None], limit: int) -> Mapping[str, Sequence[Row]]:
+        return await self._read(delivery_queries.waiting, after, limit)
 
     async def _claim_by(
         self, claim: Callable[..., tuple[list[Claim], list[Revision]]], process: int, limit: int

@@ -12,9 +12,10 @@ from dispatcher.delivery import breakers, upkeep
 from dispatcher.delivery.breakers import FAILURES
 from dispatcher.delivery.engine import Limits
 from dispatcher.delivery.upkeep import Upkeep
-from dispatcher.domain.deliveries import State
+from dispatcher.domain.deliveries import NewDelivery, State
 from dispatcher.domain.destinations import Destination
 from dispatcher.domain.events import utc_now
+from dispatcher.domain.ids import new_id
 from dispatcher.domain.retry import RetryPolicy
 from dispatcher.domain.targets import Answer
 from dispatcher.store.contract import DestinationFilter, Store
@@ -189,6 +190,28 @@ async def test_max_age_ends_what_waits_behind_it(store: Store, kind: ScriptedKin
         await settled(store, {State.PENDING: 1, State.EXHAUSTED: 1})
     [ended] = [one for one in await deliveries(store) if one.state is State.EXHAUSTED]
     assert (ended.reason, ended.attempts) == ("waited for longer than max_age (0.001 s)", 0)
+
+
+async def test_what_is_too_old_is_found_behind_all_destinations_a_part_at_a_time(
+    store: Store, kind: ScriptedKind, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in {"TOGETHER": 2, "SLICE": 4, "SLICES": 2, "NEW": 2}.items():
+        monkeypatch.setattr(upkeep, name, value)
+    names = [f"https://{letter}:443" for letter in "abcde"]
+    short, long = (RetryPolicy(strategy="delayed", delay=1, max_age=age) for age in (0.001, 3600))
+    process = await store.register("host", 1, 60)
+    for name in names:
+        for retry, count in ((short, 7 if name == A else 1), (long, 1)):
+            subscription = make_subscription(destination=name, retry=retry)
+            await store.add_subscription(subscription)
+            events = [new_event() for _ in range(count)]
+            due = utc_now() + timedelta(hours=1)
+            new = [NewDelivery(new_id("dlv"), one, subscription, claimed=False, due_at=due) for one in events]
+            await store.accept(process, events, new)
+    rounds = Upkeep(store, lambda: names, lambda: None)
+    for _ in range(8):
+        await rounds.round()
+    await settled(store, {State.EXHAUSTED: 11, State.PENDING: 5})
 
 
 async def test_upkeep_is_done_by_the_eldest_process_only(

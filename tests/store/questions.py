@@ -155,7 +155,7 @@ QUESTIONS: dict[str, Callable[[Store], Awaitable[object]]] = {
     "a rate limit": lambda store: store.take_slots("https://h9:443", RateLimit(10), 1),
     "deliveries that owners may have": lambda store: store.quotas.take_deliveries(_OWNERS, 60),
     "quotas of owners": lambda store: store.quotas.deliveries_per_minute(list(_OWNERS), 60),
-    "overdue": lambda store: store.overdue("https://h8:443", None, 100),
+    "overdue": lambda store: store.overdue({"https://h8:443": None}, 100),
     "expire": lambda store: store.expire([Overdue(some_id("dlv", 2 * ROWS - 2), "webhook", 9)]),
     "recipients": lambda store: store.recipients.standings([_ANN]),
     "a recipient confirms": lambda store: store.recipients.confirm(_ANN),

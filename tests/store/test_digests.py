@@ -275,7 +275,7 @@ async def test_a_leader_that_waited_too_long_leaves_its_digest_to_who_did_not(
     await accept(store, process, first, second)
     [third] = await gathered(store, process, subscription, "c")
     at = await due(store, first)
-    overdue, _ = await store.overdue(subscription.destination, None, 10)
+    overdue, _ = await store.overdue({subscription.destination: None}, 10)
     assert await store.expire(overdue) == 2
     assert [await state_of(store, one) for one in (first, second)] == [State.EXHAUSTED] * 2
     assert (await due(store, third), await state_of(store, third)) == (at, State.PENDING)
