@@ -272,6 +272,6 @@ async def serve(settings: Settings, share: Share | None = None) -> None:
                 on_end(share.parent, stop.set)
             await stop.wait()
     except asyncio.CancelledError:
-        log.info("stopped before it served")
+        log.info("shut down during startup")
     else:
         log.info("stopped")

@@ -63,4 +63,4 @@ def _tell(kept: Kept) -> None:
     gone = {name: count for name, count in kept.deleted.items() if count}
     dropped = {name: count for name, count in kept.dropped.items() if count}
     if gone or dropped:
-        log.info("forgot what was kept for long enough", deleted=gone, partitions=dropped)
+        log.info("retention: deleted expired rows", deleted=gone, partitions=dropped)

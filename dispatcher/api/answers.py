@@ -21,7 +21,7 @@ Time: TypeAlias = Annotated[datetime, Meta(tz=True)]
 
 
 class Accepted(Struct, frozen=True):
-    """How many events were stored, how many were there already, and the ids of all of them in their order."""
+    """Number of events stored, number of duplicates, and the IDs of all events in order."""
 
     accepted: int
     duplicates: int
@@ -29,7 +29,7 @@ class Accepted(Struct, frozen=True):
 
 
 class EventView(Struct, frozen=True, kw_only=True):
-    """An event. `id` is Dispatcher's, `source_id` the one that its publisher gave it within `source`."""
+    """An event. `id` is assigned by Dispatcher, `source_id` by the publisher within `source`."""
 
     id: str
     event: str
@@ -44,20 +44,18 @@ class EventView(Struct, frozen=True, kw_only=True):
 
 
 class ListedEvent(EventView, frozen=True, kw_only=True):
-    """An event in a list, and how many deliveries it caused."""
+    """An event with the number of its deliveries."""
 
     deliveries: int
 
 
 class EventDelivery(Struct, frozen=True, kw_only=True):
-    """A delivery that an event caused, and why its subscription wants the event, in words."""
+    """A delivery of an event, and why its subscription matched."""
 
     id: str
     state: State
     subscription_id: str
-    subscription_name: Annotated[
-        str | None, Meta(description="Null when the subscription was removed since.")
-    ]
+    subscription_name: Annotated[str | None, Meta(description="Null if the subscription was deleted.")]
     why: list[str]
 
 
@@ -68,10 +66,10 @@ class Expanding(Struct, frozen=True):
 
 
 class EventDetail(EventView, frozen=True, kw_only=True):
-    """An event as a whole: its CloudEvent, and whom it reached (the latest hundred)."""
+    """An event with its CloudEvent and its latest 100 deliveries."""
 
     document: Raw
-    outcome: Annotated[str, Meta(description="Whom it reached, in words; also when nobody wanted it.")]
+    outcome: Annotated[str, Meta(description="Summary of the deliveries, also when no subscription matched.")]
     deliveries: list[EventDelivery]
     expanding: Annotated[
         Expanding | None,
@@ -80,7 +78,7 @@ class EventDetail(EventView, frozen=True, kw_only=True):
 
 
 class Replayed(Struct, frozen=True):
-    """The new deliveries."""
+    """The new deliveries of a replay."""
 
     deliveries: list[str]
 
@@ -89,18 +87,16 @@ RecipientState = Literal["active", "unconfirmed", "unsubscribed", "refused"]
 
 
 class RecipientView(Struct, frozen=True, kw_only=True):
-    """A recipient of e-mail. `unconfirmed` ones get none before they agree; `since` is when they were asked."""
+    """A recipient of e-mail. `unconfirmed` ones receive none before they confirm; `since` is when they were asked."""
 
     address: Annotated[str, Meta(examples=["ann@example.org"])]
     state: RecipientState
     since: Time | None
-    reason: Annotated[
-        str | None, Meta(description="What the relay said when it refused the address for good.")
-    ]
+    reason: Annotated[str | None, Meta(description="Reply of the relay that suppressed the address.")]
 
 
 class SubscriptionView(Struct, frozen=True, kw_only=True):
-    """A subscription. Credentials in its target are shown as `***`."""
+    """A subscription. Credentials in its target are returned as `***`."""
 
     id: str
     name: str
@@ -112,13 +108,13 @@ class SubscriptionView(Struct, frozen=True, kw_only=True):
     subscriber: Annotated[
         str,
         Meta(
-            description="The owner of the key that made it; `*` when only admins see it, as it is for others' jobs."
+            description="Owner of the key that created it; `*` if only admins see it because it is for jobs of others."
         ),
     ]
     filters: tuple[Mapping[str, object], ...]
     target: Mapping[str, object]
     destination: Annotated[
-        str, Meta(description="What shares a fate with it: scheme, host and port, or the relay.")
+        str, Meta(description="Destination of the target: scheme, host and port, or the mail relay.")
     ]
     retry: RetryPolicy
     ordered: bool
@@ -128,27 +124,28 @@ class SubscriptionView(Struct, frozen=True, kw_only=True):
     rate_limit: RateLimit | None
     digest: DigestPolicy | None
     previous_secret_until: Annotated[
-        Time | None, Meta(description="Until when the secret before the last rotation signs too.")
+        Time | None, Meta(description="Until when the previous secret signs too.")
     ]
     created_at: Time
     updated_at: Time
     recipients: Annotated[
-        list[RecipientView] | None, Meta(description="Of a target of the kind `email`; null for all others.")
+        list[RecipientView] | None,
+        Meta(description="Recipients of an `email` target; null for all other kinds."),
     ] = None
     public_key: Annotated[
         str | None,
-        Meta(description="What checks the signatures `v1a` that its target asks for.", examples=["whpk_…"]),
+        Meta(description="Public key that verifies `v1a` signatures.", examples=["whpk_…"]),
     ] = None
 
 
 class SubscriptionWithSecret(SubscriptionView, frozen=True, kw_only=True):
-    """A subscription with its new signing secret, which is shown only here."""
+    """A subscription with its new signing secret, which cannot be shown again."""
 
     secret: Annotated[str, Meta(examples=["whsec_…"])]
 
 
 class Trial(Struct, frozen=True, kw_only=True):
-    """How an attempt with a sample event ended. `duration` is seconds; `error` is null when it arrived."""
+    """Result of an attempt with a sample event. `duration` is in seconds; `error` is null on success."""
 
     delivered: bool
     request: str
@@ -159,7 +156,7 @@ class Trial(Struct, frozen=True, kw_only=True):
 
 
 class LaneView(Struct, frozen=True, kw_only=True):
-    """What the process that answers does for a destination: attempts at most at once, running, queued in memory."""
+    """State of a destination in the process that responds: concurrency limit, running attempts, queued in memory."""
 
     limit: int
     running: int
@@ -167,21 +164,21 @@ class LaneView(Struct, frozen=True, kw_only=True):
 
 
 class DestinationView(Struct, frozen=True, kw_only=True):
-    """A destination: what shares a fate."""
+    """A destination with its limits and its circuit breaker."""
 
     key: Annotated[str, Meta(examples=["https://example.org:443"])]
     breaker: BreakerState
-    reason: Annotated[str | None, Meta(description="The failure that opened the breaker, or kept it open.")]
+    reason: Annotated[
+        str | None, Meta(description="The last failure that opened the circuit breaker or kept it open.")
+    ]
     opened_at: Time | None
-    next_probe_at: Annotated[Time | None, Meta(description="When one delivery is tried; null while closed.")]
+    next_probe_at: Annotated[Time | None, Meta(description="When the next probe is sent; null while closed.")]
     failed_probes: int
     paused_at: Time | None
     paused_reason: str | None
     rate_limit: RateLimit | None
-    waiting: Annotated[
-        int, Meta(description="Deliveries in the store that wait for it, for a retry too; at most 10 000.")
-    ]
-    lane: Annotated[LaneView | None, Meta(description="Null when this process had nothing for it lately.")]
+    waiting: Annotated[int, Meta(description="Pending deliveries including retries; counted up to 10 000.")]
+    lane: Annotated[LaneView | None, Meta(description="Null if this process sent nothing there recently.")]
 
 
 class DestinationList(Struct, frozen=True):
@@ -201,17 +198,17 @@ class DeliveryView(Struct, frozen=True, kw_only=True):
     subscription_id: str
     destination: str
     state: State
-    attempts: Annotated[int, Meta(description="How many there were.")]
+    attempts: Annotated[int, Meta(description="Number of them so far.")]
     created_at: Time
     due_at: Annotated[
-        Time | None, Meta(description="When it is tried next; null when nothing waits for a time.")
+        Time | None, Meta(description="When the next attempt is due; null if none is scheduled.")
     ]
     ended_at: Time | None
     reason: str | None
 
 
 class AttemptView(Struct, frozen=True, kw_only=True):
-    """One try. `duration` is seconds; `answer` is the beginning of what came back."""
+    """One attempt. `duration` is in seconds; `answer` is the beginning of the response body."""
 
     number: int
     started_at: Time
@@ -223,26 +220,26 @@ class AttemptView(Struct, frozen=True, kw_only=True):
 
 
 class DeliveryDetail(DeliveryView, frozen=True, kw_only=True):
-    """A delivery with its latest hundred attempts, the first one first."""
+    """A delivery with its latest 100 attempts, oldest first."""
 
     latest_attempts: list[AttemptView]
 
 
 class Counted(Struct, frozen=True):
-    """How many deliveries are sent again, or would be."""
+    """Number of deliveries that are retried, or would be."""
 
     count: int
 
 
 class JobView(Struct, frozen=True, kw_only=True):
-    """What is known of a job from its events."""
+    """A job as its events describe it."""
 
     id: str
     tenant: str
     owner: str | None
     status: str | None
     status_at: Time | None
-    terminal: Annotated[bool, Meta(description="Whether it has ended.")]
+    terminal: Annotated[bool, Meta(description="Whether the job has ended.")]
     message: str | None
     name: str | None
     app_id: str | None
@@ -250,7 +247,7 @@ class JobView(Struct, frozen=True, kw_only=True):
     submitted_at: Time | None
     started_at: Time | None
     ended_at: Time | None
-    events: Annotated[int, Meta(description="How many there were.")]
+    events: Annotated[int, Meta(description="Number of them so far.")]
     updated_at: Time
 
 
@@ -262,7 +259,7 @@ class JobStatus(Struct, frozen=True, kw_only=True):
 
     job_id: str
     status: str | None
-    terminal: Annotated[bool, Meta(description="Whether it has ended.")]
+    terminal: Annotated[bool, Meta(description="Whether the job has ended.")]
     reached: Annotated[bool, Meta(description="Whether what was asked for with `until` holds.")]
     event_id: Annotated[str | None, Meta(description="Good for `after`.")]
     time: Time | None
@@ -270,7 +267,7 @@ class JobStatus(Struct, frozen=True, kw_only=True):
 
 
 class HistoryItem(Struct, frozen=True, kw_only=True):
-    """One event of a job, and what its name means."""
+    """One event of a job with a description of its name."""
 
     id: str
     event: str
@@ -281,7 +278,7 @@ class HistoryItem(Struct, frozen=True, kw_only=True):
 
 
 class KeyView(Struct, frozen=True, kw_only=True):
-    """A key; its text is not kept."""
+    """An API key; the key itself is not stored."""
 
     id: str
     name: str
@@ -292,50 +289,50 @@ class KeyView(Struct, frozen=True, kw_only=True):
 
 
 class KeyWithText(KeyView, frozen=True, kw_only=True):
-    """A new key with its text, which is shown only here."""
+    """A new API key, which cannot be shown again."""
 
     key: Annotated[str, Meta(examples=["dspk_…"])]
 
 
 class Health(Struct, frozen=True):
-    """That it runs, and which parts were looked at."""
+    """Health of the service and its parts."""
 
     status: Literal["ok"]
     parts: list[str]
 
 
 class EventList(Page[ListedEvent], frozen=True):
-    """Events in the order of acceptance, newest first; `next` is the cursor that goes on, null at the end."""
+    """Events in the order of acceptance, newest first; `next` is the cursor of the next page, null at the end."""
 
 
 class SubscriptionList(Page[SubscriptionView], frozen=True):
-    """Subscriptions, newest first; `next` is the cursor that goes on, null at the end."""
+    """Subscriptions, newest first; `next` is the cursor of the next page, null at the end."""
 
 
 class DeliveryList(Page[DeliveryView], frozen=True):
-    """Deliveries, newest first; `next` is the cursor that goes on, null at the end."""
+    """Deliveries, newest first; `next` is the cursor of the next page, null at the end."""
 
 
 class JobList(Page[JobView], frozen=True):
-    """Jobs by their first event, newest first; `next` is the cursor that goes on, null at the end."""
+    """Jobs by their first event, newest first; `next` is the cursor of the next page, null at the end."""
 
 
 class History(Page[HistoryItem], frozen=True):
-    """A job's events, newest first; `next` is the cursor that goes on, null at the end."""
+    """A job's events, newest first; `next` is the cursor of the next page, null at the end."""
 
 
 class KeyList(Page[KeyView], frozen=True):
-    """Keys, newest first; `next` is the cursor that goes on, null at the end."""
+    """Keys, newest first; `next` is the cursor of the next page, null at the end."""
 
 
 class QuotaView(Quotas, frozen=True, kw_only=True):
-    """What an owner may use; 0 is no limit."""
+    """Quotas of an owner; 0 means no limit."""
 
     owner: str
 
 
 class QuotaList(Struct, frozen=True):
-    """Owners with quotas of their own."""
+    """Owners whose quotas differ from the defaults."""
 
     items: list[QuotaView]
     next: str | None

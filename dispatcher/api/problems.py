@@ -107,7 +107,7 @@ def refusal_of(error: Exception, request: web.BaseRequest) -> Refusal:
         # The latter is the caller who has gone; the database's is StoreUnavailable.
         return Refusal(HTTPStatus.BAD_REQUEST, "the body broke off")
     log.error("request failed", method=request.method, path=logged_path(request), exc_info=error)
-    return Refusal(HTTPStatus.INTERNAL_SERVER_ERROR, "an error of the server's own; its log says more")
+    return Refusal(HTTPStatus.INTERNAL_SERVER_ERROR, "internal server error; see the log of the server")
 
 
 def problem_response(error: Exception, request: web.BaseRequest) -> web.Response:

@@ -32,7 +32,7 @@ Name = Annotated[
     Meta(
         max_length=255,
         pattern=ONE_LINE,
-        description="For people; it need not be unique.",
+        description="Human-readable name; need not be unique.",
         extra={"expected": "expected a text of at most 255 characters, none of them a control character"},
     ),
 ]
@@ -42,16 +42,16 @@ Tenant = Annotated[
         min_length=1,
         max_length=64,
         pattern=ONE_LINE,
-        description="Without one yours. Only admins of the tenant `default` may name another.",
+        description="Default: the tenant of the key. Only admins of the tenant `default` may name another one.",
         extra={"expected": "expected a text of 1 to 64 characters, none of them a control character"},
     ),
 ]
-JobId = Annotated[Text, Meta(description="The id of a job.", examples=["0001463171110-242ac11b-0001-007"])]
+JobId = Annotated[Text, Meta(description="ID of a job.", examples=["0001463171110-242ac11b-0001-007"])]
 SubscriptionId = Annotated[
     str,
     Meta(
         pattern=r"^sub_[0-9a-f]{32}$",
-        description="The id of a subscription.",
+        description="ID of a subscription.",
         examples=["sub_0192f0c1a2b37c4d8e5f60718293a4b5"],
         extra={"expected": "expected the id of a subscription: sub_ and 32 hexadecimal digits"},
     ),
@@ -60,18 +60,18 @@ EventId = Annotated[
     str,
     Meta(
         pattern=r"^evt_[0-9a-f]{32}$",
-        description="The id of an event.",
+        description="ID of an event.",
         examples=["evt_0192f0c1a2b37c4d8e5f60718293a4b5"],
         extra={"expected": "expected the id of an event: evt_ and 32 hexadecimal digits"},
     ),
 ]
-EventName = Annotated[Text, Meta(description="An event name.", examples=["FINISHED"])]
+EventName = Annotated[Text, Meta(description="Name of an event.", examples=["FINISHED"])]
 Patterns = Annotated[
     tuple[str, ...],
     Meta(
         min_length=1,
         max_length=64,
-        description="Event names, `*`, names with `*` at their end, or `@terminal`.",
+        description="Event names, prefixes such as `ARCHIVING*`, `@terminal`, or `*` for all.",
         examples=[["FINISHED", "FAILED"], ["ARCHIVING*"], ["@terminal"]],
     ),
 ]
@@ -79,7 +79,7 @@ Filters = Annotated[
     tuple[dict[str, object], ...],
     Meta(
         max_length=64,
-        description="Filters of the CloudEvents Subscriptions API, all of which must pass: each an object "
+        description="Filters of the CloudEvents Subscriptions API, all of which must match: each an object "
         "with one of `exact`, `prefix`, `suffix`, `all`, `any`, `not`. They see the attributes of the "
         "CloudEvent and `event`, `job_id`, `owner`, `tenant`.",
         examples=[[{"prefix": {"job_id": "nightly-"}}], [{"not": {"exact": {"source": "/tests"}}}]],
@@ -88,22 +88,25 @@ Filters = Annotated[
 Owner = Annotated[
     Text,
     Meta(
-        description="Whose jobs are meant. Without one the key's owner; for an admin `*`, every job. "
+        description="Owner of the jobs to subscribe to. Default: the owner of the key; for an admin `*`, all jobs. "
         "Only an admin may name another.",
         examples=["alice"],
     ),
 ]
 Destination = Annotated[
     Text,
-    Meta(description="Scheme, host and port, or the mail relay.", examples=["https://example.org:443"]),
+    Meta(
+        description="Destination: scheme, host and port, or the mail relay.",
+        examples=["https://example.org:443"],
+    ),
 ]
 Ordered = Annotated[
-    bool, Meta(description="Whether the events of one job go out one after the other, as they were accepted.")
+    bool, Meta(description="Deliver the events of a job one after the other, in the order of acceptance.")
 ]
 Limit = Annotated[
     RateLimit,
     Meta(
-        description="Attempts that may begin: `per_second` on average, `burst` at once; over all processes.",
+        description="Rate limit of attempts over all processes: `per_second` on average, `burst` at once.",
         examples=[{"per_second": 10, "burst": 20}],
     ),
 ]
@@ -115,19 +118,22 @@ DigestOf = Annotated[
         examples=[{"wait": 0, "interval": 300, "group_by": ["owner"], "max_rows": 100}],
     ),
 ]
-Persistent = Annotated[bool, Meta(description="Whether it goes on after its first successful delivery.")]
+Persistent = Annotated[
+    bool, Meta(description="If false, the subscription ends after its first successful delivery.")
+]
 Moment = Annotated[
     datetime,
     Meta(tz=True, description="A time with its offset (RFC 3339).", examples=["2026-05-04T12:00:00Z"]),
 ]
-ExpiresAt = Annotated[Moment, Meta(description="When it ends by itself; in the future.")]
+ExpiresAt = Annotated[Moment, Meta(description="When the subscription expires; must be in the future.")]
 Metadata = Annotated[
-    dict[str, object], Meta(description="Your own JSON, at most 16 KiB; it is kept and shown as it is.")
+    dict[str, object],
+    Meta(description="Your own JSON object, at most 16 KiB; stored and returned unchanged."),
 ]
 
 
 class NewSubscription(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Who wants what, where to."""
+    """A subscription to create: which events, and the target that they are delivered to."""
 
     events: Patterns
     target: Struct
@@ -145,7 +151,7 @@ class NewSubscription(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
 
 class SubscriptionChange(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What is to be different: a field that is given is replaced as a whole, every other stays as it is.
+    """Fields to update; omitted fields are unchanged. A given field is replaced as a whole.
 
     Credentials in a target that come back as they were shown (`***`) stay as they are stored.
     """
@@ -166,58 +172,64 @@ class SubscriptionChange(Struct, frozen=True, kw_only=True, forbid_unknown_field
 
 
 class NamedRecipient(Struct, frozen=True, forbid_unknown_fields=True):
-    """One of a subscription's recipients."""
+    """A recipient of a subscription."""
 
     address: Annotated[
         str,
         Meta(
             min_length=3,
             max_length=320,
-            description="As `recipients` shows it.",
+            description="Address as shown in `recipients`.",
             examples=["ann@example.org"],
         ),
     ]
 
 
 class Replay(Struct, frozen=True, forbid_unknown_fields=True):
-    """To whom an event is to go again: one subscription, or all that want it now."""
+    """Subscription to replay an event to; without one, all that match now."""
 
     subscription_id: SubscriptionId | None = None
 
 
 class RetryMany(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Which deliveries are to be sent again: those that fit all that is given."""
+    """Filters for the deliveries to retry; all that are given must match."""
 
     state: Annotated[
         State,
-        Meta(description="Only `exhausted` and `cancelled` ones can be sent again; all can be counted."),
+        Meta(
+            description="Only `exhausted` and `cancelled` deliveries can be retried; every state can be counted."
+        ),
     ] = State.EXHAUSTED
     job_id: JobId | None = None
     subscription_id: SubscriptionId | None = None
     event_id: EventId | None = None
     destination: Destination | None = None
-    since: Annotated[Moment, Meta(description="Those that were made at this time or later.")] | None = None
-    limit: Annotated[int, Meta(ge=1, le=10_000, description="How many at most; the oldest first.")] = 10_000
-    dry_run: Annotated[bool, Meta(description="Only count, whatever the limit.")] = False
+    since: Annotated[Moment, Meta(description="Only deliveries created at this time or later.")] | None = None
+    limit: Annotated[
+        int, Meta(ge=1, le=10_000, description="Maximum number of deliveries, oldest first.")
+    ] = 10_000
+    dry_run: Annotated[bool, Meta(description="Only count the deliveries, regardless of the limit.")] = False
 
 
 class PauseDestination(Struct, frozen=True, forbid_unknown_fields=True):
-    """Why a destination is held."""
+    """Why a destination is paused."""
 
     reason: Name = "paused by request"
 
 
 class DestinationChange(Struct, frozen=True, forbid_unknown_fields=True):
-    """What is to be different."""
+    """Fields to update; omitted fields are unchanged."""
 
     rate_limit: Limit | None
 
 
 class NewKey(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A key for somebody."""
+    """An API key to create."""
 
-    name: Annotated[Text, Meta(description="For people: what uses it.", examples=["workflow engine"])]
-    owner: Annotated[Text, Meta(description="Whose jobs and subscriptions it is for.", examples=["alice"])]
+    name: Annotated[
+        Text, Meta(description="Human-readable name: what uses the key.", examples=["workflow engine"])
+    ]
+    owner: Annotated[Text, Meta(description="Owner that the key belongs to.", examples=["alice"])]
     scopes: Annotated[
         tuple[Scope, ...],
         Meta(
@@ -250,16 +262,16 @@ Cursor = Annotated[
     str,
     Meta(
         pattern=r"^(evt|sub|dlv|key)_[0-9a-f]{32}$",
-        description="`next` of the page before.",
+        description="The `next` of the previous page.",
         extra={"expected": "expected a cursor as `next` of the page before gave it"},
     ),
 ]
 
 
 class ListQuery(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Which part of a list is wanted."""
+    """Limit and cursor of a list."""
 
-    limit: Annotated[int, Meta(ge=1, le=500, description="How many at most.")] = 100
+    limit: Annotated[int, Meta(ge=1, le=500, description="Maximum number of items.")] = 100
     cursor: Cursor | None = None
 
     @property
@@ -269,21 +281,21 @@ class ListQuery(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class DestinationsQuery(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Which part of the list is wanted; the cursor is the key of the last destination."""
+    """Limit and cursor; the cursor is the key of the last destination."""
 
-    limit: Annotated[int, Meta(ge=1, le=500, description="How many at most.")] = 100
+    limit: Annotated[int, Meta(ge=1, le=500, description="Maximum number of items.")] = 100
     cursor: Destination | None = None
 
 
 class QuotasQuery(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Which part of the list is wanted; the cursor is the last owner."""
+    """Limit and cursor; the cursor is the last owner."""
 
-    limit: Annotated[int, Meta(ge=1, le=500, description="How many at most.")] = 100
-    cursor: Annotated[Text, Meta(description="`next` of the page before.")] | None = None
+    limit: Annotated[int, Meta(ge=1, le=500, description="Maximum number of items.")] = 100
+    cursor: Annotated[Text, Meta(description="The `next` of the previous page.")] | None = None
 
 
 class EventsQuery(ListQuery, frozen=True, kw_only=True):
-    """Which events are wanted."""
+    """Filters for events."""
 
     job_id: JobId | None = None
     event: EventName | None = None
@@ -291,16 +303,16 @@ class EventsQuery(ListQuery, frozen=True, kw_only=True):
 
 
 class SubscriptionsQuery(ListQuery, frozen=True, kw_only=True):
-    """Which subscriptions are wanted."""
+    """Filters for subscriptions."""
 
     job_id: JobId | None = None
-    status: Annotated[SubscriptionStatus, Meta(description="Where it stands.")] | None = None
+    status: Annotated[SubscriptionStatus, Meta(description="Current status.")] | None = None
 
 
 class DeliveriesQuery(ListQuery, frozen=True, kw_only=True):
-    """Which deliveries are wanted."""
+    """Filters for deliveries."""
 
-    state: Annotated[State, Meta(description="Where it stands.")] | None = None
+    state: Annotated[State, Meta(description="Current status.")] | None = None
     job_id: JobId | None = None
     subscription_id: SubscriptionId | None = None
     event_id: EventId | None = None
@@ -326,43 +338,50 @@ class StatusQuery(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
 
 
 class JobsQuery(ListQuery, frozen=True, kw_only=True):
-    """Which jobs are wanted."""
+    """Filters for jobs."""
 
-    owner: Annotated[Text, Meta(description="Whose they are.", examples=["alice"])] | None = None
-    status: Annotated[Text, Meta(description="The latest status.", examples=["RUNNING"])] | None = None
+    owner: Annotated[Text, Meta(description="Owner of the jobs.", examples=["alice"])] | None = None
+    status: Annotated[Text, Meta(description="Latest status.", examples=["RUNNING"])] | None = None
 
 
 # Events in: these say what `dispatcher.intake.decode` understands, which reads the bytes itself.
 
 
 class PlainEvent(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What happened to a job, in the plain form. What is missing is taken from `job`, or made."""
+    """An event in the plain form. Missing fields are taken from `job`, or generated."""
 
-    event: Annotated[EventName | None, Meta(description="What happened; `job.status` when absent.")] = None
-    job_id: Annotated[Text | None, Meta(description="The job; `job.id` when absent.")] = None
-    id: Annotated[Text | None, Meta(description="The same id from the same source is the same event.")] = None
-    source: Annotated[str, Meta(min_length=1, max_length=1024, description="Who says so.")] | None = None
-    time: Annotated[Moment | None, Meta(description="When it happened; now when absent.")] = None
-    owner: Annotated[Text | None, Meta(description="Whose job it is; `job.owner` when absent.")] = None
-    tenant: Annotated[Text | None, Meta(description="The key's tenant, or absent.")] = None
-    message: Annotated[str | None, Meta(description="For people.")] = None
-    job: Annotated[dict[str, object] | None, Meta(description="The job document, such as Tapis has it.")] = (
-        None
-    )
-    data: Annotated[dict[str, object] | None, Meta(description="Your own JSON.")] = None
+    event: Annotated[EventName | None, Meta(description="Name of the event. Default: `job.status`.")] = None
+    job_id: Annotated[Text | None, Meta(description="ID of the job. Default: `job.id`.")] = None
+    id: Annotated[
+        Text | None, Meta(description="Identifies the event together with `source`; a repeat is a duplicate.")
+    ] = None
+    source: (
+        Annotated[str, Meta(min_length=1, max_length=1024, description="The publisher, a URI reference.")]
+        | None
+    ) = None
+    time: Annotated[Moment | None, Meta(description="When it happened. Default: now.")] = None
+    owner: Annotated[Text | None, Meta(description="Owner of the job. Default: `job.owner`.")] = None
+    tenant: Annotated[Text | None, Meta(description="Must be the tenant of the key if given.")] = None
+    message: Annotated[str | None, Meta(description="Human-readable message.")] = None
+    job: Annotated[dict[str, object] | None, Meta(description="The job document, as Tapis has it.")] = None
+    data: Annotated[dict[str, object] | None, Meta(description="Your own JSON object.")] = None
 
 
 class CloudEvent(Struct, frozen=True, kw_only=True):
-    """A CloudEvent 1.0 in structured form; further attributes and the data are kept as they come."""
+    """A CloudEvent 1.0 in structured mode; other attributes and the data are kept unchanged."""
 
     specversion: Literal["1.0"]
     id: Text
     source: Annotated[str, Meta(min_length=1, max_length=1024)]
     type: Annotated[
-        Text, Meta(description="Its last dotted part is the event.", examples=["org.example.job.FINISHED"])
+        Text,
+        Meta(
+            description="The last dotted part is the name of the event.",
+            examples=["org.example.job.FINISHED"],
+        ),
     ]
-    subject: Annotated[Text, Meta(description="The id of the job.")]
+    subject: Annotated[Text, Meta(description="ID of the job.")]
     time: Moment | UnsetType = UNSET
-    owner: Annotated[Text, Meta(description="Whose job it is.")] | UnsetType = UNSET
-    tenant: Annotated[Text, Meta(description="The key's tenant, or absent.")] | UnsetType = UNSET
-    data: Annotated[object, Meta(description="Any JSON.")] | UnsetType = UNSET
+    owner: Annotated[Text, Meta(description="Owner of the job.")] | UnsetType = UNSET
+    tenant: Annotated[Text, Meta(description="Must be the tenant of the key if given.")] | UnsetType = UNSET
+    data: Annotated[object, Meta(description="Any JSON value.")] | UnsetType = UNSET

@@ -13,17 +13,19 @@ from dispatcher.cli.output import print_fields, print_items, print_json, print_t
 from dispatcher.cli.times import Since
 from dispatcher.domain.deliveries import State
 
-app = typer.Typer(no_args_is_help=True, help="What became of deliveries, and sending or stopping them.")
+app = typer.Typer(no_args_is_help=True, help="List, inspect, retry and cancel deliveries.")
 
-Id = Annotated[str, typer.Argument(metavar="ID", help="The delivery's id, dlv_….")]
-JobId = Annotated[str | None, typer.Option("--job-id", metavar="ID", help="Of this job.")]
-EventId = Annotated[str | None, typer.Option("--event-id", metavar="ID", help="Of this event.")]
+Id = Annotated[str, typer.Argument(metavar="ID", help="ID of the delivery, dlv_….")]
+JobId = Annotated[str | None, typer.Option("--job-id", metavar="ID", help="Only this job.")]
+EventId = Annotated[str | None, typer.Option("--event-id", metavar="ID", help="Only this event name.")]
 Subscription = Annotated[
-    str | None, typer.Option("--subscription", metavar="ID", help="Of this subscription.")
+    str | None, typer.Option("--subscription", metavar="ID", help="Only this subscription.")
 ]
 Destination = Annotated[
     str | None,
-    typer.Option("--destination", metavar="NAME", help="To this one, such as https://example.org:443."),
+    typer.Option(
+        "--destination", metavar="NAME", help="Only this destination, such as https://example.org:443."
+    ),
 ]
 
 
@@ -36,7 +38,7 @@ class Ended(StrEnum):
 
 @app.command("list")
 def list_deliveries(
-    state: Annotated[State | None, typer.Option("--state", help="In this state.")] = None,
+    state: Annotated[State | None, typer.Option("--state", help="Only deliveries in this state.")] = None,
     job_id: JobId = None,
     event_id: EventId = None,
     subscription: Subscription = None,
@@ -47,7 +49,7 @@ def list_deliveries(
     server: Server = None,
     key: Key = None,
 ) -> None:
-    """List deliveries, the newest first.
+    """List deliveries, newest first.
 
     \b
     Example:
@@ -68,7 +70,7 @@ def list_deliveries(
 
 @app.command()
 def show(id: Id, as_json: AsJson = False, server: Server = None, key: Key = None) -> None:
-    """Show a delivery with its attempts: what was asked, what was answered.
+    """Show a delivery and its attempts, with requests and responses.
 
     \b
     Example:
@@ -85,18 +87,20 @@ def show(id: Id, as_json: AsJson = False, server: Server = None, key: Key = None
 
 @app.command()
 def retry(
-    id: Annotated[str | None, typer.Argument(metavar="ID", help="One delivery, dlv_….")] = None,
-    state: Annotated[Ended | None, typer.Option("--state", help="All that are in this state, and …")] = None,
+    id: Annotated[str | None, typer.Argument(metavar="ID", help="ID of one delivery, dlv_….")] = None,
+    state: Annotated[
+        Ended | None, typer.Option("--state", help="Retry all deliveries in this state, and …")
+    ] = None,
     job_id: JobId = None,
     event_id: EventId = None,
     subscription: Subscription = None,
     destination: Destination = None,
     since: Since = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count how many.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count the deliveries.")] = False,
     server: Server = None,
     key: Key = None,
 ) -> None:
-    """Send one delivery again, or all exhausted or cancelled ones that fit; their retry policy starts anew.
+    """Retry one delivery, or all exhausted or cancelled ones that match; the retry policy starts over.
 
     \b
     Examples:
@@ -125,7 +129,7 @@ def retry(
 
 @app.command()
 def cancel(id: Id, server: Server = None, key: Key = None) -> None:
-    """Cancel a delivery that waits.
+    """Cancel a pending delivery.
 
     \b
     Example:

@@ -8,7 +8,7 @@ import typer
 
 
 def demo() -> None:
-    """See the service at work on real job events, with receivers of its own.
+    """Run the service on sample job events with local receivers.
 
     It needs nothing and leaves nothing behind. On a terminal the service goes on afterwards, until Ctrl-C.
 

@@ -10,10 +10,11 @@ from dispatcher.cli.client import access, ask, items, segment
 from dispatcher.cli.options import AsJson, Key, Limit, Server
 from dispatcher.cli.output import print_fields, print_items, print_json, say
 
-app = typer.Typer(no_args_is_help=True, help="Where deliveries go: breakers, pauses, limits.")
+app = typer.Typer(no_args_is_help=True, help="Inspect, pause, resume and rate-limit destinations.")
 
 Destination = Annotated[
-    str, typer.Argument(metavar="KEY", help="As subscriptions show it: https://example.org:443.")
+    str,
+    typer.Argument(metavar="KEY", help="Destination as shown by `subscriptions`: https://example.org:443."),
 ]
 
 
@@ -21,7 +22,7 @@ Destination = Annotated[
 def list_destinations(
     limit: Limit = 50, as_json: AsJson = False, server: Server = None, key: Key = None
 ) -> None:
-    """List destinations with their breakers and what waits for them.
+    """List destinations with their circuit breakers and pending deliveries.
 
     \b
     Example:
@@ -47,11 +48,13 @@ def show(destination: Destination, as_json: AsJson = False, server: Server = Non
 @app.command()
 def pause(
     destination: Destination,
-    reason: Annotated[str | None, typer.Option("--reason", metavar="TEXT", help="For people.")] = None,
+    reason: Annotated[
+        str | None, typer.Option("--reason", metavar="TEXT", help="Human-readable reason.")
+    ] = None,
     server: Server = None,
     key: Key = None,
 ) -> None:
-    """Hold all deliveries to a destination until it is resumed.
+    """Pause all deliveries to a destination until it is resumed.
 
     \b
     Example:
@@ -68,7 +71,7 @@ def pause(
 
 @app.command()
 def resume(destination: Destination, server: Server = None, key: Key = None) -> None:
-    """Let a destination go on, and close its breaker.
+    """Resume a paused destination and close its circuit breaker.
 
     \b
     Example:
@@ -83,13 +86,19 @@ def limit(
     destination: Destination,
     per_second: Annotated[
         float | None,
-        typer.Option("--per-second", metavar="N", help="Attempts a second; without it: no limit."),
+        typer.Option(
+            "--per-second",
+            metavar="N",
+            help="Maximum number of attempts per second; omit it to remove the limit.",
+        ),
     ] = None,
-    burst: Annotated[int, typer.Option("--burst", metavar="N", help="How many may begin at once.")] = 1,
+    burst: Annotated[
+        int, typer.Option("--burst", metavar="N", help="How many attempts may start at once.")
+    ] = 1,
     server: Server = None,
     key: Key = None,
 ) -> None:
-    """Limit how many attempts a second begin for a destination, over all processes.
+    """Limit the rate of attempts to a destination, over all processes.
 
     \b
     Examples:

@@ -23,7 +23,7 @@ _STYLES = {State.OK: "green", State.WARN: "yellow", State.FAIL: "bold red"}
 
 
 def doctor() -> None:
-    """Check the settings, the keys, the database, the broker and the mail relay; 1 when something fails.
+    """Check the settings, keys, database, broker and mail relay. Exits with 1 if any check fails.
 
     It reads and connects with the settings of this machine, and changes nothing.
 

@@ -11,22 +11,24 @@ from dispatcher.cli.options import AsJson, Key, Limit, Server
 from dispatcher.cli.output import print_fields, print_items, print_json, print_table, say
 from dispatcher.cli.times import Since
 
-app = typer.Typer(no_args_is_help=True, help="What came in, whom it reached, and sending it again.")
+app = typer.Typer(no_args_is_help=True, help="List and replay events.")
 
-Id = Annotated[str, typer.Argument(metavar="ID", help="The event's id, evt_….")]
+Id = Annotated[str, typer.Argument(metavar="ID", help="ID of the event, evt_….")]
 
 
 @app.command("list")
 def list_events(
-    job_id: Annotated[str | None, typer.Option("--job-id", metavar="ID", help="Of this job.")] = None,
-    event: Annotated[str | None, typer.Option("--event", metavar="NAME", help="Of this name.")] = None,
+    job_id: Annotated[str | None, typer.Option("--job-id", metavar="ID", help="Only this job.")] = None,
+    event: Annotated[
+        str | None, typer.Option("--event", metavar="NAME", help="Only this event name.")
+    ] = None,
     since: Since = None,
     limit: Limit = 50,
     as_json: AsJson = False,
     server: Server = None,
     key: Key = None,
 ) -> None:
-    """List events, the newest first.
+    """List events, newest first.
 
     \b
     Example:
@@ -39,7 +41,7 @@ def list_events(
 
 @app.command()
 def show(id: Id, as_json: AsJson = False, server: Server = None, key: Key = None) -> None:
-    """Show an event: its document, who wanted it, and why.
+    """Show an event, its payload and the subscriptions that it matched.
 
     \b
     Example:
@@ -70,12 +72,16 @@ def replay(
     id: Id,
     subscription: Annotated[
         str | None,
-        typer.Option("--subscription", metavar="ID", help="To this one only, whether it wants it or not."),
+        typer.Option(
+            "--subscription",
+            metavar="ID",
+            help="Deliver to this subscription only, even if it does not match.",
+        ),
     ] = None,
     server: Server = None,
     key: Key = None,
 ) -> None:
-    """Deliver an event again, to all subscriptions that want it now. Each gets a new delivery.
+    """Replay an event to all subscriptions that match now. Each gets a new delivery.
 
     \b
     Example:

@@ -10,21 +10,25 @@ from dispatcher.cli.client import access, ask, items, segment
 from dispatcher.cli.options import AsJson, Key, Limit, Server
 from dispatcher.cli.output import print_fields, print_items, print_json
 
-app = typer.Typer(no_args_is_help=True, help="What is known of jobs from their events.")
+app = typer.Typer(no_args_is_help=True, help="Show jobs and their status history.")
 
-Id = Annotated[str, typer.Argument(metavar="ID", help="The job's id.")]
+Id = Annotated[str, typer.Argument(metavar="ID", help="ID of the job.")]
 
 
 @app.command("list")
 def list_jobs(
-    owner: Annotated[str | None, typer.Option("--owner", metavar="NAME", help="Of this owner.")] = None,
-    status: Annotated[str | None, typer.Option("--status", metavar="NAME", help="In this status.")] = None,
+    owner: Annotated[
+        str | None, typer.Option("--owner", metavar="NAME", help="Only jobs of this owner.")
+    ] = None,
+    status: Annotated[
+        str | None, typer.Option("--status", metavar="NAME", help="Only jobs with this status.")
+    ] = None,
     limit: Limit = 50,
     as_json: AsJson = False,
     server: Server = None,
     key: Key = None,
 ) -> None:
-    """List jobs, the newest first.
+    """List jobs, newest first.
 
     \b
     Example:
@@ -36,7 +40,7 @@ def list_jobs(
 
 @app.command()
 def show(id: Id, as_json: AsJson = False, server: Server = None, key: Key = None) -> None:
-    """Show a job: its status, its times, its message.
+    """Show the status, times and message of a job.
 
     \b
     Example:
@@ -50,7 +54,7 @@ def show(id: Id, as_json: AsJson = False, server: Server = None, key: Key = None
 def history(
     id: Id, limit: Limit = 500, as_json: AsJson = False, server: Server = None, key: Key = None
 ) -> None:
-    """Show a job's events, the first one first.
+    """Show the events of a job, oldest first.
 
     \b
     Example:

@@ -10,14 +10,12 @@ from dispatcher.cli.client import access, ask, items, segment
 from dispatcher.cli.options import AsJson, Key, Limit, Server
 from dispatcher.cli.output import print_items, print_json, say
 
-app = typer.Typer(no_args_is_help=True, help="API keys, for admins.")
+app = typer.Typer(no_args_is_help=True, help="Create, list and delete API keys (admins only).")
 
 
 @app.command()
 def create(
-    owner: Annotated[
-        str, typer.Option("--owner", metavar="NAME", help="Whose jobs and subscriptions it is for.")
-    ],
+    owner: Annotated[str, typer.Option("--owner", metavar="NAME", help="Owner that the key belongs to.")],
     scopes: Annotated[
         str,
         typer.Option(
@@ -29,14 +27,14 @@ def create(
         ),
     ],
     name: Annotated[
-        str | None, typer.Option("--name", metavar="TEXT", help="What uses it. Default: the owner.")
+        str | None, typer.Option("--name", metavar="TEXT", help="Human-readable name. Default: the owner.")
     ] = None,
-    tenant: Annotated[str | None, typer.Option("--tenant", metavar="NAME", help="Default: yours.")] = None,
+    tenant: Annotated[str | None, typer.Option("--tenant", metavar="NAME", help="Default: your own.")] = None,
     as_json: AsJson = False,
     server: Server = None,
     key: Key = None,
 ) -> None:
-    """Make a key. Its text is printed this once and kept nowhere.
+    """Create a key. It is printed once and cannot be shown again.
 
     \b
     Example:
@@ -53,7 +51,7 @@ def create(
 
 @app.command("list")
 def list_keys(limit: Limit = 50, as_json: AsJson = False, server: Server = None, key: Key = None) -> None:
-    """List keys, the newest first.
+    """List keys, newest first.
 
     \b
     Example:
@@ -65,11 +63,11 @@ def list_keys(limit: Limit = 50, as_json: AsJson = False, server: Server = None,
 
 @app.command()
 def remove(
-    id: Annotated[str, typer.Argument(metavar="ID", help="The key's id, key_….")],
+    id: Annotated[str, typer.Argument(metavar="ID", help="ID of the key, key_….")],
     server: Server = None,
     key: Key = None,
 ) -> None:
-    """Remove a key; it stops working at once.
+    """Delete a key. It stops working at once.
 
     \b
     Example:

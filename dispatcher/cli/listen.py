@@ -37,25 +37,28 @@ def listen(
     events: Annotated[
         str,
         typer.Option(
-            "--events", metavar="NAMES", help="Event names, ARCHIVING*, @terminal or *, with commas."
+            "--events", metavar="NAMES", help="Comma-separated event names, ARCHIVING*, @terminal or *."
         ),
     ] = "*",
-    job_id: Annotated[str | None, typer.Option("--job-id", metavar="ID", help="Of this job only.")] = None,
+    job_id: Annotated[str | None, typer.Option("--job-id", metavar="ID", help="Only this job.")] = None,
     owner: Annotated[
-        str | None, typer.Option("--owner", metavar="NAME", help="Of this owner's jobs; admins only.")
+        str | None, typer.Option("--owner", metavar="NAME", help="Only jobs of this owner (admins only).")
     ] = None,
     port: Annotated[
-        int, typer.Option("--port", min=0, max=65535, help="On 127.0.0.1; 0 takes a free one.")
+        int,
+        typer.Option("--port", min=0, max=65535, help="Port to listen on at 127.0.0.1; 0 picks a free one."),
     ] = 0,
     url: Annotated[
         str | None,
-        typer.Option("--url", metavar="URL", help="How the server reaches that port, when not as 127.0.0.1."),
+        typer.Option(
+            "--url", metavar="URL", help="Host under which the server reaches this port. Default: 127.0.0.1."
+        ),
     ] = None,
     as_json: AsJson = False,
     server: Server = None,
     key: Key = None,
 ) -> None:
-    """Print events live, until Ctrl-C.
+    """Print events as they are delivered, until Ctrl-C.
 
     It makes a subscription to a receiver of its own, and removes it at the end. The server must be allowed to
     deliver there: start it with DISPATCHER_NETWORK_ALLOW=127.0.0.0/8.

@@ -14,7 +14,7 @@ Server = Annotated[
         "--server",
         envvar="DISPATCHER_SERVER",
         metavar="URL",
-        help="The server to ask. Default: where the settings of this machine let it listen.",
+        help="URL of the server. Default: the address in the settings of this machine.",
         rich_help_panel=_PANEL,
     ),
 ]
@@ -24,11 +24,11 @@ Key = Annotated[
         "--key",
         envvar="DISPATCHER_KEY",
         metavar="KEY",
-        help="The key to it. Default: DISPATCHER_AUTH_ADMIN_KEY. Here others can see it.",
+        help="API key. Default: DISPATCHER_AUTH_ADMIN_KEY. Other users can see options in the process list.",
         rich_help_panel=_PANEL,
     ),
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, as the API gives it.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print the API response as JSON.")]
 Limit = Annotated[
-    int, typer.Option("--limit", min=1, max=100_000, metavar="N", help="Show at most N, newest first.")
+    int, typer.Option("--limit", min=1, max=100_000, metavar="N", help="Show at most N items, newest first.")
 ]

@@ -35,14 +35,22 @@ class BadLine(DispatcherError):
 
 File = Annotated[
     str | None,
-    typer.Argument(metavar="FILE", help="One event a line, as JSON; - is stdin.", show_default=False),
+    typer.Argument(
+        metavar="FILE", help="File with one event per line as JSON; - reads stdin.", show_default=False
+    ),
 ]
-EventName = Annotated[str | None, typer.Option("--event", metavar="NAME", help="What happened: FINISHED.")]
-Text = Annotated[str | None, typer.Option("--message", metavar="TEXT", help="What is to be said of it.")]
-Data = Annotated[str | None, typer.Option("--data", metavar="JSON", help="An object of your own.")]
+EventName = Annotated[
+    str | None, typer.Option("--event", metavar="NAME", help="Event name, such as FINISHED.")
+]
+Text = Annotated[str | None, typer.Option("--message", metavar="TEXT", help="Human-readable message.")]
+Data = Annotated[str | None, typer.Option("--data", metavar="JSON", help="A JSON object of your own.")]
 JobFile = Annotated[
     str | None,
-    typer.Option("--job", metavar="FILE", help="The job's document; what is missing is taken from it."),
+    typer.Option(
+        "--job",
+        metavar="FILE",
+        help="The job document as JSON; missing fields of the event are taken from it.",
+    ),
 ]
 Http = Annotated[
     str | None,
@@ -51,7 +59,7 @@ Http = Annotated[
         "--server",
         envvar="DISPATCHER_SERVER",
         metavar="URL",
-        help="To this server's API. Default: to the broker of DISPATCHER_AMQP_URL, else to the API here.",
+        help="Publish to the API at this URL. Default: the broker of DISPATCHER_AMQP_URL, else the local API.",
     ),
 ]
 
@@ -59,16 +67,16 @@ Http = Annotated[
 def publish(
     file: File = None,
     event: EventName = None,
-    job_id: Annotated[str | None, typer.Option("--job-id", metavar="ID", help="To which job.")] = None,
-    owner: Annotated[str | None, typer.Option("--owner", metavar="NAME", help="Whose job it is.")] = None,
-    tenant: Annotated[str | None, typer.Option("--tenant", metavar="NAME", help="Of which tenant.")] = None,
+    job_id: Annotated[str | None, typer.Option("--job-id", metavar="ID", help="ID of the job.")] = None,
+    owner: Annotated[str | None, typer.Option("--owner", metavar="NAME", help="Owner of the job.")] = None,
+    tenant: Annotated[str | None, typer.Option("--tenant", metavar="NAME", help="Tenant of the key.")] = None,
     message: Text = None,
     data: Data = None,
     job: JobFile = None,
     http: Http = None,
     key: Key = None,
 ) -> None:
-    """Publish one event, or those of a file; each is confirmed before the command ends.
+    """Publish one event, or all events of a file, and wait until they are confirmed.
 
     A line that is no event stops it: what came before is published, and nothing after.
 

@@ -12,7 +12,13 @@ from dispatcher.cli.output import say
 def serve(
     workers: Annotated[
         int,
-        typer.Option("--workers", metavar="N", min=1, max=64, help="Processes; several need PostgreSQL."),
+        typer.Option(
+            "--workers",
+            metavar="N",
+            min=1,
+            max=64,
+            help="Number of worker processes; more than one needs PostgreSQL.",
+        ),
     ] = 1,
 ) -> None:
     """Run the service until SIGTERM or SIGINT.
@@ -46,10 +52,12 @@ def serve(
 def migrate(
     check: Annotated[
         bool,
-        typer.Option("--check", help="Change nothing: say what is pending; exit with 1 when something is."),
+        typer.Option(
+            "--check", help="Change nothing; list pending migrations and exit with 1 if there are any."
+        ),
     ] = False,
 ) -> None:
-    """Bring the database's schema up to date.
+    """Migrate the database schema to the current version.
 
     `serve` does the same at its start.
 

@@ -11,7 +11,7 @@ import typer
 from dispatcher.cli.files import read_file
 from dispatcher.cli.output import say
 
-app = typer.Typer(no_args_is_help=True, help="Sign a body as webhooks are signed, or check one that came in.")
+app = typer.Typer(no_args_is_help=True, help="Sign webhook payloads and verify signatures.")
 
 Secret = Annotated[
     str,
@@ -19,7 +19,7 @@ Secret = Annotated[
         "--secret",
         envvar="WEBHOOK_SECRET",
         metavar="whsec_…",
-        help="The subscription's secret. Others can see it here: better in the environment.",
+        help="Signing secret of the subscription. Other users can see options in the process list.",
     ),
 ]
 SecretOrKey = Annotated[
@@ -28,13 +28,13 @@ SecretOrKey = Annotated[
         "--secret",
         envvar="WEBHOOK_SECRET",
         metavar="whsec_…|whpk_…",
-        help="The subscription's secret, or its public key for a signature v1a.",
+        help="Signing secret of the subscription, or its public key for a v1a signature.",
     ),
 ]
 Body = Annotated[
-    str, typer.Argument(metavar="FILE", help="The body, byte for byte as it is sent. - is stdin.")
+    str, typer.Argument(metavar="FILE", help="File with the exact bytes of the body; - reads stdin.")
 ]
-Id = Annotated[str, typer.Option("--id", metavar="ID", help="The header webhook-id.")]
+Id = Annotated[str, typer.Option("--id", metavar="ID", help="Value of the header webhook-id.")]
 
 
 @app.command()
@@ -43,10 +43,11 @@ def sign(
     id: Id,
     body: Body = "-",
     timestamp: Annotated[
-        int | None, typer.Option("--timestamp", metavar="SECONDS", help="Unix time. Default: now.")
+        int | None,
+        typer.Option("--timestamp", metavar="SECONDS", help="Timestamp to sign, as Unix time. Default: now."),
     ] = None,
 ) -> None:
-    """Print the three headers that go with a body.
+    """Print the three signature headers for a body.
 
     \b
     Example:
@@ -68,18 +69,20 @@ def verify(
     secret: SecretOrKey,
     id: Id,
     timestamp: Annotated[
-        str, typer.Option("--timestamp", metavar="SECONDS", help="The header webhook-timestamp.")
+        str, typer.Option("--timestamp", metavar="SECONDS", help="Value of the header webhook-timestamp.")
     ],
     signature: Annotated[
-        str, typer.Option("--signature", metavar="v1,…", help="The header webhook-signature.")
+        str, typer.Option("--signature", metavar="v1,…", help="Value of the header webhook-signature.")
     ],
     body: Body = "-",
     at: Annotated[
         float | None,
-        typer.Option("--at", metavar="SECONDS", help="When the request came, in unix time. Default: now."),
+        typer.Option(
+            "--at", metavar="SECONDS", help="When the request was received, as Unix time. Default: now."
+        ),
     ] = None,
 ) -> None:
-    """Check the signature of a request that came in; 0 when it is good, 1 when not.
+    """Verify the signature of a request. Exits with 1 if it is invalid.
 
     \b
     Example:

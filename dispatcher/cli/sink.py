@@ -21,22 +21,27 @@ if TYPE_CHECKING:
 
 def sink(
     port: Annotated[
-        int, typer.Option("--port", min=0, max=65535, help="On 127.0.0.1; 0 takes a free one.")
+        int,
+        typer.Option("--port", min=0, max=65535, help="Port to listen on at 127.0.0.1; 0 picks a free one."),
     ] = 9000,
     secret: Annotated[
         str | None,
         typer.Option(
-            "--secret", envvar="WEBHOOK_SECRET", metavar="whsec_…", help="Check signatures with this secret."
+            "--secret", envvar="WEBHOOK_SECRET", metavar="whsec_…", help="Verify signatures with this secret."
         ),
     ] = None,
-    status: Annotated[int, typer.Option("--status", min=200, max=599, help="What to answer.")] = 204,
+    status: Annotated[
+        int, typer.Option("--status", min=200, max=599, help="Status code of the responses.")
+    ] = 204,
     retry_after: Annotated[
         str | None,
-        typer.Option("--retry-after", metavar="SECONDS|DATE", help="Answer with this Retry-After header."),
+        typer.Option(
+            "--retry-after", metavar="SECONDS|DATE", help="Send this Retry-After header in responses."
+        ),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Receive webhooks on this machine and print what arrives, until Ctrl-C.
+    """Receive webhooks on this machine and print the requests until Ctrl-C.
 
     \b
     Deliver to it with DISPATCHER_NETWORK_ALLOW=127.0.0.0/8. Examples:

@@ -12,28 +12,35 @@ from dispatcher.cli.files import read_file
 from dispatcher.cli.options import AsJson, Key, Limit, Server
 from dispatcher.cli.output import print_fields, print_items, print_json, say
 
-app = typer.Typer(no_args_is_help=True, help="Who wants what, where to.")
+app = typer.Typer(no_args_is_help=True, help="Create and manage subscriptions.")
 
-Id = Annotated[str, typer.Argument(metavar="ID", help="The subscription's id, sub_….")]
+Id = Annotated[str, typer.Argument(metavar="ID", help="ID of the subscription, sub_….")]
 
 Url = Annotated[
     str | None,
-    typer.Option("--url", metavar="URL", help="Where to; may hold variables: $<JOB_ID>, ${EVENT}."),
+    typer.Option("--url", metavar="URL", help="URL template with variables such as $<JOB_ID> and ${EVENT}."),
 ]
 Events = Annotated[
     str | None,
-    typer.Option("--events", metavar="NAMES", help="FINISHED,ARCHIVING*,@terminal and the like. Default: *"),
+    typer.Option(
+        "--events",
+        metavar="NAMES",
+        help="Comma-separated event names, ARCHIVING*, @terminal or *. Default: *",
+    ),
 ]
 Headers = Annotated[
-    list[str] | None, typer.Option("--header", metavar="'NAME: VALUE'", help="A header; may be given often.")
+    list[str] | None,
+    typer.Option("--header", metavar="'NAME: VALUE'", help="A header of the request; may be repeated."),
 ]
 Body = Annotated[
     str | None,
-    typer.Option("--body", metavar="TEXT", help="JSON or text. Default: the event as a CloudEvent."),
+    typer.Option(
+        "--body", metavar="TEXT", help="Body template, JSON or text. Default: the event as a CloudEvent."
+    ),
 ]
 File = Annotated[
     str | None,
-    typer.Option("--file", metavar="FILE", help="All of it as the API takes it, in JSON; - is stdin."),
+    typer.Option("--file", metavar="FILE", help="File with the request body as JSON; - reads stdin."),
 ]
 
 
@@ -41,27 +48,32 @@ File = Annotated[
 def add(
     url: Url = None,
     events: Events = None,
-    name: Annotated[str | None, typer.Option("--name", metavar="TEXT", help="For people.")] = None,
-    job_id: Annotated[str | None, typer.Option("--job-id", metavar="ID", help="Of this job only.")] = None,
+    name: Annotated[str | None, typer.Option("--name", metavar="TEXT", help="Human-readable name.")] = None,
+    job_id: Annotated[str | None, typer.Option("--job-id", metavar="ID", help="Only this job.")] = None,
     owner: Annotated[
-        str | None, typer.Option("--owner", metavar="NAME", help="Of whose jobs. Admins only.")
+        str | None,
+        typer.Option("--owner", metavar="NAME", help="Owner of the jobs to subscribe to (admins only)."),
     ] = None,
-    method: Annotated[str | None, typer.Option("--method", metavar="NAME", help="Default: POST.")] = None,
+    method: Annotated[
+        str | None, typer.Option("--method", metavar="NAME", help="HTTP method. Default: POST.")
+    ] = None,
     header: Headers = None,
     body: Body = None,
-    once: Annotated[bool, typer.Option("--once", help="End it after its first successful delivery.")] = False,
+    once: Annotated[
+        bool, typer.Option("--once", help="End the subscription after its first successful delivery.")
+    ] = False,
     ordered: Annotated[
-        bool, typer.Option("--ordered", help="The events of one job one after the other.")
+        bool, typer.Option("--ordered", help="Deliver the events of one job in order.")
     ] = False,
     per_second: Annotated[
-        float | None, typer.Option("--per-second", metavar="N", help="At most so many attempts a second.")
+        float | None, typer.Option("--per-second", metavar="N", help="Maximum number of attempts per second.")
     ] = None,
     file: File = None,
     as_json: AsJson = False,
     server: Server = None,
     key: Key = None,
 ) -> None:
-    """Add a subscription. The secret that its requests are signed with is printed this once.
+    """Create a subscription. Its signing secret is printed once and cannot be shown again.
 
     \b
     Examples:
@@ -98,16 +110,19 @@ def add(
 
 @app.command("list")
 def list_subscriptions(
-    job_id: Annotated[str | None, typer.Option("--job-id", metavar="ID", help="Of this job.")] = None,
+    job_id: Annotated[str | None, typer.Option("--job-id", metavar="ID", help="Only this job.")] = None,
     status: Annotated[
-        str | None, typer.Option("--status", metavar="NAME", help="active, paused, disabled or completed.")
+        str | None,
+        typer.Option(
+            "--status", metavar="NAME", help="Only this status: active, paused, disabled or completed."
+        ),
     ] = None,
     limit: Limit = 50,
     as_json: AsJson = False,
     server: Server = None,
     key: Key = None,
 ) -> None:
-    """List subscriptions, the newest first.
+    """List subscriptions, newest first.
 
     \b
     Example:
@@ -132,7 +147,7 @@ def show(id: Id, as_json: AsJson = False, server: Server = None, key: Key = None
 
 @app.command()
 def remove(id: Id, server: Server = None, key: Key = None) -> None:
-    """Remove a subscription; what waits of it is cancelled.
+    """Delete a subscription and cancel its pending deliveries.
 
     \b
     Example:
@@ -144,7 +159,7 @@ def remove(id: Id, server: Server = None, key: Key = None) -> None:
 
 @app.command()
 def pause(id: Id, server: Server = None, key: Key = None) -> None:
-    """Hold a subscription's deliveries until it is resumed.
+    """Pause a subscription. Its deliveries wait until it is resumed.
 
     \b
     Example:
@@ -156,7 +171,7 @@ def pause(id: Id, server: Server = None, key: Key = None) -> None:
 
 @app.command()
 def resume(id: Id, server: Server = None, key: Key = None) -> None:
-    """Let a paused or disabled subscription go on; what was held goes out now.
+    """Resume a paused or disabled subscription. Waiting deliveries are sent now.
 
     \b
     Example:
@@ -169,12 +184,12 @@ def resume(id: Id, server: Server = None, key: Key = None) -> None:
 @app.command()
 def restore(
     id: Id,
-    address: Annotated[str, typer.Argument(metavar="ADDRESS", help="One of its recipients.")],
+    address: Annotated[str, typer.Argument(metavar="ADDRESS", help="Address of one of its recipients.")],
     as_json: AsJson = False,
     server: Server = None,
     key: Key = None,
 ) -> None:
-    """Send e-mail to a recipient again whom the relay refused, or who unsubscribed.
+    """Restore a recipient who was suppressed or has unsubscribed.
 
     \b
     Example:
@@ -187,7 +202,7 @@ def restore(
 
 @app.command("test")
 def try_target(id: Id, as_json: AsJson = False, server: Server = None, key: Key = None) -> None:
-    """Try a subscription's target once with a sample event; 1 when it did not arrive.
+    """Send a sample event to the target once. Exits with 1 if it fails.
 
     \b
     Example:

@@ -12,14 +12,12 @@ from dispatcher.cli.output import say
 if TYPE_CHECKING:
     from dispatcher.targets.mail.templates import Templates
 
-app = typer.Typer(
-    no_args_is_help=True, help="The templates of e-mails: those of smtp.templates, and the built-in ones."
-)
+app = typer.Typer(no_args_is_help=True, help="Preview and check e-mail templates.")
 
 
 @app.command()
 def check() -> None:
-    """Render every template with sample events, and say which fail and why.
+    """Render all templates with sample events and report errors.
 
     \b
     Example:
@@ -39,15 +37,18 @@ def check() -> None:
 
 @app.command()
 def preview(
-    event: Annotated[str, typer.Option("--event", metavar="NAME", help="Of which event.")] = "FINISHED",
-    digest: Annotated[bool, typer.Option("--digest", help="One message about many events instead.")] = False,
+    event: Annotated[
+        str, typer.Option("--event", metavar="NAME", help="The name of the sample event.")
+    ] = "FINISHED",
+    digest: Annotated[bool, typer.Option("--digest", help="Show a digest of many events instead.")] = False,
     template: Annotated[
-        str | None, typer.Option("--template", metavar="NAME", help="A variant, such as a language.")
+        str | None,
+        typer.Option("--template", metavar="NAME", help="Variant of the templates, such as a language."),
     ] = None,
-    html: Annotated[bool, typer.Option("--html", help="The HTML instead of the text.")] = False,
-    browser: Annotated[bool, typer.Option("--open", help="Show the HTML in a browser.")] = False,
+    html: Annotated[bool, typer.Option("--html", help="Print the HTML instead of the text.")] = False,
+    browser: Annotated[bool, typer.Option("--open", help="Open the HTML in a browser.")] = False,
 ) -> None:
-    """Print the message about a sample event.
+    """Print the e-mail for a sample event.
 
     \b
     Example:

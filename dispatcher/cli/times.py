@@ -34,6 +34,9 @@ def duration(text: str) -> float:
 Since = Annotated[
     str | None,
     typer.Option(
-        "--since", parser=moment, metavar="AGE|TIME", help="From then on: 90m, 12h, 7d or 2026-05-04T12:00Z."
+        "--since",
+        parser=moment,
+        metavar="AGE|TIME",
+        help="Only those since then: 90m, 12h, 7d or 2026-05-04T12:00Z.",
     ),
 ]

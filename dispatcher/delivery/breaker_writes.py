@@ -128,7 +128,7 @@ class BreakerWrites:
             await write()
         except StoreUnavailable as error:
             # So it is in this process only; the next failure or answer says it again.
-            log.warning("cannot write breakers down", keys=keys[:10], error=str(error))
+            log.warning("cannot store breakers", keys=keys[:10], error=str(error))
         finally:
             for key in keys:
                 self.pending[key] -= 1
@@ -157,7 +157,7 @@ class BreakerWrites:
             try:
                 await self._read()
             except StoreUnavailable as error:
-                log.warning("cannot look at the breakers", error=str(error), retry_in=interval)
+                log.warning("cannot read the breakers", error=str(error), retry_in=interval)
             await asyncio.sleep(interval)
 
     async def _read(self) -> None:

@@ -139,7 +139,7 @@ class Engine:
         try:
             await self._lease.end()
         except StoreUnavailable as error:
-            log.error("stopped without the store: the lease has to end by itself", error=str(error))
+            log.error("stopped without the database: the lease will expire", error=str(error))
 
     # Between matching and the store
 

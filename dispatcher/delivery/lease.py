@@ -97,7 +97,7 @@ class Lease:
                 log.warning("heartbeat failed", process=self.process, error=str(error))
                 continue
             if count:
-                log.warning("took over the deliveries of a process whose lease ended", deliveries=count)
+                log.warning("released the deliveries of an expired lease", deliveries=count)
                 freed()
 
     async def _renew(self) -> bool:

@@ -254,7 +254,7 @@ class OutcomeWriter:
             await self._write(process, [replace(outcomes[0], attempt=None, memo=None, reason=NOT_STORED)])
         else:
             # Its delivery stays claimed until this process ends, and is repeated then.
-            log.error("an outcome cannot be written", delivery=outcomes[0].delivery_id)
+            log.error("cannot store an outcome", delivery=outcomes[0].delivery_id)
 
     async def _attempt(self, write: Callable[[], Awaitable[None]]) -> bool:
         """Write when the store is there; False when it refuses."""
@@ -275,5 +275,5 @@ async def _until_stored(write: Callable[[], Awaitable[None]]) -> None:
         try:
             return await write()
         except StoreUnavailable as error:
-            log.warning("outcomes wait for the store", error=str(error), retry_in=delay)
+            log.warning("outcomes wait for the database", error=str(error), retry_in=delay)
             await asyncio.sleep(delay)

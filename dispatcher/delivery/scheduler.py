@@ -122,7 +122,7 @@ class Scheduler:
                     await self._claim(process(), take)
                     continue
             except StoreUnavailable as error:
-                log.warning("cannot claim what is due", error=str(error), retry_in=POLL)
+                log.warning("cannot claim due deliveries", error=str(error), retry_in=POLL)
             await asyncio.sleep(POLL)
 
     async def _discover(self) -> None:

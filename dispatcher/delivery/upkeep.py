@@ -89,7 +89,7 @@ class Upkeep:
                     await self.round(tidy=rounds % TIDY_EVERY == 0)
                     rounds += 1
             except StoreUnavailable as error:
-                log.warning("upkeep waits for the store", error=str(error), retry_in=INTERVAL)
+                log.warning("maintenance waits for the database", error=str(error), retry_in=INTERVAL)
 
     async def round(self, *, tidy: bool = False) -> None:
         """Everything once. Raises StoreUnavailable."""
@@ -127,4 +127,4 @@ class Upkeep:
         await self._store.expire(overdue)
         for one in overdue:
             DELIVERIES.labels(one.kind, State.EXHAUSTED.value).inc()
-        log.warning("exhausted while it waited", deliveries=len(overdue))
+        log.warning("exhausted while waiting", deliveries=len(overdue))

@@ -157,7 +157,7 @@ class Intake:
         done, _ = await asyncio.wait({self._task}, timeout=grace)
         if not done:
             log.warning(
-                "stopped before all events were stored: their publishers keep them", events=self.waiting
+                "stopped before all events were stored: their publishers have to retry", events=self.waiting
             )
             self._task.cancel()
             await asyncio.wait({self._task})

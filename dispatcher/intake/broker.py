@@ -84,7 +84,7 @@ async def connect(url: str, name: str, transport: TransportFactory | None = None
         ) from None
     except InvalidFrameError:
         # The library does not say why the broker closed what it had just opened. There is one reason mostly.
-        problem = f"the broker closed the connection: has it a virtual host {address.path[1:] or '/'}?"
+        problem = f"connection closed by broker; does virtual host {address.path[1:] or '/'} exist?"
         raise ConnectionError(problem) from None
 
 
@@ -173,7 +173,7 @@ async def declare(
 
     With `single_active` one consumer at a time gets messages, so that their order is kept; the others stand by.
 
-    Raises SettingsError when one of them is there already, but made otherwise.
+    Raises SettingsError when one of them already exists with different arguments.
     """
     with _refusals_of("amqp.exchange", f"the exchange {exchange}"):
         source = await channel.declare_exchange(exchange, ExchangeType(exchange_type), durable=True)
@@ -217,12 +217,12 @@ def _refusals_of(setting: str, what: str) -> Iterator[None]:
     try:
         yield
     except ChannelPreconditionFailed as error:
-        advice = f"delete it when nobody needs it (it is made anew), or name another one with {variable}"
+        advice = f"delete it if it is unused (it is re-created), or name another one with {variable}"
         raise SettingsError(
-            f"{setting}: {what} is there already, made otherwise: {_text(error)}; {advice}"
+            f"{setting}: {what} already exists with different arguments: {_text(error)}; {advice}"
         ) from None
     except ChannelAccessRefused as error:
-        raise SettingsError(f"{setting}: the broker does not let us have {what}: {_text(error)}") from None
+        raise SettingsError(f"{setting}: access to {what} refused by the broker: {_text(error)}") from None
 
 
 def _text(error: Exception) -> str:

@@ -136,7 +136,7 @@ class Committer:
 
         Offers that are dropped before they are stored are left out. After StoreUnavailable the same offers may be
         committed again, alone or with others: what was stored although the store gave no answer is recognised by its
-        deliveries, so these are kept. After another error they are made anew, because the subscriptions may have
+        deliveries, so these are kept. After another error they are created again, because the subscriptions may have
         changed.
         """
         try:

@@ -60,7 +60,7 @@ class Consumer:
     async def run(self) -> None:
         """Consume until `stop`.
 
-        Raises SettingsError when the broker refuses us, or its exchanges and queues are made otherwise,
+        Raises SettingsError when the broker refuses us, or its exchanges and queues exist with different arguments,
         before anything was consumed; later this is logged, and tried again.
         """
         self._task = asyncio.current_task()
@@ -82,7 +82,7 @@ class Consumer:
             self._inbox.end()
         done, _ = await asyncio.wait({self._task}, timeout=grace)
         if not done:
-            log.warning("stopped before all messages were acknowledged: the broker delivers them again")
+            log.warning("stopped before all messages were acknowledged: the broker will redeliver them")
             self._task.cancel()
             await asyncio.wait({self._task})
 
@@ -136,11 +136,9 @@ class Consumer:
         """What a look at the exchange and the queues found; None when they are as they should be."""
         if problem != self._problem:
             if problem is None:
-                log.info(
-                    "the exchange and the queues are as they should be again", queue=self._topology.queue
-                )
+                log.info("the exchange and queues are complete again", queue=self._topology.queue)
             else:
-                log.warning("events may not come in", queue=self._topology.queue, problem=problem)
+                log.warning("the queue may receive no events", queue=self._topology.queue, problem=problem)
         self._problem = problem
         AMQP_CONNECTED.set(0 if problem else 1)
 

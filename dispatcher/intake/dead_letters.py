@@ -65,9 +65,7 @@ class DeadLetters:
                 if was_cancelled():
                     raise
                 problem = error
-            log.warning(
-                "a dead letter waits: the broker did not take it", queue=self._queue, error=str(problem)
-            )
+            log.warning("cannot publish a dead letter, retrying", queue=self._queue, error=str(problem))
             await self.close()
             await asyncio.sleep(pause)
             pause = min(2 * pause, _LONGEST_PAUSE)

@@ -76,7 +76,7 @@ class Expander:
             try:
                 found = await self.expand_next(process())
             except StoreUnavailable as error:
-                log.warning("orders to make deliveries wait", error=str(error), retry_in=LONGEST_REST)
+                log.warning("expansions wait", error=str(error), retry_in=LONGEST_REST)
                 await asyncio.sleep(LONGEST_REST)
                 continue
             except Exception as error:  # noqa: BLE001 - reported, and the others go on

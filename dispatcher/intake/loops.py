@@ -33,7 +33,7 @@ class LoopLog:
         now = time.monotonic()
         if now >= self._next:
             log.warning(
-                "a subscription sends events back here",
+                "a subscription delivers to this service itself",
                 source=origin,
                 problem=refusal.problem,
                 refused=self._unsaid,

@@ -111,7 +111,7 @@ class Storing:
             if self._progress.stored == offer.suspect_since:
                 return False
             log.error(
-                "refused events that cannot be stored", events=[e.id for e in offer.events], exc_info=error
+                "rejected events that cannot be stored", events=[e.id for e in offer.events], exc_info=error
             )
             error = InvalidInput("", f"the event cannot be stored: {str(error).partition(chr(10))[0]:.300}")
         self._committer.release([offer])
@@ -148,12 +148,12 @@ class Storing:
         if failed and not progress and not self._failing:
             error = failed[0][1]
             if isinstance(error, StoreUnavailable):
-                log.warning("events wait: the database cannot be reached", error=str(error), events=count)
+                log.warning("intake stalled: the database cannot be reached", error=str(error), events=count)
             else:
-                log.error("events wait: the store refuses all of them", exc_info=error, events=count)
+                log.error("intake stalled: store rejects all batches", exc_info=error, events=count)
             # What was not expected may quote an event, and this is shown to everybody.
             known = isinstance(error, StoreUnavailable)
             self._failure = str(error) if known else "the database refuses all of them"
         elif self._failing and (progress or not failed):
-            log.info("events are stored again")
+            log.info("intake resumed")
         self._failing = bool(failed) and not progress

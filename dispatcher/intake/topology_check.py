@@ -77,7 +77,7 @@ class TopologyCheck:
             problem = "the connection was lost during a look at the broker's exchanges and queues"
         except Exception as error:
             # A fault of ours must not end the looks.
-            log.exception("the look at the broker failed", queue=self._topology.queue)
+            log.exception("cannot check the exchange and queues", queue=self._topology.queue)
             problem = f"internal error: {error!r}"
         await self._close()
         return problem
@@ -86,7 +86,9 @@ class TopologyCheck:
         connection = await self._open()
         absent = await missing(connection, self._topology) if self._topology.declare else []
         if absent:
-            log.warning("missing at the broker, declaring again: events may have been lost", missing=absent)
+            log.warning(
+                "missing at the broker, declaring it again: events may have been lost", missing=absent
+            )
         await prepare(connection, self._topology)
         if absent:
             log.info("declared and bound again", declared=absent)

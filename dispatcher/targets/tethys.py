@@ -157,9 +157,7 @@ class TethysSender:
                 return await self._turns.finish(key, event.key, delivery_id, delivered=delivered)
             except StoreUnavailable as error:
                 if delay is None:
-                    log.warning(
-                        "a status that arrived could not be noted", delivery=delivery_id, error=str(error)
-                    )
+                    log.warning("cannot record a delivered status", delivery=delivery_id, error=str(error))
                 else:
                     await asyncio.sleep(delay)
 

@@ -26,4 +26,4 @@ async def measure_loop_lag() -> None:
         lag = max(0.0, time.monotonic() - due)
         LOOP_LAG.observe(lag)
         if lag > WORTH_A_WARNING:
-            log.warning("the event loop was held up", seconds=round(lag, 1))
+            log.warning("the event loop was blocked", seconds=round(lag, 1))

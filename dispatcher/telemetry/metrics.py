@@ -32,26 +32,26 @@ disable_created_metrics()  # type: ignore[no-untyped-call]  # the library does n
 
 EVENTS = Counter(
     "dispatcher_events",
-    "Events that came in. source: amqp or http; result: accepted, duplicate or refused.",
+    "Events received. source: amqp or http; result: accepted, duplicate or refused.",
     ["source", "result"],
     registry=REGISTRY,
 )
 EVENTS_UNMATCHED = Counter(
     "dispatcher_events_unmatched",
-    "Accepted events that no subscription wanted. source: amqp or http.",
+    "Accepted events that matched no subscription. source: amqp or http.",
     ["source"],
     registry=REGISTRY,
 )
 DELIVERIES = Counter(
     "dispatcher_deliveries",
-    "What became of deliveries, each time one was tried or given up. kind: of the target; outcome: delivered, "
-    "failed (will be tried again), exhausted or superseded. What ends by hand or with its subscription is not counted.",
+    "Outcomes of delivery attempts. kind: kind of the target; outcome: delivered, "
+    "failed (will be retried), exhausted or superseded. Cancelled deliveries are not counted.",
     ["kind", "outcome"],
     registry=REGISTRY,
 )
 MAILS = Counter(
     "dispatcher_mails",
-    "Messages that were handed to the mail relay, questions for consent too. result: accepted, deferred (refused for "
+    "Messages submitted to the mail relay, confirmation requests included. result: accepted, deferred (refused for "
     "now), refused (for good), or unreachable (the relay).",
     ["result"],
     registry=REGISTRY,
@@ -59,7 +59,7 @@ MAILS = Counter(
 # Few buckets: an observation goes through them one by one.
 ATTEMPT_SECONDS = Histogram(
     "dispatcher_attempt_seconds",
-    "How long one attempt took. kind: of the target.",
+    "Duration of an attempt. kind: kind of the target.",
     ["kind"],
     buckets=(0.005, 0.025, 0.1, 0.5, 1, 5, 15),
     registry=REGISTRY,
@@ -83,13 +83,13 @@ BREAKERS_OPEN = Gauge(
 )
 DEAD_LETTERS = Counter(
     "dispatcher_dead_letters",
-    "Messages that went to the dead-letter queue. reason: what could not be understood, in one word.",
+    "Messages sent to the dead-letter queue. reason: what could not be decoded, in one word.",
     ["reason"],
     registry=REGISTRY,
 )
 LOOPS = Counter(
     "dispatcher_event_loops_total",
-    "Events and messages that were refused because they passed through here too often. source: amqp or http.",
+    "Events and messages refused because they passed through this service too often. source: amqp or http.",
     ["source"],
     registry=REGISTRY,
 )
@@ -105,13 +105,13 @@ INFLIGHT = Gauge("dispatcher_inflight", "Deliveries that this process holds in m
 WAITERS = Gauge("dispatcher_waiters", "Requests that wait for a job in this process.", registry=REGISTRY)
 BATCH_SECONDS = Histogram(
     "dispatcher_batch_seconds",
-    "How long one batch of events took from matching to commit.",
+    "Duration of a batch of events from matching to commit.",
     buckets=(0.002, 0.005, 0.02, 0.1, 0.5, 2, 10),
     registry=REGISTRY,
 )
 BATCH_EVENTS = Histogram(
     "dispatcher_batch_events",
-    "How many events one batch had.",
+    "Number of events in a batch.",
     buckets=(1, 5, 25, 100, 500),
     registry=REGISTRY,
 )
@@ -127,67 +127,67 @@ EXPANDED = Counter(
 )
 LEASES_LOST = Counter(
     "dispatcher_leases_lost",
-    "How often this process found its lease ended and its claims taken over by others.",
+    "How often the lease of this process expired and other processes took over its claims.",
     registry=REGISTRY,
 )
 INTERNAL_ERRORS = Counter(
     "dispatcher_internal_errors",
-    "Errors that were not expected; the log has their traceback. where: the part in which one rose.",
+    "Unexpected errors; the log has the traceback. where: the step that raised.",
     ["where"],
     registry=REGISTRY,
 )
 RETENTION_DELETED = Counter(
     "dispatcher_retention_deleted",
-    "Rows that retention deleted one by one; what went with its partition is not counted. table: of which.",
+    "Rows deleted by retention, apart from those in dropped partitions. table: of which.",
     ["table"],
     registry=REGISTRY,
 )
 RETENTION_DROPPED = Counter(
     "dispatcher_retention_dropped_partitions",
-    "Partitions that retention dropped. table: of which.",
+    "Partitions dropped by retention. table: of which.",
     ["table"],
     registry=REGISTRY,
 )
 RETENTION_FAILURES = Counter(
-    "dispatcher_retention_failures", "Runs of retention that failed and are repeated.", registry=REGISTRY
+    "dispatcher_retention_failures", "Failed runs of retention; each is repeated.", registry=REGISTRY
 )
 RETENTION_LAST_RUN = Gauge(
     "dispatcher_retention_last_run_timestamp_seconds",
-    "When this process last ran retention without a failure, or saw that another process does. Unix time.",
+    "When this process last ran retention successfully, or saw that another process does. Unix time.",
     registry=REGISTRY,
 )
 OLDEST_EVENT = Gauge(
     "dispatcher_oldest_event_timestamp_seconds",
-    "When the oldest event that is kept was accepted. Unix time; 0 when there is none.",
+    "When the oldest stored event was accepted. Unix time; 0 when there is none.",
     registry=REGISTRY,
 )
 PARTITIONS_AHEAD = Gauge(
     "dispatcher_partitions_ahead",
-    "Partitions (PostgreSQL) whose time has not begun. At 0 and a full one, no event can be stored. table: of which.",
+    "Partitions (PostgreSQL) for times to come. At 0, intake stops when the current one ends. table: of which.",
     ["table"],
     registry=REGISTRY,
 )
 PARTITIONS_STANDING = Gauge(
     "dispatcher_partitions_standing",
-    "Partitions (PostgreSQL) that are too old and stay because of what is in them. table: of which.",
+    "Partitions (PostgreSQL) past their retention that still hold needed rows. table: of which.",
     ["table"],
     registry=REGISTRY,
 )
 LOG_LINES_DROPPED = Counter(
     "dispatcher_log_lines_dropped",
-    "Log lines that were not written, because too many waited for a stream that took nothing, or that refused them.",
+    "Log lines dropped because the log queue was full or the stream failed.",
     registry=REGISTRY,
 )
 LOOP_LAG = Histogram(
     "dispatcher_loop_lag_seconds",
-    "How much later than wanted the event loop of this process came to a timer, measured four times a second.",
+    "Delay of a timer in the event loop, measured four times a second.",
     buckets=(0.005, 0.02, 0.1, 0.5, 2, 10),
     registry=REGISTRY,
 )
 TASKS = Gauge(
     "dispatcher_tasks", "Tasks of this process's event loop, also those that wait.", registry=REGISTRY
 )
-BUILD = Info("dispatcher_build", "Which version runs.", registry=REGISTRY)
+BUILD = Info("dispatcher_build", "Version of Dispatcher and Python.", registry=REGISTRY)
 
 BUILD.info({"version": dispatcher.__version__, "python": platform.python_version()})
 ProcessCollector(registry=REGISTRY)

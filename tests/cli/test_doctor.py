@@ -165,7 +165,7 @@ async def test_a_queue_that_was_made_otherwise_fails(run: Run, amqp_url: str) ->
         await channel.declare_queue("in", durable=True)
     result = await doctor(run, AMQP_URL=amqp_url, AMQP_QUEUE="in")
     assert result.code == 1
-    assert "the queue in is there already, made otherwise" in row(result, "broker")
+    assert "the queue in already exists with different arguments" in row(result, "broker")
 
 
 async def test_a_missing_queue_for_dead_letters_is_well(run: Run, amqp_url: str) -> None:

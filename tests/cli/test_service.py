@@ -59,7 +59,7 @@ def test_a_process_that_waits_for_its_database_says_so_once_and_ends_on_sigterm(
         rest = process.stderr.read()
     assert "the database does not answer yet" in first
     assert url.replace("hunter22", "***") in first
-    assert "stopped before it served" in rest
+    assert "shut down during startup" in rest
     assert rest.count("\n") == 1
     assert process.returncode == 0
 

@@ -188,8 +188,8 @@ async def test_an_outage_is_logged_when_it_begins_and_when_it_ends(
             run.store.fault = lambda _: None
             await result
     assert [line["event"] for line in logs] == [
-        "events wait: the database cannot be reached",
-        "events are stored again",
+        "intake stalled: the database cannot be reached",
+        "intake resumed",
     ] * 2
     assert logs[0]["error"] == "the database is being restarted"
 

@@ -434,7 +434,7 @@ async def test_a_queue_that_is_made_otherwise_later_is_told_and_tried_again(amqp
         async with channel(amqp_url) as opened:
             await opened.queue_delete(QUEUE)
             await opened.declare_queue(QUEUE, durable=True)
-        await until(lambda: "made otherwise" in str(run.consumer.error))
+        await until(lambda: "different arguments" in str(run.consumer.error))
         async with channel(amqp_url) as opened:
             await opened.queue_delete(QUEUE)
         await until(lambda: run.consumer.error is None)

@@ -95,7 +95,7 @@ def test_too_many_hops_are_counted_and_said_once_a_minute(monkeypatch: pytest.Mo
             with pytest.raises(InvalidInput, match="dispatcherhops: expected an event that passed"):
                 read(cloudevent(dispatcherhops=MAX_HOPS + 1))
     assert LOOPS.labels("amqp")._value.get() == before + 3
-    assert [line["event"] for line in lines] == ["a subscription sends events back here"]
+    assert [line["event"] for line in lines] == ["a subscription delivers to this service itself"]
 
 
 def test_a_target_may_not_set_the_count_itself() -> None:

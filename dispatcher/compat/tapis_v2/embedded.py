@@ -127,7 +127,7 @@ def _subscriber(caller: ApiKey, event: Event) -> ApiKey | None:
         return caller if owner is None else replace(caller, owner=owner, scopes=("subscribe",))
     if caller.may("subscribe") and owner in (None, caller.owner):
         return caller
-    log.info("notifications left alone", job=event.job_id, owner=owner, key=caller.id)
+    log.info("notifications ignored", job=event.job_id, owner=owner, key=caller.id)
     return None
 
 
@@ -148,7 +148,7 @@ async def _subscribe(
             except (Conflict, QuotaExceeded) as error:
                 # The event is worth more than who else hears of it: it is accepted without this one.
                 log.warning(
-                    "notification left out", job=event.job_id, owner=subscriber.owner, error=str(error)
+                    "notification rejected", job=event.job_id, owner=subscriber.owner, error=str(error)
                 )
 
 

@@ -81,7 +81,7 @@ class Aftermath:
         try:
             await self._end(ending)
         except StoreUnavailable as error:
-            log.warning("what an event ends could not be ended yet", error=str(error))
+            log.warning("cannot apply what an event ends, retrying", error=str(error))
             return False
         except Exception as error:  # noqa: BLE001 - the event is stored, and its publisher is to know
             self._errors.report(error, subject=ending[0].subject)

@@ -148,7 +148,7 @@ class Desk:
     async def taken(self, seat: Seat) -> None:
         """Note that the relay took a message for an address."""
         if lifted := self._repeats.taken(seat.address.key):
-            log.warning("refusals are lifted: the relay was at fault", recipients=len(lifted))
+            log.warning("restored recipients: the relay was at fault", recipients=len(lifted))
             await self.book.lift_refusals(lifted)
 
     async def ask(self, seat: Seat, standing: Standing) -> Out | Hold:
@@ -183,7 +183,7 @@ class Desk:
                 if standing.confirmed_at is None and not is_refused(standing) and not self.is_own(seat):
                     await self.ask(seat, standing)
         except StoreUnavailable as error:
-            log.warning("recipients are asked later", subscription=subscription.id, error=str(error))
+            log.warning("confirmation requests postponed", subscription=subscription.id, error=str(error))
         except Exception as error:  # noqa: BLE001 - reported; the first delivery asks
             self._errors.report(error, subscription=subscription.id)
 
@@ -222,7 +222,7 @@ class Desk:
             await self.mailer.send(stamp, self.mailer.templates.render("_confirm", None, values))
         except Unsure as error:
             # Asked, as far as anybody knows: a second question would be one too many.
-            log.warning("it is not known whether a request to confirm was sent", error=str(error))
+            log.warning("cannot tell whether a confirmation request was sent", error=str(error))
             return None
         except (NotReached, TemplateFault) as error:
             await self.book.give_back(quotas, now)
