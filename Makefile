@@ -39,7 +39,7 @@ test: .venv/.dev ## Run the tests, with RabbitMQ and PostgreSQL of their own
 
 .PHONY: test-all
 test-all: .venv/.dev ## Run every test, those that take long too (half an hour)
-	@scripts/servers.sh
+	@scripts/servers.sh all
 	$(BIN)/pytest -n 3 $(ARGS)
 
 .PHONY: test-tethys

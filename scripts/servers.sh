@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Sees to it that the servers and the browser are there which the tests (`servers.sh`) and the benchmarks
-# (`servers.sh nginx`) start for themselves. It installs what is missing where it can, and leaves no service of the
+# Sees to it that the servers and programs are there which the tests (`servers.sh`, the long ones too: `servers.sh all`)
+# and the benchmarks (`servers.sh nginx`) start for themselves. It installs what is missing where it can, and leaves no service of the
 # system's own running.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -42,6 +42,9 @@ need pgbouncer /usr/sbin/pgbouncer
 # Only root can start it: for others its test says so and is left out.
 [ "$(id -u)" != 0 ] || need opensmtpd /usr/sbin/smtpd
 need chromium /usr/bin/chromium
+# The examples of docs/receiving.md are run.
+command -v node >/dev/null || packages+=(nodejs)
+[ "${1:-}" != all ] || command -v go >/dev/null || packages+=(golang-go)
 [ "${1:-}" != nginx ] || need nginx-light /usr/sbin/nginx
 [ ${#packages[@]} -gt 0 ] || exit 0
 
