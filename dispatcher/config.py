@@ -215,7 +215,7 @@ def load(environ: Mapping[str, str] = os.environ, path: Path | None = None) -> S
     SettingsError that names the first setting that is unknown or malformed.
     """
     found: dict[str, dict[str, object]] = {section: {} for section in SECTIONS}
-    for section, key, raw, source in (*_from_file(_path(environ, path)), *_from_environment(environ)):
+    for section, key, raw, source in _given(environ, path):
         try:
             found[section][key] = _PARSERS[section, key](raw)
         except ValueError as error:
@@ -226,6 +226,11 @@ def load(environ: Mapping[str, str] = os.environ, path: Path | None = None) -> S
     _check_lease(settings.delivery)
     _check_retention(settings.retention)
     return settings
+
+
+def sources(environ: Mapping[str, str] = os.environ, path: Path | None = None) -> dict[str, str]:
+    """Where each setting that is not a default was given, by its name `section.key`; for what `load` accepts."""
+    return {f"{section}.{key}": source for section, key, _, source in _given(environ, path)}
 
 
 def _check_lease(delivery: Delivery) -> None:
@@ -266,6 +271,12 @@ def _path(environ: Mapping[str, str], path: Path | None) -> Path | None:
     if named := environ.get("DISPATCHER_CONFIG"):
         return Path(named)
     return DEFAULT_PATH if DEFAULT_PATH.exists() else None
+
+
+def _given(environ: Mapping[str, str], path: Path | None) -> Iterator[_Setting]:
+    """What was written, the file first: of two for one setting the later one counts."""
+    yield from _from_file(_path(environ, path))
+    yield from _from_environment(environ)
 
 
 def _from_file(path: Path | None) -> Iterator[_Setting]:

@@ -8,10 +8,22 @@ from __future__ import annotations
 
 import logging
 import sys
+from typing import Annotated
 
 import typer
 
-from dispatcher.cli import deliveries, destinations, events, jobs, keys, signature, subscriptions, templates
+import dispatcher
+from dispatcher.cli import (
+    config,
+    deliveries,
+    destinations,
+    events,
+    jobs,
+    keys,
+    signature,
+    subscriptions,
+    templates,
+)
 from dispatcher.cli.demo import demo
 from dispatcher.cli.doctor import doctor
 from dispatcher.cli.listen import listen
@@ -28,6 +40,23 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Dispatcher takes job status events and delivers them to the subscriptions that want them.",
 )
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"dispatcher {dispatcher.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    pass
+
+
 for command in (demo, serve, migrate, publish, wait, listen, sink, doctor):
     app.command()(command)
 for group, name in (
@@ -37,6 +66,7 @@ for group, name in (
     (events.app, "events"),
     (jobs.app, "jobs"),
     (keys.app, "keys"),
+    (config.app, "config"),
     (signature.app, "signature"),
     (templates.app, "templates"),
 ):
