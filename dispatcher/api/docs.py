@@ -8,6 +8,7 @@ from importlib.resources import files
 import msgspec
 from aiohttp import web
 
+from dispatcher.api import problem_types
 from dispatcher.api.openapi import Json
 
 _TYPES = {"docs.html": "text/html", "docs.css": "text/css", "docs.js": "text/javascript"}
@@ -24,6 +25,7 @@ def attach(app: web.Application, document: Json) -> None:
     for path, name in (("/docs", "docs.html"), ("/docs/docs.css", "docs.css"), ("/docs/docs.js", "docs.js")):
         content = files(__package__).joinpath("static", name).read_bytes()
         app.router.add_get(path, _always(content, _TYPES[name]))
+    app.router.add_get(problem_types.PATH, _always(problem_types.page(), "text/html"))
     app.router.add_get("/", _to_docs)
 
 

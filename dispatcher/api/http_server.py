@@ -8,6 +8,7 @@ import msgspec
 import structlog
 from aiohttp import web
 
+from dispatcher.api.problem_types import type_of
 from dispatcher.api.problems import MEDIA_TYPE, Problem
 from dispatcher.telemetry.log_limit import LogLimit
 
@@ -66,6 +67,7 @@ class _Connection(web.RequestHandler):
         if request.writer.output_size > 0:
             raise ConnectionError("an answer was begun already")
         problem = Problem(
+            type=type_of(status).uri,
             title=HTTPStatus(status).phrase,
             status=status,
             detail=f"the request is not HTTP as it should be: {detail}",

@@ -11,6 +11,7 @@ import structlog
 from aiohttp import web
 from msgspec import Struct
 
+from dispatcher.api.problem_types import type_of
 from dispatcher.domain.errors import (
     Conflict,
     DispatcherError,
@@ -43,7 +44,7 @@ class Fault(Struct, frozen=True):
 class Problem(Struct, frozen=True, kw_only=True):
     """Why a request was refused (RFC 9457). `detail` is for people; `errors` names what is wrong."""
 
-    type: str = "about:blank"
+    type: str
     title: str
     status: int
     detail: str
@@ -113,7 +114,9 @@ def refusal_of(error: Exception, request: web.BaseRequest) -> Refusal:
 def problem_response(error: Exception, request: web.BaseRequest) -> web.Response:
     """The answer to a request that failed with this error."""
     refusal = refusal_of(error, request)
+    quota = any(fault.field.startswith("quota.") for fault in refusal.errors)
     problem = Problem(
+        type=type_of(refusal.status, quota=quota).uri,
         title=refusal.status.phrase,
         status=refusal.status,
         detail=str(refusal),

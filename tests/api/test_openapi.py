@@ -63,7 +63,10 @@ def test_every_route_is_described_and_nothing_else_is(api: Api) -> None:
         for route in app.router.routes()
         if route.resource is not None and route.method != "HEAD"
     }
-    pages = {("GET", path) for path in ("/", "/docs", "/docs/docs.css", "/docs/docs.js", "/openapi.json")}
+    pages = {
+        ("GET", path)
+        for path in ("/", "/docs", "/docs/docs.css", "/docs/docs.js", "/docs/errors", "/openapi.json")
+    }
     # Those are for people who have a link from a mail.
     pages |= {
         ("GET", "/mail.css"),

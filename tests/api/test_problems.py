@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+from pathlib import Path
 from typing import Any, NoReturn
 from urllib.parse import urlsplit
 
 import pytest
 from structlog.testing import capture_logs
 
+from dispatcher.api.problem_types import TYPES, markdown
 from dispatcher.api.problems import MAX_BODY
 from dispatcher.domain.errors import StoreUnavailable
 from dispatcher.intake.batcher import Busy
@@ -25,7 +27,7 @@ def check(reply: Reply, status: int) -> dict[str, Any]:
     assert reply.headers["Content-Type"] == "application/problem+json"
     assert reply.status == problem["status"] == status
     assert problem.keys() == {"type", "title", "status", "detail", "instance", "errors"}
-    assert problem["type"] == "about:blank"
+    assert problem["type"] in {kind.uri for kind in TYPES if status in kind.statuses or not kind.statuses}
     return problem
 
 
@@ -249,3 +251,13 @@ async def test_a_request_is_logged_without_its_key(alice: Caller) -> None:
     assert (created["method"], created["path"], created["status"]) == ("POST", "/v1/subscriptions", 201)
     assert (created["log_level"], listed["log_level"]) == ("info", "debug")
     assert alice.headers["Authorization"].removeprefix("Bearer ") not in str(lines)
+
+
+async def test_the_type_of_a_problem_leads_to_its_cause_and_cure(api: Api) -> None:
+    page = await api.nobody.ask("GET", "/docs/errors")
+    assert page.headers["Content-Type"].startswith("text/html")
+    assert all(f'id="{kind.name}"' in page.body.decode() for kind in TYPES)
+
+
+def test_the_page_of_errors_says_what_the_server_says() -> None:
+    assert markdown() in Path("docs/errors.md").read_text()
