@@ -84,6 +84,16 @@ class Subscription(Struct, frozen=True, kw_only=True, dict=True):
         """A test of an event's attributes, None when there are no filters."""
         return compile_filters(self.filters)
 
+    @cached_property
+    def counted_for(self) -> tuple[str, str] | None:
+        """The tenant and owner whose quota its deliveries count for.
+
+        None for those of admins, those that are held, and what goes into one message with others.
+        """
+        if self.subscriber == EVERY_OWNER or self.status == "paused" or self.digest is not None:
+            return None
+        return self.tenant, self.subscriber
+
     def believes(self, event: Event) -> bool:
         """Whether something may be done on the word of this event.
 

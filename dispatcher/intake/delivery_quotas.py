@@ -21,7 +21,7 @@ from dispatcher.domain.delivery_quota import Grant, Owner
 from dispatcher.domain.errors import StoreUnavailable
 from dispatcher.domain.events import Event, utc_now
 from dispatcher.domain.ids import new_id
-from dispatcher.domain.subscriptions import EVERY_OWNER, Subscription
+from dispatcher.domain.subscriptions import Subscription
 from dispatcher.telemetry.log_limit import LogLimit
 from dispatcher.telemetry.metrics import DELIVERIES_OVER_QUOTA
 
@@ -62,7 +62,7 @@ class DeliveryQuotas:
 
         While the store is away all of them are delivered.
         """
-        needed = Counter(_owner(subscription) for _, subscription in matches if _counts(subscription))
+        needed = _needed(matches)
         missing: dict[Owner, int] = {}
         for owner, count in needed.items():
             share = self._shares.get(owner)
@@ -143,17 +143,15 @@ class _Share:
         return count - taken
 
 
-def _owner(subscription: Subscription) -> Owner:
-    return subscription.tenant, subscription.subscriber
-
-
-def _counts(subscription: Subscription) -> bool:
-    """Whether its deliveries count: not those of admins, those that are held, and what goes into one message."""
-    return (
-        subscription.subscriber != EVERY_OWNER
-        and subscription.status != "paused"
-        and subscription.digest is None
-    )
+def _needed(matches: Sequence[Match]) -> Counter[Owner]:
+    """How many deliveries count for each owner, worked out once for each subscription."""
+    counts = Counter([id(subscription) for _, subscription in matches])
+    needed: Counter[Owner] = Counter()
+    for key, subscription in {id(subscription): subscription for _, subscription in matches}.items():
+        owner = subscription.counted_for
+        if owner is not None:
+            needed[owner] += counts[key]
+    return needed
 
 
 def _split(
@@ -163,9 +161,9 @@ def _split(
     moment, now, later = utc_now(), list[Match](), list[NewDelivery]()
     left = {owner: needed[owner] - over.count for owner, over in late.items()}
     for event, subscription in matches:
-        owner = _owner(subscription)
-        over = late.get(owner)
-        if over is None or not _counts(subscription):
+        owner = subscription.counted_for
+        over = None if owner is None else late.get(owner)
+        if owner is None or over is None:
             now.append((event, subscription))
             continue
         left[owner] -= 1
