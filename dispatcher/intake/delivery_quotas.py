@@ -144,14 +144,9 @@ class _Share:
 
 
 def _needed(matches: Sequence[Match]) -> Counter[Owner]:
-    """How many deliveries count for each owner, worked out once for each subscription."""
-    counts = Counter([id(subscription) for _, subscription in matches])
-    needed: Counter[Owner] = Counter()
-    for key, subscription in {id(subscription): subscription for _, subscription in matches}.items():
-        owner = subscription.counted_for
-        if owner is not None:
-            needed[owner] += counts[key]
-    return needed
+    """How many deliveries count for each owner."""
+    counted = Counter([subscription.counted_for for _, subscription in matches])
+    return Counter({owner: count for owner, count in counted.items() if owner is not None})
 
 
 def _split(
