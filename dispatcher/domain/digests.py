@@ -23,6 +23,9 @@ MAX_MEMBERS = 10_000
 MAX_BYTES = 8 * 1024 * 1024
 """Bytes of the documents in one digest; more make another one."""
 
+MAX_INTERVAL = 604_800
+"""Seconds between two messages of a digest at most."""
+
 MAX_VALUE = 1024
 """Characters of a value that events are grouped by; a hash stands for a longer one."""
 
@@ -41,7 +44,7 @@ class DigestPolicy(Struct, frozen=True, forbid_unknown_fields=True):
     """
 
     wait: Seconds = 0
-    interval: Annotated[float, Meta(ge=1, le=604_800)] = 300
+    interval: Annotated[float, Meta(ge=1, le=MAX_INTERVAL)] = 300
     group_by: Annotated[tuple[GroupName, ...], Meta(max_length=8)] = ()
     max_rows: Annotated[int, Meta(ge=1, le=1000)] = 100
 

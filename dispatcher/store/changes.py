@@ -22,6 +22,9 @@ from dispatcher.store.quotas import IN_USE, check_caps
 from dispatcher.store.rows import safe
 from dispatcher.store.schema import api_keys, processes, subscriptions
 
+LONGEST_LEASE = timedelta(hours=2)
+"""Longer than a lease can be set to."""
+
 REMOVED = "the subscription was removed"
 
 
@@ -78,10 +81,15 @@ def leave(connection: Connection, process: int) -> int:
 
 def take_over(connection: Connection) -> int:
     """End the processes whose lease has ended, except those that others end or that are storing a batch."""
-    late = (
-        select(processes).where(processes.c.lease_until < clock(connection)).with_for_update(skip_locked=True)
-    )
+    lasting = processes.c.lease_until.between(*_leases(connection))
+    late = select(processes).where(~lasting).with_for_update(skip_locked=True)
     return sum(_end(connection, row.id, row.oldest_claim) for row in connection.execute(late).all())
+
+
+def _leases(connection: Connection) -> tuple[datetime, datetime]:
+    """The times between which a lease ends now. One that ends later is from before the clock was set back."""
+    now = clock(connection)
+    return now, now + LONGEST_LEASE
 
 
 def end_all(connection: Connection) -> int:
@@ -98,7 +106,7 @@ def _end(connection: Connection, process: int, oldest_claim: str) -> int:
 
 def eldest(connection: Connection, process: int) -> bool:
     """Whether no other process with a lease is older."""
-    oldest = select(func.min(processes.c.id)).where(processes.c.lease_until >= clock(connection))
+    oldest = select(func.min(processes.c.id)).where(processes.c.lease_until.between(*_leases(connection)))
     found: int | None = connection.execute(oldest).scalar()
     return found == process
 

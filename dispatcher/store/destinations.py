@@ -43,8 +43,8 @@ ABANDONED = timedelta(minutes=10)
 WAITING_LIMIT = 10_000
 """What waits for a destination is counted up to here."""
 
-UNUSED = 86_400.0
-"""Seconds after which the state of a rate limit is forgotten."""
+PAID = 600.0
+"""Seconds after which the state of a rate limit is forgotten that owes nothing: a new one starts the same."""
 
 _table = destinations.c
 _TO_WATCH = or_(_table.open_until.is_not(None), _table.paused_at.is_not(None), _table.per_second.is_not(None))
@@ -132,9 +132,11 @@ def take_slots(connection: Connection, key: str, rate_limit: RateLimit, wanted: 
 
 
 def forget_rates(connection: Connection) -> None:
-    """Forget the state of some rate limits that are not used: a new one starts the same."""
-    old = select(rates.c.key).where(rates.c.full_at < seconds(connection) - UNUSED).limit(10_000)
-    connection.execute(delete(rates).where(rates.c.key.in_(old)))
+    """Forget the state of some rate limits that owe nothing."""
+    paid = rates.c.full_at < seconds(connection) - PAID
+    some = select(rates.c.key).where(paid).limit(10_000)
+    # Once more, for one that was used meanwhile.
+    connection.execute(delete(rates).where(rates.c.key.in_(some), paid))
 
 
 def destination(connection: Connection, which: DestinationFilter, key: str) -> Destination | None:
@@ -202,8 +204,10 @@ def waiting(connection: Connection, keys: Sequence[str]) -> Mapping[str, int]:
 
 
 def enter(connection: Connection, key: str) -> None:
-    """Make a destination known because a subscription uses it."""
-    _ensure(connection, key)
+    """Make a destination known because a subscription uses it; it stays so until the transaction ends."""
+    this = select(_table.key).where(_table.key == safe(key)).with_for_update(read=True, key_share=True)
+    while connection.execute(this).scalar() is None:
+        _ensure(connection, key)
 
 
 def _ensure(connection: Connection, key: str) -> None:

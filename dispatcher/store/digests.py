@@ -95,12 +95,13 @@ def enter(connection: Connection, new: Sequence[NewDelivery]) -> None:
 def locked(connection: Connection, key: bytes, subscription_id: str) -> Group:
     """Where a group stands, which nobody else changes before this transaction ends."""
     row = {"id": key, "subscription_id": subscription_id, "members": 0, "bytes": 0}
-    if connection.dialect.name == "sqlite":
-        connection.execute(sqlite.insert(digests).values(row).on_conflict_do_nothing())
-    else:
-        connection.execute(postgresql.insert(digests).values(row).on_conflict_do_nothing())
+    insert_ = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
     columns = (_group.leader, _group.due_at, _group.sent_at, _group.members, _group.bytes)
-    return Group(*connection.execute(select(*columns).where(_group.id == key).with_for_update()).one())
+    this = select(*columns).where(_group.id == key).with_for_update()
+    # Again when it was purged in between.
+    while (found := connection.execute(this).one_or_none()) is None:
+        connection.execute(insert_(digests).values(row).on_conflict_do_nothing())
+    return Group(*found)
 
 
 def keep(connection: Connection, placed: Placing) -> None:

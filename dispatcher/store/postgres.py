@@ -288,6 +288,7 @@ class PostgresStore(SqlStore):
 
     async def retain(self, keep: Keep) -> Kept:
         await self.quotas.forget_before(utc_now() - keep.delivered)
+        await self.tapis.purge(utc_now() - keep.delivered)
         return await postgres_retention.retain(self._url, keep)
 
     async def _matching(self, match_keys: Sequence[str]) -> Sequence[Revision]:
@@ -367,8 +368,10 @@ async def _gather(connection: Proxy, new: Sequence[Wanted]) -> None:
         return
     of = {one.group.hex(): hex_digits(one.subscription_id) for one in new}
     ids = sorted(of)
-    await connection.execute(sql.ENTER_DIGESTS, ids, [of[key] for key in ids])
-    rows = await connection.fetch(sql.LOCK_DIGESTS, ids)
+    rows: list[asyncpg.Record] = []
+    while len(rows) < len(ids):  # again when one was purged in between
+        await connection.execute(sql.ENTER_DIGESTS, ids, [of[key] for key in ids])
+        rows = await connection.fetch(sql.LOCK_DIGESTS, ids)
     placed = digests.placing(new, {row["id"].bytes: _group(row) for row in rows}, utc_now())
     kept = list(placed.groups.values())
     await connection.execute(

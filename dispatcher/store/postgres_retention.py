@@ -17,7 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from dispatcher.domain.events import utc_now
 from dispatcher.domain.retention import Keep, Kept
-from dispatcher.store import retention
+from dispatcher.store import purge, retention
 from dispatcher.store.failures import unavailable
 from dispatcher.store.partitions import (
     KEYS,
@@ -111,6 +111,7 @@ class _Run:
         if self._dropped["events"]:
             for table_ in (identities, jobs, unclaimed_jobs):
                 self._deleted[table_.name] = await self._trim(table_, bounds["events"])
+        self._deleted |= await purge.carry_out(self._keep, self._now, self._do)
 
     async def report(self) -> Kept:
         """What was done, and what is there."""

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import groupby
 from typing import Any, TypeAlias
 
-from sqlalchemy import Connection, delete, func, literal_column, or_, select, update
+from sqlalchemy import Connection, delete, func, literal_column, or_, select, tuple_, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from dispatcher.domain.deliveries import State
@@ -26,8 +26,8 @@ from dispatcher.store.transactions import Run
 MAX_TAKEN = 200
 """Messages that are counted in one transaction."""
 
-TIDIED = 1000
-"""How many of those who left subscriptions that are gone are dropped at once."""
+TIDIED = 10_000
+"""How many counts, and how many of those who left subscriptions that are gone, are dropped at once."""
 
 KEPT = 2 * 3600
 """Seconds that counts are kept after their period began."""
@@ -137,7 +137,8 @@ class RecipientStore:
 
 def _tidy(connection: Connection) -> None:
     before = utc_now() - timedelta(seconds=KEPT)
-    connection.execute(delete(mail_counts).where(_counts.began < before))
+    past = select(_counts.name, _counts.began).where(_counts.began < before).limit(TIDIED)
+    connection.execute(delete(mail_counts).where(tuple_(_counts.name, _counts.began).in_(past)))
     kept = select(subscriptions.c.id).where(
         subscriptions.c.id == _unsubscribed.subscription_id, subscriptions.c.removed_at.is_(None)
     )

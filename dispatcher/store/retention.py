@@ -21,6 +21,8 @@ from dispatcher.store.rows import made_at
 from dispatcher.store.schema import (
     attempts,
     deliveries,
+    destinations,
+    digests,
     events,
     expansions,
     grants,
@@ -134,6 +136,11 @@ def delete_rows(
     if table is events and connection.dialect.name != "sqlite":
         # Whoever adds a delivery to one of them has locked it: it is waited for, and seen below.
         connection.execute(select(events.c.key).where(*these).with_for_update())
+    if table in (destinations, digests) and connection.dialect.name != "sqlite":
+        # What somebody is about to use is left alone; whether it is used is seen below, once it is locked.
+        [key] = table.primary_key
+        unlocked = select(key).where(*these, gone).with_for_update(skip_locked=True)
+        these = (key.in_(connection.execute(unlocked).scalars().all()),)
     return connection.execute(delete(table).where(*these, gone)).rowcount
 
 

@@ -455,6 +455,7 @@ tapis_series = Table(
     Column("subject", Text, primary_key=True),
     Column("series", Text, primary_key=True),
     Column("count", Integer, nullable=False),
+    Column("updated_at", Moment, comment="When the last one was; null when version 0.1.0 counted it."),
     comment="How many events of a series of Tapis v3 were published.",
     sqlite_with_rowid=False,
 )

@@ -31,6 +31,7 @@ from dispatcher.store import (
     delivery_queries,
     expansions,
     migrations,
+    purge,
     retention,
     sqlite_breakers,
     sqlite_queues,
@@ -150,7 +151,9 @@ class SqliteStore(SqlStore):
 
     async def retain(self, keep: Keep) -> Kept:
         await self.quotas.forget_before(utc_now() - keep.delivered)
+        await self.tapis.purge(utc_now() - keep.delivered)
         deleted = await retention.retain_rows(keep, utc_now(), self._sweep)
+        deleted |= await purge.carry_out(keep, utc_now(), self._write)
         return Kept(deleted=deleted, oldest_event=await self._read(retention.oldest_event))
 
     async def _sweep(self, what: Sweep, low: object) -> Swept:

@@ -34,8 +34,8 @@ MAX_RECORDED = 200
 MAX_KEY = 120
 """Characters of a part of a series' key that are kept as they are; a hash stands for a longer one."""
 
-_CLEANED = 100
-"""Expired ones that are removed when their owner makes another one."""
+CLEANED = 100
+"""Expired ones that are removed in one transaction, for example when their owner makes another one."""
 
 
 class Named(Struct, frozen=True, kw_only=True):
@@ -131,6 +131,14 @@ class TapisStore:
             ended += await self._write(_let_end, some)
         return ended
 
+    async def purge(self, before: datetime) -> None:
+        """Remove those that expired before a time, with their members; what waits of them is cancelled."""
+        expired = CLEANED
+        while expired == CLEANED:
+            expired, gone = await self._write(_clean, _table.expires_at < before)
+            for member in gone:
+                await self._end_waiting(member)
+
     async def _first(self, *which: ColumnElement[bool]) -> Named | None:
         found = await self._read(_find, which, 1)
         return found[0] if found else None
@@ -213,7 +221,8 @@ def _find(connection: Connection, which: Sequence[ColumnElement[bool]], limit: i
 def _add(
     connection: Connection, row: dict[str, object], members: Sequence[dict[str, object]], caps: Caps | None
 ) -> list[str]:
-    removed = _clean(connection, str(row["tenant"]), str(row["owner"]))
+    mine = (_table.tenant == row["tenant"], _table.owner == row["owner"])
+    _, removed = _clean(connection, *mine, _table.expires_at <= utc_now())
     insert = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
     unique = [_table.tenant, _table.owner, _table.name]
     added = insert(tapis_subscriptions).values(row).on_conflict_do_nothing(index_elements=unique)
@@ -224,11 +233,11 @@ def _add(
     return removed
 
 
-def _clean(connection: Connection, tenant: str, owner: str) -> list[str]:
-    """Remove some expired ones of an owner. Their members."""
-    mine = (_table.tenant == tenant, _table.owner == owner, _table.expires_at <= utc_now())
-    expired = queries.rows_of(connection, select(tapis_subscriptions).where(*mine).limit(_CLEANED))
-    return [key for row in expired for key in _remove(connection, _named(row))[0]]
+def _clean(connection: Connection, *which: ColumnElement[bool]) -> tuple[int, list[str]]:
+    """Remove some of these. How many, and their members."""
+    some = select(tapis_subscriptions).where(*which).order_by(_table.id).limit(CLEANED)
+    named = [_named(row) for row in queries.rows_of(connection, some)]
+    return len(named), [key for one in named for key in _remove(connection, one)[0]]
 
 
 def _remove(connection: Connection, named: Named) -> tuple[list[str], bool]:
@@ -281,12 +290,12 @@ def _let_end(connection: Connection, ended: Sequence[Named]) -> int:
 
 def _count_on(connection: Connection, tenant: str, source: str, subject: str, series: str) -> int:
     insert = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
-    this = _series(tenant, source, subject, series)
+    this, now = _series(tenant, source, subject, series), utc_now()
     column = tapis_series.c.count
     counted = (
         insert(tapis_series)
-        .values(**this, count=1)
-        .on_conflict_do_update(index_elements=list(this), set_={"count": column + 1})
+        .values(**this, count=1, updated_at=now)
+        .on_conflict_do_update(index_elements=list(this), set_={"count": column + 1, "updated_at": now})
         .returning(column)
     )
     number: int = connection.execute(counted).scalar_one()

@@ -19,7 +19,7 @@ from dispatcher.store.transactions import Run
 KEPT = timedelta(days=60)
 """How long a status is kept: longer than the longest `max_age` of a delivery."""
 
-PURGED = 1000
+PURGED = 10_000
 """Rows that are deleted at once."""
 
 Turn = Literal["go", "wait", "superseded"]

@@ -1,0 +1,143 @@
+"""Purge: what tables without a time in their key hold for longer than it is needed. Retention carries it out.
+
+`docs/operating.md` has the rule of each table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from msgspec import Struct
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Table,
+    and_,
+    delete,
+    exists,
+    func,
+    or_,
+    select,
+    tuple_,
+    update,
+)
+
+from dispatcher.domain.digests import MAX_INTERVAL
+from dispatcher.domain.retention import DAY, Keep
+from dispatcher.store import retention
+from dispatcher.store.retention import CHUNK, Sweep, Swept, sweep
+from dispatcher.store.schema import (
+    deliveries,
+    destinations,
+    digests,
+    mail_consents,
+    subscriptions,
+    tapis_notifications,
+    tapis_series,
+    tapis_subscriptions,
+)
+from dispatcher.store.transactions import Run
+
+UNUSED = DAY
+"""How long a destination that nobody uses is kept after its last change."""
+
+_subscription, _digest, _destination = subscriptions.c, digests.c, destinations.c
+_THERE = _subscription.removed_at.is_(None)
+
+
+class Trim(Struct, frozen=True):
+    """What is to go from a table that has no key in whose order it could be looked through."""
+
+    table: Table
+    gone: ColumnElement[bool]
+
+
+def sweeps(keep: Keep, now: datetime, tenants: Sequence[str]) -> list[Sweep]:
+    """What goes of subscriptions, digests and destinations. `tenants` are those that have subscriptions."""
+    none, of_subscription = "sub_" + "0" * 32, deliveries.c.subscription_id == _subscription.id
+    ended = or_(
+        _subscription.removed_at < now - keep.delivered,
+        and_(_subscription.status == "completed", _subscription.updated_at < now - keep.exhausted),
+        _subscription.expires_at < now - keep.exhausted,
+    )
+    gathers = select(_subscription.id).where(_subscription.id == _digest.subscription_id, _THERE)
+    sent = or_(_digest.sent_at.is_(None), _digest.sent_at < now - timedelta(seconds=MAX_INTERVAL))
+    waits = exists().where(
+        deliveries.c.destination == _destination.key,
+        deliveries.c.due_at.is_not(None),
+    )
+    used = exists().where(
+        _subscription.tenant.in_(tenants), _subscription.destination == _destination.key, _THERE
+    )
+    free = (
+        _destination.open_until.is_(None),
+        _destination.paused_at.is_(None),
+        _destination.per_second.is_(None),
+    )
+    unchanged = or_(_destination.changed_at.is_(None), _destination.changed_at < now - UNUSED)
+    return [
+        Sweep(subscriptions, _subscription.id, and_(ended, ~exists().where(of_subscription)), none),
+        Sweep(digests, _digest.id, and_(_digest.leader.is_(None), or_(sent, ~gathers.exists())), bytes(16)),
+        Sweep(destinations, _destination.key, and_(*free, unchanged, ~waits, ~used), ""),
+    ]
+
+
+def trims(keep: Keep, now: datetime) -> list[Trim]:
+    """What goes of the tables that have no key to go by."""
+    consent, before = mail_consents.c, now - keep.exhausted
+    theirs = exists().where(
+        _subscription.tenant == consent.tenant, _subscription.subscriber == consent.subscriber, _THERE
+    )
+    noted = (consent.asked_at, consent.asking_until, consent.confirmed_at, consent.refused_at)
+    old = [or_(moment.is_(None), moment < before) for moment in noted]
+    of_test = exists().where(tapis_subscriptions.c.id == tapis_notifications.c.subscription_id)
+    series = tapis_series.c.updated_at < now - keep.delivered
+    return [
+        Trim(mail_consents, and_(*old, ~theirs)),
+        Trim(tapis_notifications, and_(tapis_notifications.c.received_at < now - DAY, ~of_test)),
+        Trim(tapis_series, series),
+    ]
+
+
+def tenants(connection: Connection) -> list[str]:
+    """The tenants that have subscriptions: jumps through an index from one to the next."""
+    name = _subscription.tenant
+    first = select(func.min(name).label("name")).where(_THERE).cte("tenants", recursive=True)
+    following = select(func.min(name)).where(_THERE, name > first.c.name).scalar_subquery()
+    every = first.union_all(select(following).where(first.c.name.is_not(None)))
+    return list(connection.execute(select(every.c.name).where(every.c.name.is_not(None))).scalars())
+
+
+def trim(connection: Connection, what: Trim) -> int:
+    """Delete some of what is to go; CHUNK when there may be more."""
+    key: ColumnElement[Any] = tuple_(*what.table.primary_key)
+    some = select(*what.table.primary_key).where(what.gone).limit(CHUNK)
+    return connection.execute(delete(what.table).where(key.in_(some), what.gone)).rowcount
+
+
+async def carry_out(keep: Keep, now: datetime, run: Run) -> dict[str, int]:
+    """Purge every table, in many transactions. How many rows of each."""
+
+    async def chunk(what: Sweep, low: object) -> Swept:
+        return await run(sweep, what, low)
+
+    deleted: dict[str, int] = {}
+    for one in sweeps(keep, now, await run(tenants)):
+        deleted[one.table.name] = await retention.carry_out(one, chunk)
+    await run(begin_ages, now)
+    for what in trims(keep, now):
+        deleted[what.table.name] = count = await run(trim, what)
+        while count == CHUNK:
+            count = await run(trim, what)
+            deleted[what.table.name] += count
+    return deleted
+
+
+def begin_ages(connection: Connection, now: datetime) -> None:
+    """Let some series that a version without their age has counted begin to age."""
+    table = tapis_series.c
+    key: ColumnElement[Any] = tuple_(*tapis_series.primary_key)
+    some = select(*tapis_series.primary_key).where(table.updated_at.is_(None)).limit(CHUNK)
+    connection.execute(update(tapis_series).where(key.in_(some)).values(updated_at=now))
