@@ -88,6 +88,8 @@ class App:
         self._kinds = kinds
         self._desk = desk
         self._engine = Engine(store, kinds, make_limits(settings))
+        if desk is not None:
+            desk.limits = self._engine.trials
         matcher = Matcher(store)
         self._quotas = DeliveryQuotas(store.quotas, settings.quotas.deliveries_per_minute)
         self._waiters = Waiters(store, settings.http.max_waiters)

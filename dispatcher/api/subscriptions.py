@@ -113,7 +113,7 @@ async def test_subscription(call: Call[NoQuery, None]) -> Trial:
     """Send a sample FINISHED event to a subscription's target, once and now, and say what came of it.
 
     Nothing of it is stored. It keeps to the limits of deliveries: nothing goes out while the destination is paused or
-    keeps failing, or when a rate limit has nothing left.
+    keeps failing, when a rate limit has nothing left, or when as many attempts run there as may.
     """
     subscription = await _named(call)
     return await try_out(subscription, _sample(subscription, call.caller), new_id("dlv"), call.services)

@@ -19,6 +19,7 @@ from dispatcher.delivery.breakers import Breakers
 from dispatcher.delivery.failures import scopes_of
 from dispatcher.delivery.internal_errors import InternalError, contained, during, failed_inside, record
 from dispatcher.delivery.lanes import Lane, Work
+from dispatcher.delivery.learning import learn
 from dispatcher.delivery.lease import Lease
 from dispatcher.delivery.outcomes import OutcomeWriter, decide, postponed, put_back, without_attempt
 from dispatcher.delivery.rates import Rates
@@ -29,9 +30,6 @@ from dispatcher.domain.errors import StoreUnavailable
 from dispatcher.domain.events import utc_now
 from dispatcher.domain.subscriptions import Subscription
 from dispatcher.domain.targets import Answer
-
-TOO_MANY = 429
-"""The answer of a destination that wants fewer requests at once (RFC 6585)."""
 
 STORE_WAIT = 1.0
 """Seconds to wait while the store is away."""
@@ -115,10 +113,10 @@ class Attempts:
         with during("send"):
             answer, others = await self._senders.send(claimed, number)
         with during("outcome"):
+            learn(self._breakers, claimed.subscription, lane, answer, began)
             if answer.untried:
                 self._give_back(work, postponed(claimed, answer, utc_now()))
                 return
-            self._learn(claimed.subscription, lane, answer, began)
             attempt = Attempt(
                 number=number,
                 started_at=started_at,
@@ -133,25 +131,6 @@ class Attempts:
                 outcome = replace(outcome, leads=True)
         self._settle(work, outcome, others)
         self._end_if_asked(claimed.subscription, outcome.state, answer)
-
-    def _learn(self, subscription: Subscription, lane: Lane, answer: Answer, began: float) -> None:
-        """Adapt to how the destination answers."""
-        key, scopes, now = subscription.id, scopes_of(subscription), time.perf_counter()
-        reason = answer.trouble or answer.error or ""
-        if answer.retry_after:
-            lane.failed(key, began, now, all_=answer.overloaded)
-            self._breakers.asked_to_wait(scopes, answer.retry_after, reason)
-            return
-        if answer.unwell:
-            lane.failed(key, began, now, all_=answer.destination_down)
-            self._breakers.failed(scopes, reason, down=answer.destination_down)
-            return
-        if answer.status == TOO_MANY or answer.overloaded:
-            lane.failed(key, began, now, all_=answer.overloaded)
-        else:
-            lane.succeeded(key)
-        if self._breakers.answered(scopes):
-            lane.restart(key)
 
     def _give_back(self, work: Work, outcome: Outcome) -> None:
         """Let a delivery wait in the store that was not tried, or end it because that would be too long."""

@@ -43,7 +43,6 @@ FULL_LANE_WAIT = timedelta(seconds=1)
 PROGRESS = 0.05
 """Seconds within which something must leave a lane that intake waits for."""
 
-
 CANCEL_TIMEOUT = 2.0
 """Seconds that attempts have to end after the grace time."""
 
@@ -79,7 +78,7 @@ class Engine:
         self._upkeep = Upkeep(store, self._breakers.blocked_destinations, self._scheduler.room_again)
         self._ordered: dict[str, str] = {}
         rates = Rates(store)
-        self.trials = Trials(self._breakers, rates, self._lanes)
+        self.trials = Trials(self._breakers, rates, self._lanes, self._trial_ended)
         self._attempts = Attempts(
             Senders(store, kinds),
             self._breakers,
@@ -183,10 +182,9 @@ class Engine:
         return NewDelivery(delivery_id, event, subscription, claimed=True)
 
     def _place(self, subscription: Subscription, size: int) -> bool:
-        scopes = scopes_of(subscription)
-        return (
-            self._breakers.admits(scopes) and self._reserve_place(subscription, size, fresh=True) is not None
-        )
+        if not self._breakers.admits(scopes_of(subscription)):
+            return False
+        return self._reserve_place(subscription, size, fresh=True) is not None
 
     def _reserve_place(self, subscription: Subscription, size: int, *, fresh: bool) -> Lane | None:
         return self._lanes.reserve(
@@ -291,10 +289,17 @@ class Engine:
             try:
                 await self._attempts.make(work, lane)
             finally:
-                if self._lanes.done(lane, work):
-                    self._scheduler.expect(lane.destination, utc_now())
-                if self._lanes.room_again():
-                    self._scheduler.room_again()
+                self._leave(lane, work.claimed.subscription.id, len(work.claimed.event.document))
             work = None if self._stopping else lane.take()
             # There may be a place for another one too.
             self._engage(lane)
+
+    def _trial_ended(self, lane: Lane, subscription: str) -> None:
+        self._leave(lane, subscription, 0)
+        self._engage(lane)
+
+    def _leave(self, lane: Lane, subscription: str, size: int) -> None:
+        if self._lanes.done(lane, subscription, size):
+            self._scheduler.expect(lane.destination, utc_now())
+        if self._lanes.room_again():
+            self._scheduler.room_again()

@@ -178,13 +178,26 @@ class Lane:
         for owner in list(self._turns):
             queue = self._next_of(owner)
             if queue is not None:
+                self.queued -= 1
                 self._begin(queue)
-                return queue.works.popleft() if len(queue.works) > 1 else self._last_of(queue)
+                if len(queue.works) == 1:
+                    self._leave_turns(queue)
+                return queue.works.popleft()
         return None
 
-    def finished(self, work: Work) -> None:
-        """Work that was taken has ended."""
-        queue = self._queues[work.claimed.subscription.id]
+    def begin(self, subscription: str) -> bool:
+        """Let a promised place run at once, without any work; False when nothing more of it may begin now."""
+        queue = self._queues[subscription]
+        if self.running >= self.most + self._extra or not self._may_begin(queue):
+            return False
+        queue.reserved -= 1
+        self.reserved -= 1
+        self._begin(queue)
+        return True
+
+    def finished(self, subscription: str) -> None:
+        """What has run of a subscription has ended."""
+        queue = self._queues[subscription]
         queue.running -= 1
         self.running -= 1
         self.ended += 1
@@ -246,32 +259,33 @@ class Lane:
     def _next_of(self, owner: str) -> _Queue | None:
         """The queue of an owner whose turn it is and that may begin one more; the owner goes to the end then."""
         turns = self._turns[owner]
-        # One of an owner of whom nothing runs may always begin, whatever hangs of others.
-        idle = owner not in self._running_of and (self._extra or self.running < self.most)
-        if not idle and self.running >= int(self._limit.value):
+        if not self._is_idle(owner) and self.running >= int(self._limit.value):
             return None
         for _ in range(len(turns)):
             queue = turns[0]
             turns.rotate(-1)
-            if queue.running >= int(queue.limit.value):
-                continue
-            # Those of which nothing good is known leave half of the places to the others.
-            if queue.proven or idle or not self._extra or self._unproven < self.most // 2:
+            if self._may_begin(queue):
                 self._turns[owner] = self._turns.pop(owner)
                 return queue
         return None
 
+    def _is_idle(self, owner: str) -> bool:
+        """One of an owner of whom nothing runs may always begin, whatever hangs of others."""
+        return owner not in self._running_of and bool(self._extra or self.running < self.most)
+
+    def _may_begin(self, queue: _Queue) -> bool:
+        idle = self._is_idle(queue.owner)
+        if queue.running >= int(queue.limit.value) or (not idle and self.running >= int(self._limit.value)):
+            return False
+        # Those of which nothing good is known leave half of the places to the others.
+        return queue.proven or idle or not self._extra or self._unproven < self.most // 2
+
     def _begin(self, queue: _Queue) -> None:
         queue.running += 1
         self.running += 1
-        self.queued -= 1
         self._running_of[queue.owner] = self._running_of.get(queue.owner, 0) + 1
         if not queue.proven:
             self._unproven += 1
-
-    def _last_of(self, queue: _Queue) -> Work:
-        self._leave_turns(queue)
-        return queue.works.popleft()
 
     def _leave_turns(self, queue: _Queue) -> None:
         turns = self._turns[queue.owner]

@@ -133,14 +133,14 @@ class Lanes:
         self._bytes -= size
         self._retire(lane)
 
-    def done(self, lane: Lane, work: Work) -> bool:
-        """One piece of work that was taken from a lane has ended.
+    def done(self, lane: Lane, subscription: str, size: int) -> bool:
+        """Something of a subscription that ran in a lane, with a document of `size` bytes, has ended.
 
         True when there is room again for what was left behind in the store.
         """
-        lane.finished(work)
+        lane.finished(subscription)
         self._load -= 1
-        self._bytes -= len(work.claimed.event.document)
+        self._bytes -= size
         self._retire(lane)
         if lane.behind and lane.load <= max(1, self._bound(lane) // 2):
             lane.behind = False

@@ -1,12 +1,15 @@
-"""Sends at a person's request, such as a test of a subscription: they keep to the limits of deliveries."""
+"""Sends that are no deliveries, such as a test of a subscription: they keep to the limits of deliveries."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 
-from dispatcher.delivery.breakers import Breakers
-from dispatcher.delivery.failures import scopes_of
-from dispatcher.delivery.lanes import Lanes
+from dispatcher.delivery.breakers import Breakers, Standing
+from dispatcher.delivery.failures import Scopes, scopes_of
+from dispatcher.delivery.lanes import Lane, Lanes
+from dispatcher.delivery.learning import learn
 from dispatcher.delivery.rates import Rates
 from dispatcher.domain.errors import Conflict
 from dispatcher.domain.subscriptions import Subscription
@@ -14,31 +17,55 @@ from dispatcher.domain.targets import Answer
 
 
 class Trials:
-    """Sends once and now, or says why not."""
+    """Sends once and now, or says why not. `ended` is called with the lane and the subscription after each."""
 
-    def __init__(self, breakers: Breakers, rates: Rates, lanes: Lanes) -> None:
+    def __init__(
+        self, breakers: Breakers, rates: Rates, lanes: Lanes, ended: Callable[[Lane, str], None]
+    ) -> None:
         self._breakers = breakers
         self._rates = rates
         self._lanes = lanes
+        self._ended = ended
 
     async def send(self, subscription: Subscription, send: Callable[[], Awaitable[Answer]]) -> Answer:
-        """What `send` answers. It takes a place of its destination meanwhile.
+        """What `send` answers. It runs as an attempt at the destination, and where a probe is due it is that one.
 
         Raises Conflict while a breaker is open or the destination is paused, when a rate limit has nothing left, and
-        when as much waits for the destination as may.
+        when as much runs or waits there as may. Raises StoreUnavailable.
         """
-        destination, owner = subscription.destination, f"{subscription.tenant}/{subscription.subscriber}"
-        reason = self._breakers.reason(scopes_of(subscription))
-        if reason is not None:
-            raise Conflict(f"nothing is sent to {destination} now: {reason}")
-        wait = await self._rates.hold(subscription, self._breakers.rate_limit(destination))
-        if wait:
-            raise Conflict(f"a rate limit of {destination} has nothing left; try again in {wait:.0f} s")
-        key = subscription.id
+        scopes, destination = scopes_of(subscription), subscription.destination
+        self._standing(scopes)
+        with self._place(subscription) as lane:
+            wait = await self._rates.hold(subscription, self._breakers.rate_limit(destination))
+            if wait:
+                raise Conflict(f"a rate limit of {destination} has nothing left; try again in {wait:.0f} s")
+            # Once more: it may have changed meanwhile, and nothing comes between this and the send.
+            if self._standing(scopes) == "probe" and not await self._breakers.begin_probes([scopes]):
+                raise Conflict(f"nothing is sent to {destination} now: another probe is on its way")
+            began = time.perf_counter()
+            answer = await send()
+            learn(self._breakers, subscription, lane, answer, began)
+            return answer
+
+    def _standing(self, scopes: Scopes) -> Standing:
+        standing, _ = self._breakers.standing(scopes)
+        if standing == "closed":
+            reason = self._breakers.reason(scopes)
+            raise Conflict(f"nothing is sent to {scopes.destination} now: {reason}")
+        return standing
+
+    @contextmanager
+    def _place(self, subscription: Subscription) -> Iterator[Lane]:
+        """A place to run. Raises Conflict when there is none."""
+        key, destination = subscription.id, subscription.destination
+        owner = f"{subscription.tenant}/{subscription.subscriber}"
         lane = self._lanes.reserve(destination, 0, fresh=True, subscription=key, owner=owner)
         if lane is None:
             raise Conflict(f"too much waits for {destination}; try again later")
-        try:
-            return await send()
-        finally:
+        if not lane.begin(key):
             self._lanes.release(lane, 0, key)
+            raise Conflict(f"as many attempts as may run at {destination} now; try again later")
+        try:
+            yield lane
+        finally:
+            self._ended(lane, key)

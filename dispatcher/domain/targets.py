@@ -47,7 +47,8 @@ class Answer(Struct, frozen=True, kw_only=True):
     postponed: float | None = None
     """Seconds: what is left is to be tried then and not before, because it is not the time yet (`error` says why).
 
-    That is no retry. Without a `status` nothing was tried at all, and it is no attempt either.
+    That is no retry. Without a `status` nothing was tried at all, and it is no attempt either. With a `trouble`
+    something else was tried in its place, and the destination failed.
     """
     together: bool = False
     """With `postponed`: what is postponed of this subscription should go in one message then."""
@@ -65,7 +66,7 @@ class Answer(Struct, frozen=True, kw_only=True):
     def unwell(self) -> bool:
         """Whether the destination itself is in trouble, as far as this answer tells."""
         settled = self.error is None or self.final or self.disable or self.healthy
-        if settled or self.postponed is not None:
+        if settled or (self.postponed is not None and self.trouble is None):
             return False
         return self.status is None or self.status >= 500
 

@@ -142,7 +142,7 @@ def test_a_lane_that_left_something_behind_tells_when_half_of_it_is_free() -> No
     assert lanes.places(A) == 0
     told = []
     while work := last.take():
-        told.append(lanes.done(last, work))
+        told.append(lanes.done(last, work.claimed.subscription.id, len(work.claimed.event.document)))
     assert told == [False, False, False, True, False, False, False, False]
 
 

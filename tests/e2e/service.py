@@ -125,6 +125,12 @@ class Service:
             assert answer.ok, f"{method} {path}: {answer.status} {text}"
             return msgspec.json.decode(text) if text else None
 
+    async def refused(self, method: str, path: str, document: object = None) -> tuple[int, str]:
+        """The status and the reason with which the API refuses."""
+        async with self._session.request(method, path, json=document) as answer:
+            assert not answer.ok
+            return answer.status, (await answer.json())["detail"]
+
     async def subscribe(self, url: str, **changes: object) -> dict[str, Any]:
         """A new subscription of a webhook; everything unless said otherwise."""
         document = {"events": ["*"], "target": {"kind": "webhook", "url": url}} | changes

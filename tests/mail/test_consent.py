@@ -198,7 +198,9 @@ async def test_somebody_else_who_unsubscribed_is_asked_once_more(office: Office)
     await office.follow("POST", link_in(office.server.mails[1], "u"))
     path = f"/v1/subscriptions/{made['id']}/recipients"
     assert (await office.alice.post(path, {"address": GUEST}))["state"] == "unsubscribed"
-    assert office.server.mails[2].message["Subject"] == "May Dispatcher send you e-mail about alice's jobs?"
+    assert (await office.server.received(3))[2].message[
+        "Subject"
+    ] == "May Dispatcher send you e-mail about alice's jobs?"
     assert (await office.attempt(made["id"])).final
     await office.follow("POST", link_in(office.server.mails[2], "c"))
     assert (await office.attempt(made["id"])).error is None
@@ -332,7 +334,7 @@ async def test_without_links_only_trusted_addresses_are_taken(store: Store, serv
 
 async def _asked(desk: Desk) -> None:
     """Return when everybody was asked who is to be."""
-    await asyncio.gather(*desk._inviting)
+    await asyncio.gather(*desk.invitations.running)
 
 
 async def test_the_log_shows_no_token(office: Office, capsys: pytest.CaptureFixture[str]) -> None:

@@ -6,22 +6,28 @@ from datetime import datetime
 
 from msgspec import Struct
 
+from dispatcher.domain.targets import Answer
+
 
 class Out(Struct, frozen=True):
     """This recipient gets nothing, and why."""
 
     reason: str
+    answer: Answer | None = None
+    """What came of the question for consent, if the relay was sent one."""
 
 
 class Hold(Struct, frozen=True):
     """This recipient gets nothing yet: why, and for how many seconds.
 
-    `together`: it had so much that more should come in one message.
+    `together`: it had so much that more should come in one message. `answer`: what came of the question for consent, if
+    the relay was sent one.
     """
 
     reason: str
     seconds: float
     together: bool = False
+    answer: Answer | None = None
 
 
 class Counted(Struct, frozen=True):

@@ -2,29 +2,30 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Protocol
 
 import structlog
 from msgspec import Struct
 
-from dispatcher.domain.errors import StoreUnavailable
 from dispatcher.domain.events import utc_now
 from dispatcher.domain.recipients import WAITS_FOR_CONSENT, Quota, Recipient, Standing
 from dispatcher.domain.subscriptions import EVERY_OWNER, Subscription
+from dispatcher.domain.targets import Answer
 from dispatcher.domain.vocabulary import EVENTS
 from dispatcher.targets.mail.addresses import ANY_DOMAIN, Address, checked_addresses
 from dispatcher.targets.mail.admission import Counted, Hold, Out
+from dispatcher.targets.mail.invitations import Invitations, Limits, Unlimited, when_let
 from dispatcher.targets.mail.links import Purpose
 from dispatcher.targets.mail.mailer import Mailer
 from dispatcher.targets.mail.message import Stamp
+from dispatcher.targets.mail.progress import Progress, Round
 from dispatcher.targets.mail.repeats import Repeats
 from dispatcher.targets.mail.replies import Refused, is_of_address
 from dispatcher.targets.mail.session import NotReached, Unsure
 from dispatcher.targets.mail.templates import TemplateFault
-from dispatcher.telemetry.background import InternalErrors
 
 log = structlog.get_logger("dispatcher.mail")
 
@@ -88,15 +89,13 @@ class Desk:
         self.book = book
         self._rules = rules
         self._repeats = Repeats()
-        self._inviting: set[asyncio.Task[None]] = set()
-        self._errors = InternalErrors("consent")
+        self.invitations = Invitations()
+        self.limits: Limits = Unlimited()
+        """The limits that questions for consent keep to which no delivery asks."""
 
     async def close(self) -> None:
         """Stop asking, and let go of connections."""
-        for task in self._inviting:
-            task.cancel()
-        if self._inviting:
-            await asyncio.wait(self._inviting)
+        await self.invitations.close()
         await self.mailer.pool.close()
 
     @property
@@ -163,32 +162,37 @@ class Desk:
             return Hold(waits, CONSENT_WAIT)
         asked = False
         try:
-            problem = await self._send_question(seat)
-            asked = problem is None
+            found = await self._send_question(seat)
+            asked = isinstance(found, Answer)
         finally:
             await self.book.end_asking(seat.recipient, asked=asked)
-        return problem or Hold(waits, CONSENT_WAIT)
+        return Hold(waits, CONSENT_WAIT, answer=found) if isinstance(found, Answer) else found
 
     def invite(self, subscription: Subscription) -> None:
-        """Ask the recipients of a new or changed subscription soon; without success its first delivery does."""
-        task = asyncio.get_running_loop().create_task(self._invite(subscription))
-        self._inviting.add(task)
-        task.add_done_callback(self._inviting.discard)
+        """Ask the recipients of a new or changed subscription, as soon as the relay's limits let it."""
+        self._ask_beside(subscription, [seat for seat in seats_of(subscription) if not self.is_own(seat)])
 
-    async def _invite(self, subscription: Subscription) -> None:
-        try:
-            seats = seats_of(subscription)
+    def _ask_beside(self, subscription: Subscription, seats: Sequence[Seat]) -> None:
+        async def ask() -> None:
             standings = await self.book.standings([seat.recipient for seat in seats])
             for seat, standing in zip(seats, standings, strict=True):
-                if standing.confirmed_at is None and not is_refused(standing) and not self.is_own(seat):
-                    await self.ask(seat, standing)
-        except StoreUnavailable as error:
-            log.warning("confirmation requests postponed", subscription=subscription.id, error=str(error))
-        except Exception as error:  # noqa: BLE001 - reported; the first delivery asks
-            self._errors.report(error, subscription=subscription.id)
+                if _is_to_be_asked(standing):
+                    await when_let(self.limits, subscription, partial(self._ask_now, seat))
 
-    async def _send_question(self, seat: Seat) -> Out | Hold | None:
-        """Send a request to confirm: None when it is sent."""
+        if seats:
+            self.invitations.begin(subscription.id, ask)
+
+    async def _ask_now(self, seat: Seat) -> Answer:
+        """Ask one for whom the limits have a place, if that is still wanted."""
+        subscription = await self.book.subscription(seat.recipient.subscription_id)
+        [standing] = await self.book.standings([seat.recipient])
+        if subscription is None or seat not in seats_of(subscription) or not _is_to_be_asked(standing):
+            return Answer(request="MAIL", error="nobody is to be asked any more", postponed=0.0)
+        verdict = await self.ask(seat, standing)
+        return verdict.answer or Answer(request="MAIL", error=verdict.reason, postponed=0.0)
+
+    async def _send_question(self, seat: Seat) -> Out | Hold | Answer:
+        """Send a request to confirm: what came of it when it is sent."""
         key, links, recipient = seat.address.key, self.mailer.links, seat.recipient
         waits = f"{WAITS_FOR_CONSENT}{key} to confirm"
         quotas = [
@@ -218,22 +222,32 @@ class Desk:
             unsubscribe=None,
             date=now,
         )
+        tried = Round(Progress())
+        request = f"MAIL {key} via {self.mailer.pool.relay.destination}"
         try:
-            await self.mailer.send(stamp, self.mailer.templates.render("_confirm", None, values))
+            tried.got(
+                key, await self.mailer.send(stamp, self.mailer.templates.render("_confirm", None, values))
+            )
         except Unsure as error:
             # Asked, as far as anybody knows: a second question would be one too many.
             log.warning("cannot tell whether a confirmation request was sent", error=str(error))
-            return None
+            tried.unsure(key, str(error))
+            return tried.answer(request)
         except (NotReached, TemplateFault) as error:
             await self.book.give_back(quotas, now)
-            return Hold(f"{waits}, and could not be asked: {error}", 60.0)
+            if isinstance(error, NotReached) and not error.busy:
+                tried.broke_off(key, str(error))
+            answer = tried.answer(request) if tried.tried else None
+            return Hold(f"{waits}, and could not be asked: {error}", 60.0, answer=answer)
         except Refused as refused:
             await self.book.give_back(quotas, now)
             judged = await self.refused(seat, refused)
-            again = Hold(f"{waits}, and could not be asked: {judged}", 300.0)
-            return Out(str(judged)) if judged.final else again
+            tried.refused(key, judged)
+            answer = tried.answer(request)
+            again = Hold(f"{waits}, and could not be asked: {judged}", 300.0, answer=answer)
+            return Out(str(judged), answer) if judged.final else again
         await self.taken(seat)
-        return None
+        return tried.answer(request)
 
     def _quotas(self, address: Address) -> list[Quota]:
         return [
@@ -258,7 +272,9 @@ class Desk:
         await self.book.restore(seat.recipient, own=own)
         [standing] = await self.book.standings([seat.recipient])
         if not own and (standing.confirmed_at is None or standing.unsubscribed_at is not None):
-            await self.ask(seat, standing)
+            subscription = await self.book.subscription(seat.recipient.subscription_id)
+            if subscription is not None:
+                self._ask_beside(subscription, [seat])
 
 
 def known_events(names: Sequence[str]) -> str:
@@ -268,6 +284,11 @@ def known_events(names: Sequence[str]) -> str:
     """
     known = [name for name in names if name in EVENTS]
     return ", ".join(known) if known and len(known) == len(names) else ""
+
+
+def _is_to_be_asked(standing: Standing) -> bool:
+    agreed = standing.confirmed_at is not None and standing.unsubscribed_at is None
+    return standing.asked_at is None and not agreed and not is_refused(standing)
 
 
 def is_refused(standing: Standing) -> bool:

@@ -120,6 +120,12 @@ class Round:
         """It was not tried, because it is not the time yet; `together`: more of the same may go with it then."""
         self.waiting[key] = Wait(reason, seconds, together)
 
+    def asked(self, answer: Answer | None) -> None:
+        """A recipient was asked for consent meanwhile: what that says of the relay."""
+        if answer is not None:
+            self.overloaded = self.overloaded or answer.overloaded
+            self.trouble = self.trouble or (None if answer.overloaded else answer.trouble)
+
     def _said(self, code: int) -> None:
         self.tried = True
         self.status = code
@@ -144,7 +150,14 @@ class Round:
         if self.waiting:
             seconds = min(wait.seconds for wait in self.waiting.values())
             return replace(
-                answer, error=self._open(), postponed=seconds, together=self._together(), memo=memo
+                answer,
+                error=self._open(),
+                trouble=self.trouble,
+                destination_down=self.trouble is not None,
+                overloaded=self.overloaded,
+                postponed=seconds,
+                together=self._together(),
+                memo=memo,
             )
         if self.progress.got:
             return answer

@@ -52,8 +52,10 @@ async def send_all(attempt: Round, parcel: Parcel, seats: Sequence[Seat], desk: 
         elif isinstance(verdict := await desk.admit(seat, standing), Counted):
             broken = await _send_one(attempt, parcel, seat, desk, verdict)
         elif isinstance(verdict, Out):
+            attempt.asked(verdict.answer)
             attempt.left_out(key, verdict.reason)
         else:
+            attempt.asked(verdict.answer)
             seconds = _within(verdict.seconds, parcel.until)
             attempt.waits(key, verdict.reason, seconds, together=verdict.together)
 

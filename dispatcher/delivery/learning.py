@@ -1,0 +1,35 @@
+"""What the answer to an attempt teaches of its destination: how much may run at once, and whether anything may."""
+
+from __future__ import annotations
+
+import time
+
+from dispatcher.delivery.breakers import Breakers
+from dispatcher.delivery.failures import scopes_of
+from dispatcher.delivery.lanes import Lane
+from dispatcher.domain.subscriptions import Subscription
+from dispatcher.domain.targets import Answer
+
+TOO_MANY = 429
+"""The answer of a destination that wants fewer requests at once (RFC 6585)."""
+
+
+def learn(breakers: Breakers, subscription: Subscription, lane: Lane, answer: Answer, began: float) -> None:
+    """Adapt to how the destination answers. `began` is when the attempt did, on the clock of `time.perf_counter`."""
+    if answer.untried and answer.trouble is None and not answer.overloaded:
+        return  # nothing was asked of the destination
+    key, scopes, now = subscription.id, scopes_of(subscription), time.perf_counter()
+    reason = answer.trouble or answer.error or ""
+    if answer.retry_after:
+        lane.failed(key, began, now, all_=answer.overloaded)
+        breakers.asked_to_wait(scopes, answer.retry_after, reason)
+    elif answer.unwell:
+        lane.failed(key, began, now, all_=answer.destination_down)
+        breakers.failed(scopes, reason, down=answer.destination_down)
+    else:
+        if answer.status == TOO_MANY or answer.overloaded:
+            lane.failed(key, began, now, all_=answer.overloaded)
+        else:
+            lane.succeeded(key)
+        if breakers.answered(scopes):
+            lane.restart(key)
