@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
+from functools import cached_property
 
 from msgspec import Struct
 
@@ -12,6 +13,7 @@ from dispatcher.domain.events import Event
 from dispatcher.domain.vocabulary import check_patterns, event_matcher
 from dispatcher.store.contract import EventFilter, Store, Window
 from dispatcher.store.job_changes import JobKey
+from dispatcher.store.waits import Version
 
 SHOWN = 10
 """How many of a job's events a snapshot has usually."""
@@ -63,7 +65,7 @@ class WaitResult(Struct, frozen=True):
     event: EventSummary | None = None
 
 
-class Until(Struct, frozen=True):
+class Until(Struct, frozen=True, dict=True):
     """What is waited for: the end of the job (`patterns` is None), or an event that they select, newer than `after`."""
 
     patterns: tuple[str, ...] | None
@@ -77,15 +79,18 @@ class Until(Struct, frozen=True):
             return WaitResult(
                 snapshot.terminal, snapshot, _ending(snapshot) if snapshot.terminal else snapshot.newest
             )
-        selects = event_matcher(self.patterns)
         found = next(
-            (event for event in snapshot.latest if self._is_new(event) and selects(event.event)), None
+            (event for event in snapshot.latest if self._is_new(event) and self._selects(event.event)), None
         )
         return WaitResult(found is not None, snapshot, found or snapshot.newest)
 
     def may_be_older(self, snapshot: JobSnapshot) -> bool:
         """Whether it may hold with an event that the snapshot does not show."""
         return self.patterns is not None and not snapshot.all_shown and self._is_new(snapshot.latest[-1])
+
+    @cached_property
+    def _selects(self) -> Callable[[str], bool]:
+        return event_matcher(self.patterns or ())
 
     def _is_new(self, event: EventSummary) -> bool:
         return self.after is None or event.key > self.after
@@ -106,25 +111,24 @@ def parse_until(text: str, after: str | None) -> Until:
 
 async def read_snapshot(
     store: Store, job: JobKey, viewer: str | None, limit: int = SHOWN
-) -> JobSnapshot | None:
+) -> tuple[Version, JobSnapshot | None]:
     """What a viewer (None: an admin) may see of a job, with so many events; None when it may not be seen.
 
-    Raises StoreUnavailable.
+    What comes after it was read gives the job another version. Raises StoreUnavailable.
     """
-    tenant, job_id = job
-    known = await store.job(tenant, job_id, viewer)
+    seen = await store.waits.seen(job, viewer, limit)
+    known = seen.job
     if known is None:
-        return None
-    which = EventFilter(tenant=tenant, visible_to=viewer, job_id=job_id)
-    page = await store.events(which, Window(limit=limit))
-    return JobSnapshot(
+        return seen.version, None
+    snapshot = JobSnapshot(
         status=known.status,
         terminal=known.terminal,
         updated_at=known.updated_at,
         message=known.message,
-        latest=[_summary(event) for event in page.items],
-        all_shown=page.next is None,
+        latest=[_summary(event) for event in seen.events.items],
+        all_shown=seen.events.next is None,
     )
+    return seen.version, snapshot
 
 
 async def find_older(store: Store, job: JobKey, viewer: str | None, until: Until) -> EventSummary | None:

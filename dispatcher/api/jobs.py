@@ -18,7 +18,6 @@ from dispatcher.domain.events import Event
 from dispatcher.domain.names import is_name
 from dispatcher.domain.vocabulary import EVENTS
 from dispatcher.store.contract import EventFilter, JobFilter
-from dispatcher.store.waits import UNKNOWN
 
 AGAIN_SECONDS = 1.0
 """After how long a request looks again at a job that has had too many events at once."""
@@ -66,8 +65,7 @@ async def get_job_status(call: Call[StatusQuery, None]) -> JobStatus:
     ends = time.monotonic() + (query.wait or 0)
     while True:
         left = ends - time.monotonic()
-        version = await services.waiters.version(job) if left > 0 else UNKNOWN
-        snapshot = await read_snapshot(services.store, job, viewer)
+        version, snapshot = await read_snapshot(services.store, job, viewer)
         result = until.evaluate(snapshot)
         if snapshot is not None and not result.reached and until.may_be_older(snapshot):
             found = await find_older(services.store, job, viewer, until)

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 import structlog
 from msgspec.structs import replace
 
-from dispatcher.api.job_snapshots import JobSnapshot, Until, WaitResult, read_snapshot
+from dispatcher.api.job_snapshots import EventSummary, JobSnapshot, Until, WaitResult, read_snapshot
 from dispatcher.api.problems import Fault, unauthorized, unavailable
 from dispatcher.domain.errors import NotFound, StoreUnavailable
 from dispatcher.domain.events import Event
@@ -58,7 +58,7 @@ class Waiter:
         self.job = job
         self.result: asyncio.Future[WaitResult | None] = asyncio.get_running_loop().create_future()
         self._until = until
-        self._last = until.evaluate(_short(snapshot))
+        self._last = WaitResult(False, *_kept(snapshot))
 
     def update(self, snapshot: JobSnapshot | None) -> None:
         """Take how the job looks now; None when it may not be seen (any more)."""
@@ -72,7 +72,7 @@ class Waiter:
         elif self.misses(snapshot):
             self._end(None)
         else:
-            self._last = self._until.evaluate(_short(snapshot))
+            self._last = WaitResult(False, *_kept(snapshot))
 
     def misses(self, snapshot: JobSnapshot) -> bool:
         """Whether there may be events that it waits for and that neither this snapshot shows nor the last one."""
@@ -92,9 +92,11 @@ class Waiter:
             self.result.set_result(result)
 
 
-def _short(snapshot: JobSnapshot | None) -> JobSnapshot | None:
-    """What is kept of a snapshot while somebody waits: there may be thousands."""
-    return None if snapshot is None else replace(snapshot, latest=snapshot.latest[:1])
+def _kept(snapshot: JobSnapshot | None) -> tuple[JobSnapshot | None, EventSummary | None]:
+    """What is kept of a snapshot while somebody waits, as there may be thousands; and its latest event."""
+    if snapshot is None:
+        return None, None
+    return replace(snapshot, latest=snapshot.latest[:1]), snapshot.newest
 
 
 def _parts(jobs: Sequence[JobKey]) -> Iterator[Sequence[JobKey]]:
@@ -133,18 +135,11 @@ class Waiters:
         if self._watched:
             self._note({(event.tenant, event.job_id) for event in events} & self._watched.keys())
 
-    async def version(self, job: JobKey) -> Version:
-        """The version of a job, to be asked for before it is looked at. Raises StoreUnavailable."""
-        watched = self._watched.get(job)
-        if watched is not None:
-            return watched.version
-        return (await self._store.waits.versions([job]))[job]
-
     async def wait(self, waiter: Waiter, version: Version, seconds: float, quota: int) -> WaitResult | None:
         """Wait for so many seconds at most; None when the job has to be looked at again.
 
-        `version` is from before the job was looked at. `quota` is how many waiters the owner may have in this process
-        (0: any number). Raises Refusal (503 when there is no place, 401 when the key is deleted meanwhile),
+        `version` is that of the job when it was looked at. `quota` is how many waiters the owner may have in this
+        process (0: any number). Raises Refusal (503 when there is no place, 401 when the key is deleted meanwhile),
         QuotaExceeded, and NotFound when the job may not be seen any more.
         """
         self._check(waiter.caller, quota)
@@ -234,33 +229,33 @@ class Waiters:
     async def _refresh_changed(self) -> None:
         rested = time.monotonic() - REST_SECONDS
         ready = [job for job in self._changed if self._watched[job].refreshed_at <= rested]
-        if not ready:
-            return
-        # Before they are looked at: what comes in between is looked at once more.
-        versions = await self._store.waits.versions(ready)
         for some in _parts(ready):
-            await asyncio.gather(*(self._refresh(job, versions[job]) for job in some))
+            await asyncio.gather(*(self._refresh(job) for job in some))
 
-    async def _refresh(self, job: JobKey, version: Version) -> None:
+    async def _refresh(self, job: JobKey) -> None:
         watched = self._watched.get(job)
         if watched is None:
             return
         self._changed.discard(job)
-        watched.version, watched.refreshed_at = version, time.monotonic()
+        watched.refreshed_at = time.monotonic()
         try:
             await self._notify(job, watched)
         except StoreUnavailable:
             self._changed.update({job} & self._watched.keys())
-        except Exception as error:  # noqa: BLE001 - reported; those who wait for other jobs are result
+        except Exception as error:  # noqa: BLE001 - reported; those who wait for other jobs are answered
             self._errors.report(error, job_id=job[1])
 
     async def _notify(self, job: JobKey, watched: _Watched) -> None:
+        versions: list[Version] = []
         for viewer in list(watched.waiters):
-            snapshot = await read_snapshot(self._store, job, viewer)
+            version, snapshot = await read_snapshot(self._store, job, viewer)
             if snapshot is not None and any(one.misses(snapshot) for one in watched.waiters.get(viewer, ())):
-                snapshot = await read_snapshot(self._store, job, viewer, MANY)
+                version, snapshot = await read_snapshot(self._store, job, viewer, MANY)
+            versions.append(version)
             for waiter in list(watched.waiters.get(viewer, ())):
                 waiter.update(snapshot)
+        if versions:  # that of the first one: what came in between is looked at once more
+            watched.version = versions[0]
 
     async def _check_keys(self) -> None:
         # The key of the settings is no stored one.

@@ -5,11 +5,16 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 
 import msgspec
+from msgspec import Struct
 from sqlalchemy import Connection, select, text
 
+from dispatcher.domain.events import Event
+from dispatcher.domain.jobs import Job
+from dispatcher.store import jobs as job_queries
+from dispatcher.store.contract import EventFilter, Page, Window
 from dispatcher.store.job_changes import JobKey
-from dispatcher.store.queries import chunks
-from dispatcher.store.rows import safe
+from dispatcher.store.queries import chunks, event_page
+from dispatcher.store.rows import safe, safe_or_none
 from dispatcher.store.schema import api_keys
 from dispatcher.store.transactions import Run
 
@@ -42,6 +47,14 @@ _ASKED = {
 }
 
 
+class Seen(Struct, frozen=True):
+    """A job as somebody may see it (None when it may not be seen), and its version before that was read."""
+
+    version: Version
+    job: Job | None
+    events: Page[Event]
+
+
 class WaitRepository:
     """What waiting asks of the store. All methods raise StoreUnavailable when the database cannot be reached."""
 
@@ -54,6 +67,10 @@ class WaitRepository:
         for some in chunks(wanted):
             found |= await self._read(_versions, some)
         return found
+
+    async def seen(self, job: JobKey, viewer: str | None, limit: int) -> Seen:
+        """What a viewer (None: an admin) may see of a job, with so many of its latest events."""
+        return await self._read(_seen, job, viewer, limit)
 
     async def known_keys(self, key_ids: Collection[str]) -> set[str]:
         """Which of these API keys have not been deleted."""
@@ -75,6 +92,16 @@ def _versions(connection: Connection, wanted: Sequence[JobKey]) -> dict[JobKey, 
     return {
         stored[tenant, job_id]: (trusted or 0, int(apart or 0)) for tenant, job_id, trusted, apart in rows
     }
+
+
+def _seen(connection: Connection, job: JobKey, viewer: str | None, limit: int) -> Seen:
+    version = _versions(connection, [job])[job]
+    tenant, job_id, visible_to = safe(job[0]), safe(job[1]), safe_or_none(viewer)
+    known = None if version == UNKNOWN else job_queries.job(connection, tenant, job_id, visible_to)
+    if known is None:
+        return Seen(version, None, Page([], None))
+    which = EventFilter(tenant=tenant, visible_to=visible_to, job_id=job_id)
+    return Seen(version, known, event_page(connection, which, Window(limit=limit)))
 
 
 def _known_keys(connection: Connection, some: Sequence[str]) -> set[str]:

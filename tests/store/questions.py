@@ -93,6 +93,7 @@ QUESTIONS: dict[str, Callable[[Store], Awaitable[object]]] = {
     "which jobs have changed": lambda store: store.waits.versions(
         [("default", name) for g in range(20) for name in (f"job-{g}", f"mine-{g}")]
     ),
+    "a job that is waited for": lambda store: store.waits.seen(("default", "job-9"), "u9", 10),
     "which keys are there": lambda store: store.waits.known_keys([some_id("key", g) for g in range(20)]),
     "one job": lambda store: store.job("default", "job-9"),
     "one job of an owner": lambda store: store.job("default", "job-9", "o9"),
