@@ -35,6 +35,9 @@ STORE_WAIT = 1.0
 """Seconds to wait while the store is away."""
 
 
+_GATE, _SEND, _OUTCOME = during("gate"), during("send"), during("outcome")
+
+
 class Attempts:
     """Tries deliveries. `expect` is called with the destination and the time of what is due again."""
 
@@ -89,7 +92,7 @@ class Attempts:
                 await self._gate(work, lane)
 
     async def _gate(self, work: Work, lane: Lane) -> None:
-        with during("gate"):
+        with _GATE:
             if (wait := await self._wait(work.claimed.subscription)) is not None:
                 self.put(work, put_back(work.claimed, utc_now() + timedelta(seconds=wait)))
                 return
@@ -110,9 +113,9 @@ class Attempts:
         claimed = work.claimed
         started_at, began = utc_now(), time.perf_counter()
         number = claimed.attempts + 1
-        with during("send"):
+        with _SEND:
             answer, others = await self._senders.send(claimed, number)
-        with during("outcome"):
+        with _OUTCOME:
             learn(self._breakers, claimed.subscription, lane, answer, began)
             if answer.untried:
                 self._give_back(work, postponed(claimed, answer, utc_now()))

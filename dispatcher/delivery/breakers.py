@@ -46,6 +46,9 @@ TOGETHER = 0.0005
 LONGEST_TOGETHER = 8.0
 """Seconds for each open breaker, and at most, within which probes are put together: alone each costs more."""
 
+SEVERAL = ""
+"""In the place of the one subscription of which something arrived at a destination."""
+
 NEVER = datetime.max.replace(tzinfo=UTC)
 Standing = Literal["free", "probe", "closed"]
 
@@ -84,8 +87,10 @@ class Breakers:
         """Whether nothing may begin for it, apart from this process's own probe."""
         if self._paused(scopes.destination):
             return True
+        if not (opened := self._open.of(scopes)):
+            return False
         now = utc_now()
-        return any(key in self._open and not self._may_probe(key, now) for key in scopes)
+        return not all(self._may_probe(one.key, now) for one in opened)
 
     def reason(self, scopes: Scopes) -> str | None:
         """Why nothing goes there now, None when something may."""
@@ -118,9 +123,9 @@ class Breakers:
     def answered(self, scopes: Scopes) -> bool:
         """Note that a delivery arrived or was refused properly. True when that closes a breaker."""
         self._failures.answered(scopes)
-        now, closed = utc_now(), False
+        closed = False
         for breaker in self._open.of(scopes):
-            if self._ends(breaker, now):
+            if self._ends(breaker, utc_now()):
                 self._close(breaker)
                 closed = True
         self._note_arrival(scopes)
@@ -217,9 +222,11 @@ class Breakers:
         return arrived is None or arrived in (key, scopes.subscription)
 
     def _note_arrival(self, scopes: Scopes) -> None:
-        if self._arrived.get(scopes.destination) == scopes.subscription:
+        arrived = self._arrived.get(scopes.destination)
+        if arrived == scopes.subscription or (arrived == SEVERAL and not self._open):
             return
-        self._arrived[scopes.destination] = scopes.subscription
+        if arrived != SEVERAL:
+            self._arrived[scopes.destination] = scopes.subscription if arrived is None else SEVERAL
         alone = [one for one in self._open.at(scopes.destination) if one.alone]
         if alone:
             for one in alone:

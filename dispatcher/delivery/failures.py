@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from functools import lru_cache
 from typing import NamedTuple
 
 from cachetools import LRUCache
@@ -24,10 +25,12 @@ class Scopes(NamedTuple):
 
 def scopes_of(subscription: Subscription) -> Scopes:
     """The breakers of a subscription's deliveries."""
-    destination = subscription.destination
-    return Scopes(
-        subscription.id, owner_key(destination, subscription.tenant, subscription.subscriber), destination
-    )
+    return _scopes(subscription.id, subscription.destination, subscription.tenant, subscription.subscriber)
+
+
+@lru_cache(10_000)
+def _scopes(subscription: str, destination: str, tenant: str, owner: str) -> Scopes:
+    return Scopes(subscription, owner_key(destination, tenant, owner), destination)
 
 
 class _Run:
@@ -68,6 +71,8 @@ class Failures:
 
     def answered(self, scopes: Scopes) -> None:
         """Begin all its runs from the start."""
+        if not self._runs:
+            return
         for key in scopes:
             self._runs.pop(key, None)
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import datetime, timedelta
 from types import TracebackType
 from typing import Literal
@@ -30,15 +28,22 @@ class InternalError(Exception):
         self.where = where
 
 
-@contextmanager
-def during(where: Where) -> Iterator[None]:
-    """Raise InternalError for whatever is raised inside; StoreUnavailable stays what it is."""
-    try:
-        yield
-    except (InternalError, StoreUnavailable):
-        raise
-    except Exception as error:
-        raise InternalError(where, error) from error
+class during:  # noqa: N801 - used like a function
+    """Raises InternalError for whatever is raised inside; StoreUnavailable stays what it is. Can be used again."""
+
+    __slots__ = ("_where",)
+
+    def __init__(self, where: Where) -> None:
+        self._where = where
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if isinstance(error, Exception) and not isinstance(error, (InternalError, StoreUnavailable)):
+            raise InternalError(self._where, error) from error
 
 
 class contained:  # noqa: N801 - used like a function
@@ -56,15 +61,18 @@ class contained:  # noqa: N801 - used like a function
     ) -> bool:
         if not isinstance(error, Exception) or isinstance(error, StoreUnavailable):
             return False
-        INTERNAL_ERRORS.labels(self._where).inc()
-        log.error("internal error", where=self._where, exc_info=error, **self._context)
+        _record(self._where, error, **self._context)
         return True
 
 
 def record(error: InternalError, **context: object) -> None:
     """Count an internal error and log it with its traceback."""
-    INTERNAL_ERRORS.labels(error.where).inc()
-    log.error("internal error", where=error.where, exc_info=error.__cause__ or error, **context)
+    _record(error.where, error.__cause__ or error, **context)
+
+
+def _record(where: Where, error: BaseException, **context: object) -> None:
+    INTERNAL_ERRORS.labels(where).inc()
+    log.error("internal error", where=where, exc_info=error, **context)
 
 
 def failed_inside(claimed: ClaimedDelivery, error: InternalError, now: datetime) -> Outcome:

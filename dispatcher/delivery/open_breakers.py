@@ -32,6 +32,8 @@ class OpenBreakers:
 
     def of(self, keys: Iterable[str]) -> list[Breaker]:
         """Those of these keys that are open."""
+        if not self._by_key:
+            return []
         return [self._by_key[key] for key in keys if key in self._by_key]
 
     def at(self, destination: str) -> list[Breaker]:

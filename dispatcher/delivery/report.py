@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache
+from logging import DEBUG
 
 import structlog
 from prometheus_client import Counter, Histogram
@@ -58,7 +59,8 @@ def tell(claimed: ClaimedDelivery, outcome: Outcome) -> None:
     once in FAILURE_INTERVAL for a destination; `more` is how many others there were.
     """
     if outcome.state is State.DELIVERED:
-        _write(log.debug, claimed, outcome, more=0)
+        if log.is_enabled_for(DEBUG):
+            _write(log.debug, claimed, outcome, more=0)
     elif (more := _failures.allows(f"{claimed.subscription.destination} {outcome.state}")) is not None:
         _write(log.info, claimed, outcome, more=more)
 
