@@ -12,8 +12,10 @@ from sqlalchemy import event as sql_event
 from dispatcher.api import waiters as waiting
 from dispatcher.api.owner_quotas import OwnerQuotas
 from dispatcher.api.waiters import Waiters
+from dispatcher.domain.errors import StoreUnavailable
 from dispatcher.domain.quotas import QuotaOverride, Quotas
 from dispatcher.store.contract import Store
+from dispatcher.store.waits import Seen
 from tests.api.conftest import Api, Caller, Reply, serving
 
 STATUS = "/v1/jobs/job-1/status"
@@ -264,3 +266,27 @@ async def test_the_store_is_not_asked_while_nobody_waits_and_once_a_tick_for_all
         for task in tasks:
             task.cancel()
         await until(lambda: places(api) == 0)
+
+
+async def test_a_store_that_is_away_for_a_moment_ends_no_waiting(
+    api: Api, alice: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(waiting, "POLL_SECONDS", 0.05)
+    task = await waits(api, alice.get(f"{STATUS}?wait=30"))
+    beside = await waits(api, alice.get("/v1/jobs/job-2/status?wait=30"), 1)
+    seen, failures = api.store.waits.seen, 0
+
+    async def fails_at_first(*asked: Any) -> Seen:
+        nonlocal failures
+        failures += 1
+        if failures == 1:
+            raise StoreUnavailable("away")
+        if failures == 2:
+            raise ZeroDivisionError  # an error of ours ends no other's waiting either
+        return await seen(*asked)
+
+    monkeypatch.setattr(api.store.waits, "seen", fails_at_first)
+    await alice.publish("FINISHED")
+    await until(lambda: failures >= 2)
+    await alice.publish("FINISHED", job_id="job-2")
+    assert [(await one)["reached"] for one in (task, beside)] == [True, True]
