@@ -132,7 +132,13 @@ async def endure(rabbitmq: RabbitMQ, postgresql: PostgreSQL, seconds: float, tel
         storming = asyncio.create_task(hostile.run())
         publishing = asyncio.create_task(load.run())
         sampling = asyncio.create_task(_sample(sampler, (sink, other), max(2.0, seconds / 120)))
-        faults, restarts = await _faults(postgresql, database, seconds, tell)
+        background = (storming, publishing, sampling)
+        faulting = asyncio.create_task(_faults(postgresql, database, seconds, tell))
+        # What fails beside the faults ends the run at once, and not after half an hour.
+        done, _ = await asyncio.wait((faulting, *background), return_when=asyncio.FIRST_COMPLETED)
+        for failed in done - {faulting}:
+            await failed
+        faults, restarts = await faulting
         storming.cancel()
         load.end()
         await publishing

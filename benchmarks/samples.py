@@ -17,6 +17,9 @@ from dispatcher.store.schema import metadata
 TIMEOUT = 5.0
 """Seconds that a process or the database has to answer; what does not is left out of a sample."""
 
+AWAY = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
+"""What the driver raises while connections are closed on it."""
+
 MIB = 1024 * 1024
 
 _METRIC = re.compile(
@@ -89,7 +92,7 @@ class Sampler:
             except (aiohttp.ClientError, TimeoutError):
                 continue
         # While it is away the sample has no tables.
-        with suppress(OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
+        with suppress(OSError, TimeoutError, *AWAY):
             values |= await _tables(self._database)
         self.samples.append(Sample(at, values))
 
@@ -133,4 +136,4 @@ async def _tables(database: str) -> dict[str, float]:
             found[f"rows of {name}"] = float(await connection.fetchval(f"select count(*) from {name}"))  # noqa: S608 - a name of our schema
         return found
     finally:
-        await connection.close(timeout=TIMEOUT)
+        connection.terminate()

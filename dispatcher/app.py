@@ -36,7 +36,7 @@ from dispatcher.intake.expander import Expander
 from dispatcher.mail_settings import make_desk
 from dispatcher.matching.matcher import Matcher
 from dispatcher.parts import make_consumer, make_limits, make_tokens
-from dispatcher.process import allow_connections, collect_rarely, on_end, on_signal, patiently
+from dispatcher.process import collect_rarely, on_end, on_signal, patiently
 from dispatcher.retention import retain
 from dispatcher.store.connect import open_store
 from dispatcher.store.contract import Store
@@ -260,7 +260,6 @@ async def serve(settings: Settings, share: Share | None = None) -> None:
 
     Raises what `running` raises.
     """
-    allow_connections()
     collect_rarely()
     stop = asyncio.Event()
     start = asyncio.current_task()

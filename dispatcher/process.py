@@ -8,6 +8,7 @@ import resource
 import signal
 import time
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 
 import structlog
 
@@ -21,12 +22,15 @@ PATIENCE = 60.0
 MAX_FILES = 65_536
 """Files and connections that one process opens at most, if the system lets it."""
 
+MIN_FILES = 256
+"""Files and connections that a process must be able to open besides those that it has."""
+
 COLLECT = (10_000, 20, 20)
 """How often garbage is collected: by default a batch of events is looked through several times while it is made."""
 
 
 def allow_connections() -> None:
-    """Let this process open as many files as it may, MAX_FILES at most.
+    """Let this process open as many files as it may, MAX_FILES at most. Raises SettingsError when that is too few.
 
     The usual 1024 are used up by a thousand idle connections, or by sixteen destinations that hang.
     """
@@ -34,6 +38,11 @@ def allow_connections() -> None:
     wanted = MAX_FILES if hard == resource.RLIM_INFINITY else min(hard, MAX_FILES)
     if soft != resource.RLIM_INFINITY and soft < wanted:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+    if (free := wanted - sum(1 for _ in Path("/dev/fd").iterdir())) < MIN_FILES:
+        raise SettingsError(
+            f"open files: the limit of this process is {wanted} (ulimit -n), which leaves {max(free, 0)}; expected at "
+            f"least {MIN_FILES}: raise the limit to 1024 or more"
+        )
 
 
 def collect_rarely() -> None:

@@ -15,7 +15,7 @@ from dispatcher.cli.checks import Finding, State
 from dispatcher.cli.key_checks import publishers
 from dispatcher.cli.mail_checks import mails
 from dispatcher.cli.output import console, plain
-from dispatcher.cli.start_checks import listening, rights, secrets_open
+from dispatcher.cli.start_checks import listening, open_files, rights, secrets_open
 from dispatcher.config import load
 from dispatcher.domain.errors import SettingsError
 
@@ -31,7 +31,9 @@ def doctor() -> None:
     Example:
       DISPATCHER_AMQP_URL=amqp://guest:guest@localhost/ dispatcher doctor
     """
-    findings = asyncio.run(_look())
+    # Without files no other check can be made, and no event loop.
+    limit = open_files()
+    findings = [limit] if limit.state is State.FAIL else [limit, *asyncio.run(_look())]
     _print(findings)
     if any(finding.state is State.FAIL for finding in findings):
         raise typer.Exit(1)

@@ -31,6 +31,9 @@ def serve(
       DISPATCHER_AMQP_URL=amqp://guest:guest@localhost/ dispatcher serve
       dispatcher serve --workers 4
     """
+    from dispatcher.process import allow_connections
+
+    allow_connections()
     if workers > 1:
         from dispatcher.workers import serve_workers
 
@@ -66,9 +69,11 @@ def migrate(
       DISPATCHER_DATABASE_URL=postgresql://dispatcher:…@localhost/dispatcher dispatcher migrate
     """
     from dispatcher.config import load
+    from dispatcher.process import allow_connections
     from dispatcher.store.connect import migrate as run
     from dispatcher.store.connect import pending
 
+    allow_connections()
     settings = load()
     url = settings.database.url
     if check:

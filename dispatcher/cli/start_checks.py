@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import resource
 import socket
 
 from dispatcher.cli.checks import Finding, State
 from dispatcher.cli.database_reader import TIMEOUT, read_rows
 from dispatcher.config import Settings, secret_keys, sqlite_file
 from dispatcher.domain.errors import SettingsError
+from dispatcher.process import allow_connections
 
 _SEALED = """
 select sealed from (select sealed from subscriptions where removed_at is null order by id limit 1) as first
@@ -20,6 +22,15 @@ select pg_is_in_recovery() or current_setting('transaction_read_only') = 'on' as
     coalesce(has_schema_privilege(current_schema(), 'create'), false) as may_create,
     to_regclass('alembic_version') is not null as has_tables
 """
+
+
+def open_files() -> Finding:
+    """Whether a process may open enough files and connections."""
+    try:
+        allow_connections()
+    except SettingsError as error:
+        return Finding("open files", State.FAIL, str(error), "the service does not start with it")
+    return Finding("open files", State.OK, f"up to {resource.getrlimit(resource.RLIMIT_NOFILE)[0]}")
 
 
 def listening(settings: Settings) -> Finding:

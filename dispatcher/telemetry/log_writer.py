@@ -64,11 +64,12 @@ class LogWriter:
             self._queue.put(line)
 
     def flush(self) -> None:
-        """Return when the lines so far are written, or after FLUSH_TIMEOUT. Not for an event loop."""
+        """Return when the lines so far are written, or after FLUSH_TIMEOUT, once. Not for an event loop."""
         written = Event()
         self._queue.put(written)
         self._hurry.set()
-        written.wait(FLUSH_TIMEOUT)
+        if not written.wait(FLUSH_TIMEOUT):
+            atexit.unregister(self.flush)  # the end of the process need not wait for it once more
 
     def _run(self) -> None:
         while True:

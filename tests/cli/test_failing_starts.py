@@ -25,10 +25,13 @@ Settings = dict[str, str]
 Prepare = Callable[[Path], Settings]
 
 
-async def run(directory: Path, settings: Settings, *command: str) -> tuple[int, str]:
-    """The exit code of a command, and all that it said."""
+async def run(
+    directory: Path, settings: Settings, *command: str, files: int = 0, seconds: float = 50
+) -> tuple[int, str]:
+    """The exit code of a command, and all that it said; it may open so many `files`, unless that is 0."""
+    limited = ("sh", "-c", f'ulimit -n {files}; exec "$@"', "sh") if files else ()
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "dispatcher", *command),
+        *(*limited, sys.executable, "-m", "dispatcher", *command),
         cwd=directory,
         env=environment(
             {"DISPATCHER_HTTP_PORT": "0", "DISPATCHER_SECRETS_KEY": KEY, "COLUMNS": "300"} | settings
@@ -36,7 +39,7 @@ async def run(directory: Path, settings: Settings, *command: str) -> tuple[int, 
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
     )
-    said, _ = await asyncio.wait_for(process.communicate(), 50)
+    said, _ = await asyncio.wait_for(process.communicate(), seconds)
     assert process.returncode is not None
     return process.returncode, said.decode()
 
@@ -119,6 +122,45 @@ async def test_what_stops_a_start_is_one_sentence_and_found_before(tmp_path: Pat
     await refused(tmp_path, prepare(tmp_path), reason, by_doctor=by_doctor)
 
 
+BY_ALL = ("serve", "--workers", "2"), ("migrate",)
+"""What refuses a wrong database as `serve` does. Several workers and SQLite do not go together."""
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("name", [name for name in CASES if "setting" in name or "address" in name])
+@pytest.mark.parametrize("command", BY_ALL)
+async def test_other_commands_say_one_sentence_about_the_settings_too(
+    tmp_path: Path, name: str, command: tuple[str, ...]
+) -> None:
+    prepare, reason, _ = CASES[name]
+    if "address" in name and command == ("migrate",):
+        command = ("serve",)  # it listens nowhere
+    database = {"DISPATCHER_DATABASE_URL": "postgresql://nobody@127.0.0.1:9/none"}
+    code, said = await run(tmp_path, database | prepare(tmp_path), *command)
+    assert (code, "Traceback" in said) == (2, False), said
+    [line] = [line for line in said.splitlines() if line.startswith("dispatcher: ")]
+    assert reason in line
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("name", ["a file that is no database", "a database below a file", "a newer schema"])
+async def test_a_migration_says_one_sentence_about_the_database_too(tmp_path: Path, name: str) -> None:
+    prepare, reason, _ = CASES[name]
+    code, said = await run(tmp_path, prepare(tmp_path), "migrate")
+    assert (code, "Traceback" in said) == (2, False), said
+    assert reason in said
+
+
+async def test_too_few_open_files(tmp_path: Path) -> None:
+    commands = (("serve",), ("serve", "--workers", "2"), ("migrate",), ("doctor",))
+    said = await asyncio.gather(*(run(tmp_path, {}, *command, files=12) for command in commands))
+    assert [code for code, _ in said] == [2, 2, 2, 1]
+    for _, text in said:
+        assert "Traceback" not in text
+        assert "the limit of this process is 12 (ulimit -n)" in " ".join(text.split())
+    assert not (tmp_path / "var").exists()
+
+
 async def test_secrets_that_no_key_opens(tmp_path: Path) -> None:
     store = open_store(f"sqlite:///{tmp_path / 'x.db'}", Sealer(["another key of 32 characters or more"]))
     await store.open()
@@ -188,6 +230,20 @@ async def test_a_read_only_database_is_found_by_doctor(tmp_path: Path, database:
     code, found = await run(tmp_path, {"DISPATCHER_DATABASE_URL": url}, "doctor")
     assert code == 1
     assert "the database is read-only" in found
+
+
+@pytest.mark.long
+@pytest.mark.timeout(150)
+@pytest.mark.parametrize("command", ["serve", "migrate"])
+async def test_a_read_only_database_is_waited_for_and_then_one_sentence(
+    tmp_path: Path, database: Name, command: str
+) -> None:
+    """A standby may be promoted: so `serve` waits for it as for a database that does not answer."""
+    url = await database("", 'alter database "{name}" set default_transaction_read_only = on')
+    code, said = await run(tmp_path, {"DISPATCHER_DATABASE_URL": url}, command, seconds=120)
+    assert (code != 0, "Traceback" in said) == (True, False), said
+    [line] = [line for line in said.splitlines() if line.startswith("dispatcher: ")]
+    assert "read-only" in line
 
 
 async def test_a_user_whom_the_broker_refuses(tmp_path: Path, amqp_url: str) -> None:
