@@ -9,7 +9,7 @@ import asyncio
 import random
 import time
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import timedelta
 from weakref import WeakValueDictionary
 
 from cachetools import LRUCache
@@ -25,7 +25,7 @@ from dispatcher.delivery.outcomes import OutcomeWriter, decide, postponed, put_b
 from dispatcher.delivery.rates import Rates
 from dispatcher.delivery.report import count_members, report
 from dispatcher.delivery.senders import Senders
-from dispatcher.domain.deliveries import Attempt, Outcome, State
+from dispatcher.domain.deliveries import Attempt, ClaimedDelivery, Outcome, State
 from dispatcher.domain.errors import StoreUnavailable
 from dispatcher.domain.events import utc_now
 from dispatcher.domain.subscriptions import Subscription
@@ -39,7 +39,7 @@ _GATE, _SEND, _OUTCOME = during("gate"), during("send"), during("outcome")
 
 
 class Attempts:
-    """Tries deliveries. `expect` is called with the destination and the time of what is due again."""
+    """Tries deliveries. `due_again` is called with what will be due again when its outcome is written."""
 
     def __init__(
         self,
@@ -50,7 +50,7 @@ class Attempts:
         outcomes: OutcomeWriter,
         *,
         timeout: float,
-        expect: Callable[[str, datetime], None],
+        due_again: Callable[[ClaimedDelivery], None],
     ) -> None:
         self._senders = senders
         self._breakers = breakers
@@ -58,7 +58,7 @@ class Attempts:
         self._lease = lease
         self._outcomes = outcomes
         self._timeout = timeout
-        self._expect = expect
+        self._due_again = due_again
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._completed: LRUCache[tuple[str, int], bool] = LRUCache(10_000)
 
@@ -76,7 +76,7 @@ class Attempts:
         """Note the outcome of a delivery that goes on later or was not tried."""
         self._outcomes.put(work.process, outcome)
         if outcome.due_at is not None:
-            self._expect(work.claimed.subscription.destination, outcome.due_at)
+            self._due_again(work.claimed)
 
     async def _make(self, work: Work, lane: Lane) -> None:
         subscription = work.claimed.subscription

@@ -76,7 +76,9 @@ class Engine:
         self._breakers = Breakers(store, limits.timeout * 2, self._changed)
         self._scheduler = Scheduler(store, self._lanes, self._breakers)
         self._upkeep = Upkeep(store, self._breakers.blocked_destinations, self._scheduler.room_again)
-        self._ordered: dict[str, str] = {}
+        self._look_after: dict[
+            str, str
+        ] = {}  # the destination to look at when the outcome of a delivery is written
         rates = Rates(store)
         self.trials = Trials(self._breakers, rates, self._lanes, self._trial_ended)
         self._attempts = Attempts(
@@ -86,7 +88,7 @@ class Engine:
             self._lease,
             self._outcomes,
             timeout=limits.timeout,
-            expect=self._scheduler.expect,
+            due_again=self._due_again,
         )
         self._workers: set[asyncio.Task[None]] = set()
         self._stopping = False
@@ -260,9 +262,16 @@ class Engine:
     def _written(self, outcomes: Sequence[Outcome]) -> None:
         for outcome in outcomes:
             self._lease.drop(outcome.delivery_id)
-            destination = self._ordered.pop(outcome.delivery_id, None)
-            if destination is not None and outcome.state.final:
+            destination = self._look_after.pop(outcome.delivery_id, None)
+            if destination is None:
+                continue
+            if outcome.due_at is not None:
+                self._scheduler.expect(destination, outcome.due_at)
+            elif outcome.state.final:  # it was ordered: the next one of its job may go
                 self._scheduler.expect(destination, utc_now())
+
+    def _due_again(self, claimed: ClaimedDelivery) -> None:
+        self._look_after[claimed.id] = claimed.subscription.destination
 
     def _changed(self, destination: str, when: datetime) -> None:
         """Look at a destination then, and give back to the store what must not go there now."""
@@ -285,7 +294,7 @@ class Engine:
         work: Work | None = first
         while work is not None:
             if work.claimed.subscription.ordered:
-                self._ordered[work.claimed.id] = lane.destination
+                self._look_after[work.claimed.id] = lane.destination
             try:
                 await self._attempts.make(work, lane)
             finally:
