@@ -5,9 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-import sys
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
 
@@ -19,6 +18,7 @@ import dispatcher
 from dispatcher import compat
 from dispatcher.api.auth import ensure_admin_key
 from dispatcher.api.callbacks import Callbacks
+from dispatcher.api.first_key import FirstKey
 from dispatcher.api.owner_quotas import OwnerQuotas
 from dispatcher.api.server import runner
 from dispatcher.api.services import Services
@@ -27,7 +27,7 @@ from dispatcher.compat.tapis_v2.embedded import Embedded
 from dispatcher.compat.tapis_v3.aftermath import Aftermath
 from dispatcher.config import Settings, secret_keys
 from dispatcher.delivery.engine import Engine
-from dispatcher.domain.errors import SettingsError
+from dispatcher.domain.errors import SettingsError, StoreUnavailable
 from dispatcher.domain.targets import TargetKind
 from dispatcher.intake.announcing import AnnouncingStore
 from dispatcher.intake.batcher import Intake
@@ -81,6 +81,7 @@ class App:
         share: Share | None = None,
     ) -> None:
         self.url = ""
+        self._first_key: FirstKey | None = None
         self._settings = settings
         self._share = share
         self._siblings = None if share is None else Siblings(share.directory, share.number)
@@ -151,13 +152,15 @@ class App:
         if self._siblings is not None:
             self._siblings.close()
         self._retaining.cancel()
+        if self._first_key is not None:
+            with suppress(StoreUnavailable):
+                await self._first_key.close(self._store)
 
     async def _make_first_key(self) -> None:
         configured = self._settings.auth.admin_key
         key = await ensure_admin_key(self._store, configured.reveal() if configured else None)
         if key is not None:
-            # Not a log line: a log is kept and shipped, and this is said to whoever starts the service.
-            print(f"\nThe first admin key, shown this once:\n\n    {key}\n", file=sys.stderr, flush=True)  # noqa: T201
+            self._first_key = FirstKey(key)
 
     async def _name_owner_bound_keys(self) -> None:
         keys = await self._store.owner_bound_keys()
