@@ -52,6 +52,7 @@ from dispatcher.store.sealing import Sealer
 from dispatcher.store.subscriptions import SubscriptionRows
 from dispatcher.store.tapis_v3 import TapisStore
 from dispatcher.store.target_statuses import TargetStatusRepository
+from dispatcher.store.tidying import Tidying
 from dispatcher.store.waits import WaitRepository
 
 P = ParamSpec("P")
@@ -88,6 +89,7 @@ class SqlStore(ABC):
         self.quotas = QuotaRepository(self._read, self._write)
         self.waits = WaitRepository(self._read)
         self.target_statuses = TargetStatusRepository(self._read, self._write)
+        self._tidying = Tidying(self._write)
 
     @abstractmethod
     async def _read(
@@ -273,10 +275,9 @@ class SqlStore(ABC):
         return await self._write(destinations.take_slots, key, limit, wanted)
 
     async def tidy(self) -> None:
-        await self._write(destinations.forget_rates)
+        await self._tidying.round()
         await self._write(destinations.forget_breakers)
         await self._write(breakers.forget)
-        await self._write(memos.tidy)
         await self.recipients.tidy()
         await self.target_statuses.tidy()
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import timedelta
 
-from sqlalchemy import Connection, Update, delete, exists, select, update
+from sqlalchemy import Connection, Update, delete, select, update
 
 from dispatcher.domain.destinations import Breaker
 from dispatcher.domain.events import utc_now
@@ -60,8 +60,8 @@ def forget(connection: Connection) -> None:
     """Close some breakers behind which nothing waits any more, and forget some that have long been closed."""
     now = utc_now()
     late = (_table.open_until < now - ABANDONED,)
-    waits = exists().where(deliveries.c.destination == _table.destination, deliveries.c.due_at.is_not(None))
-    some = select(_table.key).where(*late, ~waits).limit(PAGE)
+    idle = destinations.nothing_waits(_table.destination)
+    some = select(_table.key).where(*late, idle).order_by(_table.open_until).limit(PAGE)
     connection.execute(_closed(connection).where(_table.key.in_(some)))
     # What else waits there is of others: a subscription's own has an index, and a subscription may be gone.
     for key in (
@@ -78,7 +78,7 @@ def forget(connection: Connection) -> None:
         if connection.execute(own).scalar() is None:
             close(connection, key)
     old = select(_table.key).where(_table.open_until.is_(None), _table.changed_at < now - KEPT_CLOSED)
-    connection.execute(delete(breakers).where(_table.key.in_(old.limit(PAGE))))
+    connection.execute(delete(breakers).where(_table.key.in_(old.order_by(_table.changed_at).limit(PAGE))))
 
 
 def _closed(connection: Connection) -> Update:

@@ -18,6 +18,7 @@ from dispatcher.domain.quotas import Caps
 from dispatcher.domain.subscriptions import SubscriptionStatus
 from dispatcher.store import destinations, digests, turns
 from dispatcher.store.delivery_queries import end_waiting, free_claims, redirect_waiting, release_held
+from dispatcher.store.queries import unindexed
 from dispatcher.store.quotas import IN_USE, check_caps
 from dispatcher.store.rows import safe
 from dispatcher.store.schema import api_keys, processes, subscriptions
@@ -177,7 +178,7 @@ def remove_subscription(connection: Connection, tenant: str, subscription_id: st
     if not is_id("sub", subscription_id):
         return None
     table, now = subscriptions.c, utc_now()
-    this = (table.tenant == tenant, table.id == subscription_id, table.removed_at.is_(None))
+    this = (table.id == subscription_id, unindexed(table.tenant) == tenant, table.removed_at.is_(None))
     removed = (
         update(subscriptions).values(removed_at=now, sealed=b"", revision=table.revision + 1).where(*this)
     )

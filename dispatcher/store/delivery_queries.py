@@ -8,13 +8,15 @@ process has such a one below its `oldest_claim`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
+from msgspec.structs import replace
 from sqlalchemy import (
     ColumnElement,
     Connection,
+    FromClause,
     Select,
     Update,
     delete,
@@ -23,15 +25,16 @@ from sqlalchemy import (
     literal_column,
     or_,
     select,
+    true,
     update,
 )
 
 from dispatcher.domain.deliveries import Attempt, Delivery, State
 from dispatcher.domain.ids import is_id, lowest_id
 from dispatcher.store import digests, turns
-from dispatcher.store.columns import DELIVERING
+from dispatcher.store.columns import DELIVERED, DELIVERING
 from dispatcher.store.contract import DeliveryFilter, Page, Window
-from dispatcher.store.queries import Condition, after, chunks, limit_of, newest, page, rows_of
+from dispatcher.store.queries import Branch, Condition, below, chunks, limit_of, newest, page, rows_of, walk
 from dispatcher.store.rows import ATTEMPT, DELIVERY, Row, attempt_of, delivery_of, known_id, safe
 from dispatcher.store.schema import (
     attempts,
@@ -51,6 +54,8 @@ _table = deliveries.c
 # The condition of the index deliveries_waiting. A number and no parameter: the database must see that it is the same.
 # It is a range because SQLite, without statistics, may take any index that begins with an equality.
 IS_WAITING = _table.listed_as < literal_column(str(DELIVERING))
+# The condition of the indexes of what failed, likewise.
+HAS_FAILED = _table.listed_as > literal_column(str(DELIVERED))
 # What holds still when the row is locked, after others may have changed it since it was found.
 _PENDING = _table.state == State.PENDING
 _FAILED = (State.EXHAUSTED, State.CANCELLED)
@@ -74,15 +79,14 @@ def attempts_of(connection: Connection, delivery_id: str) -> list[Attempt]:
 
 def delivery_page(connection: Connection, which: DeliveryFilter, window: Window) -> Page[Delivery]:
     """A page of deliveries."""
-    before = after(_table.id, window, "dlv")
-    ids = newest(_table.id, limit_of(window) + 1, *([*before, *branch] for branch in _branches(which)))
+    ids = _ids(connection, which, limit_of(window) + 1, below(window, "dlv"))
     found = rows_of(connection, _described().where(_table.id.in_(ids)).order_by(_table.id.desc()))
     return page(found, window, "id", delivery_of)
 
 
 def count(connection: Connection, which: DeliveryFilter) -> int:
     """How many there are, COUNT_LIMIT at most."""
-    ids = newest(_table.id, COUNT_LIMIT, *_branches(which)).subquery()
+    ids = _ids(connection, which, COUNT_LIMIT).subquery()
     return connection.execute(select(func.count()).select_from(ids)).scalar_one()
 
 
@@ -103,11 +107,15 @@ def backlog(connection: Connection) -> dict[State, int]:
 def retry(connection: Connection, which: DeliveryFilter, limit: int, now: datetime) -> int:
     """Make the oldest exhausted and cancelled ones pending and due now."""
     states = [state for state in _FAILED if which.state in (None, state)]
-    failed = [_table.listed_as.in_(states), *_conditions(which)]
-    oldest = select(_table.id).where(*failed).order_by(_table.id).limit(limit)
-    return connection.execute(
-        _sent_again(now).where(_table.id.in_(oldest), _table.state.in_(states))
-    ).rowcount
+    found: list[str] = []
+    for state in states:
+        ids = _ids(connection, replace(which, state=state), limit, oldest=True)
+        found += connection.execute(ids).scalars()
+    sent = 0
+    for some in chunks(sorted(found)[:limit]):
+        these = (_table.id.in_(some), _table.state.in_(states))
+        sent += connection.execute(_sent_again(now).where(*these)).rowcount
+    return sent
 
 
 def retry_one(connection: Connection, tenant: str, delivery_id: str, now: datetime) -> bool:
@@ -231,17 +239,60 @@ def _described() -> Select[*tuple[Any, ...]]:
     return select(*DELIVERY).select_from(deliveries.join(events, events.c.key == _table.event_key))
 
 
-def _branches(which: DeliveryFilter) -> list[Sequence[Condition]]:
-    conditions = _conditions(which)
+def _ids(
+    connection: Connection,
+    which: DeliveryFilter,
+    limit: int,
+    cursor: str | None = None,
+    *,
+    oldest: bool = False,
+) -> Select[str]:
+    """The ids of the newest below a cursor, or the oldest of one state."""
+    if connection.dialect.name != "sqlite" and (which.event_key or which.job_id) is not None:
+        return _of_events(which, cursor, oldest=oldest).limit(limit)
+    branches = _branches(which)
+    if oldest:
+        [branch] = branches
+        return walk(connection, _table.id, branch, cursor, rising=True).limit(limit)
+    return newest(connection, _table.id, limit, *branches, below=cursor)
+
+
+def _of_events(which: DeliveryFilter, cursor: str | None, *, oldest: bool) -> Select[str]:
+    """The deliveries of an event, or of a job's: all of them are read, event by event, and then put into order.
+
+    The offset keeps the conditions and the order out of what is read for each event: so no index serves but that of
+    the events, and nobody goes through all deliveries in their order to find the few of these.
+    """
+    some = select(events.c.key).where(*_events(which)).subquery()
+    theirs = select(deliveries).where(_table.event_key == some.c.key).offset(0).lateral()
+    found, key = _conditions(which, theirs), theirs.c.id
+    if which.subscription_id is not None:
+        found += _of_subscription(which, theirs)
+    if which.state is not None:
+        found.append(theirs.c.state == which.state)
+    if cursor is not None:
+        found.append(key < cursor)
+    ids = select(key).select_from(some.join(theirs, true())).where(*found)
+    return ids.order_by(key if oldest else key.desc())
+
+
+def _branches(which: DeliveryFilter) -> list[Branch]:
+    led = _led(which)
     if which.state is None:
-        return [conditions]
+        return [led]
     if which.state is State.DELIVERED:
-        return [[*conditions, _table.state == which.state]]
+        return [_with(led, _table.state == which.state)]
     if which.state is State.DELIVERING:
         claimed = _table.id.in_(select(claims.c.delivery_id))
-        return [[*conditions, claimed], [*conditions, *_fresh_claims()]]
-    listed = [*conditions, _table.listed_as == which.state]
-    return [[*listed, _PENDING]] if which.state is State.PENDING else [listed]
+        few = Branch([*led.conditions, *([] if led.lead is None else [led.lead == led.value])])
+        return [_with(few, claimed), _with(few, *_fresh_claims())]
+    if which.state is State.PENDING:
+        return [_with(led, _table.listed_as == which.state, _PENDING)]
+    return [_with(led, _table.listed_as == which.state, HAS_FAILED)]
+
+
+def _with(branch: Branch, *conditions: Condition) -> Branch:
+    return branch._replace(conditions=[*branch.conditions, *conditions])
 
 
 def _fresh_claims() -> list[Condition]:
@@ -251,29 +302,42 @@ def _fresh_claims() -> list[Condition]:
     return [_table.state == State.DELIVERING, _table.listed_as.is_(None), _table.id >= oldest]
 
 
-def _conditions(which: DeliveryFilter) -> list[Condition]:
-    found = _anchors(which) or [_table.tenant == which.tenant]
-    if which.subscriber is not None:
-        found.append(_table.subscriber == which.subscriber)
-    if which.since is not None:
-        found.append(_table.id >= lowest_id("dlv", which.since.timestamp()))
-    if which.destination is not None:
-        found.append(_table.destination == which.destination)
-    return found
-
-
-def _anchors(which: DeliveryFilter) -> list[Condition]:
-    """What selects so few that their tenant is looked up: SQLite would rather go through all of the tenant's."""
-    found: list[Condition] = []
-    if which.event_key is not None:
-        event_key = known_id("evt", "event", which.event_key)
-        one = select(events.c.key).where(events.c.tenant == which.tenant, events.c.key == event_key)
-        found.append(_table.event_key.in_(one))
-    if which.job_id is not None:
-        of_job = select(events.c.key).where(events.c.tenant == which.tenant, events.c.job_id == which.job_id)
-        found.append(_table.event_key.in_(of_job))
+def _led(which: DeliveryFilter) -> Branch:
+    """What of the filter is most selective leads; the rest are conditions."""
+    if which.event_key is not None or which.job_id is not None:
+        # Their tenant is looked up: SQLite would rather go through all of the tenant's.
+        of_event = _table.event_key.in_(select(events.c.key).where(*_events(which)))
+        subscribed = [] if which.subscription_id is None else _of_subscription(which, deliveries)
+        return Branch([*_conditions(which, deliveries), of_event, *subscribed])
     if which.subscription_id is not None:
-        subscription_id = known_id("sub", "subscription_id", which.subscription_id)
-        owned = (subscriptions.c.tenant == which.tenant, subscriptions.c.id == subscription_id)
-        found += [_table.subscription_id == subscription_id, exists().where(*owned)]
+        _, owned = _of_subscription(which, deliveries)
+        found = [*_conditions(which, deliveries), owned]
+        return Branch(found, _table.subscription_id, which.subscription_id)
+    tenant = _table.tenant == which.tenant
+    for name, value in (("subscriber", which.subscriber), ("destination", which.destination)):
+        if value is not None:
+            return Branch([*_conditions(which, deliveries, name), tenant], _table[name], value)
+    return Branch(_conditions(which, deliveries), _table.tenant, which.tenant)
+
+
+def _conditions(which: DeliveryFilter, table: FromClause, without: str = "") -> list[Condition]:
+    named = {"subscriber": which.subscriber, "destination": which.destination}
+    found = [table.c[name] == value for name, value in named.items() if value is not None and name != without]
+    if which.since is not None:
+        found.append(table.c.id >= lowest_id("dlv", which.since.timestamp()))
     return found
+
+
+def _events(which: DeliveryFilter) -> list[Condition]:
+    found: list[Condition] = [events.c.tenant == which.tenant]
+    if which.event_key is not None:
+        found.append(events.c.key == known_id("evt", "event", which.event_key))
+    if which.job_id is not None:
+        found.append(events.c.job_id == which.job_id)
+    return found
+
+
+def _of_subscription(which: DeliveryFilter, table: FromClause) -> tuple[Condition, Condition]:
+    subscription_id = known_id("sub", "subscription_id", which.subscription_id or "")
+    owned = (subscriptions.c.tenant == which.tenant, subscriptions.c.id == subscription_id)
+    return table.c.subscription_id == subscription_id, exists().where(*owned)

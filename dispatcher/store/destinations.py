@@ -16,12 +16,11 @@ from sqlalchemy import (
     Row,
     Subquery,
     Table,
-    delete,
-    exists,
     func,
     literal,
     or_,
     select,
+    text,
     update,
 )
 from sqlalchemy.dialects import postgresql, sqlite
@@ -47,6 +46,8 @@ PAID = 600.0
 """Seconds after which the state of a rate limit is forgotten that owes nothing: a new one starts the same."""
 
 _table = destinations.c
+# The condition of the index breakers_alone, as it stands there.
+_IS_ALONE = text("breakers.alone and breakers.open_until is not null")
 _TO_WATCH = or_(_table.open_until.is_not(None), _table.paused_at.is_not(None), _table.per_second.is_not(None))
 
 
@@ -66,10 +67,18 @@ def clock(connection: Connection) -> datetime:
 
 def forget_breakers(connection: Connection) -> None:
     """Close some breakers behind which nothing waits any more."""
-    waits = exists().where(deliveries.c.destination == _table.key, deliveries.c.due_at.is_not(None))
-    late = select(_table.key).where(_table.open_until < utc_now() - ABANDONED, ~waits).limit(WATCHED_PAGE)
-    for key in connection.execute(late).scalars().all():
+    late = select(_table.key).where(_table.open_until < utc_now() - ABANDONED, nothing_waits(_table.key))
+    for key in connection.execute(late.limit(WATCHED_PAGE)).scalars().all():
         close_breaker(connection, key)
+
+
+def nothing_waits(destination: ColumnElement[str]) -> ColumnElement[bool]:
+    """Whether nothing waits for a destination for a time or a place.
+
+    Looked up for one destination after the other: with "not exists" all that waits anywhere would be read.
+    """
+    there = (deliveries.c.destination == destination, deliveries.c.due_at.is_not(None))
+    return select(deliveries.c.destination).where(*there).limit(1).scalar_subquery().is_(None)
 
 
 def close_breaker(connection: Connection, key: str) -> None:
@@ -131,14 +140,6 @@ def take_slots(connection: Connection, key: str, rate_limit: RateLimit, wanted: 
     return given
 
 
-def forget_rates(connection: Connection) -> None:
-    """Forget the state of some rate limits that owe nothing."""
-    paid = rates.c.full_at < seconds(connection) - PAID
-    some = select(rates.c.key).where(paid).limit(10_000)
-    # Once more, for one that was used meanwhile.
-    connection.execute(delete(rates).where(rates.c.key.in_(some), paid))
-
-
 def destination(connection: Connection, which: DestinationFilter, key: str) -> Destination | None:
     """One that has a subscription among those asked about, or that something was noted of if all are."""
     if not which.everyone:
@@ -169,9 +170,7 @@ def _with_breakers(connection: Connection, found: Sequence[Destination]) -> list
     """Those with a closed breaker are shown as open while all that goes there is held back by a breaker within."""
     closed = [safe(one.key) for one in found if one.open_until is None]
     within = breakers.c
-    alone = select(breakers).where(
-        within.destination.in_(closed), within.open_until.is_not(None), within.alone
-    )
+    alone = select(breakers).where(within.destination.in_(closed), _IS_ALONE)
     opened = {row.destination: row for row in connection.execute(alone.order_by(within.opened_at.desc()))}
     fields = ("open_until", "opened_at", "openings", "reason", "asked")
     return [
@@ -185,8 +184,9 @@ def _with_breakers(connection: Connection, found: Sequence[Destination]) -> list
 def _names(which: DestinationFilter, after: str) -> Subquery:
     """MAX_LIMIT destinations that subscriptions have, in order: jumps through the index from one to the next."""
     to = subscriptions.c.destination
-    first = select(func.min(to).label("key")).where(*_used(which), to > after).cte("names", recursive=True)
-    following = select(func.min(to)).where(*_used(which), to > first.c.key).scalar_subquery()
+    lowest = select(to).where(*_used(which), to > after).order_by(to).limit(1).scalar_subquery()
+    first = select(lowest.label("key")).cte("names", recursive=True)
+    following = select(to).where(*_used(which), to > first.c.key).order_by(to).limit(1).scalar_subquery()
     names = first.union_all(select(following).where(first.c.key.is_not(None)))
     return select(names.c.key).where(names.c.key.is_not(None)).limit(MAX_LIMIT + 1).subquery()
 

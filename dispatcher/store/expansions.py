@@ -221,12 +221,6 @@ def remaining(connection: Connection, event_key: str, subscriber: str | None) ->
     return count
 
 
-def backlog(connection: Connection) -> int:
-    """How many deliveries are still to be made."""
-    total = select(func.coalesce(func.sum(_order.remaining), 0))
-    return int(connection.execute(total).scalar_one())
-
-
 def _clock(connection: Connection) -> datetime:
     """The time by which claims are judged: the database's own where several machines share it."""
     return (

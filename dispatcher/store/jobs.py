@@ -7,16 +7,17 @@ trusted publishers said without naming an owner, for admins; beside it stands in
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, Text, and_, column, or_, select, tuple_, values
+from sqlalchemy import ColumnElement, Connection, Text, and_, column, or_, select, tuple_, values
 
 from dispatcher.domain.jobs import Job
 from dispatcher.store.contract import JobFilter, Page, Window
 from dispatcher.store.job_changes import JobKey
 from dispatcher.store.queries import (
+    MAX_VALUES,
+    Branch,
     Condition,
-    after,
+    below,
     chunks,
     granted_to,
     limit_of,
@@ -24,15 +25,18 @@ from dispatcher.store.queries import (
     owner_of,
     page,
     rows_of,
+    walk,
 )
-from dispatcher.store.rows import JOB, UNCLAIMED_JOB, job_of
+from dispatcher.store.rows import JOB, UNCLAIMED_JOB, Row, job_of
 from dispatcher.store.schema import grants, jobs, unclaimed_jobs
+
+WALKS = 2
+"""So often some of what owners said is looked at for a page: most may have been claimed since. It then ends early."""
 
 Permit = tuple[str, str, str, str]
 """Tenant, job, owner and user: the user may see what the owner has of the job."""
 
 _unclaimed = unclaimed_jobs.c
-_IS_UNCLAIMED = owner_of(_unclaimed.tenant, _unclaimed.id).is_(None)
 
 
 def owners(connection: Connection, wanted: Sequence[JobKey]) -> dict[JobKey, str]:
@@ -87,69 +91,69 @@ def _unclaimed_job(connection: Connection, tenant: str, job_id: str, visible_to:
 def job_page(connection: Connection, which: JobFilter, window: Window) -> Page[Job]:
     """A page of jobs: of those that are claimed, and of what owners say of others."""
     first, limit = jobs.c.first_event, limit_of(window) + 1
-    seen = _visible(which, jobs.c.tenant, jobs.c.id, jobs.c.owner)
-    these = _listed([*_conditions(which, window, first, jobs.c.owner, jobs.c.status)], first, limit, seen)
-    told = select(*JOB).where(jobs.c.tenant == which.tenant, *these).order_by(first.desc()).limit(limit)
-
-    first = _unclaimed.first_event
-    seen = _visible(which, _unclaimed.tenant, _unclaimed.id, _unclaimed.owner)
-    conditions = _conditions(which, window, first, _unclaimed.owner, _unclaimed.status)
-    if len(seen) == 1:
-        apart = _in_order(connection, conditions, seen[0], limit)
+    conditions = _conditions(which, jobs.c.owner, jobs.c.status)
+    branches = _visible(which, jobs.c.tenant, jobs.c.id, jobs.c.owner, conditions)
+    if len(branches) == 1:
+        told = walk(connection, first, branches[0], below(window, "evt")).with_only_columns(*JOB)
+        told = told.limit(limit)
     else:
-        these = _listed([*conditions, _IS_UNCLAIMED], first, limit, seen)
-        apart = select(*UNCLAIMED_JOB).where(_unclaimed.tenant == which.tenant, *these)
-        apart = apart.order_by(first.desc()).limit(limit)
-    rows = rows_of(connection, told) + rows_of(connection, apart)
+        ids = newest(connection, first, limit, *branches, below=below(window, "evt"))
+        told = select(*JOB).where(jobs.c.tenant == which.tenant, first.in_(ids)).order_by(first.desc())
+    apart, end = _unclaimed_jobs(connection, which, window, limit)
+    rows = rows_of(connection, told) + apart
     rows.sort(key=lambda row: str(row["first_event"]), reverse=True)
+    if end is not None:
+        rows = [row for row in rows if row["first_event"] >= end]
+        if len(rows) < limit:
+            return Page([job_of(row) for row in rows], end)
     return page(rows[:limit], window, "first_event", job_of)
 
 
-def _in_order(
-    connection: Connection, conditions: Sequence[Condition], seen: Sequence[Condition], limit: int
-) -> Select[Any]:
-    """The newest that are not claimed, walked in the order of the index until there are enough."""
-    walked = select(*UNCLAIMED_JOB).where(*conditions, *seen)
-    if connection.dialect.name == "postgresql":
-        # Or else it asks whose every job is before it sorts them. SQLite would read all of them for it.
-        walked = walked.order_by(_unclaimed.first_event.desc()).offset(0)
-    them = walked.subquery("walked").c
-    unclaimed = owner_of(them.tenant, them.id).is_(None)
-    return select(*them).where(unclaimed).order_by(them.first_event.desc()).limit(limit)
+def _unclaimed_jobs(
+    connection: Connection, which: JobFilter, window: Window, limit: int
+) -> tuple[list[Row], str | None]:
+    """What owners say of jobs that are not claimed, of some of the newest; and where these end if more may follow."""
+    first, cursor = _unclaimed.first_event, below(window, "evt")
+    conditions = _conditions(which, _unclaimed.owner, _unclaimed.status)
+    branches = _visible(which, _unclaimed.tenant, _unclaimed.id, _unclaimed.owner, conditions)
+    found: list[Row] = []
+    for _ in range(WALKS):
+        walked: dict[str, Row] = {}
+        for branch in branches:
+            rows = walk(connection, first, branch, cursor).with_only_columns(*UNCLAIMED_JOB).limit(MAX_VALUES)
+            walked |= {row["first_event"]: row for row in rows_of(connection, rows)}
+        newest_ = [walked[key] for key in sorted(walked, reverse=True)[:MAX_VALUES]]
+        claimed = owners(connection, [(which.tenant, row["id"]) for row in newest_])
+        found += [row for row in newest_ if (which.tenant, row["id"]) not in claimed]
+        if len(newest_) < MAX_VALUES:
+            return found[:limit], None
+        if len(found) >= limit:
+            return found[:limit], None
+        cursor = newest_[-1]["first_event"]
+    return found, cursor
 
 
-def _conditions(
-    which: JobFilter,
-    window: Window,
-    first: ColumnElement[str],
-    owner: ColumnElement[str],
-    status: ColumnElement[str],
-) -> list[Condition]:
-    conditions = after(first, window, "evt")
-    if which.owner is not None:
-        conditions.append(owner == which.owner)
-    if which.status is not None:
-        conditions.append(status == which.status)
-    return conditions
-
-
-def _listed(
-    conditions: Sequence[Condition],
-    first: ColumnElement[str],
-    limit: int,
-    visible: Sequence[Sequence[Condition]],
-) -> Sequence[Condition]:
-    branches = [[*conditions, *seen] for seen in visible]
-    return branches[0] if len(branches) == 1 else [first.in_(newest(first, limit, *branches))]
+def _conditions(which: JobFilter, owner: ColumnElement[str], status: ColumnElement[str]) -> list[Condition]:
+    """What is asked besides who may see it."""
+    wanted = [] if which.owner is None or which.visible_to is None else [owner == which.owner]
+    return wanted if which.status is None else [*wanted, status == which.status]
 
 
 def _visible(
-    which: JobFilter, tenant: ColumnElement[str], job_id: ColumnElement[str], owner: ColumnElement[str]
-) -> list[list[Condition]]:
+    which: JobFilter,
+    tenant: ColumnElement[str],
+    job_id: ColumnElement[str],
+    owner: ColumnElement[str],
+    conditions: Sequence[Condition],
+) -> list[Branch]:
     if which.visible_to is None:
-        return [[tenant == which.tenant]]
+        if which.owner is not None:
+            return [Branch([*conditions, tenant == which.tenant], owner, which.owner)]
+        return [Branch(conditions, tenant, which.tenant)]
     permitted = tuple_(tenant, job_id, owner).in_(granted_to(which.tenant, which.visible_to))
-    return [[tenant == which.tenant, owner == which.visible_to], [permitted]]
+    # Not as the lead: it may stand in the conditions too.
+    own = Branch([*conditions, tenant == which.tenant, owner == which.visible_to])
+    return [own, Branch([*conditions, permitted])]
 
 
 def granted(connection: Connection, wanted: Sequence[Permit]) -> set[Permit]:

@@ -6,9 +6,8 @@ from collections.abc import Collection, Mapping
 
 from sqlalchemy import Connection, delete, insert, select
 
-from dispatcher.domain.deliveries import State
 from dispatcher.store.queries import chunks
-from dispatcher.store.schema import deliveries, memos
+from dispatcher.store.schema import memos
 
 
 def note(connection: Connection, noted: Mapping[str, str]) -> None:
@@ -33,13 +32,3 @@ def of(connection: Connection, delivery_ids: Collection[str]) -> dict[str, str]:
             ).all()
         )
     return found
-
-
-def tidy(connection: Connection) -> None:
-    """Drop the memos of some deliveries that arrived, or that are there no more."""
-    waits = (State.PENDING, State.DELIVERING, State.EXHAUSTED, State.CANCELLED)
-    of_waiting = select(deliveries.c.id).where(
-        deliveries.c.id == memos.c.delivery_id, deliveries.c.state.in_(waits)
-    )
-    over = select(memos.c.delivery_id).where(~of_waiting.exists()).limit(1000)
-    connection.execute(delete(memos).where(memos.c.delivery_id.in_(over)))

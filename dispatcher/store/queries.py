@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Sequence
 from itertools import accumulate
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from sqlalchemy import (
     ColumnElement,
@@ -17,6 +17,7 @@ from sqlalchemy import (
     or_,
     select,
     text,
+    true,
     tuple_,
     union_all,
 )
@@ -64,14 +65,16 @@ def heavy_page(
     connection: Connection,
     columns: Sequence[ColumnElement[Any]],
     size: ColumnElement[int],
-    these: Sequence[Condition],
+    sizes: Select[Any],
     window: Window,
     make: Callable[[Row], T],
 ) -> Page[T]:
-    """A page, newest first by the first of these columns, that ends before `size` adds up to more than MAX_BYTES."""
+    """A page that ends before the sizes of its rows add up to more than MAX_BYTES.
+
+    `sizes` finds the newest by the first of these columns: their keys and `size`, one row more than the page has.
+    """
     key = columns[0]
-    sizes = select(key, size).where(*these).order_by(key.desc()).limit(limit_of(window) + 1)
-    found = connection.execute(sizes).all()
+    found = connection.execute(sizes.add_columns(size)).all()
     fitting = _fitting([length for _, length in found[: limit_of(window)]])
     keys = [one for one, _ in found[:fitting]]
     rows = rows_of(connection, select(*columns).where(key.in_(keys)).order_by(key.desc()))
@@ -89,19 +92,79 @@ def limit_of(window: Window) -> int:
     return min(max(window.limit, 1), MAX_LIMIT)
 
 
+def below(window: Window, prefix: Prefix) -> str | None:
+    """The id below which a page begins. InvalidInput when its cursor is none."""
+    return None if window.cursor is None else known_id(prefix, "cursor", window.cursor)
+
+
 def after(column: ColumnElement[str], window: Window, prefix: Prefix) -> list[Condition]:
     """The condition that a page begins after its cursor. InvalidInput when that is none."""
-    return [] if window.cursor is None else [column < known_id(prefix, "cursor", window.cursor)]
+    cursor = below(window, prefix)
+    return [] if cursor is None else [column < cursor]
 
 
-def newest(column: ColumnElement[str], limit: int, *branches: Sequence[Condition]) -> Select[str]:
-    """The highest ids that fulfil all conditions of one branch; each branch can use an index of its own."""
-    found = [
-        select(column.label("id")).where(*branch).order_by(column.desc()).limit(limit) for branch in branches
-    ]
+def unindexed(column: ColumnElement[str]) -> ColumnElement[str]:
+    """A column as no index has it: where another condition names the row, none of the tenant's is to be taken."""
+    return column.concat("")
+
+
+class Branch(NamedTuple):
+    """Rows with `value` in the column `lead` that fulfil all of these conditions.
+
+    An index has them in the order of `lead` and the key that a page goes by. Without `lead` they are few.
+    """
+
+    conditions: Sequence[Condition]
+    lead: ColumnElement[str] | None = None
+    value: object = None
+
+
+def walk(
+    connection: Connection,
+    key: ColumnElement[str],
+    branch: Branch,
+    beyond: str | ColumnElement[str] | None,
+    *,
+    rising: bool = False,
+) -> Select[str]:
+    """The keys of a branch that come after `beyond`, the highest first, or with `rising` the lowest.
+
+    On PostgreSQL only an index that begins with `lead` gives the order, because `lead` is in it and could be a range:
+    by the key alone, a plan that goes through everybody's rows looks as good where most are thought to fit.
+    """
+    lead, value = branch.lead, branch.value
+    found, order = [*branch.conditions], [key]
+    if lead is None or connection.dialect.name == "sqlite":
+        found += [] if lead is None else [lead == value]
+        found += [] if beyond is None else [key > beyond if rising else key < beyond]
+    elif beyond is None:
+        order = [lead, key]
+        found += [lead >= value, lead <= value]
+    else:
+        order = [lead, key]
+        place, at = tuple_(lead, key), tuple_(_as(value, lead), _as(beyond, key))
+        found += [place > at, lead <= value] if rising else [place < at, lead >= value]
+    return select(key).where(*found).order_by(*(column if rising else column.desc() for column in order))
+
+
+def _as(value: object, column: ColumnElement[str]) -> ColumnElement[str]:
+    return value if isinstance(value, ColumnElement) else literal(value, column.type)
+
+
+def newest(
+    connection: Connection,
+    column: ColumnElement[str],
+    limit: int,
+    *branches: Branch,
+    below: str | None = None,
+    among: Sequence[Select[str]] = (),
+) -> Select[str]:
+    """The highest ids of these branches, below a cursor, and `among` others; each branch has an index of its own."""
+    found = [walk(connection, column, branch, below).limit(limit) for branch in branches]
+    found += [some.limit(limit) for some in among]
     if len(found) == 1:
         return found[0]
-    both = union_all(*(select(branch.subquery().c.id) for branch in found)).subquery()
+    both = union_all(*(select(one.subquery().c[0].label("id")) for one in found)).subquery()
     return select(both.c.id).distinct().order_by(both.c.id.desc()).limit(limit)
 
 
@@ -118,37 +181,64 @@ def event(connection: Connection, tenant: str, key: str) -> Event | None:
 
 def event_page(connection: Connection, which: EventFilter, window: Window) -> Page[Event]:
     """A page of events."""
-    key, limit = events.c.key, limit_of(window) + 1
-    conditions = after(key, window, "evt")
+    key, limit, cursor = events.c.key, limit_of(window) + 1, below(window, "evt")
+    conditions: list[Condition] = []
     if which.event is not None:
         conditions.append(events.c.event == which.event)
     if which.since is not None:
         conditions.append(key >= lowest_id("evt", which.since.timestamp()))
-    if which.job_id is not None:
-        conditions.append(events.c.job_id == which.job_id)
     if which.selected:
         names, prefixes = selected_names(which.selected)
         begins = (func.substr(events.c.event, 1, len(prefix)) == prefix for prefix in prefixes)
         conditions.append(or_(events.c.event.in_(sorted(names)), *begins))
     if which.after is not None:
         conditions.append(key > known_id("evt", "after", which.after))
-    branches = [[*conditions, *seen] for seen in _visible_events(which)]
-    these = branches[0] if len(branches) == 1 else [key.in_(newest(key, limit, *branches))]
-    return heavy_page(connection, EVENT, func.length(events.c.document), these, window, event_of)
+    branch, granted = _visible_events(connection, which, conditions, cursor)
+    if granted is None:
+        sizes = walk(connection, key, branch, cursor)
+    else:
+        ids = newest(connection, key, limit, branch, below=cursor, among=[granted])
+        sizes = select(key).where(key.in_(ids)).order_by(key.desc())
+    return heavy_page(connection, EVENT, func.length(events.c.document), sizes.limit(limit), window, event_of)
 
 
-def _visible_events(which: EventFilter) -> list[list[Condition]]:
-    owner = which.visible_to
+def _visible_events(
+    connection: Connection, which: EventFilter, conditions: Sequence[Condition], cursor: str | None
+) -> tuple[Branch, Select[str] | None]:
+    """The events of a branch that may be seen, and those by grants where these are not in it."""
+    owner, tenant = which.visible_to, events.c.tenant == which.tenant
+    if which.job_id is not None:
+        seen = [] if owner is None else [_of_job_seen_by(which, which.job_id, owner)]
+        return Branch([*conditions, tenant, *seen], events.c.job_id, which.job_id), None
     if owner is None:
-        return [[events.c.tenant == which.tenant]]
-    columns = (events.c.tenant, events.c.job_id, events.c.owner)
-    if which.job_id is None:
-        granted = tuple_(*columns).in_(granted_to(which.tenant, owner))
-        return [[events.c.tenant == which.tenant, events.c.job_owner == owner], [granted]]
-    claimed = owner_of(literal(which.tenant), literal(which.job_id)) == owner
-    granting = granted_to(which.tenant, owner).where(grants.c.job_id == which.job_id)
+        return Branch(conditions, events.c.tenant, which.tenant), None
+    own = Branch([*conditions, tenant], events.c.job_owner, owner)
+    return own, _granted_events(connection, which.tenant, owner, conditions, cursor)
+
+
+def _of_job_seen_by(which: EventFilter, job_id: str, owner: str) -> Condition:
+    claimed = owner_of(literal(which.tenant), literal(job_id)) == owner
+    granting = granted_to(which.tenant, owner).where(grants.c.job_id == job_id)
     own = or_(events.c.owner == owner, and_(events.c.owner.is_(None), claimed))
-    return [[events.c.tenant == which.tenant, or_(own, tuple_(*columns).in_(granting))]]
+    return or_(own, tuple_(events.c.tenant, events.c.job_id, events.c.owner).in_(granting))
+
+
+def _granted_events(
+    connection: Connection, tenant: str, user: str, conditions: Sequence[Condition], cursor: str | None
+) -> Select[str]:
+    """The events that a user may see by grants, newest first: the newest MAX_LIMIT of each job at most."""
+    key, granting = events.c.key, granted_to(tenant, user)
+    if connection.dialect.name == "sqlite":
+        columns = tuple_(events.c.tenant, events.c.job_id, events.c.owner)
+        return walk(connection, key, Branch([*conditions, columns.in_(granting)]), cursor)
+    by = granting.subquery()
+    of_job = Branch(
+        [*conditions, events.c.tenant == by.c.tenant, events.c.owner == by.c.owner],
+        events.c.job_id,
+        by.c.job_id,
+    )
+    each = walk(connection, key, of_job, cursor).limit(MAX_LIMIT + 1).lateral()
+    return select(each.c.key).select_from(by.join(each, true())).order_by(each.c.key.desc())
 
 
 def owner_of(tenant: ColumnElement[str], job_id: ColumnElement[str]) -> ScalarSelect[str | None]:
@@ -219,15 +309,16 @@ def outermost_subscriptions(connection: Connection) -> list[Row]:
 def subscription_page(connection: Connection, which: SubscriptionFilter, window: Window) -> Page[Row]:
     """A page of subscriptions, as rows."""
     table = subscriptions.c
-    conditions = [table.tenant == which.tenant, table.removed_at.is_(None), *after(table.id, window, "sub")]
-    if which.subscriber is not None:
-        conditions.append(table.subscriber == which.subscriber)
-    if which.job_id is not None:
-        conditions.append(table.job_id == which.job_id)
+    named = {"job_id": which.job_id, "subscriber": which.subscriber, "tenant": which.tenant}
+    # The most selective one leads; the others are conditions.
+    (lead, value), *others = [(table[name], value) for name, value in named.items() if value is not None]
+    conditions = [table.removed_at.is_(None), *(column == other for column, other in others)]
     if which.status is not None:
         conditions.append(table.status == which.status)
     size = func.length(table.details) + func.length(table.sealed)
-    return heavy_page(connection, [*table], size, conditions, window, lambda row: row)
+    sizes = walk(connection, table.id, Branch(conditions, lead, value), below(window, "sub"))
+    sizes = sizes.limit(limit_of(window) + 1)
+    return heavy_page(connection, [*table], size, sizes, window, lambda row: row)
 
 
 def api_key(connection: Connection, digest: str) -> ApiKey | None:
@@ -264,8 +355,7 @@ def owner_bound_keys(connection: Connection) -> list[str]:
 
 def api_key_page(connection: Connection, tenant: str | None, window: Window) -> Page[ApiKey]:
     """A page of keys, of every tenant when that is None."""
-    conditions = after(api_keys.c.id, window, "key")
-    if tenant is not None:
-        conditions.append(api_keys.c.tenant == tenant)
-    statement = select(api_keys).where(*conditions).order_by(api_keys.c.id.desc()).limit(limit_of(window) + 1)
+    branch = Branch([]) if tenant is None else Branch([], api_keys.c.tenant, tenant)
+    ids = walk(connection, api_keys.c.id, branch, below(window, "key")).limit(limit_of(window) + 1)
+    statement = select(api_keys).where(api_keys.c.id.in_(ids)).order_by(api_keys.c.id.desc())
     return page(rows_of(connection, statement), window, "id", api_key_of)

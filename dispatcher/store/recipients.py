@@ -27,7 +27,7 @@ MAX_TAKEN = 200
 """Messages that are counted in one transaction."""
 
 TIDIED = 10_000
-"""How many counts, and how many of those who left subscriptions that are gone, are dropped at once."""
+"""How many counts are dropped at once."""
 
 KEPT = 2 * 3600
 """Seconds that counts are kept after their period began."""
@@ -126,7 +126,7 @@ class RecipientStore:
         await self._write(_restore, recipient, own=own)
 
     async def tidy(self) -> None:
-        """Drop counts that nobody looks at any more, and who left subscriptions that are gone."""
+        """Drop counts that nobody looks at any more."""
         await self._write(_tidy)
 
     async def subscription(self, subscription_id: str) -> Subscription | None:
@@ -139,11 +139,6 @@ def _tidy(connection: Connection) -> None:
     before = utc_now() - timedelta(seconds=KEPT)
     past = select(_counts.name, _counts.began).where(_counts.began < before).limit(TIDIED)
     connection.execute(delete(mail_counts).where(tuple_(_counts.name, _counts.began).in_(past)))
-    kept = select(subscriptions.c.id).where(
-        subscriptions.c.id == _unsubscribed.subscription_id, subscriptions.c.removed_at.is_(None)
-    )
-    over = select(_unsubscribed.subscription_id).where(~kept.exists()).limit(TIDIED)
-    connection.execute(delete(mail_unsubscribed).where(_unsubscribed.subscription_id.in_(over)))
 
 
 def _standings(connection: Connection, recipients: Sequence[Recipient]) -> list[Standing]:

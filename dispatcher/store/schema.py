@@ -22,7 +22,7 @@ from sqlalchemy import (
     text,
 )
 
-from dispatcher.store.columns import DELIVERING, Digest, Id, Moment, StateCode
+from dispatcher.store.columns import DELIVERED, DELIVERING, Digest, Id, Moment, StateCode
 
 metadata = MetaData()
 
@@ -206,6 +206,13 @@ deliveries = Table(
     _partial("deliveries_queued", "destination", "subscription_id", where="due_at is not null"),
     _partial("deliveries_listed", "listed_as", "tenant", "id", where="listed_as is not null"),
     _partial("deliveries_waiting", "subscription_id", "due_at", where=f"listed_as < {DELIVERING}"),
+    # Only of what failed: what waits would pay for them on its way to being delivered.
+    _partial(
+        "deliveries_failed_of", "tenant", "subscriber", "listed_as", "id", where=f"listed_as > {DELIVERED}"
+    ),
+    _partial(
+        "deliveries_failed_to", "tenant", "destination", "listed_as", "id", where=f"listed_as > {DELIVERED}"
+    ),
     sqlite_with_rowid=False,
     postgresql_partition_by="RANGE (id)",
 )
@@ -363,6 +370,10 @@ breakers = Table(
     Column("reason", Text),
     Index("breakers_by_change", "changed_at"),
     Index("breakers_of_destination", "destination"),
+    _partial("breakers_open", "key", where="open_until is not null"),
+    _partial("breakers_late", "open_until", where="open_until is not null"),
+    _partial("breakers_closed", "changed_at", where="open_until is null"),
+    _partial("breakers_alone", "destination", where="alone and open_until is not null"),
     comment="Breakers of subscriptions and owners within a destination.",
     sqlite_with_rowid=False,
 )

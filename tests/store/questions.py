@@ -27,7 +27,7 @@ from tests.breakers import open_breaker
 from tests.factories import NOW, make_subscription
 from tests.store.helpers import ALL
 
-ROWS = 50_000
+ROWS = 15_000
 
 
 def some_id(prefix: str, number: int) -> str:
@@ -81,7 +81,18 @@ QUESTIONS: dict[str, Callable[[Store], Awaitable[object]]] = {
     "one event": lambda store: store.event("default", some_id("evt", 7)),
     "counts": lambda store: store.delivery_counts([some_id("evt", g) for g in range(1, 100)]),
     "events": events(),
+    "events after": lambda store: store.events(
+        EventFilter(tenant="default"), Window(cursor=some_id("evt", ROWS // 2))
+    ),
+    "another tenant's events": events(tenant="other"),
     "events of a job": events(job_id="job-9"),
+    "an owner's events after": lambda store: store.events(
+        EventFilter(tenant="default", visible_to="o9"), Window(cursor=some_id("evt", ROWS // 2))
+    ),
+    "a stranger's events": events(visible_to="nobody"),
+    "a friend's events after": lambda store: store.events(
+        EventFilter(tenant="default", visible_to="u9"), Window(cursor=some_id("evt", ROWS // 2))
+    ),
     "events since": events(since=utc_now()),
     "an owner's events": events(visible_to="o9"),
     "a friend's events": events(visible_to="u9"),
@@ -104,10 +115,16 @@ QUESTIONS: dict[str, Callable[[Store], Awaitable[object]]] = {
     "jobs": jobs(),
     "an owner's own jobs": jobs(visible_to="o9"),
     "an owner's jobs": jobs(owner="o9"),
+    "another tenant's jobs": jobs(tenant="other"),
+    "jobs of who was there before they were claimed": jobs(visible_to="early"),
     "a friend's jobs": jobs(visible_to="u9"),
     "one subscription": lambda store: store.subscription("default", some_id("sub", 9)),
     "subscriptions": subscriptions(),
     "a subscriber's subscriptions": subscriptions(subscriber="s9"),
+    "another tenant's subscriptions": subscriptions(tenant="other"),
+    "subscriptions after": lambda store: store.subscriptions(
+        SubscriptionFilter(tenant="default"), Window(cursor=some_id("sub", ROWS // 2))
+    ),
     "subscriptions of a job": subscriptions(job_id="job-8"),
     "subscriptions alike": lambda store: store._read(  # type: ignore[attr-defined]  # asked within a transaction
         check_caps, ALIKE, some_id("sub", 9), Caps(subscriptions=10_000, destinations=1000)
@@ -127,12 +144,19 @@ QUESTIONS: dict[str, Callable[[Store], Awaitable[object]]] = {
     "deliveries to a destination": deliveries(destination="https://h9:443"),
     "deliveries to no destination": deliveries(destination="https://nowhere:443"),
     "another tenant's deliveries": deliveries(tenant="other"),
+    "another tenant's exhausted deliveries": deliveries(tenant="other", state=State.EXHAUSTED),
+    "a stranger's deliveries": deliveries(subscriber="nobody"),
+    "a stranger's exhausted deliveries": deliveries(subscriber="nobody", state=State.EXHAUSTED),
+    "a subscriber's deliveries after": lambda store: store.deliveries(
+        DeliveryFilter(tenant="default", subscriber="s9"), AFTER
+    ),
     **{f"{state} deliveries": deliveries(state=state) for state in State},
     **{f"a subscriber's {state} deliveries": deliveries(state=state, subscriber="s9") for state in State},
     "exhausted deliveries to a destination": deliveries(state=State.EXHAUSTED, destination="https://h9:443"),
     "how many are exhausted": count(state=State.EXHAUSTED),
     "how many wait for a subscriber": count(state=State.PENDING, subscriber="s9"),
     "keys": lambda store: store.keys("default", ALL),
+    "another tenant's keys": lambda store: store.keys("other", ALL),
     "a key": lambda store: store.key_by_digest("digest7"),
     "a key by its id": lambda store: store.key(some_id("key", 7)),
     "retry many": lambda store: store.retry_deliveries(DeliveryFilter(tenant="default"), 9),

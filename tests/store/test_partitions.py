@@ -25,9 +25,9 @@ from dispatcher.store.partitions import AHEAD, KEYS, Partition, make_ahead, part
 from tests.factories import NOW, make_event
 from tests.servers import Databases
 from tests.store.conftest import SEALER
+from tests.store.explained import nodes
 from tests.store.helpers import ALL, attempt, outcome, stored, subscribed
 from tests.store.test_migrations import on
-from tests.store.test_plans_postgres import nodes
 from tests.store.test_retention import (
     KEEP,
     LONG_AGO,

@@ -154,10 +154,10 @@ async def test_a_subscription_is_found_without_its_tenant(store: Store) -> None:
 async def test_who_left_a_subscription_is_forgotten_with_it(store: Store) -> None:
     await store.add_subscription(SUBSCRIPTION)
     await store.recipients.unsubscribe(ANN)
-    await store.recipients.tidy()
+    await store.tidy()
     [standing] = await store.recipients.standings([ANN])
     assert standing.unsubscribed_at is not None
     await store.remove_subscription("default", SUBSCRIPTION.id)
-    await store.recipients.tidy()
+    await store.tidy()
     [standing] = await store.recipients.standings([ANN])
     assert standing.unsubscribed_at is None

@@ -1,0 +1,141 @@
+"""Every place in `dispatcher.store` that asks the database something, and those that no test of plans has to ask.
+
+A place is a statement that stands as a constant, or a call that carries one out.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import FrameType
+from typing import Any, NamedTuple
+
+from sqlalchemy import Engine, event
+
+import dispatcher.store
+
+FOLDER = Path(dispatcher.store.__file__).parent
+RUNS = {"execute", "exec_driver_sql", "rows_of", "heavy_page", "_many", "_upsert", "_insert_once"}
+ASKS = re.compile(r"\s*(with|select|insert|update|delete|set local)\b", re.IGNORECASE)
+
+HOT = (
+    *("postgres_sql", "postgres_queues", "postgres_expansions", "postgres_breakers"),
+    *("sqlite_sql", "sqlite_queues"),
+)
+"""The modules whose statements are constants."""
+
+RARE = {
+    "partitions": "changes the schema",
+    "postgres": "carries out the constants of the hot modules",
+    "postgres_breakers": "carries out its own constants",
+    "postgres_connect": "sets up a connection",
+    "postgres_expansions": "carries out its own constants",
+    "postgres_pooler": "asks the server what it is",
+    "postgres_queues": "carries out its own constants",
+    "postgres_server": "asks the server what it is",
+    "postgres_retention": "looks at a whole partition or a range of pages by design; its deletes are in retention",
+}
+"""Modules whose calls are not looked at, and why."""
+
+
+COLD = {
+    "changes.end_all": "when SQLite's file is opened, of processes that died: at most one",
+    "expansions.free_all": "when SQLite's file is opened",
+    "postgres_breakers._BEGIN": "what the two after it are made of",
+    "postgres_sql.LOCK_LIKE_ACCEPT": "asks for locks only",
+    "queries.outermost_subscriptions": "when the store is opened",
+    "queries.owner_bound_keys": "once when the service starts",
+    "retention.sweep": "one of its three: when a delivery has as many attempts as go at once",
+    "sqlite._drop_statistics": "when SQLite's file is opened",
+    "sqlite._engine": "begins a transaction",
+    "sqlite._prepare": "sets up a connection",
+}
+"""Constants and functions that no test of plans asks, and why."""
+
+
+class Place(NamedTuple):
+    """Lines of a function of a module that carry a statement out."""
+
+    module: str
+    function: str
+    first: int
+    last: int
+
+    def __str__(self) -> str:
+        return f"{self.module}.{self.function}, line {self.first}"
+
+
+def places() -> list[Place]:
+    """Those of the store, in the order in which they stand."""
+    found: list[Place] = []
+    for file in sorted(FOLDER.glob("*.py")):
+        if file.stem not in RARE:
+            for function in _functions(ast.parse(file.read_text())):
+                found += _calls(file.stem, function)
+    return found
+
+
+def _functions(tree: ast.AST) -> Iterator[ast.FunctionDef]:
+    return (node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef))
+
+
+def _calls(module: str, function: ast.FunctionDef) -> Iterator[Place]:
+    if function.name in RUNS:
+        return
+    for node in ast.walk(function):
+        if isinstance(node, ast.Call) and _name(node.func) in RUNS:
+            yield Place(module, function.name, node.lineno, node.end_lineno or node.lineno)
+
+
+def _name(called: ast.expr) -> str:
+    return getattr(called, "attr", getattr(called, "id", ""))
+
+
+def constants() -> dict[str, str]:
+    """The statements that stand as constants in the hot modules, without those that are parts of others."""
+    found: dict[str, str] = {}
+    for module in HOT:
+        names = vars(sys.modules[f"dispatcher.store.{module}"])
+        own = {name: value for name, value in names.items() if isinstance(value, str) and ASKS.match(value)}
+        found |= {
+            f"{module}.{name}": value
+            for name, value in own.items()
+            if not any(value in other for other in own.values() if other != value)
+        }
+    return found
+
+
+def is_of(constant: str, statement: str) -> bool:
+    """Whether a statement is this constant, with any number of rows where the constant takes them."""
+    begin, _, end = constant.partition("{rows}")
+    return statement.startswith(begin) and statement.endswith(end)
+
+
+class Places:
+    """Notes which places of the store ask something, while it is in use as a context manager."""
+
+    def __init__(self) -> None:
+        self._lines: set[tuple[str, int]] = set()
+        self.texts: set[str] = set()
+
+    def __enter__(self) -> Places:
+        event.listen(Engine, "before_cursor_execute", self._note)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        event.remove(Engine, "before_cursor_execute", self._note)
+
+    def _note(self, _: object, __: object, text: str, *___: Any) -> None:
+        self.texts.add(text)
+        frame: FrameType | None = sys._getframe()
+        while frame is not None:
+            file = Path(frame.f_code.co_filename)
+            if file.parent == FOLDER:
+                self._lines.add((file.stem, frame.f_lineno))
+            frame = frame.f_back
+
+    def asked(self, place: Place) -> bool:
+        return any((place.module, line) in self._lines for line in range(place.first, place.last + 1))
