@@ -22,6 +22,7 @@ from dispatcher.domain.errors import StoreUnavailable
 from dispatcher.domain.events import Event, utc_now
 from dispatcher.domain.ids import new_id
 from dispatcher.domain.subscriptions import Subscription
+from dispatcher.telemetry.background import InternalErrors
 from dispatcher.telemetry.log_limit import LogLimit
 from dispatcher.telemetry.metrics import DELIVERIES_OVER_QUOTA
 
@@ -56,11 +57,12 @@ class DeliveryQuotas:
         self._shares: LRUCache[Owner, _Share] = LRUCache(OWNERS)
         self._used: set[Owner] = set()
         self._log_limit = LogLimit(LOG_SECONDS)
+        self._errors = InternalErrors("quota")
 
     async def admit(self, matches: Sequence[Match]) -> tuple[Sequence[Match], list[NewDelivery]]:
         """Those of these matches that may be delivered now, and the deliveries that are due later.
 
-        While the store is away all of them are delivered.
+        While the store is away, or fails, all of them are delivered.
         """
         needed = _needed(matches)
         missing: dict[Owner, int] = {}
@@ -93,6 +95,9 @@ class DeliveryQuotas:
         try:
             given = await self._store.take_deliveries(missing, self._default)
         except StoreUnavailable:
+            return {}
+        except Exception as error:  # noqa: BLE001 - reported; a quota must not keep events from being stored
+            self._errors.report(error)
             return {}
         late: dict[Owner, Late] = {}
         for owner, grant in given.items():

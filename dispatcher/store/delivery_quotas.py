@@ -17,7 +17,12 @@ from dispatcher.store.schema import quotas, rates
 
 UNLIMITED = 0
 
-_decode = msgspec.json.Decoder(QuotaOverride).decode
+
+class StoredOverride(QuotaOverride, frozen=True, kw_only=True, forbid_unknown_fields=False):
+    """The same as it is stored: a later version may have written quotas that are not known here."""
+
+
+_decode = msgspec.json.Decoder(StoredOverride).decode
 
 
 def per_minute(connection: Connection, owners: Sequence[Owner], default: int) -> dict[Owner, int]:

@@ -16,6 +16,7 @@ from dispatcher.domain.quotas import Caps, QuotaOverride, exceeded
 from dispatcher.store import delivery_quotas
 from dispatcher.store.columns import EPOCH
 from dispatcher.store.contract import Page, Window
+from dispatcher.store.delivery_quotas import StoredOverride
 from dispatcher.store.queries import limit_of
 from dispatcher.store.rows import safe
 from dispatcher.store.schema import quotas, subscriptions, usage
@@ -31,7 +32,7 @@ IN_USE = ("active", "paused")
 """The statuses in which a subscription is looked at for events."""
 
 _encode = msgspec.json.Encoder().encode
-_decode = msgspec.json.Decoder(QuotaOverride).decode
+_decode = msgspec.json.Decoder(StoredOverride).decode
 
 
 class QuotaRepository:
@@ -129,7 +130,8 @@ def _page(connection: Connection, tenant: str, window: Window) -> Page[tuple[str
     limit, after = limit_of(window), safe(window.cursor or "")
     mine = (quotas.c.tenant == tenant, quotas.c.owner > after)
     wanted = select(quotas.c.owner, quotas.c.limits).where(*mine).order_by(quotas.c.owner).limit(limit + 1)
-    items = [(owner, _decode(limits)) for owner, limits in connection.execute(wanted)]
+    rows = connection.execute(wanted)
+    items: list[tuple[str, QuotaOverride]] = [(owner, _decode(limits)) for owner, limits in rows]
     return Page(items[:limit], items[limit - 1][0] if len(items) > limit else None)
 
 

@@ -27,12 +27,12 @@ class Grants:
         self.own: dict[str, int] = {}
         self.owed: dict[Owner, float] = {}
         self.asked: list[dict[Owner, int]] = []
-        self.away = False
+        self.error: Exception | None = None
         self.read = asyncio.Event()
 
     async def take_deliveries(self, needed: Mapping[Owner, int], default: int) -> Mapping[Owner, Grant]:
-        if self.away:
-            raise StoreUnavailable("away")
+        if self.error is not None:
+            raise self.error
         self.asked.append(dict(needed))
         found = {}
         for owner, count in needed.items():
@@ -87,9 +87,10 @@ async def test_an_owner_without_a_limit_is_asked_for_once() -> None:
     assert len(store.asked) == 1
 
 
-async def test_while_the_store_is_away_all_are_delivered() -> None:
+@pytest.mark.parametrize("error", [StoreUnavailable("away"), ZeroDivisionError()])
+async def test_while_the_store_is_away_or_fails_all_are_delivered(error: Exception) -> None:
     store = Grants()
-    store.away = True
+    store.error = error
     quotas, asked = DeliveryQuotas(store, 1), matches(ALICE, 10)
     assert await quotas.admit(asked) == (asked, [])
 

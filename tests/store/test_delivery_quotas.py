@@ -8,12 +8,19 @@ from datetime import timedelta
 from dispatcher.domain.deliveries import NewDelivery, State
 from dispatcher.domain.delivery_quota import Grant
 from dispatcher.domain.events import utc_now
-from dispatcher.domain.quotas import QuotaOverride
+from dispatcher.domain.quotas import QuotaOverride, Quotas
 from dispatcher.domain.subscriptions import Subscription
 from dispatcher.store.contract import Store
 from tests.factories import make_delivery, make_event
 from tests.store.conftest import OpenAnother
 from tests.store.helpers import FUTURE, PAST, accept, found, outcome, subscribed
+
+
+class LaterOverride(QuotaOverride, frozen=True, kw_only=True):
+    """What a later version may store."""
+
+    of_a_later_version: int
+
 
 ALICE, BOB = ("default", "alice"), ("default", "bob")
 
@@ -88,3 +95,11 @@ async def test_an_ordered_one_goes_in_its_turn_and_not_before_its_time(store: St
     due = (await found(store, third)).due_at
     assert due is not None
     assert due <= utc_now() + timedelta(seconds=1)
+
+
+async def test_quotas_that_a_later_version_set_are_left_out(store: Store) -> None:
+    await store.quotas.set_override(*ALICE, LaterOverride(deliveries_per_minute=7, of_a_later_version=1))
+    assert (await store.quotas.take_deliveries({ALICE: 9}, 60))[ALICE].granted == 7
+    found = await store.quotas.override(*ALICE)
+    assert found is not None
+    assert found.over(Quotas()).deliveries_per_minute == 7
