@@ -32,7 +32,7 @@ from dispatcher.domain.ids import new_id
 from dispatcher.domain.keys import ApiKey
 from dispatcher.domain.subscriptions import Subscription
 from dispatcher.domain.times import parse_time
-from dispatcher.intake.decode import Message, decode
+from dispatcher.intake.decode import Message, decode_in_slices
 from dispatcher.intake.grouping import grouped
 from dispatcher.matching.matcher import Matcher, reasons
 from dispatcher.matching.selection import Match
@@ -57,7 +57,7 @@ async def publish_events(call: Call[NoQuery, bytes]) -> Accepted | None:
 
     With `Prefer: return=minimal`, or `Prefer: reply` as brokers of Knative send it, the answer has no body.
     """
-    events = _decoded(call)
+    events = await _decoded(call)
     await check_publisher(call.caller, events, call.services.store)
     await call.services.quotas.admit(call.caller, events)
     for act in call.services.before_publish:
@@ -130,7 +130,7 @@ def _wants_no_body(headers: Mapping[str, str]) -> bool:
     return not _WITHOUT_BODY.isdisjoint(preferences)
 
 
-def _decoded(call: Call[NoQuery, bytes]) -> list[Event]:
+async def _decoded(call: Call[NoQuery, bytes]) -> list[Event]:
     message = Message(
         origin="http",
         body=call.body,
@@ -139,7 +139,7 @@ def _decoded(call: Call[NoQuery, bytes]) -> list[Event]:
         hops=hops_in(call.headers),
     )
     try:
-        return decode(
+        return await decode_in_slices(
             message,
             default_tenant=call.caller.tenant,
             tenant_fixed=True,

@@ -155,9 +155,14 @@ def digits(number: int) -> str | None:
     return str(number) if number.bit_length() <= _MAX_BITS else None
 
 
+def is_short_text(value: str) -> bool:
+    """Whether a text may stand in every field, as nearly all do; `check_text` looks at the others."""
+    return 0 < len(value) <= _SHORT and value.isprintable()
+
+
 def check_text(field: str, value: str) -> str:
     """`value` itself, or InvalidInput when it is empty, too long for `field` or has control characters."""
-    if 0 < len(value) <= _SHORT and is_name(value):
+    if is_short_text(value):
         return value
     limit = _LIMITS.get(field.rpartition(".")[2], 1024)
     if not value:

@@ -16,6 +16,10 @@ from dispatcher.domain.expansions import NewExpansion
 from dispatcher.domain.subscriptions import Subscription
 from dispatcher.intake.grouping import grouped
 from dispatcher.telemetry.metrics import BATCH_EVENTS, BATCH_SECONDS
+from dispatcher.telemetry.time_slices import TimeSlices
+
+PART = 50
+"""Deliveries that are made or started before others may have their turn."""
 
 Source = Literal["amqp", "http"]
 
@@ -181,7 +185,7 @@ class Committer:
             self._in_store_since = None
         for event in events:
             event.let_go()
-        self._deliver(offers, existing, process)
+        await self._deliver(offers, existing, process)
         BATCH_SECONDS.observe(time.perf_counter() - began)
         BATCH_EVENTS.observe(len(events))
         return {key: other for key, other in existing.items() if key != other}
@@ -195,7 +199,7 @@ class Committer:
         matches, over_quota = await self._admit(selection.matches)
         await self._deliverer.room_for(matches)
         by_event: defaultdict[str, list[NewDelivery]] = defaultdict(list)
-        for delivery in grouped([*self._deliverer.reserve(matches), *over_quota]):
+        for delivery in (*await self._reserve(matches), *grouped(over_quota)):
             by_event[delivery.event.key].append(delivery)
         later: defaultdict[str, list[NewExpansion]] = defaultdict(list)
         for expansion in selection.expansions:
@@ -212,7 +216,21 @@ class Committer:
     ) -> tuple[Sequence[tuple[Event, Subscription]], Sequence[NewDelivery]]:
         return (matches, ()) if self._quotas is None else await self._quotas.admit(matches)
 
-    def _deliver(self, offers: Sequence[Offer], existing: Mapping[str, str], process: int) -> None:
+    async def _reserve(self, matches: Sequence[tuple[Event, Subscription]]) -> list[NewDelivery]:
+        """Make the deliveries, a part at a time."""
+        made: list[NewDelivery] = []
+        slices = TimeSlices()
+        try:
+            for start in range(0, len(matches), PART):
+                made += grouped(self._deliverer.reserve(matches[start : start + PART]))
+                if slices.over:
+                    await slices.others()
+        except BaseException:
+            self._deliverer.release(made)
+            raise
+        return made
+
+    async def _deliver(self, offers: Sequence[Offer], existing: Mapping[str, str], process: int) -> None:
         """Start the deliveries that this process has claimed now; the others are not ours, or not stored."""
         ours: list[NewDelivery] = []
         others: list[NewDelivery] = []
@@ -223,6 +241,10 @@ class Committer:
                 # Known under its own key: an earlier commit of ours, whose answer was lost.
                 by = process if known is None else offer.process if known == delivery.event.key else None
                 (ours if by == now else others).append(delivery)
-        self._deliverer.start(ours)
+        slices = TimeSlices()
+        for start in range(0, len(ours), PART):
+            self._deliverer.start(ours[start : start + PART])
+            if slices.over:
+                await slices.others()
         if others:
             self._deliverer.release(others)

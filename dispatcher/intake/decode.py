@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Iterator
 from datetime import datetime
 
 import msgspec
@@ -15,15 +17,19 @@ from dispatcher.intake import cloudevents, cloudevents_binary, plain, tapis_v3
 from dispatcher.intake.inflate import inflate
 from dispatcher.intake.loops import LoopLog, TooManyHops
 from dispatcher.intake.message import UNREADABLE, Message, Scope, Shape, unreadable
-from dispatcher.intake.repair import refuse_not_a_number, repaired
+from dispatcher.intake.repair import not_a_number, repaired
+from dispatcher.telemetry.time_slices import TimeSlices
 
-__all__ = ["MAX_BODY", "MAX_EVENTS", "Message", "decode"]
+__all__ = ["MAX_BODY", "MAX_EVENTS", "Message", "decode", "decode_in_slices"]
 
 MAX_BODY = 1 << 20
 """Bytes that one message may have."""
 
 MAX_EVENTS = 1000
 """Events that one message may have."""
+
+_LONG = 16 * 1024
+"""Bytes of a message from which on it takes more than a millisecond to decode."""
 
 SHAPES: tuple[Shape, ...] = (cloudevents, tapis_v3, plain)
 """The forms of an event in JSON; the first that recognises it reads it."""
@@ -48,49 +54,84 @@ def decode(
     gets `publisher`: the owner for whom alone the publisher may speak, None for a trusted one. Events that have no id
     and come in a message that has none get a new id each time that they are decoded.
     """
-    message = _inflated(message)
-    scope = Scope(
-        message=message,
-        default_tenant=default_tenant,
-        tenant_fixed=tenant_fixed,
-        now=now,
-        publisher=publisher,
-    )
+    return _decoded(Scope(_inflated(message), default_tenant, tenant_fixed, now, publisher))
+
+
+async def decode_in_slices(
+    message: Message, *, default_tenant: str, tenant_fixed: bool, now: datetime, publisher: str | None = None
+) -> list[Event]:
+    """What `decode` returns and raises. Others go on while the events of a long message are decoded."""
+    scope = Scope(_inflated(message), default_tenant, tenant_fixed, now, publisher)
+    if len(scope.message.body) < _LONG:
+        return _decoded(scope)
+    try:
+        return await _events_in_slices(scope)
+    except InvalidInput as error:
+        scope = await asyncio.to_thread(_readable, scope, error)
+    try:
+        return await _events_in_slices(scope)
+    except InvalidInput as error:
+        raise await asyncio.to_thread(_explained, scope, error) from None
+
+
+def _decoded(scope: Scope) -> list[Event]:
     try:
         return _events(scope)
-    except TooManyHops as error:
-        _loops.refused(error, message.origin)
-        raise
-    except InvalidInput:
-        # Nearly all bodies can be read as they came: only of one that cannot it is worth to ask why.
-        body = repaired(message)
-        if body == message.body:
-            refuse_not_a_number(body)
-            raise
+    except InvalidInput as error:
+        scope = _readable(scope, error)
     try:
-        return _events(replace(scope, message=replace(message, body=body)))
-    except TooManyHops as error:
-        _loops.refused(error, message.origin)
-        raise
-    except InvalidInput:
-        refuse_not_a_number(body)
-        raise
+        return _events(scope)
+    except InvalidInput as error:
+        raise _explained(scope, error) from None
+
+
+def _readable(scope: Scope, error: InvalidInput) -> Scope:
+    """The same with a body that can be read. Raises `error`, or a better reason, when it is not the body's fault.
+
+    Nearly all bodies can be read as they came: only of one that cannot it is worth to ask why.
+    """
+    message = scope.message
+    body = message.body if isinstance(error, TooManyHops) else repaired(message)
+    if body == message.body:
+        raise _explained(scope, error)
+    return replace(scope, message=replace(message, body=body))
+
+
+def _explained(scope: Scope, error: InvalidInput) -> InvalidInput:
+    """The error itself, or a better reason. Events that go round are counted."""
+    if isinstance(error, TooManyHops):
+        _loops.refused(error, scope.message.origin)
+        return error
+    return not_a_number(scope.message.body) or error
 
 
 def _events(scope: Scope) -> list[Event]:
     message = scope.message
-    if cloudevents_binary.recognises(message):
+    if message.headers and cloudevents_binary.recognises(message):
         return [_check_grant(cloudevents.read(cloudevents_binary.structured(message), scope), scope)]
     if message.body.startswith(b"{") or message.body.lstrip(b" \t\r\n")[:1] != b"[":
         _check_single(message)
         return [_read(message.body, scope)]
-    return _read_array(scope)
+    return [_read(document, own) for document, own in _array(scope)]
+
+
+async def _events_in_slices(scope: Scope) -> list[Event]:
+    message = scope.message
+    if cloudevents_binary.recognises(message) or message.body.lstrip(b" \t\r\n")[:1] != b"[":
+        return _events(scope)
+    events: list[Event] = []
+    slices = TimeSlices()
+    for document, own in _array(scope):
+        events.append(_read(document, own))
+        if slices.over:
+            await slices.others()
+    return events
 
 
 def _inflated(message: Message) -> Message:
     """The message with a body that is not compressed. Raises InvalidInput when it is too long."""
     encodings = message.content_encoding or ""
-    if message.origin == "amqp" and (compression := message.headers.get(_BY_KOMBU)):
+    if message.headers and message.origin == "amqp" and (compression := message.headers.get(_BY_KOMBU)):
         encodings = f"{compression},{encodings}"
     body = inflate(message.body, encodings, MAX_BODY) if encodings else message.body
     if len(body) > MAX_BODY:
@@ -112,7 +153,8 @@ def _check_json(message: Message) -> None:
         raise InvalidInput("content-type", f"expected {', '.join(_EXPECTED)}, got {media_type!r:.80}")
 
 
-def _read_array(scope: Scope) -> list[Event]:
+def _array(scope: Scope) -> Iterator[tuple[Raw, Scope]]:
+    """The documents of an array, each with its place."""
     message = scope.message
     _check_json(message)
     if message.media_type == cloudevents.STRUCTURED:
@@ -123,7 +165,8 @@ def _read_array(scope: Scope) -> list[Event]:
         raise unreadable(error, scope) from None
     if len(documents) > MAX_EVENTS:
         raise InvalidInput("", f"expected at most {MAX_EVENTS} events, got {len(documents)}")
-    return [_read(document, replace(scope, index=index)) for index, document in enumerate(documents)]
+    for index, document in enumerate(documents):
+        yield document, replace(scope, index=index)
 
 
 def _read(document: bytes | Raw, scope: Scope) -> Event:

@@ -13,11 +13,11 @@ import msgspec
 from msgspec import Raw, Struct
 
 from dispatcher.domain.errors import InvalidInput
-from dispatcher.domain.events import Event, check_text, digits
+from dispatcher.domain.events import Event, check_text, digits, is_short_text
 from dispatcher.domain.hops import EXTENSION, MAX_HOPS, highest
 from dispatcher.domain.names import is_name
 from dispatcher.domain.times import parse_time
-from dispatcher.domain.vocabulary import EVENT_NAME, first_name, is_operational, known_as
+from dispatcher.domain.vocabulary import EVENT_NAME, EVENTS, first_name, is_operational, known_as
 from dispatcher.intake.loops import TooManyHops
 
 MAX_DEPTH = 100
@@ -55,7 +55,7 @@ def _media_type(content_type: str) -> str:
     return content_type.partition(";")[0].strip().lower()
 
 
-class Scope(Struct, frozen=True, kw_only=True):
+class Scope(Struct, frozen=True):
     """What the events of one message share, and which of them is being read.
 
     `index` is its position in an array, None outside of one. With `tenant_fixed` no event may name another
@@ -92,10 +92,14 @@ class Scope(Struct, frozen=True, kw_only=True):
             if written is None:
                 raise self.refusal(field, "expected a text, got a number of more than a thousand digits")
             value = written
+        if is_short_text(value):
+            return value
         return check_text(self.at(field), value)
 
     def event_name(self, field: str, value: str) -> str:
         """The name of an event, as the catalogue has it. What follows its first word is left out."""
+        if value in EVENTS:
+            return value
         name = known_as(value) if EVENT_NAME.fullmatch(value) else first_name(value)
         if name is None:
             expected = "expected an event name: a letter, then at most 63 letters, digits, or any of _ . : -"
@@ -115,6 +119,8 @@ class Scope(Struct, frozen=True, kw_only=True):
 
         `named` is what the event itself says. Raises TooManyHops.
         """
+        if named is None and not self.message.hops:
+            return 0
         passed = highest((self.message.hops, named))
         if passed > MAX_HOPS:
             raise TooManyHops(

@@ -8,7 +8,6 @@ from __future__ import annotations
 import codecs
 import json
 import re
-from typing import NoReturn
 
 from dispatcher.domain.errors import InvalidInput
 from dispatcher.intake.message import Message
@@ -32,6 +31,7 @@ _CHARSETS = {
     "utf-32": "utf-32",
 }
 _CHARSET = re.compile(r";\s*charset\s*=\s*\"?([A-Za-z0-9_-]+)", re.IGNORECASE)
+_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 # A backslash and what it escapes: a pair of surrogates, a lone one, or anything else.
 _ESCAPE = re.compile(
     rb"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(u[dD][89a-fA-F][0-9a-fA-F]{2})|.)",
@@ -54,6 +54,8 @@ def repaired(message: Message) -> bytes:
     else:
         if charset.startswith(("utf-16", "utf-32")):
             body = body.decode(charset, "replace").encode("utf-8", "replace")
+    if not _SURROGATE.search(body):
+        return body
     return _ESCAPE.sub(lambda found: b"\\ufffd" if found[1] else found[0], body)
 
 
@@ -69,24 +71,21 @@ class _NotJson:
         self.name = name
 
 
-def refuse_not_a_number(body: bytes) -> None:
-    """Raise InvalidInput that names where NaN or Infinity stands, which Python and others write but JSON has not."""
+def not_a_number(body: bytes) -> InvalidInput | None:
+    """The refusal that names where NaN or Infinity stands, which Python and others write but JSON has not."""
     if not any(name in body for name in (b"NaN", b"Infinity")):
-        return
+        return None
     try:
         document = json.loads(body, parse_constant=_NotJson, parse_int=len, parse_float=len)
     except (ValueError, RecursionError):
-        return
+        return None
     waiting = [("", document)]
     while waiting:
         path, value = waiting.pop()
         if isinstance(value, _NotJson):
-            _refuse(path, value.name)
+            return InvalidInput(path[:200], f"expected a number that JSON has, or null; got {value.name}")
         if isinstance(value, dict):
             waiting += [(f"{path}.{key}" if path else key, child) for key, child in value.items()]
         elif isinstance(value, list):
             waiting += [(f"{path}[{index}]", child) for index, child in enumerate(value)]
-
-
-def _refuse(path: str, name: str) -> NoReturn:
-    raise InvalidInput(path[:200], f"expected a number that JSON has, or null; got {name}")
+    return None

@@ -5,8 +5,6 @@ What an event causes beyond FAN_OUT, alone or with the other events of its messa
 
 from __future__ import annotations
 
-import asyncio
-import time
 from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from typing import Protocol
@@ -17,6 +15,7 @@ from dispatcher.domain.events import Event
 from dispatcher.domain.expansions import CHUNK, FAN_OUT, Candidates, NewExpansion, bitmap
 from dispatcher.domain.ids import new_id
 from dispatcher.domain.subscriptions import Subscription, event_match_keys
+from dispatcher.telemetry.time_slices import TimeSlices
 
 Match = tuple[Event, Subscription]
 Allowed = Callable[[list[Match]], Awaitable[list[Match]]]
@@ -24,9 +23,6 @@ Allowed = Callable[[list[Match]], Awaitable[list[Match]]]
 
 OF_OWNER, OF_BATCH = 5 * FAN_OUT, 20 * FAN_OUT
 """Deliveries that one owner's events in a batch cause without orders, and those of all."""
-
-SLICE = 0.002
-"""Seconds after which others have their turn on the CPU."""
 
 
 class PageStore(Protocol):
@@ -149,8 +145,8 @@ async def select(
 
     `wants` says whether a subscription selects an event, `allowed` is asked for those whose job may be somebody else's.
     """
-    wanted = _all_wanted(messages)
-    clock = _Clock()
+    slices = TimeSlices()
+    wanted = await _all_wanted(messages, slices)
     async for subscriptions in store.candidate_pages({key for one in wanted for key in one.keys}, CHUNK):
         page = _Page(subscriptions, wants)
         doubtful: list[Match] = []
@@ -166,14 +162,16 @@ async def select(
                     for place in places
                     if subscriptions[place].job_id is not None
                 ]
-            await clock.share()
+            if slices.over:
+                await slices.others()
         refused = await _refused(doubtful, allowed)
         for one, places in found:
             one.add(
                 page,
                 [p for p in places if not refused or (one.event.key, subscriptions[p].id) not in refused],
             )
-            await clock.share()
+            if slices.over:
+                await slices.others()
     return Selection(
         [(one.event, subscription) for one in wanted for subscription in one.subscriptions or ()],
         [
@@ -185,7 +183,7 @@ async def select(
     )
 
 
-def _all_wanted(messages: Sequence[Sequence[Event]]) -> list[_Wanted]:
+async def _all_wanted(messages: Sequence[Sequence[Event]], slices: TimeSlices) -> list[_Wanted]:
     together = [OF_BATCH]
     of_owners: defaultdict[tuple[str, str | None], list[int]] = defaultdict(lambda: [OF_OWNER])
     wanted: list[_Wanted] = []
@@ -194,6 +192,8 @@ def _all_wanted(messages: Sequence[Sequence[Event]]) -> list[_Wanted]:
         for event in message:
             budget = _Budget(of_message, of_owners[event.tenant, event.owner], together)
             wanted.append(_Wanted(event, budget))
+            if slices.over:
+                await slices.others()
     return wanted
 
 
@@ -202,18 +202,3 @@ async def _refused(doubtful: list[Match], allowed: Allowed) -> set[tuple[str, st
         return set()
     kept = {(event.key, subscription.id) for event, subscription in await allowed(doubtful)}
     return {(event.key, subscription.id) for event, subscription in doubtful} - kept
-
-
-class _Clock:
-    """Lets others have the CPU now and then: what takes long gets half of it."""
-
-    def __init__(self) -> None:
-        self._began = time.perf_counter()
-        self._slices = 0
-
-    async def share(self) -> None:
-        """Wait a little if it took long enough."""
-        if time.perf_counter() - self._began > SLICE:
-            self._slices += 1
-            await asyncio.sleep(0 if self._slices < 5 else SLICE)
-            self._began = time.perf_counter()
