@@ -28,11 +28,15 @@ class Grant(Struct, frozen=True):
 
 
 class JobChanges(Struct, frozen=True):
-    """The projections of jobs that a batch adds, of those that nobody has claimed by owner, and its grants; sorted."""
+    """The projections of jobs that a batch adds, of those that nobody has claimed by owner, and its grants; sorted.
+
+    `owners` has those of claimed jobs, also of those that the batch claims.
+    """
 
     jobs: list[Job]
     unclaimed_jobs: list[Job]
     grants: list[Grant]
+    owners: Mapping[JobKey, str]
 
 
 def job_changes(events: Iterable[Event], owners: Mapping[JobKey, str]) -> JobChanges:
@@ -61,6 +65,7 @@ def job_changes(events: Iterable[Event], owners: Mapping[JobKey, str]) -> JobCha
         jobs=[jobs[key] for key in sorted(jobs)],
         unclaimed_jobs=[unclaimed[apart] for apart in sorted(unclaimed)],
         grants=list(grants.values()),
+        owners=claimed,
     )
 
 

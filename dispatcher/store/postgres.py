@@ -19,7 +19,6 @@ from sqlalchemy.ext.asyncio import create_async_engine
 
 from dispatcher.domain.deliveries import ROOMS, ClaimedDelivery, NewDelivery, Outcome, Rooms, Share, Waiting
 from dispatcher.domain.destinations import Breaker
-from dispatcher.domain.digests import Group
 from dispatcher.domain.errors import StoreUnavailable
 from dispatcher.domain.events import Event, utc_now
 from dispatcher.domain.expansions import Expansion, NewExpansion
@@ -27,25 +26,20 @@ from dispatcher.domain.retention import DEFAULT, Keep, Kept
 from dispatcher.store import (
     arrays,
     batches,
-    digests,
     postgres_breakers,
     postgres_expansions,
     postgres_queues,
     postgres_retention,
-    turns,
 )
 from dispatcher.store import postgres_sql as sql
-from dispatcher.store.arrays import Encoding
 from dispatcher.store.base import CLAIM_BYTES, Claim, Revision, SqlStore
 from dispatcher.store.batches import Batch
-from dispatcher.store.columns import finite
 from dispatcher.store.contract import Changes, Place
-from dispatcher.store.digests import Wanted
 from dispatcher.store.failures import unavailable
-from dispatcher.store.job_changes import JobKey, job_changes
+from dispatcher.store.postgres_accept import TO, accept, add, resumed_of
 from dispatcher.store.postgres_connect import CONNECT_TIMEOUT
 from dispatcher.store.postgres_server import connect_limited, driver_connection, migrate
-from dispatcher.store.rows import Row, hex_digits, safe
+from dispatcher.store.rows import Row, hex_digits
 from dispatcher.store.sealing import Sealer
 
 HOT = 4
@@ -57,11 +51,6 @@ TRIES = 10
 P = ParamSpec("P")
 R = TypeVar("R")
 Proxy: TypeAlias = "asyncpg.pool.PoolConnectionProxy[asyncpg.Record]"
-_TO = Encoding(
-    lambda digests: [digest.hex() for digest in digests],
-    lambda ids: [hex_digits(one) for one in ids],
-    lambda moments: [None if moment is None else finite(moment) for moment in moments],
-)
 
 
 class PostgresStore(SqlStore):
@@ -138,7 +127,8 @@ class PostgresStore(SqlStore):
             if not batch.digests:
                 return batch.duplicates
             try:
-                await self._accept(process, batch)
+                async with self._hot() as connection:
+                    await accept(connection, process, batch)
                 return batch.duplicates
             except asyncpg.UniqueViolationError:
                 stored = await self._identities(batch.digests)
@@ -147,59 +137,21 @@ class PostgresStore(SqlStore):
                 batch.leave_out(stored)
         raise StoreUnavailable(f"others stored events of the same batch {TRIES} times while it was written")
 
-    async def _accept(self, process: int, batch: Batch) -> None:
-        deliveries, looked_up = batch.deliveries, batch.jobs_to_look_up
-        held = {delivery.subscription.id for delivery in deliveries if batches.held(delivery)}
-        ordered, gathered = batches.ordered(deliveries), digests.wanted(deliveries)
-        several = held or ordered or gathered or batch.expansions or looked_up
-        async with self._hot() as connection, connection.transaction() if several else nullcontext():
-            resumed = await _resumed(connection, sql.RESUMED, "sub", held)
-            await _lock_turns(connection, ordered)
-            placed = await postgres_expansions.place(connection, batch, deliveries)
-            ordered = batches.ordered(placed.deliveries)
-            changed = job_changes(batch.events, await _owners(connection, looked_up))
-            await connection.execute(
-                sql.ACCEPT,
-                process,
-                *arrays.of_identities(batch, _TO),
-                *arrays.of_events(batch.events, _TO),
-                *arrays.of_deliveries(placed.deliveries, resumed, _TO),
-                *arrays.of_grants(changed.grants, _TO),
-                *arrays.of_jobs(changed.jobs, _TO),
-            )
-            if changed.unclaimed_jobs:
-                await connection.execute(sql.ACCEPT_UNCLAIMED, *arrays.of_jobs(changed.unclaimed_jobs, _TO))
-            await _take_turns(connection, ordered)
-            await _gather(connection, gathered)
-            await postgres_expansions.enter(connection, placed)
-
     async def _identities(self, digests: Collection[bytes]) -> dict[bytes, str]:
         async with self._hot() as connection:
             rows = await connection.fetch(sql.IDENTITIES, [digest.hex() for digest in digests])
         return {digest.bytes: f"evt_{key.hex}" for digest, key in rows}
 
     async def add_deliveries(self, process: int, deliveries: Sequence[NewDelivery]) -> None:
-        several = any(_takes_several(one) for one in deliveries)
-        async with self._hot() as connection, connection.transaction() if several else nullcontext():
-            await self._add(connection, process, deliveries)
+        async with self._hot() as connection:
+            await add(connection, process, deliveries)
 
     async def expand(self, process: int, expansion: Expansion, deliveries: Sequence[NewDelivery]) -> bool:
         async with self._hot() as connection, connection.transaction():
             if not await postgres_expansions.take(connection, expansion.seq):
                 return False
-            await self._add(connection, process, deliveries)
+            await add(connection, process, deliveries)
         return True
-
-    async def _add(self, connection: Proxy, process: int, deliveries: Sequence[NewDelivery]) -> None:
-        held = {delivery.subscription.id for delivery in deliveries if batches.held(delivery)}
-        ordered, gathered = batches.ordered(deliveries), digests.wanted(deliveries)
-        resumed = await _resumed(connection, sql.RESUMED, "sub", held)
-        await _lock_turns(connection, ordered)
-        columns = arrays.of_deliveries(deliveries, resumed, _TO)
-        rows = await connection.fetch(sql.ADD_DELIVERIES, process, *columns)
-        stored = {f"dlv_{row['id'].hex}" for row in rows}
-        await _take_turns(connection, [one for one in ordered if one.id in stored])
-        await _gather(connection, [one for one in gathered if one.delivery_id in stored])
 
     async def changes(self, since: datetime | None) -> Changes:
         async with self._hot() as connection:
@@ -276,12 +228,12 @@ class PostgresStore(SqlStore):
     async def _finish(self, process: int, outcomes: Sequence[Outcome]) -> None:
         held = [outcome.delivery_id for outcome in outcomes if batches.held_outcome(outcome)]
         async with self._hot() as connection, connection.transaction() if held else nullcontext():
-            resumed = await _resumed(connection, sql.RESUMED_DELIVERIES, "dlv", held)
+            resumed = await resumed_of(connection, sql.RESUMED_DELIVERIES, "dlv", held)
             await connection.execute(
                 sql.FINISH,
                 process,
-                *arrays.of_outcomes(outcomes, resumed, _TO),
-                *arrays.of_attempts(outcomes, _TO),
+                *arrays.of_outcomes(outcomes, resumed, TO),
+                *arrays.of_attempts(outcomes, TO),
             )
         if process in self._claimed:
             self._claimed[process].difference_update(outcome.delivery_id for outcome in outcomes)
@@ -326,70 +278,6 @@ class PostgresStore(SqlStore):
 
 async def _keep(connection: asyncpg.Connection) -> None:
     """Give a connection back as it is: our statements leave nothing there, and a reset is a round trip."""
-
-
-def _takes_several(new: NewDelivery) -> bool:
-    """Whether it takes several statements to store this one."""
-    return batches.held(new) or new.subscription.ordered or new.subscription.digest is not None
-
-
-async def _resumed(connection: Proxy, statement: str, prefix: str, ids: Collection[str]) -> set[str]:
-    """Which of these ids the statement says to be resumed."""
-    if not ids:
-        return set()
-    rows = await connection.fetch(statement, list(map(hex_digits, ids)))
-    return {f"{prefix}_{row['id'].hex}" for row in rows if row["resumed"]}
-
-
-async def _owners(connection: Proxy, jobs: Sequence[JobKey]) -> dict[JobKey, str]:
-    """Whose these jobs are, of those that are claimed; it stays so until the transaction ends."""
-    if not jobs:
-        return {}
-    rows = await connection.fetch(sql.LOCK_JOBS, *zip(*jobs, strict=True))
-    return {(row["tenant"], row["id"]): row["owner"] for row in rows if row["owner"] is not None}
-
-
-async def _lock_turns(connection: Proxy, ordered: Sequence[NewDelivery]) -> None:
-    if ordered:
-        await connection.execute(sql.LOCK_TURNS, turns.keys_of(ordered))
-
-
-async def _take_turns(connection: Proxy, ordered: Sequence[NewDelivery]) -> None:
-    if ordered:
-        ids = [hex_digits(one.id) for one in ordered]
-        of = [hex_digits(one.subscription.id) for one in ordered]
-        jobs, times = [safe(one.event.job_id) for one in ordered], list(map(batches.not_before, ordered))
-        await connection.execute(sql.ENTER_TURNS, of, ids, jobs, times)
-        await connection.execute(sql.HOLD, ids)
-
-
-async def _gather(connection: Proxy, new: Sequence[Wanted]) -> None:
-    if not new:
-        return
-    of = {one.group.hex(): hex_digits(one.subscription_id) for one in new}
-    ids = sorted(of)
-    rows: list[asyncpg.Record] = []
-    while len(rows) < len(ids):  # again when one was purged in between
-        await connection.execute(sql.ENTER_DIGESTS, ids, [of[key] for key in ids])
-        rows = await connection.fetch(sql.LOCK_DIGESTS, ids)
-    placed = digests.placing(new, {row["id"].bytes: _group(row) for row in rows}, utc_now())
-    kept = list(placed.groups.values())
-    await connection.execute(
-        sql.KEEP_DIGESTS,
-        [key.hex() for key in placed.groups],
-        [None if group.leader is None else hex_digits(group.leader) for group in kept],
-        [group.due_at for group in kept],
-        [group.members for group in kept],
-        [group.bytes for group in kept],
-    )
-    columns = list(zip(*placed.members, strict=True)) or [(), (), ()]
-    await connection.execute(sql.JOIN_DIGESTS, *(list(map(hex_digits, column)) for column in columns))
-    await connection.execute(sql.SET_DUE, list(map(hex_digits, placed.due)), list(placed.due.values()))
-
-
-def _group(row: asyncpg.Record) -> Group:
-    leader = None if row["leader"] is None else f"dlv_{row['leader'].hex}"
-    return Group(leader, row["due_at"], row["sent_at"], row["members"], row["bytes"])
 
 
 def _room_arrays(rooms: Rooms) -> tuple[str, int, list[str], list[int]]:

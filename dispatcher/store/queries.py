@@ -49,9 +49,9 @@ def rows_of(connection: Connection, statement: Select[*tuple[Any, ...]]) -> list
     return [*connection.execute(statement).mappings()]
 
 
-def chunks(values: Sequence[T]) -> Iterator[Sequence[T]]:
-    """The values in parts of MAX_VALUES."""
-    return (values[start : start + MAX_VALUES] for start in range(0, len(values), MAX_VALUES))
+def chunks(values: Sequence[T], size: int = MAX_VALUES) -> Iterator[Sequence[T]]:
+    """The values in parts of `size`."""
+    return (values[start : start + size] for start in range(0, len(values), size))
 
 
 def page(rows: Sequence[Row], window: Window, cursor: str, make: Callable[[Row], T]) -> Page[T]:

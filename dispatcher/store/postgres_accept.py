@@ -1,0 +1,181 @@
+"""Accepting on PostgreSQL: a batch in one statement, a large one in parts, none of which takes long."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import nullcontext
+from typing import TypeAlias
+
+import asyncpg
+from msgspec import Struct
+
+from dispatcher.domain.deliveries import NewDelivery
+from dispatcher.domain.digests import Group
+from dispatcher.domain.events import Event, utc_now
+from dispatcher.store import arrays, batches, digests, postgres_expansions, turns
+from dispatcher.store import postgres_sql as sql
+from dispatcher.store.arrays import Encoding
+from dispatcher.store.batches import Batch
+from dispatcher.store.columns import finite
+from dispatcher.store.digests import Wanted
+from dispatcher.store.job_changes import JobKey, job_changes
+from dispatcher.store.queries import chunks
+from dispatcher.store.rows import hex_digits, safe
+
+WHOLE = 1000
+"""Events and deliveries that are stored with one statement; more are stored in parts of PART each."""
+
+PART = 100
+"""Large enough that a statement does more than to begin, small enough to be made in a millisecond or two."""
+
+Proxy: TypeAlias = "asyncpg.pool.PoolConnectionProxy[asyncpg.Record]"
+TO = Encoding(
+    lambda digests: [digest.hex() for digest in digests],
+    lambda ids: [hex_digits(one) for one in ids],
+    lambda moments: [None if moment is None else finite(moment) for moment in moments],
+)
+
+
+async def accept(connection: Proxy, process: int, batch: Batch) -> None:
+    """Store what is new of a batch. UniqueViolationError when others have stored some of it."""
+    deliveries, looked_up = batch.deliveries, batch.jobs_to_look_up
+    held, ordered, gathered = _held(deliveries), batches.ordered(deliveries), digests.wanted(deliveries)
+    large = len(batch.digests) + len(deliveries) > WHOLE
+    several = large or held or ordered or gathered or batch.expansions or looked_up
+    async with connection.transaction() if several else nullcontext():
+        resumed = await resumed_of(connection, sql.RESUMED, "sub", held)
+        await _lock_turns(connection, ordered)
+        placed = await postgres_expansions.place(connection, batch, deliveries)
+        ordered = batches.ordered(placed.deliveries)
+        owners = await _owners(connection, looked_up)
+        rows = _Rows(connection, process, resumed)
+        if large:
+            await rows.write_parts(batch, placed.deliveries, owners)
+        else:
+            await rows.write(arrays.of_identities(batch, TO), batch.events, placed.deliveries, owners)
+        await _take_turns(connection, ordered)
+        await _gather(connection, gathered)
+        await postgres_expansions.enter(connection, placed)
+
+
+async def add(connection: Proxy, process: int, deliveries: Sequence[NewDelivery]) -> None:
+    """Store further deliveries of events that are stored."""
+    held, ordered, gathered = _held(deliveries), batches.ordered(deliveries), digests.wanted(deliveries)
+    several = held or ordered or gathered or len(deliveries) > PART
+    async with connection.transaction() if several else nullcontext():
+        resumed = await resumed_of(connection, sql.RESUMED, "sub", held)
+        await _lock_turns(connection, ordered)
+        stored: set[str] = set()
+        for some in chunks(deliveries, PART):
+            columns = arrays.of_deliveries(some, resumed, TO)
+            rows = await connection.fetch(sql.ADD_DELIVERIES, process, *columns)
+            stored.update(f"dlv_{row['id'].hex}" for row in rows)
+        await _take_turns(connection, [one for one in ordered if one.id in stored])
+        await _gather(connection, [one for one in gathered if one.delivery_id in stored])
+
+
+def _held(deliveries: Sequence[NewDelivery]) -> set[str]:
+    """The subscriptions of those that are to wait until theirs is resumed."""
+    return {delivery.subscription.id for delivery in deliveries if batches.held(delivery)}
+
+
+class _Rows(Struct, frozen=True):
+    """Writes rows as this process. `resumed` are subscriptions for which nothing is held any more."""
+
+    connection: Proxy
+    process: int
+    resumed: Collection[str]
+
+    async def write_parts(
+        self, batch: Batch, deliveries: Sequence[NewDelivery], owners: Mapping[JobKey, str]
+    ) -> None:
+        """Write a large batch. Identities and jobs are written in order, so that no two batches wait for each other."""
+        none = [(), ()]
+        await self.connection.execute(sql.IDENTIFY, *arrays.of_identities(batch, TO))
+        events = sorted(batch.events, key=lambda event: (event.tenant, event.job_id))
+        for some in chunks(events, PART):
+            owners = await self.write(none, some, (), owners)
+        for new in chunks(deliveries, PART):
+            await self.write(none, (), new, owners)
+
+    async def write(
+        self,
+        identities: Sequence[arrays.Column],
+        events: Sequence[Event],
+        deliveries: Sequence[NewDelivery],
+        owners: Mapping[JobKey, str],
+    ) -> Mapping[JobKey, str]:
+        """Write a part. Returns the owners with those of the jobs that it claims."""
+        changed = job_changes(events, owners)
+        await self.connection.execute(
+            sql.ACCEPT,
+            self.process,
+            *identities,
+            *arrays.of_events(events, TO),
+            *arrays.of_deliveries(deliveries, self.resumed, TO),
+            *arrays.of_grants(changed.grants, TO),
+            *arrays.of_jobs(changed.jobs, TO),
+        )
+        if changed.unclaimed_jobs:
+            columns = arrays.of_jobs(changed.unclaimed_jobs, TO)
+            await self.connection.execute(sql.ACCEPT_UNCLAIMED, *columns)
+        return changed.owners
+
+
+async def resumed_of(connection: Proxy, statement: str, prefix: str, ids: Collection[str]) -> set[str]:
+    """Which of these ids the statement says to be resumed."""
+    if not ids:
+        return set()
+    rows = await connection.fetch(statement, list(map(hex_digits, ids)))
+    return {f"{prefix}_{row['id'].hex}" for row in rows if row["resumed"]}
+
+
+async def _owners(connection: Proxy, jobs: Sequence[JobKey]) -> dict[JobKey, str]:
+    """Whose these jobs are, of those that are claimed; it stays so until the transaction ends."""
+    if not jobs:
+        return {}
+    rows = await connection.fetch(sql.LOCK_JOBS, *zip(*jobs, strict=True))
+    return {(row["tenant"], row["id"]): row["owner"] for row in rows if row["owner"] is not None}
+
+
+async def _lock_turns(connection: Proxy, ordered: Sequence[NewDelivery]) -> None:
+    if ordered:
+        await connection.execute(sql.LOCK_TURNS, turns.keys_of(ordered))
+
+
+async def _take_turns(connection: Proxy, ordered: Sequence[NewDelivery]) -> None:
+    if ordered:
+        ids = [hex_digits(one.id) for one in ordered]
+        of = [hex_digits(one.subscription.id) for one in ordered]
+        jobs, times = [safe(one.event.job_id) for one in ordered], list(map(batches.not_before, ordered))
+        await connection.execute(sql.ENTER_TURNS, of, ids, jobs, times)
+        await connection.execute(sql.HOLD, ids)
+
+
+async def _gather(connection: Proxy, new: Sequence[Wanted]) -> None:
+    if not new:
+        return
+    of = {one.group.hex(): hex_digits(one.subscription_id) for one in new}
+    ids = sorted(of)
+    rows: list[asyncpg.Record] = []
+    while len(rows) < len(ids):  # again when one was purged in between
+        await connection.execute(sql.ENTER_DIGESTS, ids, [of[key] for key in ids])
+        rows = await connection.fetch(sql.LOCK_DIGESTS, ids)
+    placed = digests.placing(new, {row["id"].bytes: _group(row) for row in rows}, utc_now())
+    kept = list(placed.groups.values())
+    await connection.execute(
+        sql.KEEP_DIGESTS,
+        [key.hex() for key in placed.groups],
+        [None if group.leader is None else hex_digits(group.leader) for group in kept],
+        [group.due_at for group in kept],
+        [group.members for group in kept],
+        [group.bytes for group in kept],
+    )
+    columns = list(zip(*placed.members, strict=True)) or [(), (), ()]
+    await connection.execute(sql.JOIN_DIGESTS, *(list(map(hex_digits, column)) for column in columns))
+    await connection.execute(sql.SET_DUE, list(map(hex_digits, placed.due)), list(placed.due.values()))
+
+
+def _group(row: asyncpg.Record) -> Group:
+    leader = None if row["leader"] is None else f"dlv_{row['leader'].hex}"
+    return Group(leader, row["due_at"], row["sent_at"], row["members"], row["bytes"])
