@@ -38,6 +38,7 @@ class Dialer:
         self._resolver: GuardedResolver | None = None
         self._found: TTLCache[str, asyncio.Task[list[ResolveResult]]] = TTLCache(_MAX_REMEMBERED, _REMEMBERED)
         self._tls = tls
+        self._reading_tls = asyncio.Lock()
 
     async def connect(self, origin: Origin, make: Callable[[], Connection]) -> Connection:
         """A connection with this origin. Raises NoReply when there is none in time."""
@@ -62,7 +63,7 @@ class Dialer:
         self, origin: Origin, make: Callable[[], Connection], connected: list[socket.socket]
     ) -> Connection:
         addresses = await self._addresses(origin)
-        context = self._context() if origin.tls else None
+        context = await self._context() if origin.tls else None
         try:
             connected.append(
                 await start_connection(
@@ -108,10 +109,12 @@ class Dialer:
         if (done.cancelled() or done.exception()) and self._found.get(host) is done:
             del self._found[host]
 
-    def _context(self) -> ssl.SSLContext:
-        if self._tls is None:
-            self._tls = ssl.create_default_context()
-            self._tls.set_alpn_protocols(("http/1.1",))
+    async def _context(self) -> ssl.SSLContext:
+        async with self._reading_tls:
+            if self._tls is None:
+                # In a thread: it reads some hundred certificates from files.
+                self._tls = await asyncio.to_thread(ssl.create_default_context)
+                self._tls.set_alpn_protocols(("http/1.1",))
         return self._tls
 
 

@@ -40,7 +40,7 @@ class Content(Struct, frozen=True):
 
 
 class Templates:
-    """Renders messages. Both folders are read once, at the start.
+    """Renders messages. Both folders are read and compiled once, at the start.
 
     Files are named `<event>.<part>.j2` or `default.<part>.j2`, part being `subject`, `txt` or `html`; those of a
     variant, such as a language, are in a folder of its name. The operator's come first, and each part is looked for
@@ -63,11 +63,14 @@ class Templates:
             trim_blocks=True,
             lstrip_blocks=True,
             auto_reload=False,
+            cache_size=-1,  # all of them
         )
         self._names = frozenset(
             self._environment.list_templates(filter_func=lambda name: name.endswith(SUFFIX))
         )
         self._operators = frozenset() if folder is None else frozenset(_files_of(folder))
+        # Now, and not when the first mail is made: then the event loop would wait for the disk.
+        self._faults = [fault for name in self.names if (fault := self._fault(name))]
 
     @property
     def variants(self) -> frozenset[str]:
@@ -86,7 +89,7 @@ class Templates:
 
     def check(self) -> list[str]:
         """What is wrong with which file, one line each: only whether it can be compiled."""
-        return [fault for name in self.names if (fault := self._fault(name))]
+        return list(self._faults)
 
     def _fault(self, name: str) -> str | None:
         try:
