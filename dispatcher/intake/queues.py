@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections import OrderedDict, deque
 from collections.abc import Collection, Sequence
 
-from cachetools import LRUCache
 from msgspec import Struct
 
 from dispatcher.domain.expansions import FAN_OUT
@@ -75,7 +74,7 @@ class Queues:
         self._queues: dict[Owner, _Queue] = {}
         self._turns: OrderedDict[Owner, _Queue] = OrderedDict()
         self._last_of_job: dict[tuple[str, str], Offer] = {}
-        self._fan_out: LRUCache[Owner, float] = LRUCache(REMEMBERED)
+        self._fan_out: dict[Owner, float] = {}
         self._usual = 1.0
         self.events = 0
         """Events that were offered and are not stored yet."""
@@ -177,8 +176,9 @@ class Queues:
         offer = queue.offers[0]
         if is_large(offer) is not large:
             return None
-        ready = all(before.finished or id(before) in together for before in offer.after)
-        return offer if ready else None
+        if not offer.after or all(before.finished or id(before) in together for before in offer.after):
+            return offer
+        return None
 
     def _pop(self, queue: _Queue) -> None:
         queue.offers.popleft()
@@ -210,12 +210,16 @@ class Queues:
             if known is None:
                 # Each owner counts once, so that no one of them decides what is expected of the others.
                 self._usual += (min(fan_out, FAN_OUT) - self._usual) / 16
+                if len(self._fan_out) >= REMEMBERED:
+                    del self._fan_out[next(iter(self._fan_out))]
             self._fan_out[owner] = fan_out if known is None else (known + fan_out) / 2
 
     def _cost(self, offer: Offer) -> float:
         """How many deliveries an offer is expected to cause, and no less than it has events."""
         count = len(offer.events)
         expected = self._fan_out.get(owner_of(offer), self._usual)
+        if expected <= 1.0:
+            return count or 1.0
         return max(1.0, count + min(count * (expected - 1), FAN_OUT))
 
 

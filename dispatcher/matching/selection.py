@@ -166,10 +166,9 @@ async def select(
                 await slices.others()
         refused = await _refused(doubtful, allowed)
         for one, places in found:
-            one.add(
-                page,
-                [p for p in places if not refused or (one.event.key, subscriptions[p].id) not in refused],
-            )
+            if refused:
+                places = [p for p in places if (one.event.key, subscriptions[p].id) not in refused]  # noqa: PLW2901
+            one.add(page, places)
             if slices.over:
                 await slices.others()
     return Selection(
