@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -20,12 +20,22 @@ SECRETS_KEY = "a-secrets-key-for-the-tests-of-32-characters"
 
 
 class Service:
-    """`dispatcher serve`, running while it is entered; ended with SIGTERM unless it was killed before."""
+    """`dispatcher serve`, running while it is entered; ended with SIGTERM unless it was killed before.
+
+    `within` is a command that runs it, such as `unshare`.
+    """
 
     def __init__(
-        self, directory: Path, *, consumes: bool = True, workers: int = 1, **settings: str | float
+        self,
+        directory: Path,
+        *,
+        consumes: bool = True,
+        workers: int = 1,
+        within: Sequence[str] = (),
+        **settings: str | float,
     ) -> None:
         self._directory = directory
+        self._within = within
         self._workers = workers
         self._consumes = consumes and "amqp_url" in settings
         self._settings = {
@@ -62,7 +72,7 @@ class Service:
     async def start(self) -> None:
         """Start the process, and read what it says."""
         self.process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "dispatcher", "serve", "--workers", str(self._workers)),
+            *(*self._within, sys.executable, "-m", "dispatcher", "serve", "--workers", str(self._workers)),
             cwd=self._directory,
             env=environment(self._settings),
             stdout=asyncio.subprocess.PIPE,
