@@ -490,7 +490,6 @@ def world(url: str, count: int) -> Iterator[World]:
 
 
 HOW_LONG = settings(
-    max_examples=20,
     stateful_step_count=30,
     deadline=None,
     derandomize=True,
@@ -502,14 +501,19 @@ HOW_LONG = settings(
 
 
 @pytest.mark.parametrize(
-    ("kind", "count"), [("sqlite", 1), pytest.param("postgres", 2, marks=pytest.mark.long)]
+    ("kind", "count", "examples"),
+    [
+        ("sqlite", 1, 8),
+        pytest.param("sqlite", 1, 20, marks=pytest.mark.long),
+        pytest.param("postgres", 2, 20, marks=pytest.mark.long),
+    ],
 )
 def test_deliveries_are_always_where_a_simple_model_says(
-    request: pytest.FixtureRequest, kind: str, count: int
+    request: pytest.FixtureRequest, kind: str, count: int, examples: int
 ) -> None:
     with world(request.getfixturevalue(f"{kind}_url"), count) as stores:
 
         class Here(Deliveries):
             world = stores
 
-        run_state_machine_as_test(Here, settings=HOW_LONG)
+        run_state_machine_as_test(Here, settings=settings(HOW_LONG, max_examples=examples))
