@@ -21,8 +21,9 @@ from benchmarks.database import connected, opened, settle
 from benchmarks.machine import Machine, program
 from benchmarks.results import Check, Cost, Outcome
 from benchmarks.waiting import DESTINATIONS, HOSTS, LIMIT, waiting
-from dispatcher.domain.deliveries import Rooms
 from dispatcher.store.schema import claims, deliveries
+from tests.claiming import claim_at
+from tests.claiming import waiting as waiting_destinations
 
 DUE = 30_000
 PROCESSES = 4
@@ -98,13 +99,9 @@ async def _claim_all(arguments: Sequence[str]) -> None:
         process = await store.register("bench", 1, 60)
         print("ready", flush=True)
         await asyncio.to_thread(sys.stdin.readline)
-        count, after = 0, ""
-        while True:
-            claimed = await store.claim(process, LIMIT, Rooms(after=after))
+        names, count = [name async for name, _ in waiting_destinations(store)], 0
+        while claimed := await claim_at(store, process, names, LIMIT, LIMIT // len(names) + 1):
             count += len(claimed)
-            if not claimed and not after:
-                break
-            after = max(one.subscription.destination for one in claimed) if len(claimed) == LIMIT else ""
         print(count, flush=True)
         await asyncio.to_thread(
             sys.stdin.read

@@ -23,16 +23,18 @@ SECONDS = 40.0
 
 
 async def at_rest(machine: Machine) -> Outcome:
-    """R3: the share of a CPU that the service and PostgreSQL spend, beyond what they do without these destinations."""
+    """R3: the share of a CPU that the service and PostgreSQL spend because of these destinations.
+
+    What they spend without any is said beside it, and does not count.
+    """
     dead = machine.amount.count(DEAD, 200)
     nothing = await _share(machine, 0)
     machine.done()
     many = await _share(machine, dead)
     machine.done()
-    what = f"CPU of a core with {dead:,} dead destinations, at rest, service and PostgreSQL"
-    return Outcome(
-        [Check(bar="R3", what=f"{what} (without: {nothing:.1f})", unit="%", measured=many, most=2)]
-    )
+    what = f"CPU of a core that {dead:,} dead destinations add to the service and PostgreSQL at rest"
+    shown = f"{what} ({many:.1f} with them, {nothing:.1f} without)"
+    return Outcome([Check(bar="R3", what=shown, unit="%", measured=many - nothing, most=2)])
 
 
 async def _share(machine: Machine, dead: int) -> float:

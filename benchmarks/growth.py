@@ -31,6 +31,7 @@ from dispatcher.store.connect import migrate, open_store
 from dispatcher.store.contract import Store
 from dispatcher.store.partitions import KEYS, bound
 from dispatcher.store.sealing import Sealer
+from tests.claiming import claim
 from tests.factories import make_delivery, make_event, make_subscription
 from tests.servers import PostgreSQL
 from tests.store.helpers import PAST, attempt, outcome
@@ -80,7 +81,7 @@ class Bench:
 
     async def claim(self, batch: Sequence[NewDelivery]) -> None:
         """Claim as many as a batch has."""
-        assert len(await self.store.claim(self.process, len(batch))) == len(batch)
+        assert len(await claim(self.store, self.process, len(batch))) == len(batch)
 
     async def cost(self, step: Step, batches: Sequence[Sequence[NewDelivery]]) -> float:
         """µs of the server's CPU for each delivery."""

@@ -91,6 +91,7 @@ class Scheduler:
         self._probed: LRUCache[str, str] = LRUCache(10_000)
         self._after = ""
         self._whole = True
+        self._unsure = False
         self._begin_again = False
         self._sliced_at = 0.0
         self._wake = asyncio.Event()
@@ -143,6 +144,10 @@ class Scheduler:
             self._after, self._whole = "", False
 
     async def _claim(self, process: int, take: Callable[[int, list[ClaimedDelivery]], None]) -> None:
+        if self._unsure:
+            # The last claim may be stored although its answer was lost. This one gives it back, so that it is found.
+            await self._store.claim_shares(process, 1, [])
+            self._unsure = False
         free = min(self._room.free, MAX_CLAIM)
         if not free:
             return
@@ -164,7 +169,10 @@ class Scheduler:
             if probes:
                 shares += await self._begin(probes)
             if shares:
-                take(process, await self._store.claim_shares(process, free, shares))
+                self._unsure = True
+                claimed = await self._store.claim_shares(process, free, shares)
+                self._unsure = False
+                take(process, claimed)
         finally:
             for name, at in looked.items():
                 if at is None:

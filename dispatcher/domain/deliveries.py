@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import datetime
 from enum import StrEnum
 from typing import NamedTuple
@@ -108,21 +107,6 @@ class ClaimedDelivery(Struct, frozen=True, kw_only=True):
     restarted_after: int
     since: datetime
     memo: str | None = None
-
-
-class Rooms(Struct, frozen=True, kw_only=True):
-    """How many deliveries of one destination may be claimed: as many as `of` says, for all others `each`.
-
-    Destinations take turns in the order of their names; `after` is the one where the last claim had to end.
-    """
-
-    each: int = 1_000_000
-    of: Mapping[str, int] = {}
-    after: str = ""
-
-
-ROOMS = Rooms()
-"""Room for everything."""
 
 
 class Queue(Struct, frozen=True, kw_only=True):

@@ -12,14 +12,12 @@ from typing import TYPE_CHECKING, Generic, Protocol, TypeAlias, TypeVar
 from msgspec import Struct
 
 from dispatcher.domain.deliveries import (
-    ROOMS,
     Attempt,
     ClaimedDelivery,
     Delivery,
     NewDelivery,
     Outcome,
     Overdue,
-    Rooms,
     Share,
     State,
     Waiting,
@@ -259,15 +257,6 @@ class Store(Protocol):
 
     # Delivery
 
-    async def claim(self, process: int, limit: int, rooms: Rooms = ROOMS) -> list[ClaimedDelivery]:
-        """Claim pending deliveries that are due and that no other process has.
-
-        Of each destination those that are due longest. One of which much is due takes nothing from the others:
-        `rooms` bounds each. When `limit` ends a claim early, the next one should go on after the last
-        destination.
-        """
-        ...
-
     async def waiting_destinations(self, after: str, limit: int) -> list[tuple[str, datetime | None]]:
         """The next `limit` destinations after this name for which something waits, and when the first of it is due.
 
@@ -285,13 +274,6 @@ class Store(Protocol):
 
     async def claim_shares(self, process: int, limit: int, shares: Sequence[Share]) -> list[ClaimedDelivery]:
         """Claim what is due of these subscriptions and that no other process has: for each so many, `limit` in all."""
-        ...
-
-    async def next_due(self, full: Collection[str] = ()) -> datetime | None:
-        """When the next pending delivery is due, None when none waits for a time.
-
-        Destinations in `full` do not count.
-        """
         ...
 
     async def finish(self, process: int, outcomes: Sequence[Outcome]) -> None:

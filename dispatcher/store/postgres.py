@@ -17,7 +17,7 @@ import asyncpg
 from sqlalchemy import Connection
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from dispatcher.domain.deliveries import ROOMS, ClaimedDelivery, NewDelivery, Outcome, Rooms, Share, Waiting
+from dispatcher.domain.deliveries import ClaimedDelivery, NewDelivery, Outcome, Share, Waiting
 from dispatcher.domain.destinations import Breaker
 from dispatcher.domain.errors import StoreUnavailable
 from dispatcher.domain.events import Event, utc_now
@@ -165,9 +165,6 @@ class PostgresStore(SqlStore):
         async with self._hot() as connection:
             return await postgres_breakers.begin_probes(connection, opened, until)
 
-    async def claim(self, process: int, limit: int, rooms: Rooms = ROOMS) -> list[ClaimedDelivery]:
-        return await self._claim_by(process, sql.CLAIM, limit, *_room_arrays(rooms))
-
     async def claim_shares(self, process: int, limit: int, shares: Sequence[Share]) -> list[ClaimedDelivery]:
         of = [hex_digits(share.subscription_id) for share in shares]
         places = [share.places for share in shares]
@@ -219,11 +216,6 @@ class PostgresStore(SqlStore):
             kept = await connection.fetch(sql.REVISIONS, list({row["subscription_id"] for row in rows}))
         by_key = {row["key"]: Event(**{**row, "key": f"evt_{row['key'].hex}"}) for row in events}
         return [_claim_of(row, by_key.get(row["event_key"])) for row in rows], _revisions(kept)
-
-    async def next_due(self, full: Collection[str] = ()) -> datetime | None:
-        async with self._hot() as connection:
-            due: datetime | None = await connection.fetchval(sql.NEXT_DUE, list(full))
-        return due
 
     async def _finish(self, process: int, outcomes: Sequence[Outcome]) -> None:
         held = [outcome.delivery_id for outcome in outcomes if batches.held_outcome(outcome)]
@@ -278,10 +270,6 @@ class PostgresStore(SqlStore):
 
 async def _keep(connection: asyncpg.Connection) -> None:
     """Give a connection back as it is: our statements leave nothing there, and a reset is a round trip."""
-
-
-def _room_arrays(rooms: Rooms) -> tuple[str, int, list[str], list[int]]:
-    return rooms.after, rooms.each, list(rooms.of), list(rooms.of.values())
 
 
 def _due(row: asyncpg.Record) -> datetime:

@@ -227,52 +227,6 @@ where match_key = any($1::text[]) and removed_at is null and status in ('active'
 """
 """The subscriptions that are in use with one of these match keys, at this time."""
 
-
-def _waiting(after: str) -> str:
-    # Jumps through the index from one destination to the next, however much waits for each.
-    return f"""waiting (destination) as (
-        (
-            select destination from deliveries
-            where due_at is not null and destination > {after} order by destination limit 1
-        )
-        union all
-        select (
-            select d.destination from deliveries d
-            where d.due_at is not null and d.destination > w.destination order by d.destination limit 1
-        )
-        from waiting w where w.destination is not null
-    )"""
-
-
-CLAIM = f"""
-with recursive {ME},
-{_waiting("$4")},
-due as materialized (
-    select d.id, d.due_at
-    from waiting w
-    left join unnest($6::text[], $7::int[]) as room (destination, places) on room.destination = w.destination
-    cross join lateral (
-        select id, due_at from deliveries
-        where destination = w.destination and due_at <= $2 and state = {PENDING}
-        order by due_at limit least(coalesce(room.places, $5::int), $3::int) for update skip locked
-    ) as d
-    where w.destination is not null
-    limit $3::int
-),
-claimed as (
-    update deliveries as d set state = {DELIVERING}, claimed_by = me.id
-    from due, me
-    where d.id = due.id
-    returning d.id, d.event_key, d.subscription_id, d.attempts, d.restarted_after, d.since, d.due_at
-),
-noted as (insert into claims (delivery_id, process) select id, $1 from claimed)
-select * from claimed
-"""
-"""Process, time, limit, the destination after which to begin, places of each, and those of some of them.
-
-No indexed column changes, so it costs the same in a table of millions: one page for each delivery.
-"""
-
 EVENTS = f"""
 select {_names(Event.__struct_fields__)} from (
     select events.*, sum(octet_length(document)) over (order by key) - octet_length(document) as before
@@ -311,17 +265,6 @@ where d.id = o.id and case d.state when {DELIVERING} then d.claimed_by = $1 end
 As plain conditions the last two look so rare to the planner that it begins with them: it reads the whole table, and
 goes through all outcomes for each row that it finds.
 """
-
-NEXT_DUE = f"""
-with recursive {_waiting("''")}
-select min(d.due_at) from waiting w
-cross join lateral (
-    select due_at from deliveries
-    where destination = w.destination and due_at is not null and state = {PENDING} order by due_at limit 1
-) as d
-where w.destination is not null and w.destination <> all($1::text[])
-"""
-"""Destinations that do not count."""
 
 HEARTBEAT = """
 update processes set lease_until = now() + make_interval(secs => $2), oldest_claim = $3

@@ -20,7 +20,7 @@ from sqlalchemy import URL, Connection, Engine, create_engine, event
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import DBAPIError
 
-from dispatcher.domain.deliveries import ROOMS, ClaimedDelivery, NewDelivery, Outcome, Rooms, Share, Waiting
+from dispatcher.domain.deliveries import ClaimedDelivery, NewDelivery, Outcome, Share, Waiting
 from dispatcher.domain.destinations import Breaker
 from dispatcher.domain.errors import SettingsError
 from dispatcher.domain.events import Event, utc_now
@@ -117,9 +117,6 @@ class SqliteStore(SqlStore):
     async def begin_probes(self, opened: Sequence[Breaker], until: datetime) -> set[str]:
         return await self._write(sqlite_breakers.begin_probes, opened, until)
 
-    async def claim(self, process: int, limit: int, rooms: Rooms = ROOMS) -> list[ClaimedDelivery]:
-        return await self._claim_by(partial(sqlite_sql.claim, rooms=rooms), process, limit)
-
     async def claim_shares(self, process: int, limit: int, shares: Sequence[Share]) -> list[ClaimedDelivery]:
         return await self._claim_by(partial(sqlite_sql.claim_shares, shares=shares), process, limit)
 
@@ -142,9 +139,6 @@ class SqliteStore(SqlStore):
             wanted = await self._wanted(process, claims, revisions)
             self._unsure = []
         return wanted
-
-    async def next_due(self, full: Collection[str] = ()) -> datetime | None:
-        return await self._read(sqlite_sql.next_due, full)
 
     async def _finish(self, process: int, outcomes: Sequence[Outcome]) -> None:
         await self._write(sqlite_sql.finish, process, outcomes)

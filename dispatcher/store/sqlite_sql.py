@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from datetime import datetime
 from functools import cache
 from itertools import accumulate, chain
 from typing import Any
@@ -12,7 +11,7 @@ import msgspec
 from sqlalchemy import ColumnElement, Connection, Row, func, or_, select
 from sqlalchemy.exc import IntegrityError
 
-from dispatcher.domain.deliveries import NewDelivery, Outcome, Rooms, Share
+from dispatcher.domain.deliveries import NewDelivery, Outcome, Share
 from dispatcher.domain.events import Event, utc_now
 from dispatcher.store import arrays, batches, digests, expansions, sqlite_queues, turns
 from dispatcher.store.arrays import Encoding, RowTuple
@@ -80,27 +79,6 @@ _MATCHING = """
 select id, revision from subscriptions
 where match_key in (select value from json_each(?)) and removed_at is null and status in ('active', 'paused')
     and (expires_at is null or expires_at > ?)
-"""
-_DUE = f"""
-select id, event_key, subscription_id, attempts, restarted_after, since from deliveries
-where destination = ? and due_at <= ? and state = {PENDING} order by due_at limit ?
-"""
-# Jumps through the index from one destination to the next, however much waits for each.
-_WAITING = f"""
-with recursive waiting (destination) as (
-    select min(destination) from deliveries where due_at is not null and destination > ?
-    union all
-    select (
-        select min(d.destination) from deliveries d where d.due_at is not null and d.destination > w.destination
-    )
-    from waiting w where w.destination is not null
-)
-select destination, (
-    select d.due_at from deliveries d
-    where d.destination = w.destination and d.due_at is not null and d.state = {PENDING}
-    order by d.due_at limit 1
-) as first
-from waiting w where first is not null
 """
 _CLAIM = f"""
 update deliveries set state = {DELIVERING}, claimed_by = c.column1
@@ -211,20 +189,13 @@ def matching(connection: Connection, match_keys: Sequence[str]) -> list[Revision
     return [(f"sub_{key.hex()}", revision) for key, revision in found]
 
 
-def claim(
-    connection: Connection, process: int, limit: int, rooms: Rooms, unsure: Sequence[str] = ()
-) -> tuple[list[Claim], list[Revision]]:
-    """Claim what is due, with the revisions of the subscriptions that were not removed.
-
-    `unsure` are given back before: they were claimed by a call that failed afterwards.
-    """
-    return _take(connection, process, unsure, lambda: _due(connection, limit, rooms))
-
-
 def claim_shares(
     connection: Connection, process: int, limit: int, shares: Sequence[Share], unsure: Sequence[str] = ()
 ) -> tuple[list[Claim], list[Revision]]:
-    """The same for what is due of these subscriptions."""
+    """Claim what is due of these subscriptions, with the revisions of those that were not removed.
+
+    `unsure` are given back before: they were claimed by a call that failed afterwards.
+    """
     return _take(connection, process, unsure, lambda: sqlite_queues.due(connection, limit, shares))
 
 
@@ -276,23 +247,6 @@ def _that_fit(connection: Connection, keys: Sequence[str]) -> list[str]:
         for key, taken in zip(filter(sizes.__contains__, keys), before, strict=False)
         if taken < CLAIM_BYTES
     ]
-
-
-def _due(connection: Connection, limit: int, rooms: Rooms) -> list[Row[Any]]:
-    now = microseconds(utc_now())
-    due: list[Row[Any]] = []
-    for destination, first in connection.exec_driver_sql(_WAITING, (rooms.after,)).all():
-        places = min(rooms.of.get(destination, rooms.each), limit - len(due))
-        if first <= now and places > 0:
-            due += connection.exec_driver_sql(_DUE, (destination, now, places)).all()
-    return due
-
-
-def next_due(connection: Connection, full: Collection[str]) -> datetime | None:
-    """When the next pending delivery is due to a destination that is not full."""
-    waiting = connection.exec_driver_sql(_WAITING, ("",)).all()
-    firsts = [first for destination, first in waiting if destination not in full]
-    return EPOCH + MICROSECOND * min(firsts) if firsts else None
 
 
 def finish(connection: Connection, process: int, outcomes: Sequence[Outcome]) -> None:

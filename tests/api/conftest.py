@@ -37,6 +37,7 @@ from dispatcher.targets.http import HttpClient
 from dispatcher.targets.network import Guard
 from dispatcher.targets.registry import Resources, load_kinds
 from dispatcher.telemetry import metrics
+from tests.claiming import claim
 
 ADMIN_KEY = "an admin key of the settings, 32 characters or more"
 LOOPBACK = ip_network("127.0.0.0/8")
@@ -192,7 +193,7 @@ class Api:
 
     async def settle(self, state: State, reason: str | None = None) -> list[str]:
         """Let everything that is due end so, each after one attempt. Their ids."""
-        claimed = await self.store.claim(self._engine.process, 500)
+        claimed = await claim(self.store, self._engine.process, 500)
         now = utc_now()
         outcomes = [
             Outcome(

@@ -145,3 +145,24 @@ async def test_what_follows_from_outcomes_is_repeated_alone_when_the_store_goes_
         gate.opened.set()
         await settled(store, {State.DELIVERED: 2})
     assert len(kind.sent) == 3
+
+
+async def test_what_a_claim_has_whose_answer_was_lost_is_delivered_soon(
+    store: Store, kind: ScriptedKind, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also when nothing else is due: no other claim would give it back."""
+    monkeypatch.setattr(scheduler, "POLL", 0.05)
+    wanted, failed = store._wanted, asyncio.Event()  # type: ignore[attr-defined]  # between the commit and the answer
+
+    async def breaks_once(*arguments: object) -> object:
+        if not failed.is_set():
+            failed.set()
+            raise StoreUnavailable("after the commit")
+        return await wanted(*arguments)
+
+    await store.add_subscription(make_subscription(destination=A, retry=NEVER, ordered=True))
+    async with running(store, kind) as process:
+        monkeypatch.setattr(store, "_wanted", breaks_once)
+        await process.accept(new_event())
+        await failed.wait()
+        await settled(store, {State.DELIVERED: 1})

@@ -24,6 +24,7 @@ from dispatcher.store.contract import (
 )
 from dispatcher.store.quotas import check_caps
 from tests.breakers import open_breaker
+from tests.claiming import next_due
 from tests.factories import NOW, make_subscription
 from tests.store.helpers import ALL
 
@@ -76,7 +77,7 @@ ALIKE = {
 QUESTIONS: dict[str, Callable[[Store], Awaitable[object]]] = {
     "candidates": lambda store: store.candidates(KEYS),
     "granted": lambda store: store.granted([("default", f"job-{g}", "o3", "u1") for g in range(20)]),
-    "next due": lambda store: store.next_due(),
+    "next due": next_due,
     "backlog": lambda store: store.backlog(),
     "one event": lambda store: store.event("default", some_id("evt", 7)),
     "counts": lambda store: store.delivery_counts([some_id("evt", g) for g in range(1, 100)]),

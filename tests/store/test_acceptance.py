@@ -8,6 +8,7 @@ from dispatcher.domain.deliveries import State
 from dispatcher.domain.events import Event
 from dispatcher.domain.subscriptions import Subscription
 from dispatcher.store.contract import EventFilter, Store
+from tests.claiming import claim, next_due
 from tests.factories import NOW, make_delivery, make_event, make_subscription
 from tests.store.conftest import OpenAnother
 from tests.store.helpers import ALL, FUTURE, accept, found, later, state_of, stored, subscribed
@@ -48,7 +49,7 @@ async def test_a_delivery_that_is_not_claimed_is_pending_until_its_time(store: S
     (new,) = await stored(store, process, await subscribed(store), claimed=False, due_at=FUTURE)
     delivery = await found(store, new)
     assert (delivery.state, delivery.due_at) == (State.PENDING, FUTURE)
-    assert await store.next_due() == FUTURE
+    assert await next_due(store) == FUTURE
 
 
 async def test_the_same_event_again_changes_nothing(store: Store, process: int) -> None:
@@ -117,7 +118,7 @@ async def test_a_batch_of_a_process_without_a_lease_is_due_now(store: Store) -> 
     assert delivery.state is State.PENDING
     assert delivery.due_at is not None
     heir = await store.register("a-host", 2, lease=60)
-    assert [claimed.id for claimed in await store.claim(heir, 10)] == [new.id]
+    assert [claimed.id for claimed in await claim(store, heir, 10)] == [new.id]
 
 
 async def test_a_claim_below_what_the_heartbeat_said_is_due_now(store: Store, process: int) -> None:

@@ -16,6 +16,7 @@ from dispatcher.domain.subscriptions import SubscriptionStatus
 from dispatcher.store import postgres, sqlite_sql
 from dispatcher.store.batches import digest
 from dispatcher.store.contract import Store
+from tests.claiming import claim, next_due
 from tests.factories import NOW, make_delivery, make_event
 from tests.store.conftest import OpenAnother
 from tests.store.helpers import (
@@ -35,12 +36,12 @@ from tests.store.helpers import (
 async def test_a_due_delivery_is_claimed_with_all_that_is_needed(store: Store, process: int) -> None:
     subscription = await subscribed(store)
     (new,) = await stored(store, process, subscription, claimed=False, due_at=PAST)
-    (claimed,) = await store.claim(process, 10)
+    (claimed,) = await claim(store, process, 10)
     assert (claimed.id, claimed.event, claimed.subscription) == (new.id, new.event, subscription)
     assert (claimed.attempts, claimed.restarted_after, claimed.since) == (0, 0, NOW)
     delivery = await found(store, new)
     assert (delivery.state, delivery.due_at) == (State.DELIVERING, None)
-    assert await store.claim(process, 10) == []
+    assert await claim(store, process, 10) == []
 
 
 async def test_the_longest_due_are_claimed_first(store: Store, process: int) -> None:
@@ -50,21 +51,21 @@ async def test_the_longest_due_are_claimed_first(store: Store, process: int) -> 
         for seconds in (30, 10, 20, 40)
     ]
     await accept(store, process, *new)
-    assert [one.id for one in await store.claim(process, 3)] == [new[1].id, new[2].id, new[0].id]
-    assert [one.id for one in await store.claim(process, 3)] == [new[3].id]
+    assert [one.id for one in await claim(store, process, 3)] == [new[1].id, new[2].id, new[0].id]
+    assert [one.id for one in await claim(store, process, 3)] == [new[3].id]
 
 
 async def test_what_is_not_due_is_not_claimed(store: Store, process: int) -> None:
     subscription = await subscribed(store)
     await stored(store, process, subscription, claimed=False, due_at=FUTURE)
     await stored(store, process, subscription)
-    assert await store.claim(process, 10) == []
-    assert await store.next_due() == FUTURE
+    assert await claim(store, process, 10) == []
+    assert await next_due(store) == FUTURE
 
 
 async def test_nothing_is_due_when_nothing_waits(store: Store, process: int) -> None:
     await stored(store, process, await subscribed(store))
-    assert await store.next_due() is None
+    assert await next_due(store) is None
 
 
 async def test_deliveries_of_one_event_share_it(store: Store, process: int) -> None:
@@ -74,14 +75,14 @@ async def test_deliveries_of_one_event_share_it(store: Store, process: int) -> N
         make_delivery(event, await subscribed(store), claimed=False, due_at=PAST),
     ]
     await accept(store, process, *new)
-    first, second = await store.claim(process, 10)
+    first, second = await claim(store, process, 10)
     assert first.event is second.event
 
 
 async def test_a_process_without_a_lease_claims_nothing(store: Store, process: int) -> None:
     await stored(store, process, await subscribed(store), claimed=False, due_at=PAST)
     await store.leave(process)
-    assert await store.claim(process, 10) == []
+    assert await claim(store, process, 10) == []
 
 
 async def test_an_outcome_ends_a_delivery(store: Store, process: int) -> None:
@@ -100,7 +101,7 @@ async def test_an_outcome_can_be_another_try(store: Store, process: int) -> None
     await store.finish(process, [again])
     delivery = await found(store, new)
     assert (delivery.state, delivery.due_at, delivery.reason) == (State.PENDING, PAST, "connection refused")
-    (claimed,) = await store.claim(process, 10)
+    (claimed,) = await claim(store, process, 10)
     assert (claimed.id, claimed.attempts) == (new.id, 1)
     assert (await store.backlog())[State.DELIVERING] == 1
     second = attempt(2)
@@ -157,7 +158,7 @@ async def test_an_outcome_of_a_lost_claim_changes_no_state(store: Store) -> None
     await store.finish(late, [outcome(new.id, State.DELIVERED, attempt=tried)])
     assert await state_of(store, new) is State.PENDING
     assert await store.attempts(new.id) == [tried], "that it was tried is still true"
-    (claimed,) = await store.claim(heir, 10)
+    (claimed,) = await claim(store, heir, 10)
     await store.finish(late, [outcome(new.id, State.EXHAUSTED)])
     assert await state_of(store, new) is State.DELIVERING
     await store.finish(heir, [outcome(claimed.id, State.DELIVERED, attempt=attempt(1, status=201))])
@@ -175,7 +176,7 @@ async def test_whoever_dies_is_taken_over(store: Store) -> None:
     (others,) = await stored(store, alive, subscription)
     (waits,) = await stored(store, dead, subscription, claimed=False, due_at=FUTURE)
     assert await store.take_over() == 3
-    assert {one.id for one in await store.claim(alive, 10)} == {one.id for one in fresh}
+    assert {one.id for one in await claim(store, alive, 10)} == {one.id for one in fresh}
     assert await state_of(store, finished) is State.DELIVERED
     assert await state_of(store, others) is State.DELIVERING
     assert (await found(store, waits)).due_at == FUTURE
@@ -185,7 +186,7 @@ async def test_whoever_dies_is_taken_over(store: Store) -> None:
 async def test_a_claimed_retry_is_taken_over_although_it_is_older_than_all_fresh_claims(store: Store) -> None:
     dead = await store.register("a-host", 1, lease=60)
     (old,) = await stored(store, dead, await subscribed(store), claimed=False, due_at=PAST)
-    await store.claim(dead, 10)
+    await claim(store, dead, 10)
     assert await store.heartbeat(dead, -1, new_id("dlv"))
     assert await store.take_over() == 1
     assert await state_of(store, old) is State.PENDING
@@ -208,10 +209,10 @@ async def test_whoever_leaves_gives_its_claims_back(store: Store, process: int) 
     subscription = await subscribed(store)
     (fresh,) = await stored(store, process, subscription)
     (retried,) = await stored(store, process, subscription, claimed=False, due_at=PAST)
-    await store.claim(process, 10)
+    await claim(store, process, 10)
     assert await store.leave(process) == 2
     heir = await store.register("a-host", 2, lease=60)
-    assert {one.id for one in await store.claim(heir, 10)} == {fresh.id, retried.id}
+    assert {one.id for one in await claim(store, heir, 10)} == {fresh.id, retried.id}
 
 
 async def test_a_number_is_not_given_twice(store: Store, process: int) -> None:
@@ -232,7 +233,7 @@ async def test_what_was_stored_while_its_subscription_changed_is_settled_at_the_
 ) -> None:
     subscription = await subscribed(store, status=status, status_reason=reason)
     (new,) = await stored(store, process, subscription, claimed=False, due_at=PAST)
-    assert await store.claim(process, 10) == []
+    assert await claim(store, process, 10) == []
     delivery = await found(store, new)
     assert (delivery.state, delivery.reason, delivery.due_at) == (state, reason, None)
 
@@ -243,7 +244,7 @@ async def test_what_was_stored_while_its_subscription_was_removed_is_cancelled(
     subscription = await subscribed(store)
     await store.remove_subscription("default", subscription.id)
     (new,) = await stored(store, process, subscription, claimed=False, due_at=PAST)
-    assert await store.claim(process, 10) == []
+    assert await claim(store, process, 10) == []
     delivery = await found(store, new)
     assert (delivery.state, delivery.reason) == (State.CANCELLED, "the subscription was removed")
 
@@ -251,7 +252,7 @@ async def test_what_was_stored_while_its_subscription_was_removed_is_cancelled(
 async def test_an_expired_subscription_still_gets_what_waited_for_it(store: Store, process: int) -> None:
     subscription = await subscribed(store, expires_at=PAST)
     (new,) = await stored(store, process, subscription, claimed=False, due_at=PAST)
-    assert [claimed.id for claimed in await store.claim(process, 10)] == [new.id]
+    assert [claimed.id for claimed in await claim(store, process, 10)] == [new.id]
 
 
 async def test_processes_never_claim_the_same_delivery(open_postgres: OpenAnother) -> None:
@@ -262,7 +263,7 @@ async def test_processes_never_claim_the_same_delivery(open_postgres: OpenAnothe
 
     async def claim_all(store: Store, process: int) -> list[str]:
         mine: list[str] = []
-        while claimed := await store.claim(process, 7):
+        while claimed := await claim(store, process, 7):
             mine += [delivery.id for delivery in claimed]
         return mine
 
@@ -273,7 +274,7 @@ async def test_processes_never_claim_the_same_delivery(open_postgres: OpenAnothe
 
 async def test_claims_at_once_within_a_process_do_not_meet(store: Store, process: int) -> None:
     new = await stored(store, process, await subscribed(store), 60, claimed=False, due_at=PAST)
-    shares = await asyncio.gather(*(store.claim(process, 20) for _ in range(4)))
+    shares = await asyncio.gather(*(claim(store, process, 20) for _ in range(4)))
     assert sorted(one.id for share in shares for one in share) == sorted(one.id for one in new)
 
 
@@ -292,7 +293,7 @@ async def test_a_claim_whose_answer_was_lost_is_found_again(
     process = await store.register("a-host", 1, lease=60)
     subscription = await subscribed(store)
     (known,) = await stored(store, process, subscription, claimed=False, due_at=PAST)
-    await store.claim(process, 10)
+    await claim(store, process, 10)
     (lost,) = await stored(store, process, subscription, claimed=False, due_at=PAST)
 
     async def breaks(*_: object) -> None:
@@ -301,9 +302,9 @@ async def test_a_claim_whose_answer_was_lost_is_found_again(
     with monkeypatch.context() as patch:
         patch.setattr(store, "_wanted", breaks)
         with pytest.raises(ConnectionResetError):
-            await store.claim(process, 10)
+            await claim(store, process, 10)
     assert await state_of(store, lost) is State.DELIVERING
-    assert [claimed.id for claimed in await store.claim(process, 10)] == [lost.id]
+    assert [claimed.id for claimed in await claim(store, process, 10)] == [lost.id]
     assert await state_of(store, known) is State.DELIVERING, "it is still being delivered"
 
 
@@ -330,9 +331,9 @@ async def test_a_claim_does_not_wait_for_what_others_have_locked(
     other = await asyncpg.connect(postgres_url)
     async with asyncio.timeout(5), other.transaction():
         await other.execute("select 1 from deliveries where id = $1 for update", first.id[4:])
-        assert [claimed.id for claimed in await store.claim(process, 10)] == [second.id]
+        assert [claimed.id for claimed in await claim(store, process, 10)] == [second.id]
     await other.close()
-    assert [claimed.id for claimed in await store.claim(process, 10)] == [first.id]
+    assert [claimed.id for claimed in await claim(store, process, 10)] == [first.id]
 
 
 async def test_a_process_is_not_taken_over_while_it_stores_a_batch(
@@ -371,9 +372,9 @@ async def test_a_claim_reads_no_more_documents_than_its_bound_and_gives_the_rest
         for _ in range(7)
     ]
     await accept(store, process, *new)
-    first = await store.claim(process, 100)
+    first = await claim(store, process, 100)
     assert [one.id for one in first] == [one.id for one in new[:3]]
-    rest = [one.id for _ in range(2) for one in await store.claim(process, 100)]
+    rest = [one.id for _ in range(2) for one in await claim(store, process, 100)]
     assert sorted(rest) == sorted(one.id for one in new[3:])
 
 
@@ -383,7 +384,7 @@ async def test_one_document_longer_than_the_bound_is_claimed_alone(
     for module in (postgres, sqlite_sql):
         monkeypatch.setattr(module, "CLAIM_BYTES", 10)
     await stored(store, process, await subscribed(store), 3, claimed=False, due_at=PAST)
-    assert [len(await store.claim(process, 100)) for _ in range(4)] == [1, 1, 1, 0]
+    assert [len(await claim(store, process, 100)) for _ in range(4)] == [1, 1, 1, 0]
 
 
 async def test_a_claim_that_fails_after_it_was_made_is_found_again(
@@ -396,6 +397,6 @@ async def test_a_claim_that_fails_after_it_was_made_is_found_again(
     with monkeypatch.context() as patch:
         patch.setattr(store, "_wanted", away)
         with pytest.raises(StoreUnavailable):
-            await store.claim(process, 10)
-    assert {one.id for one in await store.claim(process, 10)} == {one.id for one in due}
-    assert await store.claim(process, 10) == []
+            await claim(store, process, 10)
+    assert {one.id for one in await claim(store, process, 10)} == {one.id for one in due}
+    assert await claim(store, process, 10) == []

@@ -13,9 +13,12 @@ from dispatcher.domain.deliveries import State
 from dispatcher.domain.errors import StoreUnavailable
 from dispatcher.domain.events import utc_now
 from dispatcher.domain.ids import new_id
+from dispatcher.store import postgres_queues
 from dispatcher.store import postgres_sql as sql
 from dispatcher.store.connect import open_store
 from dispatcher.store.contract import Store
+from dispatcher.store.rows import hex_digits
+from tests.claiming import claim
 from tests.store.conftest import SEALER
 from tests.store.helpers import PAST, outcome, stored, subscribed
 
@@ -68,7 +71,7 @@ async def test_four_processes_claim_everything_once_and_wait_for_nobody(
 
     async def work(store: Store, process: int) -> list[str]:
         mine: list[str] = []
-        while claimed := await store.claim(process, 10):
+        while claimed := await claim(store, process, 10):
             mine += [one.id for one in claimed]
             await store.finish(process, [outcome(one.id, State.DELIVERED) for one in claimed])
         return mine
@@ -82,14 +85,17 @@ async def test_a_claim_goes_around_claims_that_are_not_committed_yet(
     stores: list[tuple[Store, int]], postgres_url: str
 ) -> None:
     due = await much_is_due(*stores[0])
+    found = await stores[0][0].look(dict.fromkeys(DESTINATIONS, ""), 100, 10)
+    of = [queue.subscription_id for waiting in found.values() for queue in waiting.queues]
     claimed: list[str] = []
     async with AsyncExitStack() as stack:
         for _, process in stores[1:]:
             other = await asyncpg.connect(postgres_url, server_settings=sql.SETTINGS)
             stack.push_async_callback(other.close)
             await stack.enter_async_context(other.transaction())
-            rows = await other.fetch(sql.CLAIM, process, utc_now(), 80, "", 20, [], [])
+            shares = [hex_digits(key) for key in of], [20] * len(of)
+            rows = await other.fetch(postgres_queues.CLAIM_SHARES, process, utc_now(), 80, *shares)
             claimed += [f"dlv_{row['id'].hex}" for row in rows]
         store, process = stores[0]
-        claimed += [one.id for one in await store.claim(process, 500)]
+        claimed += [one.id for one in await claim(store, process, 500)]
     assert sorted(claimed) == due

@@ -19,6 +19,7 @@ from dispatcher.store.migrations import newest_revision
 from dispatcher.store.postgres import PostgresStore
 from dispatcher.store.sealing import Sealer
 from dispatcher.store.sqlite import SqliteStore
+from tests.claiming import claim
 from tests.servers import Databases, free_port
 from tests.store.conftest import SEALER
 from tests.store.helpers import ALL, PAST, state_of, stored, subscribed
@@ -112,13 +113,13 @@ async def test_what_a_process_left_claimed_in_a_file_is_due_when_it_is_opened_ag
     subscription = await subscribed(store)
     (fresh,) = await stored(store, process, subscription)
     (again,) = await stored(store, process, subscription, claimed=False, due_at=PAST)
-    await store.claim(process, 10)
+    await claim(store, process, 10)
     await store.close()
     await store.open()
     assert [await state_of(store, one) for one in (fresh, again)] == [State.PENDING] * 2
     heir = await store.register("a-host", 2, lease=3600)
     assert heir != process
-    assert len(await store.claim(heir, 10)) == 2
+    assert len(await claim(store, heir, 10)) == 2
     await store.close()
 
 

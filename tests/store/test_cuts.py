@@ -21,6 +21,8 @@ from dispatcher.domain.retention import DEFAULT
 from dispatcher.store.contract import DeliveryFilter, EventFilter, JobFilter
 from dispatcher.store.postgres import PostgresStore
 from tests.breakers import breaker, open_breaker
+from tests.claiming import claim as claim_due
+from tests.claiming import next_due
 from tests.factories import make_delivery, make_event, make_subscription
 from tests.store.conftest import SEALER
 from tests.store.helpers import (
@@ -141,7 +143,7 @@ async def claim(world: World) -> tuple[Call, Check]:
     claimed: list[str] = []
 
     async def call() -> None:
-        claimed.extend(one.id for one in await world.store.claim(world.process, 10))
+        claimed.extend(one.id for one in await claim_due(world.store, world.process, 10))
 
     async def check() -> None:
         assert sorted(claimed) == sorted(one.id for one in due)
@@ -171,7 +173,7 @@ async def finish_first_of_its_job(world: World) -> tuple[Call, Check]:
         make_delivery(make_event(job_id="same"), subscription, claimed=False, due_at=PAST) for _ in range(2)
     ]
     await accept(world.store, world.process, first, second)
-    assert [one.id for one in await world.store.claim(world.process, 10)] == [first.id]
+    assert [one.id for one in await claim_due(world.store, world.process, 10)] == [first.id]
     outcomes = [outcome(first.id, State.DELIVERED, ordered=True)]
     written = False
 
@@ -183,7 +185,7 @@ async def finish_first_of_its_job(world: World) -> tuple[Call, Check]:
         await world.store.follow_outcomes(outcomes)
 
     async def check() -> None:
-        assert [one.id for one in await world.store.claim(world.process, 10)] == [second.id]
+        assert [one.id for one in await claim_due(world.store, world.process, 10)] == [second.id]
         await world.store.finish(world.process, [outcome(second.id, State.DELIVERED, ordered=True)])
 
     return call, check
@@ -193,7 +195,7 @@ async def take_digest(world: World) -> tuple[Call, Check]:
     subscription = await subscribed(world.store, digest=DigestPolicy(wait=0, interval=3600))
     leader, member = [make_delivery(make_event(), subscription, claimed=False, due_at=PAST) for _ in range(2)]
     await accept(world.store, world.process, leader, member)
-    assert [one.id for one in await world.store.claim(world.process, 10)] == [leader.id]
+    assert [one.id for one in await claim_due(world.store, world.process, 10)] == [leader.id]
     taken: list[list[str]] = []
 
     async def call() -> None:
@@ -243,7 +245,7 @@ async def take_over(world: World) -> tuple[Call, Check]:
     async def check() -> None:
         assert await world.count("processes", "id = $1", dead) == 0
         assert await state_of(world.store, left) is State.PENDING
-        assert [one.id for one in await world.store.claim(world.process, 10)] == [left.id]
+        assert [one.id for one in await claim_due(world.store, world.process, 10)] == [left.id]
         await world.store.finish(world.process, [outcome(left.id, State.DELIVERED)])
 
     return world.store.take_over, check
@@ -279,7 +281,7 @@ async def save_subscription(world: World) -> tuple[Call, Check]:
 
     async def check() -> None:
         assert await world.store.subscription("default", known.id) == changed
-        assert [one.id for one in await world.store.claim(world.process, 10)] == [held.id]
+        assert [one.id for one in await claim_due(world.store, world.process, 10)] == [held.id]
         await world.store.finish(world.process, [outcome(held.id, State.DELIVERED)])
         await world.store.remove_subscription("default", known.id)
 
@@ -343,7 +345,7 @@ async def questions(world: World) -> tuple[Call, Check]:
         await world.store.check_write(world.process)
         found[:] = await world.store.candidates([subscription.match_key])
         await world.store.granted([("default", "job-1", "alice", "bob")])
-        await world.store.next_due()
+        await next_due(world.store)
         await world.store.events(EventFilter(tenant="default"), ALL)
         await world.store.jobs(JobFilter(tenant="default"), ALL)
         await world.store.deliveries(DeliveryFilter(tenant="default"), ALL)

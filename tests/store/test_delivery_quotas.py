@@ -11,6 +11,7 @@ from dispatcher.domain.events import utc_now
 from dispatcher.domain.quotas import QuotaOverride, Quotas
 from dispatcher.domain.subscriptions import Subscription
 from dispatcher.store.contract import Store
+from tests.claiming import claim
 from tests.factories import make_delivery, make_event
 from tests.store.conftest import OpenAnother
 from tests.store.helpers import FUTURE, PAST, accept, found, outcome, subscribed
@@ -74,7 +75,7 @@ async def test_the_reason_is_kept_until_the_delivery_is_tried(store: Store, proc
     one = make_delivery(make_event(), subscription, claimed=False, due_at=PAST, reason="over the quota of 1")
     await accept(store, process, one)
     assert (await found(store, one)).reason == "over the quota of 1"
-    await store.claim(process, 1)
+    await claim(store, process, 1)
     await store.finish(process, [outcome(one.id, State.DELIVERED)])
     assert (await found(store, one)).reason is None
 
@@ -87,7 +88,7 @@ async def test_an_ordered_one_goes_in_its_turn_and_not_before_its_time(store: St
     await accept(store, process, first, second, third)
     assert [(await found(store, one)).due_at for one in (second, third)] == [None, None]
 
-    assert [one.id for one in await store.claim(process, 10)] == [first.id]
+    assert [one.id for one in await claim(store, process, 10)] == [first.id]
     await store.finish(process, [outcome(first.id, State.DELIVERED, ordered=True)])
     assert (await found(store, second)).due_at == FUTURE
     assert (await found(store, third)).due_at is None

@@ -18,6 +18,7 @@ from dispatcher.domain.subscriptions import Subscription
 from dispatcher.store import overflow
 from dispatcher.store.contract import Store
 from dispatcher.store.schema import deliveries
+from tests.claiming import claim
 from tests.factories import make_delivery, make_event
 from tests.store.conftest import OpenAnother
 from tests.store.helpers import FUTURE, accept, attempt, found, outcome, state_of, subscribed
@@ -36,7 +37,7 @@ async def gathered(store: Store, process: int, subscription: Subscription, *owne
 
 
 async def claimed(store: Store, process: int) -> list[str]:
-    return [delivery.id for delivery in await store.claim(process, 100)]
+    return [delivery.id for delivery in await claim(store, process, 100)]
 
 
 async def members(store: Store, leader: NewDelivery) -> list[str]:
@@ -98,7 +99,7 @@ async def test_members_of_a_digest_that_was_given_up_know_who_has_it(store: Stor
     )
     await store.finish(process, [given_up])
     assert await store.retry_delivery("default", second.id)
-    [again] = await store.claim(process, 100)
+    [again] = await claim(store, process, 100)
     assert (again.id, again.memo) == (second.id, "ann has it")
 
 
@@ -358,7 +359,7 @@ async def test_what_is_too_much_of_several_processes_is_gathered_into_one_digest
     joins = Joining(subscription.id, 100)
 
     async def postpone(store: Store, process: int) -> None:
-        while some := [delivery.id for delivery in await store.claim(process, 3)]:
+        while some := [delivery.id for delivery in await claim(store, process, 3)]:
             put_off = {"attempts": 0, "due_at": FUTURE, "joins": joins}
             await store.finish(process, [outcome(key, State.PENDING, **put_off) for key in some])
 

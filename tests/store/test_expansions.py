@@ -16,6 +16,7 @@ from dispatcher.domain.retention import Keep
 from dispatcher.domain.subscriptions import Subscription
 from dispatcher.store import expansions
 from dispatcher.store.contract import DeliveryFilter, Store, Window
+from tests.claiming import claim
 from tests.factories import make_delivery, make_event, make_subscription
 from tests.store.conftest import OpenAnother
 from tests.store.helpers import outcome, subscribed
@@ -159,7 +160,7 @@ async def test_later_deliveries_of_an_ordered_subscription_wait_behind_an_open_o
     assert await expand_all(store, process) == ["a", "b"]
     await store.accept(process, [third], [make_delivery(third, ordered, **due)])
     got: list[str] = []
-    while claimed := await store.claim(process, 100):
+    while claimed := await claim(store, process, 100):
         got += [one.event.id for one in claimed if one.subscription.id == ordered.id]
         done = [
             outcome(one.id, State.DELIVERED, ordered=one.subscription.ordered, ended_at=utc_now())

@@ -17,6 +17,7 @@ from dispatcher.store import postgres_sql
 from dispatcher.store.connect import open_store
 from dispatcher.store.contract import EventFilter, Store
 from dispatcher.store.postgres import PostgresStore
+from tests.claiming import claim
 from tests.factories import make_delivery, make_event
 from tests.servers import PostgreSQL
 from tests.store.conftest import SEALER
@@ -44,7 +45,7 @@ async def test_everything_works_again_after_a_restart(mortal: Store, own_postgre
         "candidates": lambda: mortal.candidates([subscription.match_key]),
         "accept": lambda: accept(mortal, process, new),
         "finish": lambda: mortal.finish(process, [outcome(fresh.id, State.DELIVERED, attempt=attempt())]),
-        "claim": lambda: mortal.claim(process, 10),
+        "claim": lambda: claim(mortal, process, 10),
         "heartbeat": lambda: mortal.heartbeat(process, 60, fresh.id),
         "take_over": mortal.take_over,
         "events": lambda: mortal.events(EventFilter(tenant="default"), ALL),
@@ -61,7 +62,7 @@ async def test_everything_works_again_after_a_restart(mortal: Store, own_postgre
     assert await accept(mortal, process, new) == {}
     await mortal.finish(process, [outcome(fresh.id, State.DELIVERED, attempt=attempt())])
     assert await state_of(mortal, fresh) is State.DELIVERED
-    assert [claimed.id for claimed in await mortal.claim(process, 10)] == [due.id]
+    assert [claimed.id for claimed in await claim(mortal, process, 10)] == [due.id]
     assert await mortal.heartbeat(process, 60, fresh.id)
     assert len((await mortal.events(EventFilter(tenant="default"), ALL)).items) == 3
 

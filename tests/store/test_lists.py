@@ -20,6 +20,7 @@ from dispatcher.store.contract import (
     SubscriptionFilter,
     Window,
 )
+from tests.claiming import claim
 from tests.factories import NOW, make_delivery, make_event, make_subscription
 from tests.store.helpers import ALL, FUTURE, PAST, accept, ended, ids, stored, subscribed, unknown
 
@@ -264,7 +265,7 @@ async def test_deliveries_are_found_by_every_state(store: Store, process: int) -
             expected[state] = [one.id for one in await ended(store, process, subscription, state, 2)]
     (fresh,) = await stored(store, process, subscription)
     (again,) = await stored(store, process, subscription, claimed=False, due_at=PAST)
-    await store.claim(process, 10)
+    await claim(store, process, 10)
     expected[State.DELIVERING] = [fresh.id, again.id]
     (waits,) = await stored(store, process, subscription, claimed=False, due_at=FUTURE)
     (held,) = await stored(store, process, await subscribed(store, status="paused"), claimed=False)

@@ -6,6 +6,7 @@ import pytest
 
 from dispatcher.domain.deliveries import Attempt, Outcome, State
 from dispatcher.store.contract import Store
+from tests.claiming import claim
 from tests.factories import NOW, make_delivery, make_event, make_subscription
 
 
@@ -33,5 +34,5 @@ async def test_a_memo_outlives_giving_up_and_not_the_arrival(
     await store.finish(process, [ended])
     await store.tidy()
     assert await store.retry_delivery("default", new.id)
-    [claimed] = await store.claim(process, 10)
+    [claimed] = await claim(store, process, 10)
     assert claimed.memo == kept

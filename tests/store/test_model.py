@@ -23,7 +23,7 @@ from hypothesis.stateful import (
 from msgspec.structs import replace
 from sqlalchemy import Connection, delete, update
 
-from dispatcher.domain.deliveries import Delivery, Joining, NewDelivery, Outcome, Rooms, State
+from dispatcher.domain.deliveries import Delivery, Joining, NewDelivery, Outcome, State
 from dispatcher.domain.digests import MAX_MEMBERS, DigestPolicy
 from dispatcher.domain.events import utc_now
 from dispatcher.domain.ids import new_id
@@ -34,6 +34,7 @@ from dispatcher.store.postgres import PostgresStore
 from dispatcher.store.schema import deliveries, digests, metadata
 from dispatcher.store.sqlite import SqliteStore
 from tests.breakers import breaker, open_breaker
+from tests.claiming import claim
 from tests.factories import make_delivery, make_event, make_subscription
 from tests.store.conftest import SEALER
 from tests.store.helpers import attempt, outcome
@@ -208,7 +209,7 @@ class Deliveries(RuleBasedStateMachine):
         due = {to: self.model.due(to) for to in (A, B)}
         if not all(one.client.wants for to in due for one in due[to]):
             each = BIG  # which of them would be looked at is nobody's business
-        claimed = self.run(store.claim(number, 10_000, Rooms(each=each)))
+        claimed = self.run(claim(store, number, 10_000, each))
         ids = [one.id for one in claimed]
         for to in (A, B):
             wanted = {one.new.id for one in due[to] if one.client.wants}

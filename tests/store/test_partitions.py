@@ -22,6 +22,7 @@ from dispatcher.store import postgres_sql as sql
 from dispatcher.store.connect import migrate, open_store
 from dispatcher.store.contract import DeliveryFilter, Store
 from dispatcher.store.partitions import AHEAD, KEYS, Partition, make_ahead, partitions, time_of
+from tests.claiming import claim
 from tests.factories import NOW, make_event
 from tests.servers import Databases
 from tests.store.conftest import SEALER
@@ -171,7 +172,7 @@ async def test_an_old_partition_is_dropped_and_what_must_stay_moves(
     for one in (*failed, *waits, *young):
         assert await is_there(aged, one)
     assert await aged.retry_delivery("default", failed[0].id)
-    assert {one.id for one in await aged.claim(process, 99)} == {one.id for one in (failed[0], *waits)}
+    assert {one.id for one in await claim(aged, process, 99)} == {one.id for one in (failed[0], *waits)}
     await aged.finish(process, [outcome(one.id, State.DELIVERED, attempt=attempt()) for one in waits])
     assert (await aged.retain(KEEP)).deleted["deliveries"] == len(waits)
 
@@ -281,7 +282,7 @@ async def test_others_go_on_while_partitions_are_dropped(aged: Store, aged_url: 
         while not stop.is_set():
             (straight,) = await stored(aged, process, subscription)
             await stored(aged, process, subscription, claimed=False, due_at=LONG_AGO)
-            (late,) = await aged.claim(process, 1)
+            (late,) = await claim(aged, process, 1)
             done = [outcome(one, State.DELIVERED, attempt=attempt()) for one in (straight.id, late.id)]
             await aged.finish(process, done)
             await aged.deliveries(DeliveryFilter(tenant="default", job_id=straight.event.job_id), ALL)

@@ -14,6 +14,7 @@ from dispatcher.domain.retention import DEFAULT
 from dispatcher.store.connect import open_store
 from dispatcher.store.contract import Store
 from dispatcher.store.postgres_pooler import refuse_shared_sessions
+from tests.claiming import claim
 from tests.factories import make_event
 from tests.servers import PgBouncer
 from tests.store.conftest import SEALER
@@ -56,7 +57,7 @@ async def test_everything_works_in_session_mode(store: Store) -> None:
     (due,) = await stored(store, process, subscription, claimed=False, due_at=PAST)
     await store.finish(process, [outcome(fresh.id, State.DELIVERED, attempt=attempt())])
     assert await state_of(store, fresh) is State.DELIVERED
-    assert [one.id for one in await store.claim(process, 10)] == [due.id]
+    assert [one.id for one in await claim(store, process, 10)] == [due.id]
     kept = await store.retain(DEFAULT)
     assert kept.ahead
     assert await store.leave(process) == 1

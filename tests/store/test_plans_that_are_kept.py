@@ -13,6 +13,7 @@ from dispatcher.domain.deliveries import State
 from dispatcher.store import postgres
 from dispatcher.store import postgres_sql as sql
 from dispatcher.store.postgres import PostgresStore
+from tests.claiming import claim, next_due
 from tests.factories import make_delivery, make_event, make_subscription
 from tests.store.conftest import SEALER
 from tests.store.helpers import PAST, attempt, outcome
@@ -64,8 +65,8 @@ async def _use(store: PostgresStore, process: int, round_: str) -> None:
     await store.accept(process, granting, [])
     await store.granted([("default", job, "ann", "bob") for job in jobs])
     await store.add_deliveries(process, [make_delivery(owned[0], subscription)])
-    claimed = await store.claim(process, BATCH)
-    await store.next_due()
+    claimed = await claim(store, process, BATCH)
+    await next_due(store)
     ended = [*straight, *in_turn]
     await store.finish(
         process,

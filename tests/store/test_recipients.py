@@ -9,6 +9,7 @@ from dispatcher.domain.deliveries import Outcome, State
 from dispatcher.domain.events import utc_now
 from dispatcher.domain.recipients import WAITS_FOR_CONSENT, Quota, Recipient
 from dispatcher.store.contract import DeliveryFilter, Store, Window
+from tests.claiming import claim
 from tests.factories import NOW, make_delivery, make_event, make_subscription
 
 SUBSCRIPTION = make_subscription()
@@ -88,7 +89,7 @@ async def test_a_consent_makes_due_what_waits_for_it(store: Store, process: int)
     due = {one.id: one.due_at for one in found.items}
     assert (due[waiting.id] or later) <= utc_now()
     assert due[retried.id] == later
-    assert [one.id for one in await store.claim(process, 10)] == [waiting.id]
+    assert [one.id for one in await claim(store, process, 10)] == [waiting.id]
 
 
 async def test_unsubscribing_is_for_one_subscription_and_keeps_its_first_time(store: Store) -> None:

@@ -15,6 +15,7 @@ from dispatcher.domain.subscriptions import Subscription
 from dispatcher.store import retention
 from dispatcher.store.connect import open_store
 from dispatcher.store.contract import EventFilter, JobFilter, Store
+from tests.claiming import claim
 from tests.factories import make_delivery, make_event
 from tests.store.conftest import SEALER
 from tests.store.helpers import ALL, accept, attempt, outcome, subscribed
@@ -46,7 +47,7 @@ async def ended_as(
     store: Store, process: int, news: list[NewDelivery], state: State, ended_at: datetime = LONG_AGO
 ) -> None:
     """Claim all that waits, and end these after one attempt."""
-    assert {one.id for one in news} <= {one.id for one in await store.claim(process, 1000)}
+    assert {one.id for one in news} <= {one.id for one in await claim(store, process, 1000)}
     await store.finish(
         process, [outcome(one.id, state, attempt=attempt(), ended_at=ended_at) for one in news]
     )
@@ -97,7 +98,7 @@ async def test_what_failed_is_kept_for_a_time_of_its_own_that_counts_from_its_en
     assert await is_there(store, stays)
     assert len(await store.attempts(stays.id)) == 1
     assert await store.retry_delivery("default", stays.id)
-    assert [one.event.document for one in await store.claim(process, 9)] == [stays.event.document]
+    assert [one.event.document for one in await claim(store, process, 9)] == [stays.event.document]
 
 
 async def test_what_was_sent_again_is_kept_for_its_time_from_then_on(store: Store, process: int) -> None:
@@ -116,7 +117,7 @@ async def test_what_was_sent_again_is_kept_for_its_time_from_then_on(store: Stor
 async def test_what_waits_or_is_being_delivered_stays_however_old_it_is(store: Store, process: int) -> None:
     subscription, paused = await subscribed(store), await subscribed(store, status="paused")
     claimed = await old(store, process, subscription, 999 * DAY)
-    assert len(await store.claim(process, 9)) == 1
+    assert len(await claim(store, process, 9)) == 1
     waits = await old(store, process, subscription, 999 * DAY, due_at=utc_now() + DAY)
     held = await old(store, process, paused, 999 * DAY, due_at=None)
     kept = await store.retain(KEEP)
@@ -159,7 +160,7 @@ async def test_an_event_gets_no_delivery_after_it_has_gone(store: Store, process
     await store.retain(KEEP)
     late, new = (make_delivery(one, subscription, claimed=False, due_at=LONG_AGO) for one in (gone, stays))
     await store.add_deliveries(process, [late, new])
-    assert [one.id for one in await store.claim(process, 9)] == [new.id]
+    assert [one.id for one in await claim(store, process, 9)] == [new.id]
 
 
 async def test_more_than_a_chunk_goes(store: Store, process: int, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -168,7 +169,7 @@ async def test_more_than_a_chunk_goes(store: Store, process: int, monkeypatch: p
     deliveries = [await old(store, process, subscription, 40 * DAY, job_id=f"job-{n}") for n in range(7)]
     tried, *others = deliveries
     for number in range(1, 6):
-        (claimed,) = [one for one in await store.claim(process, 9) if one.id == tried.id]
+        (claimed,) = [one for one in await claim(store, process, 9) if one.id == tried.id]
         done = State.DELIVERED if number == 5 else State.PENDING
         again = outcome(claimed.id, done, attempts=number, due_at=None if done.final else LONG_AGO,
                         attempt=attempt(number))  # fmt: skip

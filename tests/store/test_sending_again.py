@@ -7,6 +7,7 @@ import pytest
 from dispatcher.domain.deliveries import State
 from dispatcher.domain.events import utc_now
 from dispatcher.store.contract import DeliveryFilter, Store
+from tests.claiming import claim, next_due
 from tests.store.helpers import (
     FUTURE,
     PAST,
@@ -29,7 +30,7 @@ async def test_one_that_has_ended_can_be_sent_again(store: Store, process: int, 
     assert await store.retry_delivery("default", new.id)
     delivery = await found(store, new)
     assert (delivery.state, delivery.ended_at, delivery.reason) == (State.PENDING, None, None)
-    (claimed,) = await store.claim(process, 10)
+    (claimed,) = await claim(store, process, 10)
     assert (claimed.id, claimed.attempts, claimed.restarted_after) == (new.id, 1, 1)
     assert claimed.since >= before
     await store.finish(process, [outcome(new.id, State.DELIVERED, attempts=2, attempt=attempt(2))])
@@ -39,7 +40,7 @@ async def test_one_that_has_ended_can_be_sent_again(store: Store, process: int, 
 async def test_one_that_waits_can_be_sent_now(store: Store, process: int) -> None:
     (waits,) = await stored(store, process, await subscribed(store), claimed=False, due_at=FUTURE)
     assert await store.retry_delivery("default", waits.id)
-    assert [one.id for one in await store.claim(process, 10)] == [waits.id]
+    assert [one.id for one in await claim(store, process, 10)] == [waits.id]
 
 
 async def test_one_that_is_being_delivered_is_left_alone(store: Store, process: int) -> None:
@@ -67,8 +68,8 @@ async def test_one_that_waits_can_be_cancelled(store: Store, process: int) -> No
     assert delivery.reason == "not needed\N{REPLACEMENT CHARACTER} any more"
     assert delivery.ended_at is not None
     assert not await store.cancel_delivery("default", waits.id, "again")
-    assert await store.claim(process, 10) == []
-    assert await store.next_due() is None
+    assert await claim(store, process, 10) == []
+    assert await next_due(store) is None
 
 
 async def test_many_that_failed_are_sent_again_the_oldest_first(store: Store, process: int) -> None:
@@ -78,7 +79,7 @@ async def test_many_that_failed_are_sent_again_the_oldest_first(store: Store, pr
     await ended(store, process, subscription, State.DELIVERED)
     await ended(store, process, subscription, State.SUPERSEDED)
     assert await store.retry_deliveries(DeliveryFilter(tenant="default"), 3) == 3
-    claimed = {one.id for one in await store.claim(process, 10)}
+    claimed = {one.id for one in await claim(store, process, 10)}
     assert claimed == {exhausted[0].id, exhausted[1].id, cancelled[0].id}
     assert await store.retry_deliveries(DeliveryFilter(tenant="default"), 3) == 1
     assert await store.retry_deliveries(DeliveryFilter(tenant="default"), 3) == 0
@@ -111,6 +112,6 @@ async def test_what_is_sent_again_to_a_removed_subscription_is_cancelled_again(
     (new,) = await ended(store, process, subscription, State.EXHAUSTED)
     await store.remove_subscription("default", subscription.id)
     assert await store.retry_delivery("default", new.id)
-    assert await store.claim(process, 10) == []
+    assert await claim(store, process, 10) == []
     delivery = await found(store, new)
     assert (delivery.state, delivery.reason) == (State.CANCELLED, "the subscription was removed")

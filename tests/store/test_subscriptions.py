@@ -19,6 +19,7 @@ from dispatcher.domain.subscriptions import Subscription, SubscriptionStatus, ev
 from dispatcher.store.connect import open_store
 from dispatcher.store.contract import Store, SubscriptionFilter, Window
 from dispatcher.store.sealing import Sealer
+from tests.claiming import claim
 from tests.factories import NOW, make_delivery, make_event, make_subscription
 from tests.store.conftest import SEALER, OpenAnother
 from tests.store.helpers import (
@@ -113,7 +114,7 @@ async def test_the_same_revision_is_the_same_object(store: Store, process: int) 
     (second,) = await store.candidates([subscription.match_key])
     assert first is second
     await stored(store, process, subscription, claimed=False, due_at=PAST)
-    (claimed,) = await store.claim(process, 1)
+    (claimed,) = await claim(store, process, 1)
     assert claimed.subscription is first
 
 
@@ -221,10 +222,10 @@ async def test_what_is_held_is_due_when_its_subscription_is_resumed(store: Store
     (waits,) = await stored(store, process, paused, claimed=False, due_at=FUTURE)
     (ended_one,) = await ended(store, process, paused, State.EXHAUSTED)
     assert (await found(store, held)).due_at is None
-    assert await store.claim(process, 10) == []
+    assert await claim(store, process, 10) == []
     resumed = changed(paused, status="active")
     await store.save_subscription(resumed)
-    (claimed,) = await store.claim(process, 10)
+    (claimed,) = await claim(store, process, 10)
     assert (claimed.id, claimed.subscription) == (held.id, resumed)
     assert (await found(store, waits)).due_at == FUTURE
     assert await state_of(store, ended_one) is State.EXHAUSTED
@@ -256,7 +257,7 @@ async def test_nothing_is_held_for_a_subscription_that_was_resumed_meanwhile(
     await accept(store, process, late)
     await store.add_deliveries(process, [replayed])
     await store.finish(process, [outcome(running.id, State.PENDING, attempts=0)])
-    claimed = {one.id for one in await store.claim(process, 10)}
+    claimed = {one.id for one in await claim(store, process, 10)}
     assert claimed == {late.id, replayed.id, running.id}
 
 
@@ -283,7 +284,7 @@ async def test_a_resume_waits_for_who_is_storing_held_deliveries(
         await waiters(blocker, 2)
     await asyncio.gather(accepting, resuming)
     await blocker.close()
-    assert [claimed.id for claimed in await store.claim(process, 10)] == [held.id]
+    assert [claimed.id for claimed in await claim(store, process, 10)] == [held.id]
 
 
 async def test_many_waiting_deliveries_end_and_resume_in_parts(
@@ -294,7 +295,7 @@ async def test_many_waiting_deliveries_end_and_resume_in_parts(
     for subscription in (paused, removed, disabled):
         await stored(store, process, subscription, 11, claimed=False, due_at=None)
     await store.save_subscription(changed(paused, status="active"))
-    assert len(await store.claim(process, 100)) == 11
+    assert len(await claim(store, process, 100)) == 11
     await store.remove_subscription("default", removed.id)
     await store.end_subscription(disabled.id, "disabled", "gone")
     assert (await store.backlog())[State.PENDING] == 0

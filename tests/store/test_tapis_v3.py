@@ -15,6 +15,7 @@ from dispatcher.domain.ids import new_id
 from dispatcher.domain.subscriptions import Subscription
 from dispatcher.store.contract import Store
 from dispatcher.store.tapis_v3 import Named
+from tests.claiming import claim
 from tests.factories import make_delivery, make_event, make_subscription
 
 
@@ -119,7 +120,7 @@ async def test_the_end_of_a_subject_lets_what_waits_go_out(store: Store, process
     assert await store.tapis.end_subject("default", "job-1") == 1
     assert await store.tapis.by_id("default", made.id) is None
     assert [one.id for one in await store.candidates([member.match_key, other.match_key])] == [other.id]
-    assert [one.id for one in await store.claim(process, 10)] == [due.id]
+    assert [one.id for one in await claim(store, process, 10)] == [due.id]
     assert await store.tapis.end_subject("default", "job-1") == 0
 
 

@@ -6,11 +6,11 @@ from datetime import timedelta
 
 import pytest
 
-from dispatcher.domain.deliveries import Rooms
 from dispatcher.store.contract import Store
+from tests.claiming import claim
 from tests.factories import make_delivery, make_event
 from tests.store.conftest import OpenAnother
-from tests.store.helpers import FUTURE, PAST, accept, subscribed
+from tests.store.helpers import PAST, accept, subscribed
 
 A, B, C = (f"https://{name}.example:443" for name in "abc")
 
@@ -30,9 +30,9 @@ async def due(store: Store, process: int) -> dict[str, list[str]]:
     return found
 
 
-async def claimed(store: Store, process: int, limit: int, rooms: Rooms) -> dict[str, list[str]]:
+async def claimed(store: Store, process: int, limit: int, each: int) -> dict[str, list[str]]:
     by_destination: dict[str, list[str]] = {}
-    for delivery in await store.claim(process, limit, rooms):
+    for delivery in await claim(store, process, limit, each):
         by_destination.setdefault(delivery.subscription.destination, []).append(delivery.id)
     return by_destination
 
@@ -40,26 +40,9 @@ async def claimed(store: Store, process: int, limit: int, rooms: Rooms) -> dict[
 async def test_each_gets_as_many_as_it_has_room_for(
     store: Store, process: int, due: dict[str, list[str]]
 ) -> None:
-    rooms = Rooms(each=2, of={B: 0, C: 4})
-    assert await claimed(store, process, 100, rooms) == {A: due[A][:2], C: due[C][:4]}
-    assert await claimed(store, process, 100, Rooms(each=1)) == {A: due[A][2:3], B: due[B][:1], C: due[C][4:]}
-
-
-async def test_the_next_claim_goes_on_where_the_last_one_had_to_end(
-    store: Store, process: int, due: dict[str, list[str]]
-) -> None:
-    assert await claimed(store, process, 3, Rooms(each=2)) == {A: due[A][:2], B: due[B][:1]}
-    assert await claimed(store, process, 3, Rooms(each=2, after=B)) == {C: due[C][:2]}
-    assert await claimed(store, process, 3, Rooms(each=2, after=C)) == {}
-
-
-async def test_the_next_due_time_does_not_count_full_destinations(store: Store, process: int) -> None:
-    for destination, due_at in ((A, PAST), (B, FUTURE)):
-        subscription = await subscribed(store, destination=destination)
-        await accept(store, process, make_delivery(make_event(), subscription, claimed=False, due_at=due_at))
-    assert await store.next_due() == PAST
-    assert await store.next_due([A]) == FUTURE
-    assert await store.next_due([A, B]) is None
+    assert await claimed(store, process, 100, 2) == {one: due[one][:2] for one in (A, B, C)}
+    assert await claimed(store, process, 100, 1) == {one: due[one][2:3] for one in (A, B, C)}
+    assert await claimed(store, process, 100, 9) == {one: due[one][3:] for one in (A, B, C)}
 
 
 async def test_what_others_claim_at_the_same_time_is_skipped(open_postgres: OpenAnother) -> None:
@@ -69,7 +52,7 @@ async def test_what_others_claim_at_the_same_time_is_skipped(open_postgres: Open
     new = [make_delivery(make_event(), subscription, claimed=False, due_at=PAST) for _ in range(4)]
     await accept(one, first, *new)
     shares = [
-        await claimed(one, first, 100, Rooms(each=3)),
-        await claimed(another, second, 100, Rooms(each=3)),
+        await claimed(one, first, 100, 3),
+        await claimed(another, second, 100, 3),
     ]
     assert sorted(len(share[A]) for share in shares) == [1, 3]

@@ -9,6 +9,7 @@ from msgspec.structs import replace
 from dispatcher.domain.deliveries import NewDelivery, State
 from dispatcher.domain.events import utc_now
 from dispatcher.store.contract import Store
+from tests.claiming import claim
 from tests.factories import make_delivery, make_event
 from tests.store.conftest import OpenAnother
 from tests.store.helpers import FUTURE, PAST, accept, outcome, subscribed
@@ -25,7 +26,7 @@ async def ordered(store: Store, process: int, *jobs: str) -> list[NewDelivery]:
 
 
 async def claimed(store: Store, process: int) -> list[str]:
-    return [delivery.id for delivery in await store.claim(process, 100)]
+    return [delivery.id for delivery in await claim(store, process, 100)]
 
 
 async def test_only_the_first_of_each_job_is_due(store: Store, process: int) -> None:

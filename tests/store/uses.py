@@ -10,7 +10,7 @@ from contextlib import suppress
 from datetime import timedelta
 from typing import Any, NamedTuple
 
-from dispatcher.domain.deliveries import Joining, NewDelivery, Overdue, Rooms, Share, State
+from dispatcher.domain.deliveries import Joining, NewDelivery, Overdue, Share, State
 from dispatcher.domain.destinations import Breaker, RateLimit
 from dispatcher.domain.digests import DigestPolicy
 from dispatcher.domain.errors import Conflict
@@ -26,6 +26,7 @@ from dispatcher.store.contract import DestinationFilter, Store, Window
 from dispatcher.store.destinations import ABANDONED
 from dispatcher.store.postgres import PostgresStore
 from dispatcher.store.tapis_v3 import Named
+from tests.claiming import claim, claim_at
 from tests.factories import NOW, make_delivery, make_event, make_subscription
 from tests.store.helpers import FUTURE, PAST, attempt, outcome
 from tests.store.questions import QUESTIONS
@@ -109,22 +110,20 @@ async def hold(use: Use) -> None:
 
 
 async def deliver(use: Use) -> None:
-    """Claims in both ways, and outcomes of each kind."""
+    """Claims, and outcomes of each kind."""
     subscription, other = await use.subscribed(), await use.subscribed()
     await use.accepted(subscription)
     new = await use.accepted(other)
-    await use.store.next_due([subscription.destination])
     await use.store.waiting_destinations("", 10)
     for after in ("", subscription.id):
         await use.store.look({subscription.destination: after}, BATCH, 10)
-    rooms = Rooms(each=0, of={subscription.destination: BATCH})
-    assert await use.store.claim(use.process, BATCH, rooms)
+    assert await claim_at(use.store, use.process, [subscription.destination], BATCH)
     shares = [Share(other.id, BATCH), Share(subscription.id, BATCH)]
     claimed = [one.id for one in await use.store.claim_shares(use.process, 2 * BATCH, shares)]
     later = [one for one in new if one.id in claimed]
     await use.end(later, State.PENDING, due_at=FUTURE, memo="a memo")
     await use.store.retry_delivery("default", later[0].id)
-    again = await use.store.claim(use.process, BATCH, rooms)
+    again = await claim_at(use.store, use.process, [subscription.destination], BATCH)
     await use.store.finish(
         use.process,
         [outcome(one.id, State.DELIVERED, attempts=2, attempt=attempt(2), memo="") for one in again],
@@ -140,11 +139,11 @@ async def recover(use: Use) -> None:
     await use.accepted(subscription)
     unsure: set[int] | list[str] = {use.process} if isinstance(use.store, PostgresStore) else [new_id("dlv")]
     setattr(use.store, "_unsure", unsure)  # noqa: B010 - as after a claim whose answer was lost
-    await use.store.claim(use.process, BATCH)
+    await claim(use.store, use.process, BATCH)
     dead = await use.store.register("a-host", 2, lease=-1)
     late = [make_delivery(make_event(), subscription) for _ in range(BATCH)]
     await use.store.accept(dead, [one.event for one in late], late)
-    await use.store.claim(dead, BATCH)
+    await claim(use.store, dead, BATCH)
     assert await use.store.take_over() > 0
     assert await use.store.heartbeat(use.process, 60, new_id("dlv"))
     await use.store.check_write(use.process)
@@ -168,8 +167,7 @@ async def gather(use: Use) -> None:
     """Digests: they gather, go, end, are left and dissolved."""
     subscription = await use.subscribed(digest=DigestPolicy(wait=0, interval=3600))
     new = await use.accepted(subscription)
-    rooms = Rooms(each=0, of={subscription.destination: BATCH})
-    claimed = [one.id for one in await use.store.claim(use.process, BATCH, rooms)]
+    claimed = [one.id for one in await claim_at(use.store, use.process, [subscription.destination], BATCH)]
     leader = next(one for one in new if one.id in claimed)
     await use.store.take_digest(leader.id)
     await use.end([leader], State.EXHAUSTED, leads=True, memo="a memo")
@@ -182,7 +180,7 @@ async def gather(use: Use) -> None:
     late = await use.subscribed(digest=DigestPolicy(wait=0, interval=3600))
     first, alone, *_ = await use.accepted(late)
     await use.store.retry_delivery("default", alone.id)
-    await use.store.claim(use.process, BATCH, Rooms(each=0, of={late.destination: BATCH}))
+    await claim_at(use.store, use.process, [late.destination], BATCH)
     for one in (alone, first):
         joining = outcome(one.id, State.PENDING, due_at=FUTURE, joins=Joining(late.id, 99))
         await use.store.finish(use.process, [joining])
@@ -360,8 +358,7 @@ async def age(use: Use) -> None:
         for event in events
     ]
     await use.store.accept(use.process, events, new)
-    rooms = Rooms(each=0, of={subscription.destination: BATCH})
-    assert len(await use.store.claim(use.process, BATCH, rooms)) == BATCH
+    assert len(await claim_at(use.store, use.process, [subscription.destination], BATCH)) == BATCH
     await use.end(new, ended_at=ages)
     kept = await use.store.retain(Keep())
     assert kept.deleted["deliveries"] >= BATCH
