@@ -9,7 +9,6 @@ from dispatcher.cli.checks import Finding, State
 from dispatcher.cli.database_reader import TIMEOUT, read_rows
 from dispatcher.config import Settings, secret_keys, sqlite_file
 from dispatcher.domain.errors import SettingsError
-from dispatcher.process import allow_connections
 
 _SEALED = """
 select sealed from (select sealed from subscriptions where removed_at is null order by id limit 1) as first
@@ -26,6 +25,8 @@ select pg_is_in_recovery() or current_setting('transaction_read_only') = 'on' as
 
 def open_files() -> Finding:
     """Whether a process may open enough files and connections."""
+    from dispatcher.process import allow_connections
+
     try:
         allow_connections()
     except SettingsError as error:

@@ -206,3 +206,28 @@ async def test_replicas_that_get_the_same_events_store_them_once(open_postgres: 
     kept = {event.key for event in events.items}
     assert {key for found_there in existing for key in found_there.values()} <= kept
     assert set((await stores[0].delivery_counts(list(kept))).values()) == {1}
+
+
+async def test_a_batch_that_is_stored_in_parts_is_stored_as_one_is_that_is_not(
+    store: Store, process: int
+) -> None:
+    subscription = await subscribed(store)
+    (known,) = await stored(store, process, subscription)
+    events = [
+        make_event(job_id=f"job-{number % 7}", event="RUNNING", owner=None if number % 5 == 0 else "alice")
+        for number in range(1200)
+    ]
+    last = make_event(job_id="job-3", event="FINISHED", owner="alice")
+    again = make_event(id=known.event.id)
+    new = [make_delivery(one, subscription) for one in (*events[:600], again, *events[600:], last)]
+
+    existing = await store.accept(process, [one.event for one in new], new)
+
+    assert existing == {again.key: known.event.key}
+    assert await store.event("default", again.key) is None
+    assert [one.id for one in new if (await store.delivery("default", one.id)) is None] == [new[600].id]
+    job = await store.job("default", "job-3")
+    assert job is not None
+    assert (job.status, job.owner) == ("FINISHED", "alice")
+    assert job.events == sum(one.job_id == "job-3" for one in events) + 1
+    assert await accept(store, process, *new) == {one.event.key: one.event.key for one in new} | existing

@@ -25,6 +25,7 @@ from dispatcher.domain.subscriptions import Subscription
 from dispatcher.store.contract import DestinationFilter, Store, Window
 from dispatcher.store.destinations import ABANDONED
 from dispatcher.store.postgres import PostgresStore
+from dispatcher.store.postgres_accept import WHOLE
 from dispatcher.store.tapis_v3 import Named
 from tests.claiming import claim, claim_at
 from tests.factories import NOW, make_delivery, make_event, make_subscription
@@ -86,6 +87,8 @@ async def accept_events(use: Use) -> None:
     await use.store.granted([("default", job, "ann", "cid") for job in jobs])
     again = [make_event(id=one.id) for one in owned]
     assert len(await use.store.accept(use.process, [*again, make_event()], [])) == BATCH
+    large = [make_event(job_id=use.jobs("large")[n % BATCH], owner="ann") for n in range(WHOLE + 1)]
+    await use.store.accept(use.process, large, [])
     await use.store.add_deliveries(use.process, [make_delivery(one, straight) for one in owned])
 
 

@@ -108,6 +108,6 @@ async def test_their_exchange_is_not_declared_anew_as_a_topic(
     theirs: AbstractChannel, with_broker: dict[str, str], tmp_path: Path
 ) -> None:
     with_broker["DISPATCHER_AMQP_EXCHANGE_TYPE"] = "topic"
-    with pytest.raises(SettingsError, match=f"amqp.exchange: the exchange {EXCHANGE} is there already"):
+    with pytest.raises(SettingsError, match=f"amqp.exchange: the exchange {EXCHANGE} already exists"):
         async with running(read(with_broker, tmp_path)):
             await asyncio.sleep(20)
