@@ -116,7 +116,12 @@ CASES: dict[str, tuple[Prepare, str, str | None]] = {
 }
 
 
-@pytest.mark.parametrize("name", CASES)
+SAMPLE = ("a file that is no database", "an unknown setting", "templates that are not there")
+
+
+@pytest.mark.parametrize(
+    "name", [name if name in SAMPLE else pytest.param(name, marks=pytest.mark.long) for name in CASES]
+)
 async def test_what_stops_a_start_is_one_sentence_and_found_before(tmp_path: Path, name: str) -> None:
     prepare, reason, by_doctor = CASES[name]
     await refused(tmp_path, prepare(tmp_path), reason, by_doctor=by_doctor)
@@ -173,6 +178,7 @@ async def test_secrets_that_no_key_opens(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.long
 async def test_a_port_that_is_taken_costs_nobody_the_first_key(tmp_path: Path) -> None:
     settings = {"DISPATCHER_DATABASE_URL": "sqlite:///x.db"}
     with socket.create_server(("127.0.0.1", 0)) as other:
@@ -220,6 +226,7 @@ async def test_a_user_who_may_not_make_tables(tmp_path: Path, database: Name) ->
     )
 
 
+@pytest.mark.long
 async def test_a_database_that_cannot_hold_every_text(tmp_path: Path, database: Name) -> None:
     url = await database("encoding 'SQL_ASCII' template template0 lc_collate 'C' lc_ctype 'C'")
     await refused(tmp_path, {"DISPATCHER_DATABASE_URL": url}, "the database's encoding is SQL_ASCII")

@@ -64,6 +64,7 @@ def test_a_process_that_waits_for_its_database_says_so_once_and_ends_on_sigterm(
     assert process.returncode == 0
 
 
+@pytest.mark.long
 def test_a_check_of_the_schema_says_what_is_pending_by_its_exit_status(tmp_path: Path) -> None:
     migrate = [sys.executable, "-m", "dispatcher", "migrate"]
     settings = environment({"DISPATCHER_DATABASE_URL": f"sqlite:///{tmp_path}/new.db"})

@@ -34,7 +34,7 @@ def events(owner: str, first: int, count: int) -> list[dict[str, str]]:
     return [{"event": "RUNNING", "job_id": f"{owner}-{n}"} for n in range(first, first + count)]
 
 
-@pytest.fixture(params=["one on sqlite", "two on postgresql"])
+@pytest.fixture(params=["one on sqlite", pytest.param("two on postgresql", marks=pytest.mark.long)])
 def processes(request: pytest.FixtureRequest) -> list[dict[str, Any]]:
     """Return the settings of each process."""
     if request.param == "one on sqlite":

@@ -83,6 +83,7 @@ async def test_workers_share_events_port_and_metrics_and_one_that_dies_is_replac
         assert not children(service.process.pid)
 
 
+@pytest.mark.long
 async def test_workers_end_when_the_process_that_keeps_them_is_killed(
     tmp_path: Path, database_url: str
 ) -> None:

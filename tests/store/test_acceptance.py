@@ -230,4 +230,6 @@ async def test_a_batch_that_is_stored_in_parts_is_stored_as_one_is_that_is_not(
     assert job is not None
     assert (job.status, job.owner) == ("FINISHED", "alice")
     assert job.events == sum(one.job_id == "job-3" for one in events) + 1
-    assert await accept(store, process, *new) == {one.event.key: one.event.key for one in new} | existing
+    assert await accept(store, process, *new) == {one.event.key: one.event.key for one in new} | dict(
+        existing
+    )
