@@ -63,7 +63,7 @@ class HostileOwner:
         async with session.post("/v1/events", data=b"{" * 1000):
             pass
         for _ in range(2):
-            # Another host each time: a new destination, which nobody uses afterwards.
+            # Another host each time: a new destination that is not used afterwards.
             host = f"http://127.{number >> 8 & 255}.{number & 255}.9:9/"
             made = await self._subscribe(session, host, rate_limit={"per_second": 1}, events=["NEVER"])
             async with session.delete(f"/v1/subscriptions/{made}"):

@@ -1,4 +1,4 @@
-"""The first admin key: shown once on stderr, and taken back at the end when nobody could read it there."""
+"""The first admin key: shown once on stderr, and removed at the end if it could not be written there."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ RETRY_INTERVAL = 0.05
 class FirstKey:
     """A key that is stored already, and is being shown. Not as a log line: those are kept and shipped, and dropped.
 
-    A thread of its own writes it, because stderr may take nothing for as long as it likes.
+    A separate thread writes it, because a write to stderr may block.
     """
 
     def __init__(self, text: str, stderr: int | None = None) -> None:
@@ -39,7 +39,7 @@ class FirstKey:
                 except BlockingIOError:
                     time.sleep(RETRY_INTERVAL)
         except OSError:
-            return  # nobody reads any more
+            return  # the reader has closed the stream
         if not rest:
             self._written.set()
 

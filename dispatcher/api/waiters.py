@@ -171,7 +171,7 @@ class Waiters:
                     keys_at = time.monotonic() + KEY_SECONDS
                     await self._check_keys()
             except StoreUnavailable as error:
-                log.debug("those who wait for a job are not result now", error=str(error))
+                log.debug("cannot look at the jobs that are waited for, retrying", error=str(error))
                 await asyncio.sleep(POLL_SECONDS)
             await self._rest(poll_at)
 

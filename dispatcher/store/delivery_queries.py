@@ -56,7 +56,7 @@ _table = deliveries.c
 # The condition of the index deliveries_waiting. A number and no parameter: the database must see that it is the same.
 # It is a range because SQLite, without statistics, may take any index that begins with an equality.
 IS_WAITING = _table.listed_as < literal_column(str(DELIVERING))
-# The condition of the indexes of what failed, likewise.
+# The condition of the indexes of what failed.
 HAS_FAILED = _table.listed_as > literal_column(str(DELIVERED))
 # What holds still when the row is locked, after others may have changed it since it was found.
 _PENDING = _table.state == State.PENDING
@@ -263,7 +263,7 @@ def _of_events(which: DeliveryFilter, cursor: str | None, *, oldest: bool) -> Se
     """The deliveries of an event, or of a job's: all of them are read, event by event, and then put into order.
 
     The offset keeps the conditions and the order out of what is read for each event: so no index serves but that of
-    the events, and nobody goes through all deliveries in their order to find the few of these.
+    the events, and not all deliveries are read in their order to find the few of these.
     """
     some = select(events.c.key).where(*_events(which)).subquery()
     theirs = select(deliveries).where(_table.event_key == some.c.key).offset(0).lateral()

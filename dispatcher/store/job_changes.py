@@ -28,7 +28,7 @@ class Grant(Struct, frozen=True):
 
 
 class JobChanges(Struct, frozen=True):
-    """The projections of jobs that a batch adds, of those that nobody has claimed by owner, and its grants; sorted.
+    """The projections of jobs that a batch adds, of unclaimed ones by owner, and its grants; sorted.
 
     `owners` has those of claimed jobs, also of those that the batch claims.
     """

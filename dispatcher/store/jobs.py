@@ -94,13 +94,13 @@ def job_page(connection: Connection, which: JobFilter, window: Window) -> Page[J
     conditions = _conditions(which, jobs.c.owner, jobs.c.status)
     branches = _visible(which, jobs.c.tenant, jobs.c.id, jobs.c.owner, conditions)
     if len(branches) == 1:
-        told = walk(connection, first, branches[0], below(window, "evt")).with_only_columns(*JOB)
-        told = told.limit(limit)
+        found = walk(connection, first, branches[0], below(window, "evt")).with_only_columns(*JOB)
+        found = found.limit(limit)
     else:
         ids = newest(connection, first, limit, *branches, below=below(window, "evt"))
-        told = select(*JOB).where(jobs.c.tenant == which.tenant, first.in_(ids)).order_by(first.desc())
+        found = select(*JOB).where(jobs.c.tenant == which.tenant, first.in_(ids)).order_by(first.desc())
     apart, end = _unclaimed_jobs(connection, which, window, limit)
-    rows = rows_of(connection, told) + apart
+    rows = rows_of(connection, found) + apart
     rows.sort(key=lambda row: str(row["first_event"]), reverse=True)
     if end is not None:
         rows = [row for row in rows if row["first_event"] >= end]

@@ -41,7 +41,7 @@ from dispatcher.store.schema import (
 from dispatcher.store.transactions import Run
 
 UNUSED = DAY
-"""How long a destination that nobody uses is kept after its last change."""
+"""How long an unused destination is kept after its last change."""
 
 _subscription, _digest, _destination = subscriptions.c, digests.c, destinations.c
 _THERE = _subscription.removed_at.is_(None)

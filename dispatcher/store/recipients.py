@@ -126,7 +126,7 @@ class RecipientStore:
         await self._write(_restore, recipient, own=own)
 
     async def tidy(self) -> None:
-        """Drop counts that nobody looks at any more."""
+        """Drop counts of periods that are over."""
         await self._write(_tidy)
 
     async def subscription(self, subscription_id: str) -> Subscription | None:

@@ -11,7 +11,7 @@ def context(ca: str | None, verify: bool, field: str) -> ssl.SSLContext | None:
     """A context that trusts the certificates in `ca` (PEM) alone, or with `verify` False anybody; None for the default.
 
     Raises InvalidInput, naming `field`, when there is no certificate in `ca`. No file is read here: what the
-    system trusts is left to whoever connects.
+    system trusts is left to the caller.
     """
     if ca is not None and not verify:
         raise InvalidInput(field, "expected none when verify is false: nothing would be checked with it")

@@ -9,7 +9,7 @@ SLICE = 0.001
 """Seconds that one piece of work takes at most before others have their turn."""
 
 _IDLE = 0.000_05
-"""Seconds that a turn of the event loop takes when nobody else has anything to do."""
+"""Seconds that one turn of the event loop takes when no other task is ready."""
 
 
 class TimeSlices:

@@ -1,4 +1,4 @@
-"""The first admin key is not lost when nobody reads stderr."""
+"""The first admin key is not lost when stderr is not read."""
 
 from __future__ import annotations
 

@@ -68,7 +68,7 @@ class Use(NamedTuple):
 
 
 async def accept_events(use: Use) -> None:
-    """Events of each kind of publisher, of jobs that are claimed, by whom, and that nobody has claimed."""
+    """Events of each kind of publisher, of jobs that are claimed, by whom, and that are unclaimed."""
     straight, ordered = await use.subscribed(), await use.subscribed(ordered=True)
     jobs = use.jobs("job")
     await use.store.candidates([f"default\x1fjob:{job}" for job in jobs])

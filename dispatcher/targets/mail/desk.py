@@ -187,7 +187,7 @@ class Desk:
         subscription = await self.book.subscription(seat.recipient.subscription_id)
         [standing] = await self.book.standings([seat.recipient])
         if subscription is None or seat not in seats_of(subscription) or not _is_to_be_asked(standing):
-            return Answer(request="MAIL", error="nobody is to be asked any more", postponed=0.0)
+            return Answer(request="MAIL", error="no recipient has to be asked any more", postponed=0.0)
         verdict = await self.ask(seat, standing)
         return verdict.answer or Answer(request="MAIL", error=verdict.reason, postponed=0.0)
 
