@@ -65,7 +65,10 @@ class Attempts:
     async def make(self, work: Work, lane: Lane) -> None:
         """Try a delivery, and note its outcome. Never raises an Exception."""
         try:
-            await self._make(work, lane)
+            if work.claimed.subscription.persistent:
+                await self._gate(work, lane)
+            else:
+                await self._make_alone(work, lane)
         except StoreUnavailable:
             self.put(work, put_back(work.claimed, utc_now() + timedelta(seconds=STORE_WAIT)))
         except InternalError as error:
@@ -78,12 +81,9 @@ class Attempts:
         if outcome.due_at is not None:
             self._due_again(work.claimed)
 
-    async def _make(self, work: Work, lane: Lane) -> None:
+    async def _make_alone(self, work: Work, lane: Lane) -> None:
+        """One at a time for a subscription that ends with its first success."""
         subscription = work.claimed.subscription
-        if subscription.persistent:
-            await self._gate(work, lane)
-            return
-        # One at a time for a subscription that ends with its first success.
         async with self._locks.setdefault(subscription.id, asyncio.Lock()):
             if (subscription.id, subscription.revision) in self._completed:
                 reason = "the subscription ended with an earlier delivery"

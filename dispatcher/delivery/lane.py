@@ -91,6 +91,7 @@ class Lane:
     """
 
     __slots__ = (
+        "_extra",
         "_idle",
         "_limit",
         "_queues",
@@ -114,6 +115,8 @@ class Lane:
         self.running = 0
         self.behind = False
         self.ended = 0
+        # How many attempts may begin beyond `most`, each of an owner of whom nothing runs.
+        self._extra = most // START if most >= 2 * START else 0
         self._limit = Limit(most)
         self._queues: dict[str, _Queue] = {}
         self._idle: LRUCache[str, _Queue] = LRUCache(REMEMBERED_QUEUES)
@@ -175,6 +178,9 @@ class Lane:
         """The work whose turn it is, which counts as running from now on; None when nothing may begin."""
         if not self._turns or self.running >= self.most + self._extra:
             return None
+        # Asked after each attempt, and mostly in vain: then only an owner of whom nothing runs may begin.
+        if self.running >= int(self._limit.value) and self._turns.keys() <= self._running_of.keys():
+            return None
         for owner in list(self._turns):
             queue = self._next_of(owner)
             if queue is not None:
@@ -188,7 +194,9 @@ class Lane:
     def begin(self, subscription: str) -> bool:
         """Let a promised place run at once, without any work; False when nothing more of it may begin now."""
         queue = self._queues[subscription]
-        if self.running >= self.most + self._extra or not self._may_begin(queue):
+        if self.running >= self.most + self._extra or not self._may_begin(
+            queue, idle=self._is_idle(queue.owner)
+        ):
             return False
         queue.reserved -= 1
         self.reserved -= 1
@@ -246,11 +254,6 @@ class Lane:
         if len(self._queues) <= 1:
             self._limit.restart()
 
-    @property
-    def _extra(self) -> int:
-        """How many attempts may begin beyond `most`, each of an owner of whom nothing runs."""
-        return self.most // START if self.most >= 2 * START else 0
-
     def _prove(self, queue: _Queue, *, proven: bool) -> None:
         if queue.proven != proven:
             queue.proven = proven
@@ -259,13 +262,15 @@ class Lane:
     def _next_of(self, owner: str) -> _Queue | None:
         """The queue of an owner whose turn it is and that may begin one more; the owner goes to the end then."""
         turns = self._turns[owner]
-        if not self._is_idle(owner) and self.running >= int(self._limit.value):
+        idle = self._is_idle(owner)
+        if not idle and self.running >= int(self._limit.value):
             return None
         for _ in range(len(turns)):
             queue = turns[0]
             turns.rotate(-1)
-            if self._may_begin(queue):
-                self._turns[owner] = self._turns.pop(owner)
+            if self._may_begin(queue, idle=idle):
+                if len(self._turns) > 1:
+                    self._turns[owner] = self._turns.pop(owner)
                 return queue
         return None
 
@@ -273,8 +278,7 @@ class Lane:
         """One of an owner of whom nothing runs may always begin, whatever hangs of others."""
         return owner not in self._running_of and bool(self._extra or self.running < self.most)
 
-    def _may_begin(self, queue: _Queue) -> bool:
-        idle = self._is_idle(queue.owner)
+    def _may_begin(self, queue: _Queue, *, idle: bool) -> bool:
         if queue.running >= int(queue.limit.value) or (not idle and self.running >= int(self._limit.value)):
             return False
         # Those of which nothing good is known leave half of the places to the others.
