@@ -40,14 +40,14 @@ def structured(message: Message) -> bytes:
     """A binary message in structured form. Raises InvalidInput."""
     document = _header_attributes(message)
     if message.content_type:
-        document["datacontenttype"] = message.content_type
+        document["datacontenttype"] = _in_unicode(message.content_type)
     if message.body:
         document |= _body_data(message)
     return _encode(document)
 
 
 def _header_attributes(message: Message) -> dict[str, object]:
-    named = [(name.lower(), value) for name, value in message.headers.items()]
+    named = [(_in_unicode(name).lower(), value) for name, value in message.headers.items()]
     found = [(n[len(prefix) :], v) for n, v in named for prefix in _PREFIXES if n.startswith(prefix)]
     if not found:
         # Knative's RabbitMQ broker writes the attributes as they are called, and empty ones too.
