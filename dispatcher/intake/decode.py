@@ -102,7 +102,12 @@ def _explained(scope: Scope, error: InvalidInput) -> InvalidInput:
     if isinstance(error, TooManyHops):
         _loops.refused(error, scope.message.origin)
         return error
-    return not_a_number(scope.message.body) or error
+    found = not_a_number(scope.message.body)
+    if found is None:
+        return error
+    # The body of a CloudEvent in binary form is its data.
+    binary = scope.message.headers and cloudevents_binary.recognises(scope.message)
+    return InvalidInput(f"data.{found.field}".rstrip("."), found.problem) if binary else found
 
 
 def _events(scope: Scope) -> list[Event]:
