@@ -18,7 +18,7 @@ from msgspec import Raw
 from dispatcher.domain.events import Event, digits
 from dispatcher.domain.hops import EXTENSION
 from dispatcher.domain.ids import new_id
-from dispatcher.domain.vocabulary import is_operational
+from dispatcher.domain.vocabulary import EVENTS, is_operational, known_as
 from dispatcher.intake.duplicate_keys import KeyCheck, all_once
 from dispatcher.intake.message import UNREADABLE, Message, Scope, check_document, unreadable
 
@@ -37,7 +37,9 @@ _CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 # RFC 3339, section 5.6. The decoder takes more than that, such as a time without an offset, or a leap second.
 _RFC3339 = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:[0-5]\d(\.\d+)?(Z|[+-]\d\d:\d\d)")
 # A part of a type that says in which version it is, such as v1, v2beta1 or 1.
-_VERSION = re.compile(r"[vV]?\d+((alpha|beta|rc)\d*)?")
+_VERSION = re.compile(r"[vV]?\d+([-_]\d+)*([-_]?(alpha|beta|rc)[-_]?\d*)?")
+# A version that another sign than a dot divides from the name, as in finished-v1 or finished/2.
+_WITH_VERSION = re.compile(rf"(?P<name>[A-Za-z_-]+?)[-_:/@+]{_VERSION.pattern}")
 
 _Attribute = str | float | bool | None
 
@@ -117,13 +119,16 @@ def _named_right(members: dict[str, Raw]) -> dict[str, Raw]:
 
 
 def _event_name(event_type: str, scope: Scope) -> str:
-    """The last dotted part of a type that is no version."""
+    """The last dotted part of a type that is no version, and without the one that a known name has behind it."""
     if is_operational(event_type):
         raise scope.refusal("type", "expected a type that does not begin with dispatcher.: those are our own")
     parts = event_type.split(".")
     while len(parts) > 1 and _VERSION.fullmatch(parts[-1]):
         parts.pop()
-    return scope.event_name("type", parts[-1])
+    name = parts[-1]
+    if name not in EVENTS and (found := _WITH_VERSION.fullmatch(name)) and known_as(found["name"]) in EVENTS:
+        name = found["name"]
+    return scope.event_name("type", name)
 
 
 def _attributes(members: dict[str, Raw], scope: Scope) -> tuple[dict[str, _Attribute], bool]:
