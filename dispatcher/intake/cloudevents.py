@@ -151,6 +151,8 @@ def _attributes(members: dict[str, Raw], scope: Scope) -> tuple[dict[str, _Attri
 
 def _core_value(name: str, value: _Attribute, scope: Scope) -> tuple[_Attribute, bool]:
     """The value of an attribute that is read, and whether it may go on as it came."""
+    if value == "":
+        return None, False
     if isinstance(value, str):
         return value, name != "time" or _RFC3339.fullmatch(value) is not None
     if name == "time" or value is None or isinstance(value, bool):

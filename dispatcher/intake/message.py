@@ -134,7 +134,7 @@ class Scope(Struct, frozen=True):
         """The tenant of an event that names this one, or none."""
         if isinstance(named, int):
             named = self.text("tenant", named)
-        if named is None or named == self.default_tenant:
+        if named is None or named in ("", self.default_tenant):
             return self.default_tenant
         if self.tenant_fixed:
             expected = f"expected {self.default_tenant!r}, the tenant of the key, or no tenant"

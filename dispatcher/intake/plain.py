@@ -16,6 +16,7 @@ from dispatcher.intake.duplicate_keys import KeyCheck, all_once
 from dispatcher.intake.message import UNREADABLE, Message, Scope, check_document, unreadable
 
 _EMPTY = Raw(b"{}")
+_NOTHING = (None, "")
 
 
 class _Plain(Struct, forbid_unknown_fields=True):
@@ -130,11 +131,11 @@ def _document(plain: _Plain, key: str, scope: Scope) -> _Document:
     if job_id is None:
         raise scope.refusal("job_id", "expected the id of the job")
     return _Document(
-        id=scope.stable_id() or key if plain.id is None else scope.text("id", plain.id),
-        source=DEFAULT_SOURCE if plain.source is None else scope.text("source", plain.source),
+        id=scope.stable_id() or key if plain.id in _NOTHING else scope.text("id", plain.id),
+        source=DEFAULT_SOURCE if plain.source in _NOTHING else scope.text("source", plain.source),
         type=f"job.{event}",
         subject=job_id,
-        time=scope.sent_at if plain.time is None else scope.time("time", plain.time),
+        time=scope.sent_at if plain.time in _NOTHING else scope.time("time", plain.time),
         tenant=scope.tenant(plain.tenant),
         owner=_first("owner", plain.owner, job.owner, scope) or scope.publisher or UNSET,
         dispatcherhops=scope.hops() or UNSET,
@@ -152,7 +153,7 @@ def _object(field: str, raw: Raw, scope: Scope) -> Raw:
 
 
 def _event_name(plain: _Plain, job: _Job, scope: Scope) -> str:
-    if plain.event is not None:
+    if plain.event:
         return scope.event_name("event", plain.event)
     status = document_status(job.status)
     if status is None:
@@ -162,7 +163,7 @@ def _event_name(plain: _Plain, job: _Job, scope: Scope) -> str:
 
 def _first(field: str, named: str | int | None, of_job: object, scope: Scope) -> str | None:
     """What the event says, or else what its job document says."""
-    if named is not None:
+    if named is not None and named != "":
         return scope.text(field, named)
     if of_job is None or of_job == "":
         return None

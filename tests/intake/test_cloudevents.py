@@ -84,8 +84,9 @@ def test_the_document_is_written_anew_where_strict_receivers_would_stumble() -> 
         ({"type": "Dispatcher.x"}, "type"),
         ({"datacontenttype": "a\u0000"}, "datacontenttype"),
         ({"owner": True}, "owner"),
-        ({"tenant": ""}, "tenant"),
-        ({"datacontenttype": ""}, "datacontenttype"),
+        ({"source": ""}, "source"),
+        ({"type": ""}, "type"),
+        ({"subject": ""}, "subject"),
         ({"data": 1, "data_base64": "AA=="}, "data_base64"),
         ({"data_base64": "not base64"}, "data_base64"),
         ({"data_base64": 7}, "data_base64"),
@@ -93,6 +94,13 @@ def test_the_document_is_written_anew_where_strict_receivers_would_stumble() -> 
 )
 def test_a_refusal_names_the_attribute(changes: dict[str, object], field: str) -> None:
     assert refusal(cloudevent(**changes), content_type=STRUCTURED).field == field
+
+
+def test_an_empty_attribute_that_may_be_missing_is_left_out() -> None:
+    empty = dict.fromkeys(("owner", "tenant", "time", "datacontenttype"), "")
+    event = read(cloudevent(**empty), content_type=STRUCTURED)
+    assert (event.owner, event.tenant, event.time) == (None, "default", NOW)
+    assert event.decoded == cloudevent()
 
 
 def test_a_batch_holds_several_events_in_order() -> None:
