@@ -1,21 +1,24 @@
 """Compressed bodies: inflated up to a bound, so that a small message cannot take much memory.
 
 Sources: RFC 9110, section 8.4.1 "Content Codings"; kombu's registry of compressions, which calls zlib
-`application/x-gzip`; Spring AMQP, which writes `gzip, UTF-8` with the charset.
+`application/x-gzip`; Spring AMQP, which writes `gzip, UTF-8` with the charset, before 2.2.12 `gzip:UTF-8`.
 """
 
 from __future__ import annotations
 
 import bz2
+import re
 import zlib
 from collections.abc import Callable
 
 from dispatcher.domain.errors import InvalidInput
+from dispatcher.intake.charsets import codec_of
 
 _FIELD = "content-encoding"
 
-# Some clients put the charset there, others the word for no encoding.
-_NOT_ENCODED = frozenset({"", "identity", "utf-8", "utf8", "binary", "us-ascii", "none"})
+# Some clients put the charset there, others the word for no encoding, or what MIME calls so.
+_NOT_ENCODED = frozenset({"", "identity", "utf-8", "utf8", "binary", "us-ascii", "none", "7bit", "8bit"})
+_SEPARATOR = re.compile("[,:]")
 _MAX_LAYERS = 3
 
 _GZIP, _ZLIB, _RAW = 31, 15, -15
@@ -35,7 +38,7 @@ def inflate(body: bytes, encodings: str, limit: int) -> bytes:
 
     Raises TooLong when there are more than `limit` bytes, UnknownEncoding, or else InvalidInput.
     """
-    names = [name for one in encodings.split(",") if (name := one.strip().lower()) not in _NOT_ENCODED]
+    names = [name for name in encodings_in(encodings) if name not in _NOT_ENCODED and codec_of(name) is None]
     if len(names) > _MAX_LAYERS:
         raise InvalidInput(_FIELD, f"expected at most {_MAX_LAYERS} encodings, got {len(names)}")
     for name in reversed(names):
@@ -49,6 +52,11 @@ def inflate(body: bytes, encodings: str, limit: int) -> bytes:
         if len(body) > limit:
             raise TooLong(_FIELD, f"expected at most {limit} bytes after {name} is undone, got more")
     return body
+
+
+def encodings_in(text: str) -> list[str]:
+    """The names in a list of encodings, in small letters and in their order; some may be empty."""
+    return [name.strip().lower() for name in _SEPARATOR.split(text)]
 
 
 def _inflated(body: bytes, limit: int) -> bytes:

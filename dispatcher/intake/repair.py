@@ -10,6 +10,8 @@ import json
 import re
 
 from dispatcher.domain.errors import InvalidInput
+from dispatcher.intake.charsets import codec_of
+from dispatcher.intake.inflate import encodings_in
 from dispatcher.intake.message import Message
 
 # The marks of UTF-32 begin with those of UTF-16.
@@ -20,17 +22,7 @@ _MARKS = (
     (codecs.BOM_UTF16_LE, "utf-16-le"),
     (codecs.BOM_UTF16_BE, "utf-16-be"),
 )
-_CHARSETS = {
-    "iso-8859-1": "latin-1",
-    "latin1": "latin-1",
-    "windows-1252": "cp1252",
-    "cp1252": "cp1252",
-    "utf-16": "utf-16",
-    "utf-16le": "utf-16-le",
-    "utf-16be": "utf-16-be",
-    "utf-32": "utf-32",
-}
-_CHARSET = re.compile(r";\s*charset\s*=\s*\"?([A-Za-z0-9_-]+)", re.IGNORECASE)
+_CHARSET = re.compile(r";\s*charset\s*=\s*[\"']?([A-Za-z0-9_-]+)", re.IGNORECASE)
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 # A backslash and what it escapes: a pair of surrogates, a lone one, or anything else.
 _ESCAPE = re.compile(
@@ -42,7 +34,7 @@ _ESCAPE = re.compile(
 def repaired(message: Message) -> bytes:
     """The body as UTF-8 without a mark before it, and with U+FFFD for what is no character."""
     body = message.body
-    charset = _CHARSETS.get(_charset(message.content_type or ""), "utf-8")
+    charset = _charset(message) or "utf-8"
     for mark, name in _MARKS:
         if body.startswith(mark):
             body, charset = body[len(mark) :], name
@@ -59,9 +51,11 @@ def repaired(message: Message) -> bytes:
     return _ESCAPE.sub(lambda found: b"\\ufffd" if found[1] else found[0], body)
 
 
-def _charset(content_type: str) -> str:
-    found = _CHARSET.search(content_type)
-    return found[1].lower() if found else ""
+def _charset(message: Message) -> str | None:
+    """The codec of the charset that the message names: in its content type, or as its encoding."""
+    found = _CHARSET.search(message.content_type or "")
+    named = [found[1]] if found else encodings_in(message.content_encoding or "")
+    return next((codec for name in named if (codec := codec_of(name))), None)
 
 
 class _NotJson:

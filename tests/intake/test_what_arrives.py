@@ -17,6 +17,7 @@ from pamqp.encode import field_table as written_table
 
 from dispatcher.domain.errors import InvalidInput
 from dispatcher.domain.jobs import project_one
+from dispatcher.intake.charsets import codec_of
 from dispatcher.intake.decode import MAX_BODY, Message
 from dispatcher.intake.field_table import read_table
 from tests.intake.messages import NOW, cloudevent, decoded, plain, read
@@ -114,10 +115,33 @@ def test_half_a_character_in_data_is_replaced_in_what_goes_out_too() -> None:
     assert (event.data, event.decoded["x"]) == (["\ufffd"], "\ufffd")
 
 
-def test_a_charset_that_the_content_type_names_is_used_when_the_body_is_no_utf_8() -> None:
-    body = json.dumps(plain(owner="Zoë"), ensure_ascii=False).encode("latin-1")
-    assert read(body, content_type="application/json; charset=ISO-8859-1").owner == "Zoë"
-    assert read(plain(owner="Zoë"), content_type="application/json; charset=ISO-8859-1").owner == "Zoë"
+@pytest.mark.parametrize(
+    ("charset", "owner"),
+    [
+        ("ISO-8859-1", "Zoë"),
+        ("latin-1", "Zoë"),
+        ("iso_8859-15", "Zoë €"),
+        ("windows-1250", "Łódź"),
+        ("Windows-1251", "Зоя"),
+        ("koi8-r", "Зоя"),
+        ("Shift_JIS", "大学"),
+        ("EUC-JP", "大学"),
+        ("GB18030", "大学"),
+        ("Big5", "大學"),
+        ("utf-16", "Zoë"),
+    ],
+)
+def test_a_charset_that_the_message_names_is_used_when_the_body_is_no_utf_8(charset: str, owner: str) -> None:
+    body = json.dumps(plain(owner=owner), ensure_ascii=False).encode(charset)
+    for content_type in (f"application/json; charset={charset}", f"application/json;charset='{charset}'"):
+        assert read(body, content_type=content_type).owner == owner
+        assert read(plain(owner=owner), content_type=content_type).owner == owner
+    assert read(body, content_encoding=charset).owner == owner
+    assert read(packed(body), content_encoding=f"gzip, {charset}").owner == owner
+
+
+def test_a_charset_whose_codec_would_take_long_is_not_used() -> None:
+    assert codec_of("punycode") is codec_of("idna") is codec_of("unicode_escape") is None
 
 
 @pytest.mark.parametrize(
@@ -135,6 +159,12 @@ def test_a_number_that_json_has_not_is_named_with_its_place(body: bytes, field: 
     refused = refusal(body)
     assert refused.field == field
     assert refused.problem.startswith("expected a number that JSON has, or null; got ")
+
+
+def test_a_number_that_json_has_not_in_the_body_of_a_binary_message_is_named_as_data() -> None:
+    json_type = {"headers": headers(), "content_type": "application/json"}
+    assert refusal(b'{"a":[NaN]}', **json_type).field == "data.a[0]"
+    assert refusal(b"NaN", **json_type).field == "data"
 
 
 # Names and states
@@ -215,7 +245,17 @@ def test_the_statuses_of_tethys_are_known_in_any_case(theirs: str, ours: str, en
         ("com.example.job.FINISHED.v2beta1", "FINISHED"),
         ("com.example.job.finished.1.0", "FINISHED"),
         ("com.example.job.Finished.v1.0.2", "FINISHED"),
+        ("com.example.job.finished.2026-05-04", "FINISHED"),
+        ("com.example.job.finished.v1-beta", "FINISHED"),
+        ("com.example.job.finished.v1.0.0-rc.1", "FINISHED"),
+        ("com.example.job.finished.1_0", "FINISHED"),
+        ("com.example.job.finished-v1", "FINISHED"),
+        ("com.example.job.finished/v1", "FINISHED"),
+        ("com.example.job.finished:1.0", "FINISHED"),
+        ("com.example.job.archiving_failed_v2", "ARCHIVING_FAILED"),
         ("org.site.aligned.v1", "aligned"),
+        ("org.site.stage-2", "stage-2"),
+        ("org.site.aligned-v2", "aligned-v2"),
         ("running", "RUNNING"),
         ("job.v2x", "v2x"),
     ],
@@ -323,6 +363,10 @@ def raw_deflate(body: bytes) -> bytes:
         (packed(BODY), "x-gzip"),
         (packed(BODY), "gzip, UTF-8"),
         (packed(BODY), "utf-8,GZIP"),
+        (packed(BODY), "gzip:UTF-8"),
+        (packed(BODY), "gzip, ISO-8859-1"),
+        (BODY, "ISO-8859-1"),
+        (BODY, "8bit"),
         (packed(BODY[:5]) + packed(BODY[5:]), "gzip"),
         (packed(BODY) + bytes(20), "gzip"),
         (zlib.compress(BODY), "deflate"),
@@ -437,6 +481,13 @@ def test_a_header_of_http_in_latin_1_is_read() -> None:
     latin = "Zoë".encode("latin-1").decode("utf-8", "surrogateescape")
     event = read(b"", origin="http", headers=headers(owner=latin, custom=latin, subject="Zo%EB"))
     assert (event.owner, event.decoded["custom"], event.job_id) == ("Zoë", "Zoë", "Zoë")
+
+
+def test_a_content_type_or_a_name_of_a_header_that_is_no_utf_8_refuses_no_event() -> None:
+    latin = b"\xe9".decode("utf-8", "surrogateescape")
+    named = headers() | {f"ce-tit{latin}": "x"}
+    event = read(b"{}", origin="http", headers=named, content_type=f"application/json; by={latin}")
+    assert event.decoded == cloudevent(datacontenttype="application/json; by=é", data={}, tit="x")
 
 
 def test_every_type_of_a_field_table_is_read() -> None:
