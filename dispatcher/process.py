@@ -1,18 +1,22 @@
-"""What a process arranges for itself: signals, open files, garbage, and how long its start waits for a database."""
+"""What a process arranges for itself: signals, open files, garbage, how long its start waits, and how it ends."""
 
 from __future__ import annotations
 
 import asyncio
 import gc
+import os
 import resource
 import signal
+import sys
 import time
-from collections.abc import Awaitable, Callable
+import traceback
+from collections.abc import Awaitable, Callable, Coroutine
 from pathlib import Path
+from typing import NoReturn
 
 import structlog
 
-from dispatcher.domain.errors import SettingsError, StoreUnavailable
+from dispatcher.domain.errors import DispatcherError, SettingsError, StoreUnavailable
 
 log = structlog.get_logger("dispatcher")
 
@@ -43,6 +47,30 @@ def allow_connections() -> None:
             f"open files: the limit of this process is {wanted} (ulimit -n), which leaves {max(free, 0)}; expected at "
             f"least {MIN_FILES}: raise the limit to 1024 or more"
         )
+
+
+def run(service: Coroutine[None, None, None], flush: Callable[[], None]) -> NoReturn:
+    """Run the service and end the process: with 0, with 2 for wrong settings, with 1 for any other error.
+
+    `flush` writes what is left of the log. Nothing else is waited for: the event loop and the interpreter would join
+    their threads first, and a thread whose name look-up gets no response stays for minutes.
+    """
+    import uvloop  # noqa: PLC0415 - the process that keeps workers needs none of it
+
+    code = 1
+    try:
+        asyncio.Runner(loop_factory=uvloop.new_event_loop).run(service)
+        code = 0
+    except DispatcherError as error:
+        print(f"dispatcher: {error}", file=sys.stderr)  # noqa: T201 - as the command line says it
+        code = 2 if isinstance(error, SettingsError) else 1
+    except BaseException:  # noqa: BLE001 - as the interpreter shows what it does not catch
+        traceback.print_exc()
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        flush()
+        os._exit(code)
 
 
 def collect_rarely() -> None:

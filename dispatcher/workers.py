@@ -19,6 +19,7 @@ import structlog
 
 from dispatcher.config import Settings, load
 from dispatcher.domain.errors import SettingsError
+from dispatcher.process import run
 from dispatcher.telemetry import logs
 
 log = structlog.get_logger("dispatcher")
@@ -144,9 +145,7 @@ class _Crew:
 
 def _work(number: int, listener: socket.socket, directory: str, parent: Connection) -> None:
     """One worker, in a process of its own."""
-    import uvloop  # noqa: PLC0415 - the process that keeps the workers needs none of it
-
-    from dispatcher.app import Share, serve  # noqa: PLC0415
+    from dispatcher.app import Share, serve  # noqa: PLC0415 - the process that keeps the workers needs none of it
 
     settings = load()
     flush = logs.configure(settings.log.level, settings.log.format)
@@ -157,10 +156,4 @@ def _work(number: int, listener: socket.socket, directory: str, parent: Connecti
         parent=parent.fileno(),
         serving=lambda: parent.send_bytes(b"serving"),
     )
-    try:
-        uvloop.run(serve(settings, share))
-    except SettingsError as error:
-        print(f"dispatcher: {error}", file=sys.stderr)  # noqa: T201 - as the command line tells it
-        sys.exit(2)
-    finally:
-        flush()
+    run(serve(settings, share), flush)

@@ -31,25 +31,19 @@ def serve(
       DISPATCHER_AMQP_URL=amqp://guest:guest@localhost/ dispatcher serve
       dispatcher serve --workers 4
     """
-    from dispatcher.process import allow_connections
+    from dispatcher.process import allow_connections, run
 
     allow_connections()
     if workers > 1:
         from dispatcher.workers import serve_workers
 
         return serve_workers(workers)
-    import uvloop
-
-    from dispatcher.app import serve as run
+    from dispatcher import app
     from dispatcher.config import load
     from dispatcher.telemetry import logs
 
     settings = load()
-    flush = logs.configure(settings.log.level, settings.log.format)
-    try:
-        uvloop.run(run(settings))
-    finally:
-        flush()  # what is said of an error comes after the log
+    run(app.serve(settings), logs.configure(settings.log.level, settings.log.format))
 
 
 def migrate(

@@ -17,10 +17,15 @@ from tests.receiver import Receiver
 
 pytestmark = pytest.mark.timeout(240)
 
+AS_ROOT = pytest.mark.skipif(os.getuid() != 0, reason="only root can listen as a name server")
+
 HOW_LONG = pytest.mark.parametrize("seconds", [2.0, pytest.param(60.0, marks=pytest.mark.long)])
 
 ANSWERS_WITHIN = aiohttp.ClientTimeout(total=5)
 """Seconds. A loop that stands still for as long as what it waits for does not answer in them."""
+
+ENDS_WITHIN = 15
+"""Seconds; the look-ups that have begun take 150."""
 
 NAMESERVER = "127.0.0.53"
 NAMED = 8
@@ -57,23 +62,30 @@ async def silent_nameserver() -> AsyncIterator[Silent]:
     transport, protocol = await asyncio.get_running_loop().create_datagram_endpoint(
         Silent, local_addr=(NAMESERVER, 53)
     )
-    yield protocol
-    transport.close()
+    try:
+        yield protocol
+    finally:
+        transport.close()
 
 
-@pytest.mark.skipif(os.getuid() != 0, reason="only root can listen as a name server")
-@HOW_LONG
-async def test_names_that_nobody_looks_up_hold_nothing_else_up(tmp_path: Path, seconds: float) -> None:
-    resolver = tmp_path / "resolv.conf"
+def asking_silent_nameserver(directory: Path) -> tuple[str, ...]:
+    """The command that runs another one with this name server only."""
+    resolver = directory / "resolv.conf"
     resolver.write_text(f"nameserver {NAMESERVER}\noptions timeout:30 attempts:5\n")
     mounted = f'mount --bind {resolver} /etc/resolv.conf && exec "$@"'
+    return ("unshare", "--mount", "sh", "-c", mounted, "sh")
+
+
+@AS_ROOT
+@HOW_LONG
+async def test_names_that_nobody_looks_up_hold_nothing_else_up(tmp_path: Path, seconds: float) -> None:
     async with (
         silent_nameserver() as nameserver,
         Receiver() as receiver,
         Service(
             tmp_path,
             consumes=False,
-            within=("unshare", "--mount", "sh", "-c", mounted, "sh"),
+            within=asking_silent_nameserver(tmp_path),
             amqp_url="amqp://guest:guest@broker.example.net/",
             smtp_url="smtp://relay.example.net:25",
             smtp_trusted_domains="example.org",
@@ -87,4 +99,30 @@ async def test_names_that_nobody_looks_up_hold_nothing_else_up(tmp_path: Path, s
         await service.call("POST", "/v1/events", {"event": "RUNNING", "job_id": "first"})
         await asyncio.wait_for(nameserver.asked.wait(), 30)
         await served(service, receiver, seconds)
-        await service.kill()  # a stop still waits for look-ups that have begun: not what is tried here
+        assert await asyncio.wait_for(service.terminate(), ENDS_WITHIN) == 0
+
+
+@AS_ROOT
+async def test_a_start_that_waits_for_a_name_ends_on_sigterm(tmp_path: Path) -> None:
+    database = "postgresql://u:p@database.example.net/x"
+    service = Service(tmp_path, within=asking_silent_nameserver(tmp_path), database_url=database)
+    async with silent_nameserver() as nameserver:
+        await service.start()
+        await asyncio.wait_for(nameserver.asked.wait(), 30)
+        service.process.terminate()
+        assert await asyncio.wait_for(service.process.wait(), ENDS_WITHIN) == 0
+        await service.says("shut down during startup")
+
+
+@AS_ROOT
+@pytest.mark.long
+async def test_workers_that_wait_for_a_name_end_on_sigterm(tmp_path: Path, database_url: str) -> None:
+    broker = "amqp://guest:guest@broker.example.net/"
+    within = asking_silent_nameserver(tmp_path)
+    async with silent_nameserver() as nameserver:
+        service = Service(
+            tmp_path, workers=2, consumes=False, within=within, database_url=database_url, amqp_url=broker
+        )
+        async with service:
+            await asyncio.wait_for(nameserver.asked.wait(), 30)
+            assert await asyncio.wait_for(service.terminate(), ENDS_WITHIN) == 0
