@@ -233,6 +233,7 @@ async def _depth(connection: AbstractConnection, queue: str) -> int | None:
 async def mail_relay(settings: Settings) -> Finding:
     """Whether the relay answers, offers what the URL wants, and takes the user."""
     from dispatcher.targets.mail.relay import Timeouts, relay_at
+    from dispatcher.targets.mail.replies import Refused
     from dispatcher.targets.mail.session import NotReached, open_session
 
     url, smtp = settings.smtp.url, settings.smtp
@@ -245,6 +246,8 @@ async def mail_relay(settings: Settings) -> Finding:
         await session.leave()
     except NotReached as error:
         return Finding("mail relay", State.FAIL, str(error), "start it, or correct DISPATCHER_SMTP_URL")
+    except Refused as error:
+        return Finding("mail relay", State.WARN, f"{url} answers: {error}", "look at its limits of sessions")
     if settings.smtp.sender == Settings().smtp.sender:
         found = f"{url} answers, but the sender is {settings.smtp.sender}"
         return Finding(

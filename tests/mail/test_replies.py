@@ -6,7 +6,7 @@ from typing import TypeAlias
 
 import pytest
 
-from dispatcher.targets.mail.replies import MAX_TEXT, Refused, Stage, is_of_address, subject_of
+from dispatcher.targets.mail.replies import MAX_TEXT, Refused, Stage, is_of_address, refusal, subject_of
 
 Reply: TypeAlias = tuple[Stage, int, str]
 
@@ -66,6 +66,7 @@ OF_THE_ADDRESS: list[Reply] = [
     ("recipient", 550, "Unknown recipient"),
     ("recipient", 550, "5.1.2 Host unknown (Name server: host not found)"),
     ("message", 550, "5.1.1 user unknown"),
+    ("recipient", 550, "<ann@x>: Recipient address rejected: User unknown in relay recipient table"),
     (
         "recipient",
         550,
@@ -77,6 +78,8 @@ OF_THE_DELIVERY: list[Reply] = [
     ("recipient", 550, "5.4.1 Recipient address rejected: Access denied. AS(201806281)"),
     ("recipient", 552, "5.2.2 mailbox full"),
     ("recipient", 552, "mailbox full"),
+    ("recipient", 550, "mailbox full or unavailable"),
+    ("recipient", 550, "mailbox unavailable: it is over its quota"),
     ("recipient", 452, "4.2.2 mailbox full"),
     ("recipient", 450, "5.1.1 user unknown"),
     ("recipient", 550, "4.1.1 user unknown"),
@@ -151,6 +154,23 @@ OF_THE_RELAY: list[Reply] = [
     ("message", 550, "relaying denied"),
     ("recipient", 554, "5.3.5 misconfigured"),
     ("recipient", 550, "Recipient ok, sender unknown"),
+    ("recipient", 550, "mailbox unavailable. invalid DNS MX or A/AAAA resource record"),
+    ("recipient", 550, "messages from 192.0.2.1 weren't sent: mailbox unavailable"),
+    ("recipient", 550, "Client IP address is not valid"),
+    ("recipient", 550, "address 192.0.2.7 is unknown to us"),
+    ("recipient", 550, "Address family unavailable"),
+    ("recipient", 550, "Account suspended for sending"),
+    ("recipient", 550, "originator unknown: no such user"),
+    ("recipient", 550, "invalid return address: user unknown"),
+    ("recipient", 550, "callout verification failed: address unavailable"),
+    (
+        "recipient",
+        550,
+        "5.1.1 <a@x>: Recipient address rejected: undeliverable address: mail for x loops back to myself",
+    ),
+    ("recipient", 550, "5.1.1 <a@x>: Recipient address rejected: unverified address: Connection timed out"),
+    ("recipient", 550, "5.1.1 mail from localhost refused"),
+    ("recipient", 550, "5.1.1 worker.localdomain: host unknown"),
 ]
 
 
@@ -184,6 +204,16 @@ def test_the_same_words_with_a_code_that_says_for_now_never_end_anything(text: s
     for code in (421, 450, 451, 452):
         refused = Refused("recipient", code, text)
         assert (refused.gone, refused.final) == (False, False)
+
+
+def test_a_refusal_that_names_our_own_address_alone_is_about_us() -> None:
+    def about(text: str) -> str:
+        return refusal("recipient", 550, text, "Jobs@example.org", "ann@example.org").about
+
+    assert about("5.1.1 <jobs@example.org>: user unknown") == "relay"
+    assert about("<ann@example.org>: user unknown, says <jobs@example.org>") == "address"
+    assert about("<Ann@example.org>: user unknown") == "address"
+    assert about("user unknown") == "address"
 
 
 def test_an_enhanced_code_that_is_part_of_a_longer_number_is_none() -> None:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
+
 from dispatcher.delivery.engine import Engine, Limits
 from dispatcher.domain.events import utc_now
 from dispatcher.matching.matcher import Matcher
 from dispatcher.store.contract import Store
 from dispatcher.targets.email import EmailKind
 from tests.factories import make_event
-from tests.mail.desks import email_subscription
+from tests.mail.desks import email_subscription, make_desk
 from tests.mail.relay import Relay
 
 
@@ -34,3 +36,31 @@ async def test_a_relay_that_says_too_many_halves_the_attempts_at_once(
         await server.reached_mail.wait()
         await engine.stop()
     assert lane.limit == before / 2
+
+
+@pytest.mark.parametrize(
+    "replies",
+    [
+        ["421 4.7.0 Error: too many connections from 192.0.2.7"],
+        ["220 relay", "421 4.3.2 too many concurrent sessions"],
+        ["220 relay", "250-relay\r\n250 AUTH PLAIN", "454 4.7.0 too many login attempts"],
+        ["220 relay", "250-relay\r\n250 AUTH PLAIN", "421 4.7.28 slow down"],
+    ],
+)
+async def test_a_relay_that_says_so_before_any_message_is_overloaded_and_not_unwell(
+    store: Store, replies: list[str]
+) -> None:
+    async def answer_each(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        for reply in replies:
+            writer.write(f"{reply}\r\n".encode())
+            await reader.readline()
+        writer.close()
+
+    async with await asyncio.start_server(answer_each, "127.0.0.1", 0) as listening:
+        port = listening.sockets[0].getsockname()[1]
+        user = "user:password@" if len(replies) > 2 else ""
+        kind = EmailKind(make_desk(store, f"smtp://{user}127.0.0.1:{port}"))
+        answer = await kind.sender(email_subscription("ann@example.org")).send(make_event(), "dlv_1", 1, None)
+        await kind.close()
+    assert (answer.overloaded, answer.unwell, answer.final) == (True, False, False)
+    assert answer.error == replies[-1]

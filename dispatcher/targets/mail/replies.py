@@ -6,7 +6,7 @@ import re
 from typing import Literal
 
 Stage = Literal["sender", "recipient", "message"]
-"""The command that was refused: MAIL, RCPT, or DATA with the message."""
+"""The command that was refused: MAIL or one before it, RCPT, or DATA with the message."""
 
 About = Literal["address", "delivery", "relay"]
 """There is no such mailbox; this message to this recipient; the relay, its settings, or who we are to it."""
@@ -38,10 +38,14 @@ _QUOTED_ADDRESS = re.compile(r"<[^<>]*@[^<>]*>|\S+@\S+")
 # Who sends and how: never said of a mailbox or of what a message says.
 _SPEAKS_OF_SENDING = re.compile(
     r"""
-    (?<![\w.@-])relay(?:ing|ed|s)?(?![\w@-]|\.\w) | rcpthosts
-    | \bsender | \bmail\ from\b | \bfrom\ (?:address|domain|header)\b | \breturn[ -]path\b | \benvelope[ -]from\b
+    (?<![\w.@-])relay(?:ing|ed|s)?(?![\w@-]|\.\w|\ recipient\ table) | rcpthosts
+    | \bsender | \boriginator | \b(?:e-?)?mails?\ from\b | \bmessages?\ from\b | \bfrom\ (?:address|domain|header)\b
+    | \breturn[ -](?:path|address)\b | \benvelope[ -]from\b
+    | \bfor\ sending\b | \bsending\ (?:account|host|server|domain|ip)\b
     | \b(?:he|eh|lh)lo\b | \b(?:spf|dkim|dmarc|ptr|rdns)\b | \breverse\ (?:dns|lookup|host)
     | black[ -]?list | block[ -]?list | deny[ -]?list | \b(?:[a-z]*rbl|dnsbl|dbl|sbl|xbl|pbl)\b | spamhaus | spamcop
+    | \bip\b | \baddress(?:es)?\ (?:family|\[?\d+\.\d) | \blocal(?:host|domain)\b | \bdns\b | resource\ record
+    | loops?\ back | timed\ out | \bconnection\ (?:refused|reset|lost)\b | unreachable | \bcall-?out\b
     | barracuda | sorbs | (?<!not\ )\blisted\ (?:at|by|on)\b | \bclient\ host\b
     | authenti | \bauth\b | \blog[ -]?in\b | credential | password | starttls | \btls\b | \bssl\b | encrypt
     | \b(?:sending|daily|hourly|monthly|outgoing|outbound|rate)[ \w]{0,20}\b(?:quota|limit)
@@ -83,6 +87,7 @@ _SPEAKS_OF_MESSAGE = re.compile(
     r"|\bsmtputf8\b|\binternationali[sz]ed\b|\bnon-?ascii\b",
     re.IGNORECASE,
 )
+_FULL = re.compile(r"\bfull\b|\b(?:over|exceed\w*)\b[^.;]{0,20}\b(?:quota|storage)", re.IGNORECASE)
 _FEWER = re.compile(
     r"too many (?:\w+ ){0,3}(?:connection|session|message|mail|request|recipient)|concurren|connection limit|throttl"
     r"|rate limit|slow down|too (?:fast|quickly)",
@@ -119,6 +124,15 @@ class Refused(Exception):
         return wants_fewer(self.code, self.text)
 
 
+def refusal(stage: Stage, code: int, text: str, sender: str, recipient: str) -> Refused:
+    """The refusal of a message between these addresses: one that names the sender's alone is about us."""
+    found = Refused(stage, code, text)
+    said = text.lower()
+    if found.gone and sender.lower() in said and recipient.lower() not in said:
+        return Refused(stage, code, text, "relay")
+    return found
+
+
 def subject_of(stage: Stage, code: int, text: str) -> About:
     """What a refusal is about. Only what speaks clearly of the mailbox, and of nothing else, is about the address."""
     words = _URL.sub(" ", one_line(text))
@@ -137,8 +151,10 @@ def subject_of(stage: Stage, code: int, text: str) -> About:
     if _SPEAKS_OF_POLICY.search(words):
         return "relay" if stage == "recipient" and codes <= _NO_ADDRESS else "delivery"
     if codes:
-        return "address" if codes <= _NO_ADDRESS else "delivery"
-    return "address" if code == _NO_MAIL_FOR_DOMAIN or _SPEAKS_OF_MAILBOX.search(words) else "delivery"
+        no_mailbox = codes <= _NO_ADDRESS
+    else:
+        no_mailbox = code == _NO_MAIL_FOR_DOMAIN or _SPEAKS_OF_MAILBOX.search(words) is not None
+    return "address" if no_mailbox and not _FULL.search(words) else "delivery"
 
 
 def is_of_address(refusal: str) -> bool:

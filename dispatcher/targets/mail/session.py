@@ -14,7 +14,7 @@ from aiohappyeyeballs import start_connection
 from aiosmtplib.protocol import normalize_message_line_endings
 
 from dispatcher.targets.mail.relay import Relay
-from dispatcher.targets.mail.replies import Refused, one_line
+from dispatcher.targets.mail.replies import Refused, one_line, refusal, wants_fewer
 
 LOST = (aiosmtplib.SMTPException, OSError)
 """What rises when a connection broke off, or the relay answers what cannot be read."""
@@ -66,7 +66,7 @@ class Session:
         """Hand one message over and return what the relay said. Raises Refused, NotReached, Unsure and Stale."""
         try:
             await self._envelope(sender, recipient, len(message), utf8)
-            said = await self._content(message)
+            said = await self._content(sender, recipient, message)
         except Refused as refused:
             await self._reset(refused)
             raise
@@ -99,7 +99,7 @@ class Session:
             await client.rcpt(recipient, encoding=encoding)
         except aiosmtplib.SMTPRecipientRefused as error:
             if not _is_yes(error.code):
-                raise Refused("recipient", error.code, error.message) from None
+                raise refusal("recipient", error.code, error.message, sender, recipient) from None
         except LOST as error:
             raise self._broken(error, "the recipient") from None
 
@@ -112,6 +112,7 @@ class Session:
         except aiosmtplib.SMTPServerDisconnected:
             raise Stale from None
         except LOST as error:
+            _raise_if_busy(error)
             raise self._broken(error, "EHLO") from None
         options: list[str] = []
         if client.supports_extension("size"):
@@ -127,7 +128,7 @@ class Session:
             options.append("SMTPUTF8")
         return options
 
-    async def _content(self, message: bytes) -> str:
+    async def _content(self, sender: str, recipient: str, message: bytes) -> str:
         """Send the message itself, up to its final dot, and wait for what the relay says to that."""
         client = self._client
         whole = _FIRST_DOT.sub(b"..", normalize_message_line_endings(message)) + b".\r\n"
@@ -153,7 +154,7 @@ class Session:
         finally:
             reading.cancel()
         if not _is_yes(reply.code):
-            raise Refused("message", reply.code, reply.message)
+            raise refusal("message", reply.code, reply.message, sender, recipient)
         return f"{reply.code} {one_line(reply.message)}"
 
     async def _answered(
@@ -192,7 +193,7 @@ class Session:
 
 
 async def open_session(relay: Relay, tls: ssl.SSLContext | None) -> Session:
-    """Connect, say hello, and log in where that is asked for. Raises NotReached."""
+    """Connect, say hello, and log in where that is asked for. Raises NotReached, or Refused by a busy relay."""
     try:
         connected = await _dial(relay)
     except (OSError, RuntimeError) as error:  # uvloop raises RuntimeError for some sockets
@@ -210,12 +211,13 @@ async def open_session(relay: Relay, tls: ssl.SSLContext | None) -> Session:
     )
     try:
         await client.connect()
-    except aiosmtplib.SMTPAuthenticationError as error:
-        raise NotReached(
-            f"{relay.destination} refuses the user and password of smtp.url: {error.code} {one_line(error.message)}"
-        ) from None
     except LOST as error:
-        raise NotReached(f"cannot connect to {relay.destination}: {_said(error)}") from None
+        _raise_if_busy(error)
+        if isinstance(error, aiosmtplib.SMTPAuthenticationError):
+            problem = f"{relay.destination} refuses the user and password of smtp.url"
+        else:
+            problem = f"cannot connect to {relay.destination}"
+        raise NotReached(f"{problem}: {_said(error)}") from None
     return Session(relay, client)
 
 
@@ -234,6 +236,12 @@ async def _dial(relay: Relay) -> socket.socket:
         if hasattr(socket, name):
             connected.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
     return connected
+
+
+def _raise_if_busy(error: Exception) -> None:
+    """Raise Refused when the relay says, before any message, that there are too many sessions."""
+    if isinstance(error, aiosmtplib.SMTPResponseException) and wants_fewer(error.code, error.message):
+        raise Refused("sender", error.code, error.message) from None
 
 
 def _uncancel() -> None:
