@@ -13,6 +13,7 @@ from typing import Any
 
 import asyncpg
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import Connection, create_engine
@@ -54,6 +55,13 @@ def test_a_new_file_gets_all_revisions_once(tmp_path: Path) -> None:
 async def test_a_new_database_gets_all_revisions_once(database_url: str) -> None:
     assert await asyncio.to_thread(migrate, database_url) == ALL_REVISIONS
     assert await asyncio.to_thread(migrate, database_url) == []
+
+
+def test_alembic_is_not_asked_about_a_schema_that_is_the_newest(
+    migrated_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr(command, "upgrade")
+    assert migrate(f"sqlite:///{migrated_file}") == []
 
 
 def test_a_migrated_file_is_what_the_schema_says(migrated_file: Path, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from functools import cache
 
 from alembic import command
 from alembic.config import Config
@@ -22,9 +23,10 @@ def upgrade(connection: Connection) -> list[str]:
     SettingsError when a newer program made the schema.
     """
     applied: list[str] = []
+    if _current(connection) == newest_revision():
+        return applied
     config = _config()
     config.attributes.update(connection=connection, applied=applied)
-    _current(connection)
     with _one_at_a_time:
         command.upgrade(config, "head")
     return applied
@@ -32,23 +34,25 @@ def upgrade(connection: Connection) -> list[str]:
 
 def is_known(revision: str) -> bool:
     """Whether this program knows a revision of the schema."""
-    return revision in {script.revision for script in _scripts().walk_revisions()}
+    return revision in _revisions()
 
 
-def newest_revision() -> str | None:
+def newest_revision() -> str:
     """The revision that this program brings a schema to."""
-    return _scripts().get_current_head()
-
-
-def _scripts() -> ScriptDirectory:
-    return ScriptDirectory.from_config(_config())
+    return _revisions()[-1]
 
 
 def pending(connection: Connection | None) -> list[str]:
     """The revisions that `upgrade` would apply, in order; all of them without a connection. Raises as it does."""
-    script, current = _scripts(), None if connection is None else _current(connection)
-    newer = script.iterate_revisions("head", current or "base")
-    return [revision.revision for revision in newer][::-1]
+    current = None if connection is None else _current(connection)
+    return list(_revisions() if current is None else _revisions()[_revisions().index(current) + 1 :])
+
+
+@cache
+def _revisions() -> tuple[str, ...]:
+    """All that this program knows, in order. Alembic compiles every one of them to find out."""
+    scripts = ScriptDirectory.from_config(_config())
+    return tuple(script.revision for script in scripts.walk_revisions())[::-1]
 
 
 def _current(connection: Connection) -> str | None:
