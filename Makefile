@@ -3,6 +3,9 @@ MAKEFLAGS += --no-builtin-rules
 
 BIN := .venv/bin
 
+# Tests start the program some hundred times. Where it may keep no bytecode, each start compiles it first.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: help
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
