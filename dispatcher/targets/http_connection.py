@@ -177,8 +177,8 @@ class Connection(asyncio.Protocol):
         self._take(head)
 
     def _status_counts(self) -> bool:
-        """Whether a final status was read in a head that breaks the grammar: then it is this response's."""
-        head = read_head(b"".join(self._head)[:MAX_HEAD]) if self._malformed else None
+        """Whether a final status was read in a head that is not whole or not right: then it is this response's."""
+        head = read_head(b"".join(self._head)[:MAX_HEAD])
         if head is not None:
             self._take(head)
         return head is not None

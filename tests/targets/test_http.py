@@ -170,8 +170,11 @@ async def test_headers_that_come_one_byte_at_a_time_end_with_the_time_limit(hast
             await writer.drain()
             await asyncio.sleep(0.05)
 
-    async with raw_server(answering(b"HTTP/1.1 200 OK\r\n", then=drip)) as url:
+    async with raw_server(answering(b"HTTP/1.1 200 O", then=drip)) as url:
         assert str(await failure(hasty, url)) == "no answer within 0.3 s"
+    async with raw_server(answering(b"HTTP/1.1 200 OK\r\n", then=drip)) as url:
+        reply = await post(hasty, url)
+    assert (reply.status, reply.complete) == (200, False)
 
 
 async def test_a_handshake_that_hangs_ends_earlier_than_the_exchange(hasty: HttpClient) -> None:
@@ -246,14 +249,6 @@ async def test_an_idle_connection_that_was_closed_meanwhile_is_worth_an_early_re
     [
         (b"SSH-2.0-OpenSSH_9.2\r\n", "the answer is not HTTP: Expected HTTP/"),
         (b"HTTP/1.1 042 Low\r\n\r\n", "the answer is not HTTP: its status is 042"),
-        (
-            b"HTTP/1.1 200 OK\r\nX: " + b"a" * 100_000 + b"\r\n\r\n",
-            "the answer is not HTTP: its head is longer than 64 KiB",
-        ),
-        (
-            b"HTTP/1.1 200 OK\r\n" + b"X: a\r\n" * 20_000,
-            "the answer is not HTTP: its head is longer than 64 KiB",
-        ),
         (
             b"HTTP/1.1 100 Continue\r\n\r\n" * 20_000,
             "the answer is not HTTP: its head is longer than 64 KiB",

@@ -114,7 +114,34 @@ def test_a_malformed_head_is_read_within_the_bound_of_heads(line: Line) -> None:
 
 
 @pytest.mark.parametrize(
-    "response", [b"SSH-2.0-x\r\n\r\n", b"HTTP/1.1 OK\r\n\r\n", b"HTTP/1.1 2\n\n", b"\0" * 50]
+    "rest",
+    [
+        b"",
+        b"Content-Le",
+        b"Content-Length: 2\r\n",
+        b"Set-Cookie: " + b"a" * 100_000 + b"\r\nContent-Length: 2\r\n\r\nok",
+        b"X: a\r\n" * 20_000,
+    ],
+)
+def test_a_good_head_that_breaks_off_or_is_too_long_counts_by_its_status(line: Line, rest: bytes) -> None:
+    response = b"HTTP/1.1 200 OK\r\n" + rest
+    reply = received(line, *(response[start : start + 1000] for start in range(0, len(response), 1000)))
+
+    assert reply is not None
+    assert (reply.status, reply.complete) == (200, False)
+    assert line.rested == []
+
+
+@pytest.mark.parametrize(
+    "response",
+    [
+        b"HTTP/1.1 200 OK",
+        b"HTTP/1.1 100 Continue\r\n\r\n",
+        b"SSH-2.0-x\r\n\r\n",
+        b"HTTP/1.1 OK\r\n\r\n",
+        b"HTTP/1.1 2\n\n",
+        b"\0" * 50,
+    ],
 )
 def test_what_has_no_status_line_is_no_response(line: Line, response: bytes) -> None:
     assert received(line, response) is None

@@ -203,8 +203,17 @@ async def test_an_answer_without_end_is_dropped(
     assert (reply.status, len(reply.body), reply.complete) == (200, kept, False)
 
 
-async def test_a_head_without_end_is_dropped(client: HttpClient) -> None:
+async def test_a_head_without_end_is_dropped_and_its_status_counts(client: HttpClient) -> None:
     pour, broken = endless(b"HTTP/1.1 200 OK\r\nX: ", b"x" * 1000)
+    async with raw_server(pour) as url:
+        reply = await post(client, url)
+        await asyncio.wait_for(broken.wait(), 10)
+
+    assert (reply.status, reply.body, reply.complete) == (200, b"", False)
+
+
+async def test_a_status_line_without_end_is_dropped(client: HttpClient) -> None:
+    pour, broken = endless(b"HTTP/1.1 200 ", b"x" * 1000)
     async with raw_server(pour) as url:
         problem = await failure(client, url)
         await asyncio.wait_for(broken.wait(), 10)
