@@ -260,10 +260,11 @@ async def _save_once(
     changed = change(current)
     if changed is current:
         return current
-    caps = await call.services.quotas.caps(call.caller)
+    quotas = call.services.quotas
+    caps, per_minute = await quotas.caps(call.caller), quotas.defaults.deliveries_per_minute
     changed = replace(changed, revision=current.revision + 1, updated_at=utc_now())
     try:
-        await call.services.store.save_subscription(changed, caps)
+        await call.services.store.save_subscription(changed, caps, per_minute)
     except TooManyAlike:
         raise
     except Conflict:

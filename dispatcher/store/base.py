@@ -28,6 +28,7 @@ from dispatcher.store import (
     destinations,
     digests,
     expansions,
+    held,
     memos,
     overflow,
     queries,
@@ -365,19 +366,15 @@ class SqlStore(ABC):
         rows = await self._read(queries.subscription_page, _safe_filter(which), window)
         return Page([self._subscriptions.restore(row) for row in rows.items], rows.next)
 
-    async def save_subscription(self, subscription: Subscription, caps: Caps | None = None) -> None:
-        row, key = self._subscriptions.row(subscription), subscription.id
+    async def save_subscription(
+        self, subscription: Subscription, caps: Caps | None = None, deliveries_per_minute: int = 0
+    ) -> None:
+        row, key, owner = self._subscriptions.row(subscription), subscription.id, subscription.counted_for
         released = await self._write(
-            changes.save_subscription,
-            row,
-            key,
-            subscription.revision,
-            ordered=subscription.ordered,
-            gathers=subscription.digest is not None,
-            caps=caps,
+            changes.save_subscription, row, subscription, caps, deliveries_per_minute
         )
         while released == delivery_queries.CHUNK:
-            released = await self._write(delivery_queries.release_held, key, utc_now())
+            released = await self._write(held.release, key, owner, deliveries_per_minute, utc_now())
 
     async def remove_subscription(self, tenant: str, subscription_id: str) -> bool:
         ended = await self._write(changes.remove_subscription, safe(tenant), subscription_id)

@@ -15,9 +15,9 @@ from dispatcher.domain.errors import Conflict
 from dispatcher.domain.events import utc_now
 from dispatcher.domain.ids import is_id, new_id
 from dispatcher.domain.quotas import Caps
-from dispatcher.domain.subscriptions import SubscriptionStatus
-from dispatcher.store import destinations, digests, turns
-from dispatcher.store.delivery_queries import end_waiting, free_claims, redirect_waiting, release_held
+from dispatcher.domain.subscriptions import Subscription, SubscriptionStatus
+from dispatcher.store import destinations, digests, held, turns
+from dispatcher.store.delivery_queries import end_waiting, free_claims, redirect_waiting
 from dispatcher.store.queries import unindexed
 from dispatcher.store.quotas import IN_USE, check_caps
 from dispatcher.store.rows import safe
@@ -126,19 +126,16 @@ def add_subscription(connection: Connection, row: Mapping[str, object], caps: Ca
 def save_subscription(
     connection: Connection,
     row: Mapping[str, object],
-    subscription_id: str,
-    revision: int,
-    *,
-    ordered: bool,
-    gathers: bool,
+    changed: Subscription,
     caps: Caps | None = None,
+    deliveries_per_minute: int = 0,
 ) -> int:
-    """Store a changed one over the revision before it; how many held ones became due, see `release_held`.
+    """Store a changed one over the revision before it; how many held ones became due, see `held.release`.
 
     Raises Conflict, and TooManyAlike or QuotaExceeded when it takes room that it did not take before.
     """
-    table = subscriptions.c
-    this = (table.id == subscription_id, table.revision == revision - 1, table.removed_at.is_(None))
+    table, subscription_id = subscriptions.c, changed.id
+    this = (table.id == subscription_id, table.revision == changed.revision - 1, table.removed_at.is_(None))
     # The lock waits for those who are storing held deliveries: so these are seen below.
     columns = (table.destination, table.match_key, table.status)
     before = connection.execute(select(*columns).where(*this).with_for_update()).one_or_none()
@@ -153,11 +150,14 @@ def save_subscription(
     if row["destination"] != before.destination:
         redirect_waiting(connection, subscription_id, str(row["destination"]))
         destinations.enter(connection, str(row["destination"]))
-    if not ordered:
+    if not changed.ordered:
         turns.end_all(connection, subscription_id)
-    if not gathers:
-        digests.dissolve(connection, subscription_id)
-    return release_held(connection, subscription_id, utc_now()) if row["status"] == "active" else 0
+    gathered = digests.end_all(connection, subscription_id) if changed.digest is None else 0
+    if changed.status != "active":
+        return 0
+    # What was held while it was active waited for its turn, and was counted before.
+    owner = changed.counted_for if gathered or before.status != "active" else None
+    return held.release(connection, subscription_id, owner, deliveries_per_minute, utc_now())
 
 
 def end_subscription(

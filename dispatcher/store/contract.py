@@ -469,13 +469,16 @@ class Store(Protocol):
         """Subscriptions, newest first."""
         ...
 
-    async def save_subscription(self, subscription: Subscription, caps: Caps | None = None) -> None:
+    async def save_subscription(
+        self, subscription: Subscription, caps: Caps | None = None, deliveries_per_minute: int = 0
+    ) -> None:
         """Store a changed one whose `revision` is one more than the stored one's; Conflict when it is not.
 
         QuotaExceeded when it takes room that it did not take before, and there is none.
 
         When it becomes `active` again, the deliveries that were held for it are due now; of an ordered one the
-        first of each job.
+        first of each job. They count for the quota of its owner, which is `deliveries_per_minute` (0: none) by
+        default: what is over it is due later.
         """
         ...
 

@@ -42,7 +42,6 @@ from dispatcher.store.schema import (
     attempts,
     claims,
     deliveries,
-    digest_members,
     events,
     processes,
     subscriptions,
@@ -154,15 +153,6 @@ def end_waiting(
     turns.end_waiting(connection, subscription_id)
     digests.end_all(connection, subscription_id)
     return connection.execute(_ended(state, reason, now).where(_table.id.in_(some), _PENDING)).rowcount
-
-
-def release_held(connection: Connection, subscription_id: str, now: datetime) -> int:
-    """Make some of what is held for a subscription due now, but who waits for a turn; CHUNK when there may be more."""
-    held = (_table.subscription_id == subscription_id, IS_WAITING, _PENDING, _table.due_at.is_(None))
-    gathered = exists().where(digest_members.c.delivery_id == _table.id)
-    first = select(_table.id).where(*held, ~turns.behind(_table.id), ~gathered).limit(CHUNK)
-    released = update(deliveries).values(due_at=now)
-    return connection.execute(released.where(_table.id.in_(first), _PENDING)).rowcount
 
 
 def waiting(

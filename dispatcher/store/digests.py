@@ -204,17 +204,13 @@ def leave_all(connection: Connection, delivery_ids: Sequence[str]) -> None:
             leave(connection, leader)
 
 
-def end_all(connection: Connection, subscription_id: str) -> None:
-    """Forget the digests of a subscription, because nothing of it waits any more."""
-    connection.execute(delete(digest_members).where(_member.subscription_id == subscription_id))
+def end_all(connection: Connection, subscription_id: str) -> int:
+    """Forget the digests of a subscription: nothing of it waits, or what does goes by itself. How many members."""
+    gone = connection.execute(
+        delete(digest_members).where(_member.subscription_id == subscription_id)
+    ).rowcount
     connection.execute(delete(digests).where(_group.subscription_id == subscription_id))
-
-
-def dissolve(connection: Connection, subscription_id: str) -> None:
-    """Let every member of a subscription's digests go by itself: it wants none any more."""
-    members = select(_member.delivery_id).where(_member.subscription_id == subscription_id)
-    _release(connection, list(connection.execute(members).scalars()))
-    end_all(connection, subscription_id)
+    return gone
 
 
 def mend(connection: Connection, after: str | None) -> str | None:

@@ -19,7 +19,7 @@ from dispatcher.domain.errors import Conflict
 from dispatcher.domain.events import utc_now
 from dispatcher.domain.quotas import Caps
 from dispatcher.domain.subscriptions import Subscription
-from dispatcher.store import changes, delivery_queries, queries
+from dispatcher.store import changes, delivery_queries, held, queries
 from dispatcher.store.rows import Row, safe
 from dispatcher.store.schema import subscriptions, tapis_notifications, tapis_series, tapis_subscriptions
 from dispatcher.store.subscriptions import SubscriptionRows
@@ -104,14 +104,16 @@ class TapisStore:
         changed: Sequence[Subscription] = (),
         added: Sequence[Subscription] = (),
         caps: Caps | None = None,
+        deliveries_per_minute: int = 0,
     ) -> None:
         """Store a changed one and its changed and added members; members that it no longer has are removed.
 
+        What was held for members counts as `save_subscription` says.
         Raises Conflict when somebody else changed it or a member meanwhile, and QuotaExceeded.
         """
         old = [(self._rows.row(one), one) for one in changed]
         new = [self._rows.row(one) for one in added]
-        for gone in await self._write(_save, _row(named), old, new, caps):
+        for gone in await self._write(_save, _row(named), old, new, caps, deliveries_per_minute):
             await self._end_waiting(gone)
 
     async def remove(self, named: Named) -> bool:
@@ -257,6 +259,7 @@ def _save(
     changed: Sequence[tuple[dict[str, object], Subscription]],
     added: Sequence[dict[str, object]],
     caps: Caps | None,
+    per_minute: int,
 ) -> list[str]:
     this = _table.id == row["id"]
     before = connection.execute(select(_table.members).where(this).with_for_update()).scalar()
@@ -264,10 +267,9 @@ def _save(
         raise Conflict(f"the subscription {row['name']} was removed by somebody else meanwhile")
     connection.execute(update(tapis_subscriptions).values(row).where(this))
     for member, new in changed:
-        kind = {"ordered": new.ordered, "gathers": new.digest is not None}
-        released = changes.save_subscription(connection, member, new.id, new.revision, **kind, caps=caps)
+        released = changes.save_subscription(connection, member, new, caps, per_minute)
         while released == delivery_queries.CHUNK:
-            released = delivery_queries.release_held(connection, new.id, utc_now())
+            released = held.release(connection, new.id, new.counted_for, per_minute, utc_now())
     for member in added:
         changes.add_subscription(connection, member, caps)
     kept = str(row["members"]).split()

@@ -222,11 +222,13 @@ class Rival:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._store, name)
 
-    async def save_subscription(self, subscription: Subscription, caps: Caps | None = None) -> None:
+    async def save_subscription(
+        self, subscription: Subscription, caps: Caps | None = None, deliveries_per_minute: int = 0
+    ) -> None:
         if self._times:
             self._times -= 1
             raise Conflict(f"{subscription.id} was changed by somebody else")
-        await self._store.save_subscription(subscription, caps)
+        await self._store.save_subscription(subscription, caps, deliveries_per_minute)
 
 
 @pytest.mark.parametrize(("times", "status"), [(1, 200), (2, 409)])

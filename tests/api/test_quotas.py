@@ -181,3 +181,17 @@ async def test_requests_at_the_same_moment_waste_nothing_of_a_quota(store: Store
         asked = (alice.ask("POST", "/v1/events", {"event": "RUNNING", "job_id": f"j{n}"}) for n in range(150))
         statuses = [reply.status for reply in await asyncio.gather(*asked)]
     assert statuses == [202] * 150
+
+
+async def test_a_pause_does_not_get_around_the_quota_of_deliveries(store: Store) -> None:
+    one_a_minute = OwnerQuotas(store, Quotas(deliveries_per_minute=1))
+    async with serving(store, quotas=one_a_minute) as running:
+        alice = await running.caller("alice", "publish", "subscribe")
+        made = await alice.subscribe()
+        await alice.post(f"/v1/subscriptions/{made['id']}/pause")
+        for _ in range(3):
+            await alice.publish()
+        await alice.post(f"/v1/subscriptions/{made['id']}/resume")
+        held = await alice.all("/v1/deliveries", 500)
+        assert [one["reason"] for one in held] == ["over the quota of 1 deliveries a minute"] * 2 + [None]
+        assert held[0]["due_at"] > held[1]["due_at"] > held[2]["due_at"]

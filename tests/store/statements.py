@@ -43,6 +43,7 @@ RARE = {
 
 COLD = {
     "changes.end_all": "when SQLite's file is opened, of processes that died: at most one",
+    "digests._release": "of a digest whose leader is gone, which retention does not let happen",
     "expansions.free_all": "when SQLite's file is opened",
     "postgres_breakers._BEGIN": "what the two after it are made of",
     "postgres_sql.LOCK_LIKE_ACCEPT": "asks for locks only",

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import timedelta
+from datetime import datetime, timedelta
 
-from dispatcher.domain.deliveries import NewDelivery, State
+import pytest
+from msgspec.structs import replace
+
+from dispatcher.domain.deliveries import Delivery, NewDelivery, State
 from dispatcher.domain.delivery_quota import Grant
+from dispatcher.domain.digests import DigestPolicy
 from dispatcher.domain.events import utc_now
 from dispatcher.domain.quotas import QuotaOverride, Quotas
 from dispatcher.domain.subscriptions import Subscription
@@ -96,6 +100,86 @@ async def test_an_ordered_one_goes_in_its_turn_and_not_before_its_time(store: St
     due = (await found(store, third)).due_at
     assert due is not None
     assert due <= utc_now() + timedelta(seconds=1)
+
+
+def seconds_until(delivery: Delivery, since: datetime) -> int | None:
+    return None if delivery.due_at is None else round((delivery.due_at - since).total_seconds())
+
+
+async def test_what_was_held_is_due_within_the_quota_after_a_resume(store: Store, process: int) -> None:
+    paused = await subscribed(store, status="paused")
+    new = [make_delivery(make_event(), paused, claimed=False, due_at=None) for _ in range(65)]
+    await accept(store, process, *new)
+    before = utc_now()
+    await store.save_subscription(replace(paused, status="active", revision=2), None, 60)
+    released = [await found(store, one) for one in new]
+    assert [seconds_until(one, before) for one in released] == [*[0] * 60, 1, 2, 3, 4, 5]
+    assert {one.reason for one in released[60:]} == {"over the quota of 60 deliveries a minute"}
+    assert {one.reason for one in released[:60]} == {None}
+    assert (await store.quotas.take_deliveries({ALICE: 1}, 60))[ALICE].wait > 5
+
+
+async def test_what_was_held_in_many_parts_is_due_within_the_quota(
+    store: Store, process: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dispatcher.store.delivery_queries.CHUNK", 4)
+    paused = await subscribed(store, status="paused")
+    new = [make_delivery(make_event(), paused, claimed=False, due_at=None) for _ in range(10)]
+    await accept(store, process, *new)
+    before = utc_now()
+    await store.save_subscription(replace(paused, status="active", revision=2), None, 6)
+    due = [seconds_until(await found(store, one), before) for one in new]
+    assert sorted(due, key=lambda one: one or 0) == [0, 0, 0, 0, 0, 0, 10, 20, 30, 40]
+
+
+async def test_what_was_held_for_nobody_who_has_a_quota_is_due_at_once(store: Store, process: int) -> None:
+    await store.quotas.set_override(*BOB, QuotaOverride(deliveries_per_minute=0))
+    for subscriber in ("*", "bob"):
+        paused = await subscribed(store, status="paused", subscriber=subscriber)
+        new = [make_delivery(make_event(), paused, claimed=False, due_at=None) for _ in range(3)]
+        await accept(store, process, *new)
+        await store.save_subscription(replace(paused, status="active", revision=2), None, 1)
+        assert {one.id for one in await claim(store, process, 10)} == {one.id for one in new}
+
+
+async def test_what_was_gathered_is_due_within_the_quota_without_a_digest(store: Store, process: int) -> None:
+    gathers = await subscribed(store, digest=DigestPolicy(interval=3600))
+    new = [
+        make_delivery(make_event(), gathers, claimed=False, due_at=FUTURE, group=b"g" * 16) for _ in range(4)
+    ]
+    await accept(store, process, *new)
+    before = utc_now()
+    await store.save_subscription(replace(gathers, digest=None, revision=2), None, 1)
+    due = [seconds_until(await found(store, one), before) for one in new[1:]]
+    assert due == [0, 60, 120]
+
+
+async def test_what_waited_for_its_turn_is_not_counted_again(store: Store, process: int) -> None:
+    subscription = await subscribed(store, ordered=True)
+    new = [make_delivery(make_event(job_id="j"), subscription, claimed=False, due_at=PAST) for _ in range(3)]
+    await accept(store, process, *new)
+    await store.save_subscription(replace(subscription, ordered=False, revision=2), None, 1)
+    assert {one.id for one in await claim(store, process, 10)} == {one.id for one in new}
+
+
+async def test_ordered_ones_that_were_held_go_in_their_turn_within_the_quota(
+    store: Store, process: int
+) -> None:
+    paused = await subscribed(store, ordered=True, status="paused")
+    jobs = ["j", "k", "j", "j"]
+    new = [make_delivery(make_event(job_id=j), paused, claimed=False, due_at=None) for j in jobs]
+    await accept(store, process, *new)
+    before = utc_now()
+    await store.save_subscription(replace(paused, status="active", revision=2), None, 1)
+    due = [seconds_until(await found(store, one), before) for one in new]
+    assert due == [0, 60, None, None]
+    assert [one.id for one in await claim(store, process, 10)] == [new[0].id]
+    await store.finish(process, [outcome(new[0].id, State.DELIVERED, ordered=True)])
+    assert seconds_until(await found(store, new[2]), before) == 120
+    again = replace(paused, status="paused", revision=3)
+    await store.save_subscription(again, None, 1)
+    await store.save_subscription(replace(again, status="active", revision=4), None, 1)
+    assert seconds_until(await found(store, new[2]), before) == 120
 
 
 async def test_quotas_that_a_later_version_set_are_left_out(store: Store) -> None:

@@ -10,6 +10,8 @@ from contextlib import suppress
 from datetime import timedelta
 from typing import Any, NamedTuple
 
+from msgspec.structs import replace
+
 from dispatcher.domain.deliveries import Joining, NewDelivery, Overdue, Share, State
 from dispatcher.domain.destinations import Breaker, RateLimit
 from dispatcher.domain.digests import DigestPolicy
@@ -111,6 +113,14 @@ async def hold(use: Use) -> None:
     assert await use.store.retry_delivery("default", new[0].id)
     await use.store.end_subscription(paused.id, "disabled", "gone")
     await use.store.remove_subscription("default", paused.id)
+
+
+async def resume_within_a_quota(use: Use) -> None:
+    """Deliveries that were held, some of which have turns, of a subscriber with a quota."""
+    for ordered in (False, True):
+        paused = await use.subscribed(status="paused", ordered=ordered)
+        await use.accepted(paused, due_at=None)
+        await use.store.save_subscription(replace(paused, status="active", revision=2), None, BATCH // 2)
 
 
 async def deliver(use: Use) -> None:
@@ -373,6 +383,7 @@ PARTS: Mapping[str, Callable[[Use], Awaitable[None]]] = {
     for part in (
         accept_events,
         hold,
+        resume_within_a_quota,
         deliver,
         recover,
         order,

@@ -202,8 +202,9 @@ async def _save_once(asked: Asked, change: Change, targets: given.Targets | None
     members = await _present(asked, before)
     changed, added, order = await changed_members(asked, wish, members, targets)
     named = replace(named, members=order, document=replace(details, updated=utc_now()).encoded())
-    caps = await asked.services.quotas.caps(asked.caller.key)
-    await tapis.save(named, changed=changed, added=added, caps=caps)
+    quotas = asked.services.quotas
+    caps, per_minute = await quotas.caps(asked.caller.key), quotas.defaults.deliveries_per_minute
+    await tapis.save(named, changed=changed, added=added, caps=caps, deliveries_per_minute=per_minute)
     return named
 
 
