@@ -19,9 +19,15 @@ _MOST_SIGNALS = 64
 # 128 + n is a shell's way to say signal n, 256 + n that of PBS.
 _SHELL, _PBS = 128, 256
 _CODE = re.compile(
-    r"(?:exit(?:ed)?(?: with)?(?: code| status)? ?:? ?)?(-?\d{1,6})(?:\.0+)?(?::(\d{1,3}))?", re.IGNORECASE
+    r"(?:exit(?:ed)?(?: with)?(?: ?code| status)? ?[:=]? ?)?(-?\d{1,6})(?:\.0+)?(?::(\d{1,3}))?(?: \([^()]*\))?",
+    re.IGNORECASE,
 )
 _SIGNAL = re.compile(r"(?:signal:? ?)?(?:\d{1,2} ?\(?)?(?:SIG)?([A-Z][A-Z0-9]{1,9})\)?", re.IGNORECASE)
+_SPELLED = re.compile(r"\bSIG[A-Z][A-Z0-9]{1,8}\b")
+# As shells and the C library say them, such as "Segmentation fault (core dumped)", or Go's "signal: killed".
+_SAID = {(signal.strsignal(number) or "").lower(): int(number) for number in signal.valid_signals()}
+_BEFORE_OR_BEHIND = re.compile(r"^signal: | ?\(core dumped\)$")
+_NOTHING = frozenset({"", "-", "--", "?", "n/a", "na", "nan", "none", "null", "nil", "unknown", "unset"})
 _NUMBERED = re.compile(r"(?:killed by )?signal:? ?(\d{1,2})", re.IGNORECASE)
 
 
@@ -65,7 +71,8 @@ def exit_of(value: object) -> Exit:
     if isinstance(value, list):
         return exit_of(value[0]) if len(value) == 1 else Exit()
     if isinstance(value, str):
-        return _of_text(" ".join(value.split()))
+        text = " ".join(value.split())
+        return Exit() if text.lower() in _NOTHING else _of_text(text)
     number = number_of(value)
     return _of_number(int(number)) if number is not None and number == int(number) else Exit()
 
@@ -81,13 +88,19 @@ def _of_number(number: int) -> Exit:
 
 
 def _of_text(text: str) -> Exit:
+    if (found := _SPELLED.search(text)) and (named := _named(found[0])) is not None:
+        return Exit(signal=named)
     if found := _CODE.fullmatch(text):
         code, number = int(found[1]), int(found[2] or 0)
-        return Exit(signal=number) if 0 < number <= _MOST_SIGNALS else _of_number(code)
+        if number > _MOST_SIGNALS:  # no signal: Slurm has 0:125 for out of memory
+            return Exit(text=text[:60])
+        return Exit(signal=number) if number else _of_number(code)
     if found := _NUMBERED.match(text):
         return Exit(signal=int(found[1])) if 0 < int(found[1]) <= _MOST_SIGNALS else Exit()
     found = _SIGNAL.fullmatch(text)
     named = _named(found[1]) if found else None
+    if named is None:
+        named = _SAID.get(_BEFORE_OR_BEHIND.sub("", text.lower()))
     return Exit(text=text[:60]) if named is None else Exit(signal=named)
 
 
@@ -103,7 +116,9 @@ def _of_object(value: Mapping[str, object]) -> Exit:
         number = number_of(sent) or _named(shown(sent))
     if number is not None and 0 < number <= _MOST_SIGNALS:
         return Exit(signal=int(number))
-    keys = ("return_code", "exit_code", "exitCode", "code", "number")
+    if value.get("set") is False:
+        return Exit()
+    keys = ("return_code", "exit_code", "exitCode", "ExitCode", "code", "number")
     code = next((found for key in keys if (found := number_of(value.get(key))) is not None), None)
     return Exit() if code is None or code != int(code) else _of_number(int(code))
 

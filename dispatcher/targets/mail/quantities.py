@@ -10,12 +10,24 @@ from collections.abc import Mapping
 from msgspec import Struct
 
 _UNITS = ("", "K", "M", "G", "T", "P", "E")
-# 64G, 4.0 GB, 4194304K, 512Mi, 65536kb, 64 Gbytes, 4Gn (per node) and 2000Mc (per CPU) of Slurm's ReqMem.
+# 64G, 4.0 GB, 4194304K, 512Mi, 64,000 MB, 64 Gbytes, 4Gn (per node) and 2000Mc (per CPU) of Slurm's ReqMem.
 _MEMORY = re.compile(
-    r"(\d+(?:[.,]\d+)?)\s*([kmgtpe]?)(i?b?|bytes?|ibytes?)\s*(n|c|per[ _-]?(?:node|cpu|core))?", re.IGNORECASE
+    r"(\d+(?:[.,]\d+)?|\d{1,3}(?:,\d{3})+)\s*([kmgtpe]?)(i?b?|bytes?|ibytes?)"
+    r"\s*(n|c|(?:/|per[ _-]?)(?:node|cpu|core))?",
+    re.IGNORECASE,
 )
+_THOUSANDS = re.compile(r"[1-9]\d{0,2}(?:,\d{3})+")
 # 1-02:03:04, 02:03:04, 03:04 and 03:04.567 of Slurm; HH:MM:SS of others.
 _CLOCK = re.compile(r"(?:(\d{1,5})-)?(\d{1,6}):(\d{1,2})(?::(\d{1,2}))?(?:\.\d+)?")
+# 1-02 of Slurm, and 1:02:03:04 of others.
+_DAYS_AND_HOURS = re.compile(r"\d{1,5}-\d{1,2}")
+_FOUR_PARTS = re.compile(r"(\d{1,5}):(\d{1,2}:\d{1,2}:\d{1,2})")
+# 1h30m, 90 min, 2 days 3 hours, PT1H30M of ISO 8601.
+_SPAN = re.compile(
+    r"(?=.*\d)P?(?:(\d{1,9}) ?d(?:ays?)?)?[ ,]*T?(?:(\d{1,9}) ?h(?:(?:ou)?rs?)?)?"
+    r"[ ,]*(?:(\d{1,9}) ?m(?:in(?:ute)?s?)?)?[ ,]*(?:(\d{1,9})(?:\.\d{1,9})? ?s(?:ec(?:ond)?s?)?)?",
+    re.IGNORECASE,
+)
 _MOST = 1e18
 
 
@@ -56,7 +68,8 @@ def memory_of(value: object, unit: str) -> Memory | None:
     if found is None or not (found[2] or found[3]):
         return None
     per = (found[4] or "").lower()
-    amount = float(found[1].replace(",", ".")) * 1024 ** _UNITS.index(found[2].upper())
+    digits = found[1].replace(",", "" if _THOUSANDS.fullmatch(found[1]) else ".")
+    amount = float(digits) * 1024 ** _UNITS.index(found[2].upper())
     return Memory(amount, "node" if per.endswith(("n", "node")) else "CPU" if per else "")
 
 
@@ -69,13 +82,24 @@ def seconds_of(value: object, unit: float = 1.0) -> float | None:
     if number is not None:
         seconds = number * (60.0 if isinstance(value, Mapping) else unit)
         return seconds if seconds >= 0 else None
-    found = _CLOCK.fullmatch(value.strip()) if isinstance(value, str) else None
+    text = value.strip()[:40] if isinstance(value, str) else ""
+    if _DAYS_AND_HOURS.fullmatch(text):
+        text = f"{text}:00"
+    found = _CLOCK.fullmatch(_FOUR_PARTS.sub(r"\1-\2", text))
     if found is None:
-        return None
+        return _span(text)
     days, first, second, third = (int(part or 0) for part in found.groups())
     if found[1] is None and found[4] is None:
         return 60.0 * first + second
     return 86400.0 * days + 3600.0 * first + 60.0 * second + third
+
+
+def _span(text: str) -> float | None:
+    found = _SPAN.fullmatch(text)
+    if found is None:
+        return None
+    days, hours, minutes, seconds = (int(part or 0) for part in found.groups())
+    return 86400.0 * days + 3600.0 * hours + 60.0 * minutes + seconds
 
 
 def shown_bytes(amount: float) -> str:
