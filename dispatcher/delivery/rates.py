@@ -36,19 +36,29 @@ class Rates:
         self._store = store
         self._gates: LRUCache[str, _Gate] = LRUCache(10_000)
 
-    async def hold(self, subscription: Subscription, of_destination: RateLimit | None) -> float:
-        """Return 0 when an attempt may begin as far as rate limits go, else the seconds to try again after."""
+    async def hold(
+        self, subscription: Subscription, of_destination: RateLimit | None, *, returns: bool = True
+    ) -> float:
+        """Return 0 when an attempt may begin as far as rate limits go, else the seconds to try again after.
+
+        Who `returns` then has that time to itself.
+        """
+        if subscription.rate_limit is None and of_destination is None:
+            return 0.0
         limits = ((subscription.id, subscription.rate_limit), (subscription.destination, of_destination))
-        for key, limit in limits:
-            if limit is None:
-                continue
-            try:
-                while (wait := await self.wait(key, limit)) > 0:
+        gates = [(self._gate(key), limit) for key, limit in limits if limit is not None]
+        try:
+            # What one limit refuses anyway takes nothing of another one, for which the store would be asked in vain.
+            for gate, limit in gates:
+                if gate.closed_for > SHORT_WAIT:
+                    return await gate.wait(limit, returns=returns)
+            for gate, limit in gates:
+                while (wait := await gate.wait(limit, returns=returns)) > 0:
                     if wait > SHORT_WAIT:
                         return wait
                     await asyncio.sleep(wait)
-            except StoreUnavailable:
-                return STORE_WAIT
+        except StoreUnavailable:
+            return STORE_WAIT
         return 0.0
 
     async def wait(self, key: str, limit: RateLimit) -> float:
@@ -56,10 +66,13 @@ class Rates:
 
         Raises StoreUnavailable.
         """
+        return await self._gate(key).wait(limit)
+
+    def _gate(self, key: str) -> _Gate:
         gate = self._gates.get(key)
         if gate is None:
             gate = self._gates[key] = _Gate(key, self._store)
-        return await gate.wait(limit)
+        return gate
 
 
 class _Gate:
@@ -74,7 +87,12 @@ class _Gate:
         self._ask_at = 0.0
         self._untold = 0.0
 
-    async def wait(self, limit: RateLimit) -> float:
+    @property
+    def closed_for(self) -> float:
+        """Seconds until it is worth asking the store; 0 when attempts are left."""
+        return 0.0 if self._granted else max(0.0, self._ask_at - time.monotonic())
+
+    async def wait(self, limit: RateLimit, *, returns: bool = True) -> float:
         self._asking += 1
         try:
             async with self._turn:
@@ -83,7 +101,7 @@ class _Gate:
                 if self._granted:
                     self._granted -= 1
                     return 0.0
-                return self._later(limit)
+                return self._later(limit) if returns else max(self.closed_for, 0.001)
         finally:
             self._asking -= 1
 

@@ -11,7 +11,7 @@ from dispatcher.delivery.failures import Scopes, scopes_of
 from dispatcher.delivery.lanes import Lane, Lanes
 from dispatcher.delivery.learning import learn
 from dispatcher.delivery.rates import Rates
-from dispatcher.domain.errors import Conflict
+from dispatcher.domain.errors import Conflict, RateLimited
 from dispatcher.domain.subscriptions import Subscription
 from dispatcher.domain.targets import Answer
 
@@ -27,18 +27,23 @@ class Trials:
         self._lanes = lanes
         self._ended = ended
 
-    async def send(self, subscription: Subscription, send: Callable[[], Awaitable[Answer]]) -> Answer:
+    async def send(
+        self, subscription: Subscription, send: Callable[[], Awaitable[Answer]], *, returns: bool = False
+    ) -> Answer:
         """What `send` answers. It runs as an attempt at the destination, and where a probe is due it is that one.
 
-        Raises Conflict while a breaker is open or the destination is paused, when a rate limit has nothing left, and
-        when as much runs or waits there as may. Raises StoreUnavailable.
+        Raises Conflict while a breaker is open or the destination is paused, and when as much runs or waits there as
+        may. Raises RateLimited when a rate limit has nothing left; who `returns` then has that time to itself. Raises
+        StoreUnavailable.
         """
         scopes, destination = scopes_of(subscription), subscription.destination
         self._standing(scopes)
         with self._place(subscription) as lane:
-            wait = await self._rates.hold(subscription, self._breakers.rate_limit(destination))
+            limit = self._breakers.rate_limit(destination)
+            wait = await self._rates.hold(subscription, limit, returns=returns)
             if wait:
-                raise Conflict(f"a rate limit of {destination} has nothing left; try again in {wait:.0f} s")
+                problem = f"a rate limit of {destination} has nothing left; try again in {wait:.0f} s"
+                raise RateLimited(problem, wait)
             # Once more: it may have changed meanwhile, and nothing comes between this and the send.
             if self._standing(scopes) == "probe" and not await self._breakers.begin_probes([scopes]):
                 raise Conflict(f"nothing is sent to {destination} now: another probe is on its way")

@@ -45,6 +45,14 @@ class TooManyAlike(Conflict):
     """There are as many subscriptions for the same jobs as one subscriber may have."""
 
 
+class RateLimited(Conflict):
+    """A rate limit has nothing left; `seconds` says when it is worth trying again."""
+
+    def __init__(self, problem: str, seconds: float) -> None:
+        super().__init__(problem)
+        self.seconds = seconds
+
+
 class QuotaExceeded(DispatcherError):
     """One more than a quota allows. `quota` is its name; `retry_after` are seconds, None when waiting does not help."""
 

@@ -15,7 +15,7 @@ from dispatcher.delivery.failures import Failures, Scopes
 from dispatcher.delivery.shares import divide, rotated
 from dispatcher.domain.deliveries import NewDelivery, Queue, State
 from dispatcher.domain.destinations import Destination, RateLimit, owner_key
-from dispatcher.domain.errors import Conflict
+from dispatcher.domain.errors import Conflict, RateLimited
 from dispatcher.domain.events import utc_now
 from dispatcher.domain.ids import new_id
 from dispatcher.domain.retry import RetryPolicy
@@ -378,8 +378,12 @@ async def test_a_send_at_a_persons_request_keeps_to_the_limits_of_deliveries(
         with pytest.raises(Conflict, match="kept failing"):
             await trials.send(failing, send)
         assert await trials.send(limited, send) is GOOD
-        with pytest.raises(Conflict, match="rate limit"):
-            await trials.send(limited, send)
+        for _ in range(3):
+            with pytest.raises(RateLimited, match="try again in 1000 s"):
+                await trials.send(limited, send)
+        for seconds in (1000, 2000):
+            with pytest.raises(RateLimited, match=f"try again in {seconds} s"):
+                await trials.send(limited, send, returns=True)
         await store.pause_destination(A, "maintenance")
         await process.has(lambda: process.engine.blocks(A))
         with pytest.raises(Conflict, match="paused: maintenance"):

@@ -103,6 +103,26 @@ async def test_who_asks_at_the_same_moment_asks_once_and_gets_a_time_of_its_own(
     assert [round(after - before, 2) for before, after in pairwise(later)] == [0.5] * 3
 
 
+async def test_a_limit_is_not_asked_for_what_another_one_refuses() -> None:
+    store = Counting(left=1)
+    rates, limit = Rates(store), RateLimit(per_second=100)
+    assert await rates.wait("a", limit) == 0
+    assert await rates.wait("a", limit) > 0
+    store.asked.clear()
+    for _ in range(100):
+        limited = make_subscription(destination="a", rate_limit=limit)
+        assert await rates.hold(limited, limit) > 0
+    assert store.asked == []
+
+
+async def test_who_does_not_come_back_takes_no_time_from_others() -> None:
+    rates, limit = Rates(Counting(left=0)), RateLimit(per_second=0.01)
+    limited = make_subscription(destination="a")
+    for _ in range(100):
+        assert round(await rates.hold(limited, limit, returns=False)) == 1000
+    assert [round(await rates.hold(limited, limit)) for _ in range(2)] == [1000, 1100]
+
+
 async def test_processes_share_a_limit(store: Store) -> None:
     limit = RateLimit(per_second=0.01, burst=5)
     one, other = Rates(store), Rates(store)

@@ -8,7 +8,7 @@ from typing import Protocol
 
 import structlog
 
-from dispatcher.domain.errors import Conflict, StoreUnavailable
+from dispatcher.domain.errors import Conflict, RateLimited, StoreUnavailable
 from dispatcher.domain.subscriptions import Subscription
 from dispatcher.domain.targets import Answer
 from dispatcher.telemetry.background import InternalErrors
@@ -25,15 +25,22 @@ FIRST_WAIT, LONGEST_WAIT = 0.5, 5.0
 class Limits(Protocol):
     """Keeps what is sent to the limits of its destination; see `dispatcher.delivery.trial.Trials`."""
 
-    async def send(self, subscription: Subscription, send: Callable[[], Awaitable[Answer]]) -> Answer:
-        """What `send` answers. Raises Conflict when nothing may go now."""
+    async def send(
+        self, subscription: Subscription, send: Callable[[], Awaitable[Answer]], *, returns: bool
+    ) -> Answer:
+        """What `send` answers. Raises Conflict when nothing may go now.
+
+        Raises RateLimited when a rate limit lets nothing go; who `returns` after its seconds has that time to itself.
+        """
         ...
 
 
 class Unlimited:
     """Where nothing is delivered."""
 
-    async def send(self, subscription: Subscription, send: Callable[[], Awaitable[Answer]]) -> Answer:
+    async def send(
+        self, subscription: Subscription, send: Callable[[], Awaitable[Answer]], *, returns: bool
+    ) -> Answer:
         """What `send` answers."""
         return await send()
 
@@ -75,16 +82,21 @@ class Invitations:
 
 async def when_let(limits: Limits, subscription: Subscription, send: Callable[[], Awaitable[Answer]]) -> None:
     """Send as soon as the limits let it, and again while the relay cannot be reached."""
-    wait = 0.0
+    wait, said = 0.0, False
     while True:
+        limited = None
         try:
-            answer = await limits.send(subscription, send)
+            answer = await limits.send(subscription, send, returns=True)
             if not (answer.destination_down and answer.status is None):
                 return
             reason = answer.error
+        except RateLimited as error:
+            reason, limited = str(error), error.seconds
         except Conflict as error:
             reason = str(error)
-        if not wait:
+        if not said:
+            said = True
             log.info("confirmation requests postponed", subscription=subscription.id, reason=reason)
-        wait = min(2 * wait or FIRST_WAIT, LONGEST_WAIT)
-        await asyncio.sleep(wait)
+        # Not before its time: who asks a rate limit earlier takes times from those who wait for theirs.
+        wait = min(2 * wait or FIRST_WAIT, LONGEST_WAIT) if limited is None else 0.0
+        await asyncio.sleep(wait if limited is None else limited)
