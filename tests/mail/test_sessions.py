@@ -7,6 +7,7 @@ import asyncio
 import pytest
 
 from dispatcher.delivery.engine import Engine, Limits
+from dispatcher.delivery.lane import Lane
 from dispatcher.domain.events import utc_now
 from dispatcher.matching.matcher import Matcher
 from dispatcher.store.contract import Store
@@ -35,6 +36,45 @@ async def test_a_relay_that_says_too_many_halves_the_attempts_at_once(
         before = lane.limit
         await server.reached_mail.wait()
         await engine.stop()
+    assert lane.limit == before / 2
+
+
+@pytest.mark.parametrize("asker", ["the first delivery", "the subscription"])
+@pytest.mark.parametrize("stage", ["mail", "rcpt", "data"])
+@pytest.mark.parametrize("reply", ["421 4.7.0 too many connections", "450 4.3.2 too many sessions"])
+async def test_a_relay_that_says_too_many_to_a_request_to_confirm_halves_them_too(
+    store: Store, server: Relay, stage: str, reply: str, asker: str
+) -> None:
+    desk = make_desk(store, f"smtp://{server.url}")
+    kind = EmailKind(desk)
+    engine = Engine(store, {"email": kind}, Limits(concurrency=8))
+    desk.limits = engine.trials
+    subscription = email_subscription("guest@elsewhere.org")
+    await store.add_subscription(subscription)
+    lanes: list[tuple[Lane | None, float]] = []
+
+    def too_many(_: str) -> str:
+        lane = engine.lane(subscription.destination)
+        lanes.append((lane, 0.0 if lane is None else lane.limit))
+        return reply
+
+    setattr(server, f"at_{stage}", too_many)
+    await engine.begin()
+    async with asyncio.TaskGroup() as group:
+        engine.launch(group)
+        if asker == "the subscription":
+            desk.invite(subscription)
+            await asyncio.gather(*desk.invitations.running)
+        else:
+            event = make_event(accepted_at=utc_now())
+            deliveries = engine.reserve(await Matcher(store).match([event]))
+            await store.accept(engine.process, [event], deliveries)
+            engine.start(deliveries)
+            await server.reached_mail.wait()
+        await engine.stop()
+    await kind.close()
+    [(lane, before)] = lanes
+    assert lane is not None
     assert lane.limit == before / 2
 
 
