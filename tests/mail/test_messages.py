@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from dispatcher.domain.errors import InvalidInput, SettingsError
 from dispatcher.store.contract import Store
 from dispatcher.targets.email import EmailKind, EmailTarget
 from dispatcher.targets.mail.desk import Rules
-from dispatcher.targets.mail.templates import Templates
+from dispatcher.targets.mail.templates import TemplateFault, Templates
 from tests.factories import make_event
 from tests.mail.desks import email_subscription, make_desk
 from tests.mail.relay import Mail, Relay
@@ -289,6 +290,28 @@ async def test_a_template_that_fails_is_named_in_the_attempt(
     assert not undefined.final
     assert (wrong.error or "").startswith("the template FAILED.txt.j2 fails: FAILED.txt.j2 line 1: ")
     assert server.mails == []
+
+
+def test_no_file_is_read_once_the_templates_are_there(tmp_path: Path) -> None:
+    (tmp_path / ".git").mkdir()
+    (tmp_path / ".git" / "config").write_bytes(b"\xff")
+    (tmp_path / "default.txt.j2").write_text(
+        "{% include 'parts/footer.txt' %} {% include 'no' ignore missing %}"
+    )
+    (tmp_path / "parts").mkdir()
+    (tmp_path / "parts" / "footer.txt").write_text("Bye, {{ owner }}.")
+    (tmp_path / "FAILED.txt.j2").write_text("{% if %}")
+    (tmp_path / "KILLED.txt.j2").write_bytes(b"\xff")
+    templates = Templates(tmp_path)
+    assert len(templates.check()) == 2
+    shutil.rmtree(tmp_path)
+    values = dict.fromkeys(("subject", "status", "job_id", "job_name", "event"), "") | {"owner": "Ann"}
+    text = templates._render("RUNNING", None, "txt", values)
+    assert text == "Bye, Ann. "
+    for event, told in (("FAILED", "FAILED.txt.j2 line 1"), ("KILLED", "'utf-8' codec")):
+        for _ in range(2):
+            with pytest.raises(TemplateFault, match=f"the template {event}.txt.j2 fails: .*{told}"):
+                templates._render(event, None, "txt", values)
 
 
 def test_a_folder_of_templates_that_is_not_there_stops_the_start(tmp_path: Path) -> None:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Literal
 
 import css_inline
-from jinja2 import BaseLoader, ChoiceLoader, Environment, FileSystemLoader, StrictUndefined, TemplateError
+from jinja2 import BaseLoader, Environment, StrictUndefined, TemplateError, TemplateNotFound
 from msgspec import Struct
 
 from dispatcher.domain.errors import SettingsError
@@ -53,7 +53,7 @@ class Templates:
             raise SettingsError(f"smtp.templates: {folder} is no folder that this user can read")
         folders = [own] if folder is None else [folder, own]
         self._environment = Environment(
-            loader=_InlineLoader(ChoiceLoader([FileSystemLoader(path) for path in folders])),
+            loader=_Sources(folders),
             # Text and subjects are no HTML; whatever is, is escaped.
             autoescape=lambda name: name is not None and name.endswith(f".html{SUFFIX}"),  # noqa: S701 - by name
             undefined=StrictUndefined,
@@ -68,8 +68,10 @@ class Templates:
         self._names = frozenset(
             self._environment.list_templates(filter_func=lambda name: name.endswith(SUFFIX))
         )
-        self._operators = frozenset() if folder is None else frozenset(_files_of(folder))
-        # Now, and not when the first mail is made: then the event loop would wait for the disk.
+        self._operators = frozenset(
+            [] if folder is None else [name for name in _files_of(folder) if name.endswith(SUFFIX)]
+        )
+        # Now, and not when the first mail is made: compiling takes long.
         self._faults = [fault for name in self.names if (fault := self._fault(name))]
 
     @property
@@ -102,7 +104,15 @@ class Templates:
         found = self.find(name, variant, part)
         try:
             return self._environment.get_template(found).render(values)
-        except (TemplateError, ArithmeticError, LookupError, TypeError, ValueError, AttributeError) as error:
+        except (
+            TemplateError,
+            ArithmeticError,
+            LookupError,
+            TypeError,
+            ValueError,
+            AttributeError,
+            OSError,
+        ) as error:
             raise TemplateFault(f"the template {found} fails: {_told(error)}") from None
 
     def find(self, name: str, variant: str | None, part: Part) -> str:
@@ -126,22 +136,41 @@ def subject_line(text: str) -> str:
     return line if len(line) <= MAX_SUBJECT else f"{line[: MAX_SUBJECT - 1]}…"
 
 
-class _InlineLoader(BaseLoader):
-    """What another loader finds, with the styles of HTML documents inline."""
+class _Sources(BaseLoader):
+    """The files of folders, the first one's first, with the styles of HTML documents inline.
 
-    def __init__(self, loader: BaseLoader) -> None:
-        self._loader = loader
+    All are read when this is made: what one includes, and one that is faulty, would else be read with each mail, in the
+    event loop.
+    """
+
+    def __init__(self, folders: Sequence[Path]) -> None:
+        self._sources: dict[str, str | Exception] = {}
+        for folder in folders:
+            for name in _files_of(folder):
+                if name not in self._sources:
+                    self._sources[name] = _source(folder / name)
 
     def get_source(
         self, environment: Environment, template: str
     ) -> tuple[str, str | None, Callable[[], bool] | None]:
-        source, path, current = self._loader.get_source(environment, template)
-        if template.endswith(f".html{SUFFIX}") and "<style" in source:
-            source = inlined(source)
-        return source, path, current
+        source = self._sources.get(template)
+        if source is None:
+            raise TemplateNotFound(template)
+        if isinstance(source, Exception):
+            raise source.with_traceback(None)  # else it grows each time
+        return source, None, None
 
     def list_templates(self) -> list[str]:
-        return self._loader.list_templates()
+        return sorted(self._sources)
+
+
+def _source(path: Path) -> str | Exception:
+    """The text of a template, or why there is none."""
+    try:
+        source = path.read_text(encoding="utf-8")
+        return inlined(source) if path.name.endswith(f".html{SUFFIX}") and "<style" in source else source
+    except (ValueError, OSError) as error:  # ValueError: no UTF-8, or styles that are none
+        return error
 
 
 _inliner = css_inline.CSSInliner(keep_style_tags=False, keep_at_rules=True, load_remote_stylesheets=False)
@@ -159,7 +188,9 @@ def inlined(source: str) -> str:
 
 
 def _files_of(folder: Path) -> list[str]:
-    return [path.relative_to(folder).as_posix() for path in folder.rglob(f"*{SUFFIX}")]
+    """Every file in a folder, by its path within it, but for hidden ones."""
+    names = [path.relative_to(folder) for path in folder.rglob("*") if path.is_file()]
+    return [name.as_posix() for name in names if not any(part.startswith(".") for part in name.parts)]
 
 
 def _told(error: Exception) -> str:
