@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 import ssl
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
 from typing import Any, TypeAlias, cast
+from urllib.parse import parse_qs, urlsplit
 
 import asyncpg
 from aiohappyeyeballs import start_connection
@@ -28,6 +33,18 @@ _KEEPALIVE = (
 )
 """A server that is gone without a word is noticed after half a minute, also by those that only wait for it."""
 
+_FILES = {
+    "passfile": ("PGPASSFILE", ".pgpass"),
+    "servicefile": ("PGSERVICEFILE", ".pg_service.conf"),
+    "sslrootcert": ("PGSSLROOTCERT", ".postgresql/root.crt"),
+    "sslcrl": ("PGSSLCRL", ".postgresql/root.crl"),
+    "sslkey": ("PGSSLKEY", ".postgresql/postgresql.key"),
+    "sslcert": ("PGSSLCERT", ".postgresql/postgresql.crt"),
+}
+"""The files that the driver reads for a new connection: what names each in the address, in the environment, at home."""
+
+_reader = ThreadPoolExecutor(1, thread_name_prefix="postgres-files")
+
 
 async def connect(
     url: str,
@@ -41,6 +58,8 @@ async def connect(
     They are set once it is there: poolers refuse most of them in the packet that starts a session. Raises what asyncpg
     raises, and OSError.
     """
+    async with asyncio.timeout(CONNECT_TIMEOUT):
+        await asyncio.get_running_loop().run_in_executor(_reader, _read_files, url)
     connection = await asyncpg.connect(
         url,
         loop=cast("asyncio.AbstractEventLoop", _Dialing(asyncio.get_running_loop())),
@@ -59,6 +78,17 @@ async def connect(
             connection.terminate()
             raise
     return connection
+
+
+def _read_files(url: str) -> None:
+    """Read what the driver reads next, in the event loop: a disk that does not answer is waited for here."""
+    named = parse_qs(urlsplit(url).query)
+    for parameter, (variable, at_home) in _FILES.items():
+        [*_, name] = named.get(parameter, [os.environ.get(variable, "")])
+        with suppress(OSError, RuntimeError):  # RuntimeError: there is no home
+            path = Path(name) if name else Path.home() / at_home
+            if path.is_file():
+                path.read_bytes()
 
 
 class _Dialing:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import threading
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
 
 from dispatcher.domain.errors import StoreUnavailable
+from dispatcher.store import postgres_connect
 from dispatcher.store.connect import open_store
 from dispatcher.store.postgres_connect import connect
 from tests.intake.test_dialing import SILENT, resolve_to, silent
@@ -43,6 +46,51 @@ async def test_a_name_whose_addresses_all_refuse_says_so(monkeypatch: pytest.Mon
 async def test_a_name_that_has_no_address_is_unavailable() -> None:
     with pytest.raises(StoreUnavailable):
         await open_store("postgresql://postgres@nowhere.invalid/", SEALER).open()
+
+
+async def test_a_password_file_that_cannot_be_read_holds_nothing_else_up(
+    postgres_url: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    held, reached, stalled = threading.Event(), asyncio.Event(), list[str]()
+    loop, usual = asyncio.get_running_loop(), Path.open
+
+    def opened(path: Path, *args: Any, **named: Any) -> Any:
+        loop.call_soon_threadsafe(reached.set)
+        if not held.wait(5):
+            stalled.append(path.name)
+        return usual(path, *args, **named)
+
+    passwords = tmp_path / "passwords"
+    passwords.write_text("*:*:*:*:secret\n")
+    passwords.chmod(0o600)
+    monkeypatch.setenv("PGPASSFILE", str(passwords))
+    monkeypatch.setattr(Path, "open", opened)
+    connecting = asyncio.create_task(connect(postgres_url, {}))
+    await reached.wait()
+    held.set()
+    connection = await connecting
+    await connection.close()
+    assert stalled == []
+
+
+def test_each_file_that_the_driver_reads_is_read_before(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    read: list[str] = []
+
+    def opened(path: Path) -> bytes:
+        read.append(path.name)
+        return b""
+
+    monkeypatch.setattr(Path, "read_bytes", opened)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("PGSSLCERT", str(tmp_path / "by-environment"))
+    (tmp_path / ".postgresql").mkdir()
+    names = [".pgpass", ".postgresql/root.crl", ".postgresql/postgresql.key", "by-environment", "by-address"]
+    for name in names:
+        (tmp_path / name).touch()
+    postgres_connect._read_files(f"postgresql://db/x?sslrootcert={tmp_path}/by-address")
+    assert sorted(read) == sorted(Path(name).name for name in names)
 
 
 async def test_with_tls_the_certificate_must_be_for_the_name_and_not_for_the_address(
