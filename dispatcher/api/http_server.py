@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+from functools import partial
 from http import HTTPStatus
 
 import msgspec
 import structlog
-from aiohttp import web
+from aiohttp import HttpVersion11, hdrs, web
 
 from dispatcher.api.problem_types import type_of
 from dispatcher.api.problems import MEDIA_TYPE, Problem
@@ -33,7 +35,8 @@ class Runner(web.AppRunner):
     async def _make_server(self) -> web.Server:
         made = await super()._make_server()
         arguments = made._kwargs | {"loop": made._loop}  # noqa: SLF001 - it has no other way to give them on
-        return _Server(made.request_handler, request_factory=made.request_factory, **arguments)
+        handle = partial(_handle_expected, made.request_handler)
+        return _Server(handle, request_factory=made.request_factory, **arguments)
 
 
 class _Server(web.Server):
@@ -59,24 +62,38 @@ class _Connection(web.RequestHandler):
         message: str | None = None,
     ) -> web.StreamResponse:
         """The answer to what could not be read as a request, or was not handled."""
-        if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-            return super().handle_error(request, status, exc, message)
-        detail = _line(message or str(exc))
-        if (left_out := _limit.allows("malformed")) is not None:
-            log.debug("malformed request", remote=request.remote, problem=detail, more=left_out)
         if request.writer.output_size > 0:
             raise ConnectionError("an answer was begun already")
-        problem = Problem(
-            type=type_of(status).uri,
-            title=HTTPStatus(status).phrase,
-            status=status,
-            detail=f"the request is not HTTP as it should be: {detail}",
-            instance="",
-            errors=(),
-        )
-        response = web.Response(status=status, body=msgspec.json.encode(problem), content_type=MEDIA_TYPE)
-        response.force_close()
-        return response
+        if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+            log.error("request failed", remote=request.remote, exc_info=exc)
+            return _problem(HTTPStatus(status), "internal server error; see the log of the server")
+        return _malformed(request, HTTPStatus(status), _line(message or str(exc)))
+
+
+async def _handle_expected(
+    handle: Callable[[web.BaseRequest], Awaitable[web.StreamResponse]], request: web.BaseRequest
+) -> web.StreamResponse:
+    """Handle a request that expects nothing, or what there is: 100-continue."""
+    expected = request.headers.get(hdrs.EXPECT)
+    if expected is None or request.version != HttpVersion11 or expected.lower() == "100-continue":
+        return await handle(request)
+    problem = f"Expect: expected 100-continue, got {_line(expected)}"
+    return _malformed(request, HTTPStatus.EXPECTATION_FAILED, problem)
+
+
+def _malformed(request: web.BaseRequest, status: HTTPStatus, problem: str) -> web.Response:
+    if (left_out := _limit.allows("malformed")) is not None:
+        log.debug("malformed request", remote=request.remote, problem=problem, more=left_out)
+    return _problem(status, f"the request is not HTTP as it should be: {problem}")
+
+
+def _problem(status: HTTPStatus, detail: str) -> web.Response:
+    problem = Problem(
+        type=type_of(status).uri, title=status.phrase, status=status, detail=detail, instance="", errors=()
+    )
+    response = web.Response(status=status, body=msgspec.json.encode(problem), content_type=MEDIA_TYPE)
+    response.force_close()
+    return response
 
 
 def _line(message: str) -> str:

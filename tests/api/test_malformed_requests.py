@@ -71,6 +71,47 @@ async def test_the_answer_is_a_problem_and_nothing_is_an_error_of_ours(
     assert [record for record in caplog.records if record.levelno > logging.INFO] == []
 
 
+@pytest.mark.parametrize(
+    ("header", "status", "said"),
+    [
+        (b"Content-Type: text/\xff", 415, "got text/\ufffd"),
+        (b"Expect: soon", 417, "expected 100-continue, got soon"),
+        (b"Expect: \xff", 417, "expected 100-continue, got ?"),
+        (b"Authorization: Bearer \xff", 401, "not known"),
+    ],
+)
+async def test_a_header_that_nobody_can_read_is_answered_with_a_problem(
+    api: Api, header: bytes, status: int, said: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    auth = b"" if header.startswith(b"Auth") else AUTH.encode()
+    request = b"POST /v1/subscriptions HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\nConnection: close\r\n%b%b\r\n\r\n{}"
+    async with listening(runner(api.services, idle=0.5)) as url:
+        answer = await answer_to(url, request % (auth, header))
+    problem = msgspec.json.decode(answer.partition(b"\r\n\r\n")[2])
+    assert answer.startswith(b"HTTP/1.1 %d " % status)
+    assert problem["status"] == status
+    assert said in problem["detail"]
+    assert [record for record in caplog.records if record.levelno > logging.INFO] == []
+
+
+async def test_what_fails_before_a_handler_is_a_problem_and_a_line(
+    api: Api, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def fail(*_: object) -> None:
+        raise RuntimeError("the inner workings")
+
+    monkeypatch.setattr(http_server, "_handle_expected", fail)
+    async with listening(runner(api.services, idle=0.5)) as url:
+        with capture_logs() as lines:
+            answer = await answer_to(url, b"GET /health/live HTTP/1.0\r\n\r\n")
+    assert b"inner workings" not in answer
+    assert msgspec.json.decode(answer.partition(b"\r\n\r\n")[2])["status"] == 500
+    assert [(line["event"], str(line["exc_info"])) for line in lines if line["log_level"] == "error"] == [
+        ("request failed", "the inner workings")
+    ]
+    assert [record for record in caplog.records if record.levelno > logging.INFO] == []
+
+
 async def test_a_flood_of_them_is_a_line_and_a_number(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     limit = LogLimit(3600)
     monkeypatch.setattr(http_server, "_limit", limit)
