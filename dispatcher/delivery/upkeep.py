@@ -126,5 +126,5 @@ class Upkeep:
     async def _exhaust(self, overdue: Sequence[Overdue]) -> None:
         await self._store.expire(overdue)
         for one in overdue:
-            DELIVERIES.labels(one.kind, State.EXHAUSTED.value).inc()
+            DELIVERIES.add(one.kind, State.EXHAUSTED.value)
         log.warning("exhausted while waiting", deliveries=len(overdue))

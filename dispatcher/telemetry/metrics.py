@@ -1,7 +1,6 @@
 """Metrics: what an operator watches and is paged for, in the text format of Prometheus.
 
-Labels have few values: never a URL, a job or an owner. Whoever uses a child for each delivery should keep it:
-`ATTEMPT_SECONDS.labels(kind)` costs as much as the observation itself.
+Labels have few values: never a URL, a job or an owner. What is counted for each delivery is one of `loop_metrics`.
 """
 
 from __future__ import annotations
@@ -21,6 +20,7 @@ from prometheus_client import (
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
 import dispatcher
+from dispatcher.telemetry.loop_metrics import LoopCounter, LoopHistogram
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 """The media type of what `render` returns."""
@@ -42,7 +42,7 @@ EVENTS_UNMATCHED = Counter(
     ["source"],
     registry=REGISTRY,
 )
-DELIVERIES = Counter(
+DELIVERIES = LoopCounter(
     "dispatcher_deliveries",
     "Outcomes of delivery attempts. kind: kind of the target; outcome: delivered, "
     "failed (will be retried), exhausted or superseded. Cancelled deliveries are not counted.",
@@ -56,18 +56,17 @@ MAILS = Counter(
     ["result"],
     registry=REGISTRY,
 )
-# Few buckets: an observation goes through them one by one.
-ATTEMPT_SECONDS = Histogram(
+ATTEMPT_SECONDS = LoopHistogram(
     "dispatcher_attempt_seconds",
     "Duration of an attempt. kind: kind of the target.",
-    ["kind"],
-    buckets=(0.005, 0.025, 0.1, 0.5, 1, 5, 15),
+    (0.005, 0.025, 0.1, 0.5, 1, 5, 15),
+    label="kind",
     registry=REGISTRY,
 )
-DELIVERY_DELAY = Histogram(
+DELIVERY_DELAY = LoopHistogram(
     "dispatcher_delivery_delay_seconds",
     "From the acceptance of an event to its successful delivery.",
-    buckets=(0.01, 0.05, 0.25, 1, 5, 30, 300, 3600, 86400),
+    (0.01, 0.05, 0.25, 1, 5, 30, 300, 3600, 86400),
     registry=REGISTRY,
 )
 BACKLOG = Gauge(

@@ -4,6 +4,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 import dispatcher
 from dispatcher.telemetry import metrics
+from dispatcher.telemetry.loop_metrics import LoopCounter, LoopHistogram
 
 
 def samples() -> dict[str, float]:
@@ -31,6 +32,7 @@ def test_metrics_have_the_names_and_labels_that_dashboards_rely_on() -> None:
     families = {family.name: family.documentation for family in metrics.REGISTRY.collect()}
     assert labels.keys() <= families.keys()
     known = {m._name: m._labelnames for m in vars(metrics).values() if hasattr(m, "_labelnames")}
+    known |= {m.name: m.labels for m in vars(metrics).values() if isinstance(m, (LoopCounter, LoopHistogram))}
     assert {name: known[name] for name in labels} == labels
     assert all(families.values())
 
