@@ -15,6 +15,8 @@ from collections.abc import Mapping, Sequence
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.hmac import HMAC
 
 from dispatcher.domain.errors import DispatcherError
 
@@ -54,7 +56,8 @@ class Signer:
         """With `asymmetric` there is a v1a beside each v1. ValueError: there is no secret, or one is malformed."""
         if not secrets:
             raise ValueError("expected at least one secret")
-        self._keys = tuple(_key(secret) for secret in secrets)
+        # A copy of one that has its key already costs half of one that is made for each message.
+        self._keyed = tuple(HMAC(_key(secret), SHA256()) for secret in secrets)
         self._private = tuple(_private(secret) for secret in secrets) if asymmetric else ()
 
     def headers(self, delivery_id: str, unix_seconds: int, body: bytes) -> dict[str, str]:
@@ -74,7 +77,7 @@ class Signer:
         ).encode()
 
     def _signatures(self, content: bytes) -> str:
-        signatures = [_signature(key, content) for key in self._keys]
+        signatures = [_signature(keyed, content) for keyed in self._keyed]
         signatures += [f"{_PUBLIC_SCHEME},{_base64(private.sign(content))}" for private in self._private]
         return " ".join(signatures)
 
@@ -93,7 +96,7 @@ def verify(secrets: Sequence[str], headers: Mapping[str, str], body: bytes, now:
     signatures = _header(by_name, SIGNATURE_HEADER)
     _check_time(timestamp, now)
     content = _content(delivery_id, timestamp, body)
-    expected = [_signature(key, content).encode() for key in keys]
+    expected = [_signature(HMAC(key, SHA256()), content).encode() for key in keys]
     given = signatures.split(" ")
     if any(hmac.compare_digest(one.encode(), other) for one in given for other in expected):
         return
@@ -106,8 +109,10 @@ def _content(delivery_id: str, timestamp: str, body: bytes) -> bytes:
     return f"{delivery_id}.{timestamp}.".encode() + body
 
 
-def _signature(key: bytes, content: bytes) -> str:
-    return f"{_SCHEME},{_base64(hmac.digest(key, content, 'sha256'))}"
+def _signature(keyed: HMAC, content: bytes) -> str:
+    mac = keyed.copy()
+    mac.update(content)
+    return f"{_SCHEME},{_base64(mac.finalize())}"
 
 
 def _base64(signature: bytes) -> str:
