@@ -9,15 +9,14 @@ import asyncio
 import random
 import time
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from weakref import WeakValueDictionary
 
 from cachetools import LRUCache
 from msgspec.structs import replace
 
 from dispatcher.delivery.breakers import Breakers
-from dispatcher.delivery.failures import scopes_of
-from dispatcher.delivery.internal_errors import InternalError, contained, during, failed_inside, record
+from dispatcher.delivery.internal_errors import InternalError, Where, failed_inside, log_error, record
 from dispatcher.delivery.lanes import Lane, Work
 from dispatcher.delivery.learning import learn
 from dispatcher.delivery.lease import Lease
@@ -33,9 +32,6 @@ from dispatcher.domain.targets import Answer
 
 STORE_WAIT = 1.0
 """Seconds to wait while the store is away."""
-
-
-_GATE, _SEND, _OUTCOME = during("gate"), during("send"), during("outcome")
 
 
 class Attempts:
@@ -66,7 +62,7 @@ class Attempts:
         """Try a delivery, and note its outcome. Never raises an Exception."""
         try:
             if work.claimed.subscription.persistent:
-                await self._gate(work, lane)
+                await self._try(work, lane)
             else:
                 await self._make_alone(work, lane)
         except StoreUnavailable:
@@ -89,51 +85,54 @@ class Attempts:
                 reason = "the subscription ended with an earlier delivery"
                 self._settle(work, without_attempt(work.claimed, State.SUPERSEDED, utc_now(), reason))
             else:
-                await self._gate(work, lane)
-
-    async def _gate(self, work: Work, lane: Lane) -> None:
-        with _GATE:
-            if (wait := await self._wait(work.claimed.subscription)) is not None:
-                self.put(work, put_back(work.claimed, utc_now() + timedelta(seconds=wait)))
-                return
-            # An attempt must end before the lease can: without a heartbeat nothing is begun. Nothing comes between.
-            await self._lease.lasting(self._timeout)
-        if work.process == self._lease.process:
-            await self._try(work, lane)
-        # Else the lease was lost: others have this delivery now.
-
-    async def _wait(self, subscription: Subscription) -> float | None:
-        """Seconds after which a delivery may be tried, None when that is now."""
-        if self._breakers.blocks(scopes_of(subscription)):
-            return 0.0
-        limit = self._breakers.rate_limit(subscription.destination)
-        return await self._rates.hold(subscription, limit) or None
+                await self._try(work, lane)
 
     async def _try(self, work: Work, lane: Lane) -> None:
+        """Try it when it may be. Raises InternalError, with the step that went wrong, and StoreUnavailable."""
         claimed = work.claimed
-        started_at, began = utc_now(), time.perf_counter()
-        number = claimed.attempts + 1
-        with _SEND:
-            answer, others = await self._senders.send(claimed, number)
-        with _OUTCOME:
+        where: Where = "gate"
+        try:
+            if not await self._may_begin(work):
+                return
+            where = "send"
+            started_at, began = utc_now(), time.perf_counter()
+            answer, others = await self._senders.send(claimed, claimed.attempts + 1)
+            where = "outcome"
             learn(self._breakers, claimed.subscription, lane, answer, began)
             if answer.untried:
                 self._give_back(work, postponed(claimed, answer, utc_now()))
                 return
-            attempt = Attempt(
-                number=number,
-                started_at=started_at,
-                duration=time.perf_counter() - began,
-                request=answer.request,
-                status=answer.status,
-                error=answer.error,
-                answer=answer.body,
-            )
-            outcome = decide(claimed, attempt, answer, utc_now(), random.random())  # noqa: S311 - no secret
+            outcome = _outcome(claimed, answer, started_at, time.perf_counter() - began)
             if others:
                 outcome = replace(outcome, leads=True)
+        except (InternalError, StoreUnavailable):
+            raise
+        except Exception as error:
+            raise InternalError(where, error) from error
         self._settle(work, outcome, others)
-        self._end_if_asked(claimed.subscription, outcome.state, answer)
+        if answer.disable or not claimed.subscription.persistent:
+            self._end_if_asked(claimed.subscription, outcome.state, answer)
+
+    async def _may_begin(self, work: Work) -> bool:
+        """Whether it may be tried now; else it has been put back, or it is not ours any more."""
+        subscription = work.claimed.subscription
+        if (wait := await self._wait(subscription)) is not None:
+            self.put(work, put_back(work.claimed, utc_now() + timedelta(seconds=wait)))
+            return False
+        # An attempt must end before the lease can: without a heartbeat nothing is begun. Nothing comes between.
+        if not self._lease.lasts(self._timeout):
+            await self._lease.lasting(self._timeout)
+        # Else the lease was lost: others have this delivery now.
+        return work.process == self._lease.process
+
+    async def _wait(self, subscription: Subscription) -> float | None:
+        """Seconds after which a delivery may be tried, None when that is now."""
+        if self._breakers.blocks(subscription.scopes):
+            return 0.0
+        limit = self._breakers.rate_limit(subscription.destination)
+        if limit is None and subscription.rate_limit is None:
+            return None
+        return await self._rates.hold(subscription, limit) or None
 
     def _give_back(self, work: Work, outcome: Outcome) -> None:
         """Let a delivery wait in the store that was not tried, or end it because that would be too long."""
@@ -153,8 +152,22 @@ class Attempts:
 
     def _settle(self, work: Work, outcome: Outcome, others: int = 0) -> None:
         self.put(work, outcome)
-        # The outcome stands, whatever is missing of its log line or the metrics.
-        with contained("report", delivery=outcome.delivery_id):
+        try:
             if others:
                 count_members(work.claimed, outcome, others)
             report(work.claimed, outcome)
+        except Exception as error:  # noqa: BLE001 - logged; the outcome stands, whatever is missing of its report
+            log_error("report", error, delivery=outcome.delivery_id)
+
+
+def _outcome(claimed: ClaimedDelivery, answer: Answer, started_at: datetime, duration: float) -> Outcome:
+    attempt = Attempt(
+        number=claimed.attempts + 1,
+        started_at=started_at,
+        duration=duration,
+        request=answer.request,
+        status=answer.status,
+        error=answer.error,
+        answer=answer.body,
+    )
+    return decide(claimed, attempt, answer, utc_now(), random.random())  # noqa: S311 - no secret

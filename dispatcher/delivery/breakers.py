@@ -19,9 +19,9 @@ from cachetools import LRUCache
 from msgspec.structs import replace
 
 from dispatcher.delivery.breaker_writes import BreakerStore, BreakerWrites, of_destination
-from dispatcher.delivery.failures import Failures, Scopes
+from dispatcher.delivery.failures import Failures
 from dispatcher.delivery.open_breakers import OpenBreakers
-from dispatcher.domain.destinations import Breaker, Destination, RateLimit
+from dispatcher.domain.destinations import Breaker, Destination, RateLimit, Scopes
 from dispatcher.domain.events import utc_now
 from dispatcher.domain.retry import MAX_RETRY_AFTER
 
@@ -85,6 +85,8 @@ class Breakers:
 
     def blocks(self, scopes: Scopes) -> bool:
         """Whether nothing may begin for it, apart from this process's own probe."""
+        if not self._open and scopes.destination not in self._destinations:
+            return False  # asked before each attempt, and nearly always so
         if self._paused(scopes.destination):
             return True
         if not (opened := self._open.of(scopes)):
@@ -101,7 +103,7 @@ class Breakers:
 
     def admits(self, scopes: Scopes) -> bool:
         """Whether fresh deliveries may go at once: not while a breaker is open, a probe comes from the store."""
-        return self.reason(scopes) is None
+        return not self._open.of(scopes) and not self._paused(scopes.destination)
 
     def destination_open_until(self, destination: str) -> datetime | None:
         """Until when nothing goes there for anybody, NEVER while it is paused; None when something may."""

@@ -14,8 +14,7 @@ from msgspec import Struct
 from dispatcher.delivery.attempt import Attempts
 from dispatcher.delivery.breaker_writes import BreakerStore
 from dispatcher.delivery.breakers import Breakers
-from dispatcher.delivery.failures import scopes_of
-from dispatcher.delivery.internal_errors import contained
+from dispatcher.delivery.internal_errors import log_error
 from dispatcher.delivery.lanes import Lane, Lanes, Work
 from dispatcher.delivery.lease import Lease, LeaseStore
 from dispatcher.delivery.outcomes import OutcomeStore, OutcomeWriter, put_back
@@ -164,10 +163,11 @@ class Engine:
 
     def _reserve(self, event: Event, subscription: Subscription) -> NewDelivery:
         delivery_id = new_id("dlv")
-        # Of its subscription only: the others of the batch are stored as they are.
-        with contained("reserve", delivery=delivery_id, subscription=subscription.id):
+        try:
             return self._place_or_store(delivery_id, event, subscription)
-        return NewDelivery(delivery_id, event, subscription, claimed=False, due_at=utc_now())
+        except Exception as error:  # noqa: BLE001 - logged; the others of the batch are stored as they are
+            log_error("reserve", error, delivery=delivery_id, subscription=subscription.id)
+            return NewDelivery(delivery_id, event, subscription, claimed=False, due_at=utc_now())
 
     def _place_or_store(self, delivery_id: str, event: Event, subscription: Subscription) -> NewDelivery:
         if subscription.status == "paused":
@@ -184,7 +184,7 @@ class Engine:
         return NewDelivery(delivery_id, event, subscription, claimed=True)
 
     def _place(self, subscription: Subscription, size: int) -> bool:
-        if not self._breakers.admits(scopes_of(subscription)):
+        if not self._breakers.admits(subscription.scopes):
             return False
         return self._reserve_place(subscription, size, fresh=True) is not None
 
@@ -194,7 +194,7 @@ class Engine:
             size,
             fresh=fresh,
             subscription=subscription.id,
-            owner=f"{subscription.tenant}/{subscription.subscriber}",
+            owner=subscription.scopes.owner,
         )
 
     def start(self, deliveries: Sequence[NewDelivery]) -> None:
@@ -228,7 +228,7 @@ class Engine:
 
     def may_go(self, subscription: Subscription) -> bool:
         """Whether deliveries of a subscription may begin, as far as this process knows."""
-        return not self._breakers.blocks(scopes_of(subscription))
+        return not self._breakers.blocks(subscription.scopes)
 
     def rate_limit(self, destination: str) -> RateLimit | None:
         """The rate limit of a destination, as far as this process knows."""
@@ -246,10 +246,11 @@ class Engine:
 
     def _take(self, process: int, claimed: Sequence[ClaimedDelivery]) -> None:
         for delivery in claimed:
-            with contained("claim", delivery=delivery.id):
+            try:
                 self._enter(process, delivery)
-                continue
-            self._outcomes.put(process, put_back(delivery, utc_now() + FULL_LANE_WAIT))
+            except Exception as error:  # noqa: BLE001 - logged; the other claims are not its fault
+                log_error("claim", error, delivery=delivery.id)
+                self._outcomes.put(process, put_back(delivery, utc_now() + FULL_LANE_WAIT))
 
     def _enter(self, process: int, delivery: ClaimedDelivery) -> None:
         lane = self._reserve_place(delivery.subscription, len(delivery.event.document), fresh=False)

@@ -3,34 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from functools import lru_cache
-from typing import NamedTuple
 
 from cachetools import LRUCache
 
-from dispatcher.domain.destinations import owner_key
-from dispatcher.domain.subscriptions import Subscription
+from dispatcher.domain.destinations import Scopes
 
 OF_EACH = 3
 """How many failures in a row each of two must have, so that what they share is held to be the fault."""
-
-
-class Scopes(NamedTuple):
-    """The keys of the three breakers that a delivery has to pass, the narrowest first."""
-
-    subscription: str
-    owner: str
-    destination: str
-
-
-def scopes_of(subscription: Subscription) -> Scopes:
-    """The breakers of a subscription's deliveries."""
-    return _scopes(subscription.id, subscription.destination, subscription.tenant, subscription.subscriber)
-
-
-@lru_cache(10_000)
-def _scopes(subscription: str, destination: str, tenant: str, owner: str) -> Scopes:
-    return Scopes(subscription, owner_key(destination, tenant, owner), destination)
 
 
 class _Run:

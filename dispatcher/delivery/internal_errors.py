@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from types import TracebackType
 from typing import Literal
 
 import structlog
 
 from dispatcher.delivery.outcomes import retry_or_exhaust
 from dispatcher.domain.deliveries import Attempt, ClaimedDelivery, Outcome
-from dispatcher.domain.errors import StoreUnavailable
 from dispatcher.domain.retry import internal_error_delay
 from dispatcher.telemetry.metrics import INTERNAL_ERRORS
 
@@ -28,49 +26,13 @@ class InternalError(Exception):
         self.where = where
 
 
-class during:  # noqa: N801 - used like a function
-    """Raises InternalError for whatever is raised inside; StoreUnavailable stays what it is. Can be used again."""
-
-    __slots__ = ("_where",)
-
-    def __init__(self, where: Where) -> None:
-        self._where = where
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if isinstance(error, Exception) and not isinstance(error, (InternalError, StoreUnavailable)):
-            raise InternalError(self._where, error) from error
-
-
-class contained:  # noqa: N801 - used like a function
-    """Logs and counts what is raised inside, and goes on behind it; StoreUnavailable rises."""
-
-    def __init__(self, where: Where, **context: object) -> None:
-        self._where = where
-        self._context = context
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> bool:
-        if not isinstance(error, Exception) or isinstance(error, StoreUnavailable):
-            return False
-        _record(self._where, error, **self._context)
-        return True
-
-
 def record(error: InternalError, **context: object) -> None:
     """Count an internal error and log it with its traceback."""
-    _record(error.where, error.__cause__ or error, **context)
+    log_error(error.where, error.__cause__ or error, **context)
 
 
-def _record(where: Where, error: BaseException, **context: object) -> None:
+def log_error(where: Where, error: BaseException, **context: object) -> None:
+    """Count what a step raised and log it with its traceback."""
     INTERNAL_ERRORS.labels(where).inc()
     log.error("internal error", where=where, exc_info=error, **context)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 
 from dispatcher.delivery.breakers import Breakers
-from dispatcher.delivery.failures import scopes_of
 from dispatcher.delivery.lanes import Lane
 from dispatcher.domain.subscriptions import Subscription
 from dispatcher.domain.targets import Answer
@@ -16,9 +15,15 @@ TOO_MANY = 429
 
 def learn(breakers: Breakers, subscription: Subscription, lane: Lane, answer: Answer, began: float) -> None:
     """Adapt to how the destination answers. `began` is when the attempt did, on the clock of `time.perf_counter`."""
+    key, scopes = subscription.id, subscription.scopes
+    if answer.error is None and answer.status != TOO_MANY and not answer.overloaded:
+        lane.succeeded(key)
+        if breakers.answered(scopes):
+            lane.restart(key)
+        return
     if answer.untried and answer.trouble is None and not answer.overloaded:
         return  # nothing was asked of the destination
-    key, scopes, now = subscription.id, scopes_of(subscription), time.perf_counter()
+    now = time.perf_counter()
     reason = answer.trouble or answer.error or ""
     if answer.retry_after:
         lane.failed(key, began, now, all_=answer.overloaded)

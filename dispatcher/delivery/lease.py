@@ -59,9 +59,13 @@ class Lease:
         """Leave, and give back what is still claimed; how many deliveries that was. Raises StoreUnavailable."""
         return await self._store.leave(self.process)
 
+    def lasts(self, seconds: float) -> bool:
+        """Whether the lease is sure to last so much longer."""
+        return time.monotonic() + seconds < self._good_until
+
     async def lasting(self, seconds: float) -> None:
         """Return when the lease is sure to last so much longer, which is at once unless a heartbeat is missing."""
-        while time.monotonic() + seconds >= self._good_until:
+        while not self.lasts(seconds):
             self._renewed.clear()
             await self._renewed.wait()
 

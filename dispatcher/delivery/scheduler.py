@@ -16,12 +16,11 @@ import structlog
 from cachetools import LRUCache
 
 from dispatcher.delivery.breakers import NEVER, Standing
-from dispatcher.delivery.failures import Scopes
-from dispatcher.delivery.internal_errors import contained
+from dispatcher.delivery.internal_errors import log_error
 from dispatcher.delivery.shares import divide, few, rotated
 from dispatcher.delivery.waiting import WaitingList
 from dispatcher.domain.deliveries import ClaimedDelivery, Queue, Share, Waiting
-from dispatcher.domain.destinations import owner_key
+from dispatcher.domain.destinations import Scopes, owner_key
 from dispatcher.domain.errors import StoreUnavailable
 from dispatcher.domain.events import utc_now
 
@@ -117,13 +116,13 @@ class Scheduler:
         while True:
             await self._wait()
             try:
-                # What raises here stays due: other deliveries and the next look are not affected.
-                with contained("claim", retry_in=POLL):
-                    await self._discover()
-                    await self._claim(process(), take)
-                    continue
+                await self._discover()
+                await self._claim(process(), take)
+                continue
             except StoreUnavailable as error:
                 log.warning("cannot claim due deliveries", error=str(error), retry_in=POLL)
+            except Exception as error:  # noqa: BLE001 - logged; what is due stays so, and is looked at again
+                log_error("claim", error, retry_in=POLL)
             await asyncio.sleep(POLL)
 
     async def _discover(self) -> None:

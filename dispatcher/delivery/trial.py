@@ -7,10 +7,10 @@ from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 
 from dispatcher.delivery.breakers import Breakers, Standing
-from dispatcher.delivery.failures import Scopes, scopes_of
 from dispatcher.delivery.lanes import Lane, Lanes
 from dispatcher.delivery.learning import learn
 from dispatcher.delivery.rates import Rates
+from dispatcher.domain.destinations import Scopes
 from dispatcher.domain.errors import Conflict, RateLimited
 from dispatcher.domain.subscriptions import Subscription
 from dispatcher.domain.targets import Answer
@@ -36,7 +36,7 @@ class Trials:
         may. Raises RateLimited when a rate limit has nothing left; who `returns` then has that time to itself. Raises
         StoreUnavailable.
         """
-        scopes, destination = scopes_of(subscription), subscription.destination
+        scopes, destination = subscription.scopes, subscription.destination
         self._standing(scopes)
         with self._place(subscription) as lane:
             limit = self._breakers.rate_limit(destination)
@@ -63,7 +63,7 @@ class Trials:
     def _place(self, subscription: Subscription) -> Iterator[Lane]:
         """A place to run. Raises Conflict when there is none."""
         key, destination = subscription.id, subscription.destination
-        owner = f"{subscription.tenant}/{subscription.subscriber}"
+        owner = subscription.scopes.owner
         lane = self._lanes.reserve(destination, 0, fresh=True, subscription=key, owner=owner)
         if lane is None:
             raise Conflict(f"too much waits for {destination}; try again later")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated, Literal, NamedTuple
 
 from msgspec import Meta, Struct
 
@@ -94,6 +94,14 @@ class Breaker(Struct, frozen=True, kw_only=True):
 def owner_key(destination: str, tenant: str, owner: str) -> str:
     """The key of what the subscriptions of one owner share at a destination."""
     return f"{tenant}/{owner} at {destination}"
+
+
+class Scopes(NamedTuple):
+    """The keys of the three breakers that a delivery has to pass, the narrowest first."""
+
+    subscription: str
+    owner: str
+    destination: str
 
 
 class Slots(Struct, frozen=True):

@@ -9,7 +9,7 @@ from typing import Literal
 
 from msgspec import Struct
 
-from dispatcher.domain.destinations import RateLimit
+from dispatcher.domain.destinations import RateLimit, Scopes, owner_key
 from dispatcher.domain.digests import DigestPolicy
 from dispatcher.domain.events import Event
 from dispatcher.domain.filters import Predicate, compile_filters
@@ -73,6 +73,12 @@ class Subscription(Struct, frozen=True, kw_only=True, dict=True):
         if self.owner != EVERY_OWNER:
             return match_key(self.tenant, f"owner:{self.owner}")
         return match_key(self.tenant, "*")
+
+    @cached_property
+    def scopes(self) -> Scopes:
+        """The breakers of its deliveries."""
+        owner = owner_key(self.destination, self.tenant, self.subscriber)
+        return Scopes(self.id, owner, self.destination)
 
     @cached_property
     def wants_event(self) -> Callable[[str], bool]:

@@ -11,10 +11,10 @@ import pytest
 from dispatcher.delivery import breakers
 from dispatcher.delivery.breakers import FAILURES
 from dispatcher.delivery.engine import Limits
-from dispatcher.delivery.failures import Failures, Scopes
+from dispatcher.delivery.failures import Failures
 from dispatcher.delivery.shares import divide, rotated
 from dispatcher.domain.deliveries import NewDelivery, Queue, State
-from dispatcher.domain.destinations import Destination, RateLimit, owner_key
+from dispatcher.domain.destinations import Destination, RateLimit, Scopes, owner_key
 from dispatcher.domain.errors import Conflict, RateLimited
 from dispatcher.domain.events import utc_now
 from dispatcher.domain.ids import new_id

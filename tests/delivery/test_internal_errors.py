@@ -12,12 +12,11 @@ from sqlalchemy import update
 from structlog.testing import capture_logs
 
 from dispatcher.delivery import attempt, breakers, lanes, outcomes, report
-from dispatcher.delivery.failures import Scopes
 from dispatcher.delivery.outcomes import decide
 from dispatcher.delivery.rates import Rates
 from dispatcher.domain import retry
 from dispatcher.domain.deliveries import State
-from dispatcher.domain.destinations import LONGEST_INTERVAL, RateLimit, slots
+from dispatcher.domain.destinations import LONGEST_INTERVAL, RateLimit, Scopes, slots
 from dispatcher.domain.ids import new_id
 from dispatcher.domain.retry import RetryPolicy, internal_error_delay
 from dispatcher.domain.subscriptions import Subscription
@@ -97,7 +96,7 @@ async def test_whatever_raises_for_one_delivery_ends_that_one_after_a_few_tries(
     BREAKS[what](monkeypatch)
     where = what.partition(" ")[0]
     before = counted(where)
-    await store.add_subscription(make_subscription(destination=POISON))
+    await store.add_subscription(make_subscription(destination=POISON, rate_limit=RateLimit(1000, 1000)))
     await store.add_subscription(make_subscription())
     async with running(store, kind) as process, logged() as logs:
         await process.accept(new_event())
