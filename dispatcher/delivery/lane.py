@@ -134,11 +134,6 @@ class Lane:
         """How many places are taken: running, waiting and promised."""
         return self.running + self.queued + self.reserved
 
-    @property
-    def room(self) -> int:
-        """How many places this destination has earned."""
-        return ROOM * int(self.limit)
-
     def load_of(self, subscription: str) -> int:
         """How many places a subscription has taken."""
         queue = self._queues.get(subscription)

@@ -69,7 +69,7 @@ class Lanes:
         if self._full:
             self._behind = True
             return None
-        lane = self[destination]
+        lane = self._lanes.get(destination) or self[destination]
         share = self._fresh_share(lane) if fresh else self._bound(lane)
         if lane.load >= share and not self._spare(lane, share, subscription):
             lane.behind = True
@@ -173,7 +173,7 @@ class Lanes:
 
     def _bound(self, lane: Lane) -> int:
         """How much a lane may hold now: what it has earned, and a quarter of what is left for all."""
-        return min(lane.room, self._share)
+        return min(ROOM * int(lane.limit), self._capacity, max(1, (self._total - self._load) // 4))
 
     def _spare(self, lane: Lane, share: int, subscription: str) -> bool:
         return lane.load < 2 * share and lane.load_of(subscription) < share // 8

@@ -67,7 +67,7 @@ class _Wanted:
             self.bits.append((page.candidates, page.bitmap(places)))
         else:
             self.budget.spend(len(places))
-            self.subscriptions += [page.subscriptions[place] for place in places]
+            self.subscriptions += page.of(places)
             self.places.append((page.candidates, places))
 
 
@@ -98,6 +98,7 @@ class _Page:
     ) -> None:
         self.subscriptions = subscriptions
         self.candidates = Candidates(bytes.fromhex(new_id("sub")[4:]), [one.id for one in subscriptions])
+        self.of_jobs = any(one.job_id is not None for one in subscriptions)
         self._wants = wants
         self._plain: defaultdict[str, list[int]] = defaultdict(list)
         self._filtered: defaultdict[str, list[int]] = defaultdict(list)
@@ -116,6 +117,10 @@ class _Page:
                 if self._wants(event, self.subscriptions[place]):
                     found.append(place)
         return found
+
+    def of(self, places: Sequence[int]) -> list[Subscription]:
+        """Those at some places."""
+        return [self.subscriptions[place] for place in places]
 
     def _of_name(self, event: Event, key: str) -> list[int]:
         known = self._named.get((key, event.event))
@@ -157,11 +162,8 @@ async def select(
             places = page.places(one.event, one.keys)
             if places:
                 found.append((one, places))
-                doubtful += [
-                    (one.event, subscriptions[place])
-                    for place in places
-                    if subscriptions[place].job_id is not None
-                ]
+            if page.of_jobs:
+                doubtful += [(one.event, its) for its in page.of(places) if its.job_id is not None]
             if slices.over:
                 await slices.others()
         refused = await _refused(doubtful, allowed)

@@ -32,6 +32,14 @@ def rows(columns: Sequence[Column]) -> list[RowTuple]:
     return list(zip(*columns, strict=True))
 
 
+def padded(columns: Sequence[Column]) -> list[Column]:
+    """The columns, without values where there are none: `unnest` fills the shorter ones with NULL."""
+    return [
+        () if column and column[0] is None and column.count(None) == len(column) else column
+        for column in columns
+    ]
+
+
 def of_identities(batch: Batch, to: Encoding) -> list[Column]:
     """Columns of IDENTITY."""
     identities = batch.identities
@@ -59,8 +67,10 @@ def of_events(events: Sequence[Event], to: Encoding) -> list[Column]:
 
 def of_deliveries(deliveries: Sequence[NewDelivery], resumed: Collection[str], to: Encoding) -> list[Column]:
     """Columns of DELIVERY. What was to be held for a subscription that was `resumed` meanwhile is due now."""
-    now = utc_now()
-    due = [now if held(one) and one.subscription.id in resumed else one.due_at for one in deliveries]
+    due = [one.due_at for one in deliveries]
+    if resumed:
+        now = utc_now()
+        due = [now if held(one) and one.subscription.id in resumed else one.due_at for one in deliveries]
     return [
         to.ids([one.id for one in deliveries]),
         to.ids([one.event.key for one in deliveries]),
@@ -113,7 +123,7 @@ def of_grants(grants: Sequence[Grant], to: Encoding) -> list[Column]:
 
 def of_outcomes(outcomes: Sequence[Outcome], resumed: Collection[str], to: Encoding) -> list[Column]:
     """Columns of OUTCOME. What was to be held is due now when its delivery is in `resumed`."""
-    now = utc_now()
+    now = utc_now() if resumed else None
     return [
         to.ids([outcome.delivery_id for outcome in outcomes]),
         [CODES[outcome.state] for outcome in outcomes],

@@ -133,6 +133,8 @@ class Batch:
     @property
     def deliveries(self) -> list[NewDelivery]:
         """The deliveries of the new events."""
+        if not self.duplicates:
+            return list(self._all_deliveries)
         keys = {event.key for event in self._new.values()}
         return [delivery for delivery in self._all_deliveries if delivery.event.key in keys]
 

@@ -224,8 +224,8 @@ class PostgresStore(SqlStore):
             await connection.execute(
                 sql.FINISH,
                 process,
-                *arrays.of_outcomes(outcomes, resumed, TO),
-                *arrays.of_attempts(outcomes, TO),
+                *arrays.padded(arrays.of_outcomes(outcomes, resumed, TO)),
+                *arrays.padded(arrays.of_attempts(outcomes, TO)),
             )
         if process in self._claimed:
             self._claimed[process].difference_update(outcome.delivery_id for outcome in outcomes)

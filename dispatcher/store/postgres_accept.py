@@ -31,8 +31,10 @@ PART = 100
 Proxy: TypeAlias = "asyncpg.pool.PoolConnectionProxy[asyncpg.Record]"
 TO = Encoding(
     lambda digests: [digest.hex() for digest in digests],
-    lambda ids: [hex_digits(one) for one in ids],
-    lambda moments: [None if moment is None else finite(moment) for moment in moments],
+    lambda ids: [one[4:] for one in ids],  # as `hex_digits`
+    lambda moments: [
+        moment if moment is None or 1 < moment.year < 9999 else finite(moment) for moment in moments
+    ],
 )
 
 
@@ -111,10 +113,10 @@ class _Rows(Struct, frozen=True):
             sql.ACCEPT,
             self.process,
             *identities,
-            *arrays.of_events(events, TO),
-            *arrays.of_deliveries(deliveries, self.resumed, TO),
-            *arrays.of_grants(changed.grants, TO),
-            *arrays.of_jobs(changed.jobs, TO),
+            *arrays.padded(arrays.of_events(events, TO)),
+            *arrays.padded(arrays.of_deliveries(deliveries, self.resumed, TO)),
+            *arrays.padded(arrays.of_grants(changed.grants, TO)),
+            *arrays.padded(arrays.of_jobs(changed.jobs, TO)),
         )
         if changed.unclaimed_jobs:
             columns = arrays.of_jobs(changed.unclaimed_jobs, TO)

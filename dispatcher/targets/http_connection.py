@@ -51,7 +51,6 @@ class Connection(asyncio.Protocol):
         "_status",
         "_to_head",
         "_transport",
-        "_until_end",
         "_waiter",
         "idle_since",
         "origin",
@@ -145,7 +144,7 @@ class Connection(asyncio.Protocol):
         elif waiter.done():
             pass
         elif self._headers_done:
-            waiter.set_result(self._reply(complete=error is None and self._until_end))
+            waiter.set_result(self._reply(complete=error is None and self._until_end()))
         elif self._status_counts():
             waiter.set_result(self._reply(complete=False))
         else:
@@ -205,12 +204,9 @@ class Connection(asyncio.Protocol):
             self._interim = True
             self._fields.clear()
             return
-        if sum(len(name) + len(value) for name, value in self._fields) > MAX_HEAD:
+        if self._received > MAX_HEAD < sum(len(name) + len(value) for name, value in self._fields):
             raise ValueError(_TOO_LONG)
         self._headers_done = True
-        self._until_end = not any(
-            name.lower() in (b"content-length", b"transfer-encoding") for name, _ in self._fields
-        )
         if self._to_head:
             self._complete = True
 
@@ -228,6 +224,11 @@ class Connection(asyncio.Protocol):
         self._keep = self._parser.should_keep_alive() and not self._malformed
 
     # What becomes of it
+
+    def _until_end(self) -> bool:
+        """Whether the end of the connection is the end of the body (RFC 9112, section 6.3)."""
+        framing = (b"content-length", b"transfer-encoding")
+        return not any(name.lower() in framing for name, _ in self._fields)
 
     @property
     def _max_wire(self) -> int:

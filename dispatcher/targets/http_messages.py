@@ -39,7 +39,7 @@ class UnsendableHeader(ValueError):
     """A header's name or value would break out of its line; the message says which header."""
 
 
-class Origin(Struct, frozen=True):
+class Origin(Struct, frozen=True, cache_hash=True):
     """Whom a connection is with. `host` is a name or an address, the latter without brackets."""
 
     tls: bool

@@ -57,7 +57,10 @@ class Pool:
             return
         loop = asyncio.get_running_loop()
         connection.idle_since = loop.time()
-        self._resting.setdefault(connection.origin, []).append(connection)
+        resting = self._resting.get(connection.origin)
+        if resting is None:
+            resting = self._resting[connection.origin] = []
+        resting.append(connection)
         self._count += 1
         if self._sweep is None:
             self._sweep = loop.call_later(KEEP_ALIVE / 2, self._end_old_ones)
