@@ -1,15 +1,20 @@
 """The servers that tests use. A server that is missing fails the test that wants it.
 
-`amqp_url` and `database_url` are for nearly all: a virtual host and a database that are new for each test, on
-servers that are started once. `own_rabbitmq` and `own_postgresql` are for tests that stop or kill the server.
+`amqp_url`, `sqlite_url` and `postgres_url` are for nearly all: a virtual host that is new for each test, and databases
+with the schema and no rows. `database_url` is for tests that make, change or break the schema. All are on servers that
+are started once; `own_rabbitmq` and `own_postgresql` are for tests that stop or kill the server.
 """
 
+import asyncio
 import os
+import shutil
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
 
+from dispatcher.store.connect import migrate
 from tests.servers import Broker, Databases, PostgreSQL, RabbitMQ
 
 
@@ -34,7 +39,8 @@ def postgresql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Databases]:
         yield Databases(url)
     else:
         log = tmp_path_factory.mktemp("postgresql") / "server.log"
-        with PostgreSQL(durable=False, log=log) as server:
+        # Vacuuming of its own would hold up, for a second each time, who removes all rows after a test.
+        with PostgreSQL(durable=False, settings={"autovacuum": "off"}, log=log) as server:
             yield server
 
 
@@ -52,6 +58,46 @@ async def database_url(postgresql: Databases) -> AsyncIterator[str]:
     url = await postgresql.create_database()
     yield url
     await postgresql.drop_database(url)
+
+
+@pytest.fixture(scope="session")
+def migrated_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return an SQLite database with the schema and no rows, to be copied."""
+    path = tmp_path_factory.mktemp("sqlite") / "template.db"
+    migrate(f"sqlite:///{path}")
+    return path
+
+
+@pytest.fixture
+def sqlite_url(migrated_file: Path, tmp_path: Path) -> str:
+    """Return the address of a file with the schema and no rows."""
+    return f"sqlite:///{shutil.copy(migrated_file, tmp_path / 'store.db')}"
+
+
+@pytest.fixture(scope="session")
+def migrated_database(postgresql: Databases) -> Iterator[str]:
+    """Yield a PostgreSQL database with the schema and no rows, to be copied."""
+    url = asyncio.run(postgresql.create_database())
+    migrate(url)
+    yield url
+    asyncio.run(postgresql.drop_database(url))
+
+
+@pytest.fixture(scope="session")
+def _shared_database(postgresql: Databases, migrated_database: str) -> Iterator[str]:
+    url = asyncio.run(postgresql.create_database(template=migrated_database))
+    yield url
+    asyncio.run(postgresql.drop_database(url))
+
+
+@pytest.fixture
+async def postgres_url(postgresql: Databases, _shared_database: str) -> AsyncIterator[str]:
+    """Yield the address of a database with the schema and no rows.
+
+    Tests use it one after the other: they leave the schema as it is, and their rows are removed.
+    """
+    yield _shared_database
+    await postgresql.empty_database(_shared_database)
 
 
 @pytest.fixture(scope="session")

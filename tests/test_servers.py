@@ -61,6 +61,28 @@ async def test_a_database_can_be_a_copy_of_a_prepared_one(postgresql: Databases,
     await postgresql.drop_database(copy)
 
 
+async def test_an_emptied_database_keeps_its_tables_and_nobody_is_connected_to_it(
+    postgresql: Databases, database_url: str
+) -> None:
+    key = "bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY"
+    await execute(database_url, f"CREATE TABLE ends (id {key})")
+    await execute(database_url, f"CREATE TABLE refers (id {key}, to_end bigint REFERENCES ends)")
+    await execute(database_url, "CREATE TABLE parts (id int) PARTITION BY RANGE (id)")
+    await execute(database_url, "CREATE TABLE part PARTITION OF parts FOR VALUES FROM (0) TO (9)")
+    await execute(database_url, "CREATE TABLE alembic_version AS SELECT 'kept' AS version_num")
+    await execute(database_url, "INSERT INTO ends DEFAULT VALUES")
+    await execute(database_url, "INSERT INTO refers (to_end) VALUES (1)")
+    await execute(database_url, "INSERT INTO parts VALUES (1)")
+    other = await asyncpg.connect(database_url)
+    await other.execute("BEGIN; LOCK TABLE ends")
+    await postgresql.empty_database(database_url)
+    assert other.is_closed()
+    count = "(SELECT count(*) FROM ends) + (SELECT count(*) FROM refers) + (SELECT count(*) FROM parts)"
+    assert await fetch_value(database_url, f"SELECT {count}") == 0
+    assert await fetch_value(database_url, "INSERT INTO ends DEFAULT VALUES RETURNING id") == 1
+    assert await fetch_value(database_url, "SELECT version_num FROM alembic_version") == "kept"
+
+
 async def test_a_dropped_database_is_gone(postgresql: Databases) -> None:
     url = await postgresql.create_database()
     await postgresql.drop_database(url)

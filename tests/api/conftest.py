@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from io import BytesIO
 from ipaddress import ip_network
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -30,7 +28,7 @@ from dispatcher.intake.announcing import AnnouncingStore
 from dispatcher.intake.batcher import Intake
 from dispatcher.intake.delivery_quotas import DeliveryQuotas
 from dispatcher.matching.matcher import Matcher
-from dispatcher.store.connect import migrate, open_store
+from dispatcher.store.connect import open_store
 from dispatcher.store.contract import Store
 from dispatcher.store.sealing import Sealer
 from dispatcher.targets.http import HttpClient
@@ -270,18 +268,10 @@ async def opened(url: str) -> AsyncIterator[Store]:
         await store.close()
 
 
-@pytest.fixture(scope="session")
-def empty_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An SQLite database with the schema and no rows, to be copied: making one takes long."""
-    path = tmp_path_factory.mktemp("api") / "empty.db"
-    migrate(f"sqlite:///{path}")
-    return path
-
-
 @pytest.fixture
-async def store(empty_file: Path, tmp_path: Path) -> AsyncIterator[Store]:
+async def store(sqlite_url: str) -> AsyncIterator[Store]:
     """An SQLite store that is new and empty."""
-    async with opened(f"sqlite:///{shutil.copy(empty_file, tmp_path / 'store.db')}") as store:
+    async with opened(sqlite_url) as store:
         yield store
 
 

@@ -11,9 +11,9 @@ from tests.api.conftest import Api, opened, serving
 
 
 @pytest.fixture
-async def api(database_url: str) -> AsyncIterator[Api]:
+async def api(postgres_url: str) -> AsyncIterator[Api]:
     """The API over a PostgreSQL database that is new and empty."""
-    async with opened(database_url) as store, serving(store) as running:
+    async with opened(postgres_url) as store, serving(store) as running:
         yield running
 
 

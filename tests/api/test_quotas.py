@@ -9,7 +9,6 @@ import pytest
 
 from dispatcher.api.owner_quotas import OwnerQuotas
 from dispatcher.domain.quotas import QuotaOverride, Quotas
-from dispatcher.store.connect import migrate
 from dispatcher.store.contract import Store
 from tests.api.conftest import HOOK, Api, Caller, opened, serving
 
@@ -161,10 +160,9 @@ async def test_requests_at_the_same_moment_do_not_get_around_a_quota(api: Api) -
     assert await race(api) == [201] * 4 + [403] * 16
 
 
-async def test_nor_do_they_on_postgresql(database_url: str) -> None:
-    await asyncio.to_thread(migrate, database_url)
+async def test_nor_do_they_on_postgresql(postgres_url: str) -> None:
     async with (
-        opened(database_url) as store,
+        opened(postgres_url) as store,
         serving(store, quotas=OwnerQuotas(store, SMALL)) as api,
     ):
         assert await race(api) == [201] * 4 + [403] * 16

@@ -13,33 +13,23 @@ from aiohttp.test_utils import make_mocked_request
 from dispatcher.api.callbacks import Callbacks
 from dispatcher.compat import tethys
 from dispatcher.domain.vocabulary import DASK_TO_TETHYS, TETHYS_EVENTS
-from dispatcher.store.connect import migrate
 from tests.api.conftest import Api, Caller, opened, serving
 
 SECRET = "a-secrets-key-for-the-tests-of-32-characters"
 
 
-@pytest.fixture(scope="module")
-def empty_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return an SQLite database with the schema and no rows."""
-    path = tmp_path_factory.mktemp("tethys") / "empty.db"
-    migrate(f"sqlite:///{path}")
-    return path
-
-
 @pytest.fixture
-async def api(empty_file: Path, tmp_path: Path) -> AsyncIterator[Api]:
+async def api(sqlite_url: str) -> AsyncIterator[Api]:
     """Yield the API with the routes of Tethys."""
-    url = f"sqlite:///{shutil.copy(empty_file, tmp_path / 'store.db')}"
     callbacks = Callbacks([SECRET])
-    async with opened(url) as store, serving(store, [tethys.attach], callbacks=callbacks) as running:
+    async with opened(sqlite_url) as store, serving(store, [tethys.attach], callbacks=callbacks) as running:
         yield running
 
 
 @pytest.fixture
-async def open_api(empty_file: Path, tmp_path: Path) -> AsyncIterator[Api]:
+async def open_api(migrated_file: Path, tmp_path: Path) -> AsyncIterator[Api]:
     """Yield the same, open to this machine."""
-    url = f"sqlite:///{shutil.copy(empty_file, tmp_path / 'open.db')}"
+    url = f"sqlite:///{shutil.copy(migrated_file, tmp_path / 'open.db')}"
     callbacks = Callbacks([SECRET], loopback=True)
     async with opened(url) as store, serving(store, [tethys.attach], callbacks=callbacks) as running:
         yield running

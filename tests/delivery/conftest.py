@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Self
 
 import pytest
@@ -17,10 +16,9 @@ from dispatcher.domain.events import Event
 from dispatcher.domain.subscriptions import Subscription
 from dispatcher.domain.targets import Answer, TargetKind
 from dispatcher.matching.matcher import Matcher
-from dispatcher.store.connect import migrate, open_store
+from dispatcher.store.connect import open_store
 from dispatcher.store.contract import DeliveryFilter, Store, Window
 from dispatcher.store.sealing import Sealer
-from tests.servers import Databases
 
 GOOD = Answer(request="POST x", status=204)
 BAD = Answer(request="POST x", status=500, error="answered 500")
@@ -114,27 +112,10 @@ class Running:
                 await asyncio.sleep(0.01)
 
 
-@pytest.fixture(scope="session")
-def template(postgresql: Databases) -> Iterator[str]:
-    url = asyncio.run(postgresql.create_database())
-    migrate(url)
-    yield url
-    asyncio.run(postgresql.drop_database(url))
-
-
-@pytest.fixture
-def postgres_url(postgresql: Databases, template: str) -> Iterator[str]:
-    url = asyncio.run(postgresql.create_database(template=template))
-    yield url
-    asyncio.run(postgresql.drop_database(url))
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+@pytest.fixture(params=["sqlite", "postgres"])
+def url(request: pytest.FixtureRequest) -> str:
     """The address of an empty database, of each kind in turn."""
-    if request.param == "sqlite":
-        return f"sqlite:///{tmp_path}/test.db"
-    found: str = request.getfixturevalue("postgres_url")
+    found: str = request.getfixturevalue(f"{request.param}_url")
     return found
 
 

@@ -32,12 +32,12 @@ async def until_breaker(service: Service, receiver: Receiver, state: str) -> dic
 
 
 async def test_all_processes_leave_a_failing_destination_alone_and_come_back_when_it_works(
-    tmp_path: Path, amqp_url: str, database_url: str
+    tmp_path: Path, amqp_url: str, postgres_url: str
 ) -> None:
     async def down(_: Arrived) -> web.Response:
         return web.Response(status=503)
 
-    settings: dict[str, Any] = {"amqp_url": amqp_url, "database_url": database_url, "amqp_prefetch": 20}
+    settings: dict[str, Any] = {"amqp_url": amqp_url, "database_url": postgres_url, "amqp_prefetch": 20}
     async with (
         Receiver(down) as failing,
         Receiver() as healthy,
@@ -65,9 +65,9 @@ async def test_all_processes_leave_a_failing_destination_alone_and_come_back_whe
 
 
 async def test_a_rate_limit_holds_over_all_processes(
-    tmp_path: Path, amqp_url: str, database_url: str
+    tmp_path: Path, amqp_url: str, postgres_url: str
 ) -> None:
-    settings: dict[str, Any] = {"amqp_url": amqp_url, "database_url": database_url, "amqp_prefetch": 5}
+    settings: dict[str, Any] = {"amqp_url": amqp_url, "database_url": postgres_url, "amqp_prefetch": 5}
     async with (
         Receiver() as limited,
         Receiver() as free,

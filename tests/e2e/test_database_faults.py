@@ -110,7 +110,7 @@ async def server(postgresql: Databases) -> AsyncIterator[Server]:
 async def survive(
     directory: Path,
     amqp_url: str,
-    database_url: str,
+    postgres_url: str,
     *faults: Callable[[], Awaitable[object]],
     processes: int,
 ) -> None:
@@ -132,7 +132,7 @@ async def survive(
     async with Receiver() as receiver, AsyncExitStack() as stack:
         services = []
         for _ in range(processes):
-            urls: dict[str, Any] = {"amqp_url": amqp_url, "database_url": database_url}
+            urls: dict[str, Any] = {"amqp_url": amqp_url, "database_url": postgres_url}
             one = Service(directory, delivery_lease=10, delivery_timeout=5, **urls)
             services.append(await stack.enter_async_context(one))
         await services[0].subscribe(f"{receiver.url}/hook")

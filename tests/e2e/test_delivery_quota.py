@@ -39,7 +39,7 @@ def processes(request: pytest.FixtureRequest) -> list[dict[str, Any]]:
     """Return the settings of each process."""
     if request.param == "one on sqlite":
         return [{}]
-    return [{"database_url": request.getfixturevalue("database_url")}] * 2
+    return [{"database_url": request.getfixturevalue("postgres_url")}] * 2
 
 
 async def test_an_owners_deliveries_beyond_a_quota_come_later_and_others_at_once(

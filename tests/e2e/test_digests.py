@@ -101,10 +101,10 @@ async def test_an_array_of_ten_thousand_jobs_makes_a_handful_of_mails_though_the
 
 
 @pytest.mark.long
-async def test_two_processes_tell_of_every_job_in_one_mail_only(tmp_path: Path, database_url: str) -> None:
+async def test_two_processes_tell_of_every_job_in_one_mail_only(tmp_path: Path, postgres_url: str) -> None:
     began = time.monotonic()
     async with relay() as server:
-        settings = SETTINGS | {"smtp_url": f"smtp://{server.url}", "database_url": database_url}
+        settings = SETTINGS | {"smtp_url": f"smtp://{server.url}", "database_url": postgres_url}
         async with Service(tmp_path, **settings) as one, Service(tmp_path, **settings) as other:
             await subscribe(one, interval=1, max_rows=1000)
             for first in range(0, 600, 100):

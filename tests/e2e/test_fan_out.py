@@ -21,7 +21,7 @@ SUBSCRIPTIONS, JOBS, EVENTS = 60, 4, 60
 @pytest.fixture(params=["sqlite", "postgres"])
 def database(request: pytest.FixtureRequest) -> dict[str, Any]:
     """Return the setting of an empty database, of each kind in turn."""
-    return {} if request.param == "sqlite" else {"database_url": request.getfixturevalue("database_url")}
+    return {} if request.param == "sqlite" else {"database_url": request.getfixturevalue("postgres_url")}
 
 
 async def remaining(service: Service, ids: list[str]) -> int:

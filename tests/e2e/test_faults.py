@@ -29,7 +29,7 @@ async def publish(url: str, first: int, count: int) -> None:
 
 
 async def test_a_killed_process_loses_nothing_and_repeats_only_what_was_in_flight(
-    tmp_path: Path, amqp_url: str, database_url: str
+    tmp_path: Path, amqp_url: str, postgres_url: str
 ) -> None:
     async def slowly(_: Arrived) -> web.Response:
         await asyncio.sleep(0.02)
@@ -37,7 +37,7 @@ async def test_a_killed_process_loses_nothing_and_repeats_only_what_was_in_fligh
 
     settings: dict[str, Any] = {
         "amqp_url": amqp_url,
-        "database_url": database_url,
+        "database_url": postgres_url,
         "delivery_lease": LEASE,
         "delivery_timeout": LEASE / 2,
     }
@@ -48,7 +48,7 @@ async def test_a_killed_process_loses_nothing_and_repeats_only_what_was_in_fligh
                 group.create_task(publish(amqp_url, 0, 2000))
                 await receiver.count(500)
                 await first.kill()
-        in_flight = await unfinished(database_url)
+        in_flight = await unfinished(postgres_url)
         async with Service(tmp_path, **settings) as second:
             await receiver.count(2000, seconds=60)
             await asyncio.wait_for(all_delivered(second, 2000), 30)
@@ -56,9 +56,9 @@ async def test_a_killed_process_loses_nothing_and_repeats_only_what_was_in_fligh
     assert receiver.repeats <= in_flight
 
 
-async def unfinished(database_url: str) -> set[str]:
+async def unfinished(postgres_url: str) -> set[str]:
     """The ids of the deliveries that a process had claimed and not finished."""
-    connection = await asyncpg.connect(database_url)
+    connection = await asyncpg.connect(postgres_url)
     try:
         rows = await connection.fetch("select id from deliveries where claimed_by is not null")
     finally:
@@ -80,10 +80,10 @@ async def all_delivered(service: Service, count: int) -> None:
 
 @pytest.mark.long
 async def test_a_restarted_broker_is_found_again_by_itself(
-    tmp_path: Path, own_rabbitmq: RabbitMQ, database_url: str
+    tmp_path: Path, own_rabbitmq: RabbitMQ, postgres_url: str
 ) -> None:
     url = await own_rabbitmq.create_vhost()
-    async with Receiver() as receiver, Service(tmp_path, amqp_url=url, database_url=database_url) as s:
+    async with Receiver() as receiver, Service(tmp_path, amqp_url=url, database_url=postgres_url) as s:
         await s.subscribe(f"{receiver.url}/hook")
         await publish(url, 0, 200)
         await receiver.count(200)
@@ -112,10 +112,10 @@ async def test_a_restarted_database_loses_nothing_and_needs_no_hand(
 
 
 async def test_a_receiver_that_comes_back_gets_what_it_missed(
-    tmp_path: Path, amqp_url: str, database_url: str
+    tmp_path: Path, amqp_url: str, postgres_url: str
 ) -> None:
     receiver = Receiver(port=free_port())
-    async with Service(tmp_path, amqp_url=amqp_url, database_url=database_url) as service:
+    async with Service(tmp_path, amqp_url=amqp_url, database_url=postgres_url) as service:
         retry = {"strategy": "delayed", "delay": 1, "limit": 100}
         await service.subscribe(f"{receiver.url}/hook", retry=retry)
         await publish(amqp_url, 0, 50)
@@ -127,20 +127,20 @@ async def test_a_receiver_that_comes_back_gets_what_it_missed(
 
 
 async def test_a_clean_stop_sends_nothing_twice_and_gives_back_what_waits(
-    tmp_path: Path, amqp_url: str, database_url: str
+    tmp_path: Path, amqp_url: str, postgres_url: str
 ) -> None:
     async def slowly(_: Arrived) -> web.Response:
         await asyncio.sleep(0.05)
         return web.Response(status=204)
 
-    settings: dict[str, Any] = {"amqp_url": amqp_url, "database_url": database_url}
+    settings: dict[str, Any] = {"amqp_url": amqp_url, "database_url": postgres_url}
     async with Receiver(slowly) as receiver:
         async with Service(tmp_path, **settings) as first:
             await first.subscribe(f"{receiver.url}/hook")
             await publish(amqp_url, 0, 1000)
             await receiver.count(200)
             assert await first.terminate() == 0
-        assert not await unfinished(database_url)
+        assert not await unfinished(postgres_url)
         async with Service(tmp_path, **settings) as second:
             await receiver.count(1000)
             await asyncio.wait_for(all_delivered(second, 1000), 30)

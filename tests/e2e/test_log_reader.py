@@ -121,10 +121,10 @@ def read_until(descriptor: int, text: bytes) -> None:
 
 
 @pytest.mark.long
-async def test_workers_and_what_keeps_them_go_on_without_a_reader(tmp_path: Path, database_url: str) -> None:
+async def test_workers_and_what_keeps_them_go_on_without_a_reader(tmp_path: Path, postgres_url: str) -> None:
     timeout = aiohttp.ClientTimeout(total=20)
     async with (
-        unread(tmp_path, 2, DISPATCHER_DATABASE_URL=database_url) as (url, _, parent),
+        unread(tmp_path, 2, DISPATCHER_DATABASE_URL=postgres_url) as (url, _, parent),
         aiohttp.ClientSession(timeout=timeout) as session,
     ):
         await alive(session, url)

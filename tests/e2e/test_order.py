@@ -37,7 +37,7 @@ def first_arrivals(arrived: list[Arrived]) -> dict[str, list[str]]:
 
 @pytest.mark.long
 async def test_order_holds_with_failures_two_processes_and_the_death_of_the_one_that_consumes(
-    tmp_path: Path, amqp_url: str, database_url: str
+    tmp_path: Path, amqp_url: str, postgres_url: str
 ) -> None:
     failed: set[str] = set()
 
@@ -50,7 +50,7 @@ async def test_order_holds_with_failures_two_processes_and_the_death_of_the_one_
 
     settings: dict[str, Any] = {
         "amqp_url": amqp_url,
-        "database_url": database_url,
+        "database_url": postgres_url,
         "amqp_single_active_consumer": "true",
         "delivery_lease": 5,
         "delivery_timeout": 2.5,
@@ -73,11 +73,11 @@ async def test_order_holds_with_failures_two_processes_and_the_death_of_the_one_
 
 
 async def test_one_process_consumes_while_the_others_stand_by(
-    tmp_path: Path, amqp_url: str, database_url: str
+    tmp_path: Path, amqp_url: str, postgres_url: str
 ) -> None:
     settings: dict[str, Any] = {
         "amqp_url": amqp_url,
-        "database_url": database_url,
+        "database_url": postgres_url,
         "amqp_single_active_consumer": "true",
         "amqp_prefetch": 10,
     }

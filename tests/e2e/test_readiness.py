@@ -35,11 +35,11 @@ async def health(service: Service, wanted: int) -> str:
 
 @pytest.mark.parametrize("table", HOT)
 async def test_a_locked_table_is_seen_without_any_event(
-    tmp_path: Path, database_url: str, table: str
+    tmp_path: Path, postgres_url: str, table: str
 ) -> None:
-    async with Service(tmp_path, database_url=database_url) as service:
+    async with Service(tmp_path, database_url=postgres_url) as service:
         await health(service, 200)
-        admin = await asyncpg.connect(database_url)
+        admin = await asyncpg.connect(postgres_url)
         async with admin.transaction():
             await admin.execute(f"lock table {table} in access exclusive mode")
             assert "database" in await health(service, 503)
@@ -49,11 +49,11 @@ async def test_a_locked_table_is_seen_without_any_event(
 
 
 async def test_a_job_that_somebody_else_locks_is_seen_by_the_batch_that_waits_for_it(
-    tmp_path: Path, database_url: str
+    tmp_path: Path, postgres_url: str
 ) -> None:
-    async with Service(tmp_path, database_url=database_url) as service:
+    async with Service(tmp_path, database_url=postgres_url) as service:
         await service.call("POST", "/v1/events", {"event": "RUNNING", "job_id": "a"})
-        admin = await asyncpg.connect(database_url)
+        admin = await asyncpg.connect(postgres_url)
         async with admin.transaction():
             await admin.execute("select * from jobs for update")
             late = asyncio.create_task(publish(service, "a"))

@@ -22,12 +22,12 @@ JOBS, EVENTS = 20, 7
 
 @pytest.mark.long
 async def test_all_events_of_a_job_go_to_one_of_two_groups_and_each_is_delivered_once(
-    tmp_path: Path, amqp_url: str, database_url: str
+    tmp_path: Path, amqp_url: str, postgres_url: str
 ) -> None:
     def settings(group: int) -> dict[str, Any]:
         return {
             "amqp_url": amqp_url,
-            "database_url": database_url,
+            "database_url": postgres_url,
             "amqp_exchange": f"dispatcher.events.{group}",
             "amqp_queue": f"dispatcher.intake.{group}",
         }

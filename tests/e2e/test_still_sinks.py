@@ -116,12 +116,12 @@ async def test_a_start_that_waits_for_a_name_ends_on_sigterm(tmp_path: Path) -> 
 
 @AS_ROOT
 @pytest.mark.long
-async def test_workers_that_wait_for_a_name_end_on_sigterm(tmp_path: Path, database_url: str) -> None:
+async def test_workers_that_wait_for_a_name_end_on_sigterm(tmp_path: Path, postgres_url: str) -> None:
     broker = "amqp://guest:guest@broker.example.net/"
     within = asking_silent_nameserver(tmp_path)
     async with silent_nameserver() as nameserver:
         service = Service(
-            tmp_path, workers=2, consumes=False, within=within, database_url=database_url, amqp_url=broker
+            tmp_path, workers=2, consumes=False, within=within, database_url=postgres_url, amqp_url=broker
         )
         async with service:
             await asyncio.wait_for(nameserver.asked.wait(), 30)

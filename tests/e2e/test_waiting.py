@@ -42,11 +42,11 @@ async def test_who_goes_away_frees_the_place_at_once_and_who_stays_is_answered_a
 
 
 async def test_an_event_that_one_process_stores_ends_the_waiting_at_another(
-    database_url: str, tmp_path: Path
+    postgres_url: str, tmp_path: Path
 ) -> None:
     async with (
-        Service(tmp_path, database_url=database_url) as here,
-        Service(tmp_path, database_url=database_url) as there,
+        Service(tmp_path, database_url=postgres_url) as here,
+        Service(tmp_path, database_url=postgres_url) as there,
     ):
         jobs = [f"job-{number}" for number in range(20)]
         paths = [f"/v1/jobs/{job}/status?wait=50" for job in jobs]

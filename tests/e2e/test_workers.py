@@ -49,11 +49,11 @@ async def until(happened: Callable[[], bool]) -> None:
 
 
 async def test_workers_share_events_port_and_metrics_and_one_that_dies_is_replaced(
-    tmp_path: Path, amqp_url: str, database_url: str
+    tmp_path: Path, amqp_url: str, postgres_url: str
 ) -> None:
     settings: dict[str, Any] = {
         "amqp_url": amqp_url,
-        "database_url": database_url,
+        "database_url": postgres_url,
         "delivery_lease": LEASE,
         "delivery_timeout": LEASE / 2,
         "amqp_prefetch": 50,
@@ -85,9 +85,9 @@ async def test_workers_share_events_port_and_metrics_and_one_that_dies_is_replac
 
 @pytest.mark.long
 async def test_workers_end_when_the_process_that_keeps_them_is_killed(
-    tmp_path: Path, database_url: str
+    tmp_path: Path, postgres_url: str
 ) -> None:
-    async with Service(tmp_path, workers=2, database_url=database_url) as service:
+    async with Service(tmp_path, workers=2, database_url=postgres_url) as service:
         await until(lambda: sum(line["event"] == "serving" for line in service.lines) == 2)
         workers = children(service.process.pid)
         await service.kill()

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from dispatcher.store.connect import migrate
 from dispatcher.store.contract import Store
 from dispatcher.targets.email import EmailKind
 from dispatcher.targets.mail import desk
@@ -16,20 +15,10 @@ from tests.mail.desks import Clock, make_desk, open_file
 from tests.mail.relay import Relay, relay
 
 
-@pytest.fixture(scope="session")
-def empty_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return an SQLite database with the schema and no rows, to be copied: making one takes long."""
-    path = tmp_path_factory.mktemp("mail") / "empty.db"
-    migrate(f"sqlite:///{path}")
-    return path
-
-
 @pytest.fixture
-async def store(empty_file: Path, tmp_path: Path) -> AsyncIterator[Store]:
+async def store(migrated_file: Path, tmp_path: Path) -> AsyncIterator[Store]:
     """Yield an open store with nothing in it."""
-    path = tmp_path / "mail.db"
-    shutil.copy(empty_file, path)
-    async with open_file(path) as store:
+    async with open_file(Path(shutil.copy(migrated_file, tmp_path / "mail.db"))) as store:
         yield store
 
 

@@ -114,9 +114,9 @@ async def test_a_relays_machine_that_is_gone_is_noticed_while_a_slow_one_is_wait
     assert {socket.SO_KEEPALIVE, socket.TCP_KEEPIDLE, socket.TCP_USER_TIMEOUT} <= set(kinds)
 
 
-def test_a_mail_is_sent_by_the_event_loop_of_a_service_too(empty_file: Path, tmp_path: Path) -> None:
+def test_a_mail_is_sent_by_the_event_loop_of_a_service_too(migrated_file: Path, tmp_path: Path) -> None:
     async def send() -> int:
-        shutil.copy(empty_file, tmp_path / "mail.db")
+        shutil.copy(migrated_file, tmp_path / "mail.db")
         async with open_file(tmp_path / "mail.db") as store, relay() as server:
             answer = await sent_to(store, f"smtp://{server.url}")
             assert answer.error is None

@@ -2,53 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
-import shutil
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
-from pathlib import Path
 
-import asyncpg
 import pytest
 
-from dispatcher.store.connect import migrate, open_store
+from dispatcher.store.connect import open_store
 from dispatcher.store.contract import Store
-from dispatcher.store.schema import metadata
 from dispatcher.store.sealing import Sealer
-from tests.servers import Databases
 
 OpenAnother = Callable[[], Awaitable[Store]]
 SEALER = Sealer(["the key of these tests, which is long enough"])
-
-
-@pytest.fixture(scope="session")
-def migrated_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("sqlite") / "template.db"
-    migrate(f"sqlite:///{path}")
-    return path
-
-
-@pytest.fixture(scope="session")
-def migrated_database(postgresql: Databases) -> Iterator[str]:
-    url = asyncio.run(postgresql.create_database())
-    migrate(url)
-    yield url
-    asyncio.run(postgresql.drop_database(url))
-
-
-@pytest.fixture
-def sqlite_url(migrated_file: Path, tmp_path: Path) -> str:
-    """Return the address of a file with the schema and no rows."""
-    return f"sqlite:///{shutil.copy(migrated_file, tmp_path / 'store.db')}"
-
-
-@pytest.fixture
-async def postgres_url(migrated_database: str) -> AsyncIterator[str]:
-    """Yield the address of a database with the schema and no rows."""
-    yield migrated_database
-    connection = await asyncpg.connect(migrated_database)
-    await connection.execute(f"truncate {', '.join(metadata.tables)} restart identity")
-    await connection.close()
 
 
 @pytest.fixture

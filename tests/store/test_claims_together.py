@@ -23,8 +23,8 @@ from tests.store.conftest import SEALER
 from tests.store.helpers import PAST, outcome, stored, subscribed
 
 DESTINATIONS = [f"https://{name}.example:443" for name in "abcdefgh"]
-LOCK_TIMEOUT = 1
-"""Milliseconds that a statement may wait for a lock, before it fails."""
+LOCK_TIMEOUT = 20
+"""Milliseconds that a statement may wait for a lock, before it fails. A file that grows is locked for a moment too."""
 
 
 @pytest.fixture

@@ -2,60 +2,20 @@
 
 from __future__ import annotations
 
-import asyncio
-import shutil
-from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
+from collections.abc import AsyncIterator
 
 import pytest
 
 from dispatcher import compat
 from dispatcher.compat.tapis_v2.embedded import Embedded
-from dispatcher.store.connect import migrate
 from tests.api.conftest import Api, Caller, opened, serving
-from tests.servers import Databases
 
 
-@pytest.fixture(scope="session")
-def empty_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return an SQLite database with the schema and no rows, to be copied."""
-    path = tmp_path_factory.mktemp("trust") / "empty.db"
-    migrate(f"sqlite:///{path}")
-    return path
-
-
-@pytest.fixture(scope="session")
-def empty_database(postgresql: Databases) -> Iterator[str]:
-    """Yield a PostgreSQL database with the schema and no rows, to be copied."""
-    url = asyncio.run(postgresql.create_database())
-    migrate(url)
-    yield url
-    asyncio.run(postgresql.drop_database(url))
-
-
-@pytest.fixture
-async def database_url(empty_database: str, postgresql: Databases) -> AsyncIterator[str]:
-    """Yield the address of a copy of it."""
-    url = await postgresql.create_database(template=empty_database)
-    yield url
-    await postgresql.drop_database(url)
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-async def url(
-    request: pytest.FixtureRequest,
-    empty_file: Path,
-    tmp_path: Path,
-    postgresql: Databases,
-    empty_database: str,
-) -> AsyncIterator[str]:
-    """Yield the address of a database that is new and empty."""
-    if request.param == "sqlite":
-        yield f"sqlite:///{shutil.copy(empty_file, tmp_path / 'store.db')}"
-        return
-    made = await postgresql.create_database(template=empty_database)
-    yield made
-    await postgresql.drop_database(made)
+@pytest.fixture(params=["sqlite", "postgres"])
+def url(request: pytest.FixtureRequest) -> str:
+    """Return the address of an empty database, of each kind in turn."""
+    found: str = request.getfixturevalue(f"{request.param}_url")
+    return found
 
 
 @pytest.fixture

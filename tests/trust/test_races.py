@@ -13,9 +13,9 @@ ROUNDS = 15
 
 
 @pytest.fixture
-async def both(database_url: str) -> AsyncIterator[tuple[Api, Api]]:
+async def both(postgres_url: str) -> AsyncIterator[tuple[Api, Api]]:
     """Yield two processes' APIs over one PostgreSQL database."""
-    async with opened(database_url) as one, opened(database_url) as two, serving(one) as a, serving(two) as b:
+    async with opened(postgres_url) as one, opened(postgres_url) as two, serving(one) as a, serving(two) as b:
         yield a, b
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import shutil
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -118,13 +117,13 @@ class World:
 
 
 @pytest.fixture
-async def world(empty_file: Path, tmp_path: Path, amqp_url: str) -> AsyncIterator[World]:
+async def world(sqlite_url: str, tmp_path: Path, amqp_url: str) -> AsyncIterator[World]:
     """Yield the service with a broker, the keys of a Tapis site, and open to Tethys on this machine."""
     keys = tmp_path / "keys.json"
     keys.write_text(json.dumps(keys_of_the_site()))
     (tmp_path / "none.toml").touch()
     settings = {
-        "DISPATCHER_DATABASE_URL": f"sqlite:///{shutil.copy(empty_file, tmp_path / 'store.db')}",
+        "DISPATCHER_DATABASE_URL": sqlite_url,
         "DISPATCHER_AMQP_URL": amqp_url,
         "DISPATCHER_HTTP_PORT": "0",
         "DISPATCHER_AUTH_ADMIN_KEY": ADMIN_KEY,

@@ -14,7 +14,6 @@ from aiohttp import ClientSession, DummyCookieJar
 
 from dispatcher.app import running
 from dispatcher.config import load
-from dispatcher.store.connect import migrate
 from tests.api.conftest import Caller, Reply
 from tests.receiver import Receiver
 
@@ -91,14 +90,6 @@ class Running:
         return Tapis(Caller(self._session, self.url, key), owner)
 
 
-@pytest.fixture(scope="session")
-def new_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An SQLite database with the schema and no rows, to be copied: making one takes long."""
-    path = tmp_path_factory.mktemp("tapis") / "new.db"
-    migrate(f"sqlite:///{path}")
-    return path
-
-
 @asynccontextmanager
 async def serving(database: Path, **settings: str) -> AsyncIterator[Running]:
     """The service on an SQLite database, with these settings; it may reach loopback."""
@@ -115,9 +106,9 @@ async def serving(database: Path, **settings: str) -> AsyncIterator[Running]:
 
 
 @pytest.fixture
-def database(new_database: Path, tmp_path: Path) -> Path:
+def database(migrated_file: Path, tmp_path: Path) -> Path:
     """A database of the test's own."""
-    return Path(shutil.copy(new_database, tmp_path / "dispatcher.db"))
+    return Path(shutil.copy(migrated_file, tmp_path / "dispatcher.db"))
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import shutil
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
@@ -19,7 +18,6 @@ from msgspec import Struct
 
 from dispatcher.app import App, running
 from dispatcher.config import Settings, load
-from dispatcher.store.connect import migrate
 from tests.receiver import Receiver
 
 ROOT = "/v3/notifications"
@@ -183,21 +181,13 @@ def keys_of_the_site() -> dict[str, object]:
     return {"keys": [jwk(SITE) | {"kid": "site"}, jwk(GUESTS) | {"kid": "guests", "tenants": ["guests"]}]}
 
 
-@pytest.fixture(scope="session")
-def migrated_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An SQLite database with the schema and no rows, to be copied."""
-    path = tmp_path_factory.mktemp("tapis") / "empty.db"
-    migrate(f"sqlite:///{path}")
-    return path
-
-
 @pytest.fixture
-def settings(migrated_file: Path, tmp_path: Path) -> dict[str, str]:
+def settings(sqlite_url: str, tmp_path: Path) -> dict[str, str]:
     """The settings of the service, as an operator gives them."""
     keys = tmp_path / "keys.json"
     keys.write_text(json.dumps(keys_of_the_site()))
     return {
-        "DISPATCHER_DATABASE_URL": f"sqlite:///{shutil.copy(migrated_file, tmp_path / 'store.db')}",
+        "DISPATCHER_DATABASE_URL": sqlite_url,
         "DISPATCHER_HTTP_PORT": "0",
         "DISPATCHER_AUTH_ADMIN_KEY": ADMIN_KEY,
         "DISPATCHER_NETWORK_ALLOW": "127.0.0.0/8",

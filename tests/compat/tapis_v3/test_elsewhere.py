@@ -13,9 +13,9 @@ from tests.receiver import Receiver
 
 
 async def test_everything_works_on_postgresql(
-    settings: dict[str, str], database_url: str, tmp_path: Path, receiver: Receiver
+    settings: dict[str, str], postgres_url: str, tmp_path: Path, receiver: Receiver
 ) -> None:
-    settings |= {"DISPATCHER_DATABASE_URL": database_url, "DISPATCHER_SECRETS_KEY": "s" * 32}
+    settings |= {"DISPATCHER_DATABASE_URL": postgres_url, "DISPATCHER_SECRETS_KEY": "s" * 32}
     async with running(read(settings, tmp_path)) as app, ClientSession() as session:
         jobs = Site(app, session).jobs()
         await jobs.subscribe(f"{receiver.url}/job-1", name="one", subjectFilter="job-1")
