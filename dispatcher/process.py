@@ -49,11 +49,18 @@ def allow_connections() -> None:
         )
 
 
-def run(service: Coroutine[None, None, None], flush: Callable[[], None]) -> NoReturn:
+def _say(problem: str) -> None:
+    print(f"dispatcher: {problem}", file=sys.stderr)  # noqa: T201 - as the command line says it
+
+
+def run(
+    service: Coroutine[None, None, None], flush: Callable[[], None], refuse: Callable[[str], None] = _say
+) -> NoReturn:
     """Run the service and end the process: with 0, with 2 for wrong settings, with 1 for any other error.
 
-    `flush` writes what is left of the log. Nothing else is waited for: the event loop and the interpreter would join
-    their threads first, and a thread whose name look-up gets no response stays for minutes.
+    `flush` writes what is left of the log, `refuse` says what is wrong with the settings. Nothing else is waited for:
+    the event loop and the interpreter would join their threads first, and a thread whose name look-up gets no response
+    stays for minutes.
     """
     import uvloop  # noqa: PLC0415 - the process that keeps workers needs none of it
 
@@ -61,9 +68,11 @@ def run(service: Coroutine[None, None, None], flush: Callable[[], None]) -> NoRe
     try:
         asyncio.Runner(loop_factory=uvloop.new_event_loop).run(service)
         code = 0
+    except SettingsError as error:
+        refuse(str(error))
+        code = 2
     except DispatcherError as error:
-        print(f"dispatcher: {error}", file=sys.stderr)  # noqa: T201 - as the command line says it
-        code = 2 if isinstance(error, SettingsError) else 1
+        _say(str(error))
     except BaseException:  # noqa: BLE001 - as the interpreter shows what it does not catch
         traceback.print_exc()
     finally:

@@ -9,7 +9,7 @@ import socket
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
@@ -30,6 +30,9 @@ BACKLOG = 1024
 RESTART_AFTER = 1.0
 """Seconds before a worker that died is started again."""
 
+SERVING = b"serving"
+"""What a worker sends once it serves. Anything else is what is wrong with its settings."""
+
 _CLEAN = (0, -signal.SIGTERM)
 """How a worker ends that was told to: in order, or before it had begun anything that has to be ended."""
 
@@ -39,7 +42,7 @@ _context = multiprocessing.get_context("spawn")
 def serve_workers(count: int) -> None:
     """Serve with `count` processes until SIGTERM or SIGINT, then let them stop cleanly.
 
-    Raises SettingsError for what stops the start. SystemExit with 1 when a worker did not stop cleanly.
+    Raises SettingsError for what stops the start, or a worker later. SystemExit with 1 when one did not stop cleanly.
     """
     settings = load()
     if settings.database.url.reveal().startswith("sqlite"):
@@ -81,23 +84,30 @@ class _Crew:
         self._directory = directory
         self._workers: dict[int, tuple[SpawnProcess, Connection]] = {}
         self._stopping = False
+        self._refusal: str | None = None
         self._code = 0
 
     def run(self) -> int:
-        """Keep the workers running until a signal; the exit code."""
+        """Keep the workers running until a signal; the exit code. Raises SettingsError when one refuses its own."""
         signal.signal(signal.SIGTERM, self._stop)
         signal.signal(signal.SIGINT, self._stop)
         # The first one brings the schema up to date and makes the first key. The others come when it serves.
         self._start(1)
         if not self._serves(1):
             code = self._workers[1][0].exitcode or 0
+            self._raise_refusal()
             return 0 if self._stopping and code in _CLEAN else code
         for number in range(2, self._count + 1):
             if not self._stopping:
                 self._start(number)
         while self._workers:
             self._watch()
+        self._raise_refusal()
         return self._code
+
+    def _raise_refusal(self) -> None:
+        if self._refusal is not None:
+            raise SettingsError(self._refusal)
 
     def _start(self, number: int) -> None:
         ours, theirs = _context.Pipe()
@@ -114,11 +124,13 @@ class _Crew:
         """Wait until a worker serves; False when it has ended before."""
         process, pipe = self._workers[number]
         try:
-            pipe.recv_bytes()
+            if (said := pipe.recv_bytes()) == SERVING:
+                return True
+            self._refusal = said.decode()
         except (EOFError, OSError):
-            process.join()
-            return False
-        return True
+            pass
+        process.join()
+        return False
 
     def _watch(self) -> None:
         wait([process.sentinel for process, _ in self._workers.values()], timeout=1.0)
@@ -126,9 +138,14 @@ class _Crew:
             if process.is_alive():
                 continue
             process.join()
+            refusal = _refusal_in(pipe)
             pipe.close()
             del self._workers[number]
-            if self._stopping:
+            if refusal is not None and not self._stopping:
+                # Another one would be refused the same.
+                self._refusal = refusal
+                self._stop()
+            elif self._stopping:
                 self._code = self._code or int(process.exitcode not in _CLEAN)
             else:
                 log.error("worker died", worker=number, code=process.exitcode, restart_in=RESTART_AFTER)
@@ -143,6 +160,15 @@ class _Crew:
                 process.terminate()
 
 
+def _refusal_in(pipe: Connection) -> str | None:
+    """What a worker that has ended said of its settings."""
+    said = SERVING
+    with suppress(EOFError, OSError):
+        while pipe.poll():
+            said = pipe.recv_bytes()
+    return None if said == SERVING else said.decode()
+
+
 def _work(number: int, listener: socket.socket, directory: str, parent: Connection) -> None:
     """One worker, in a process of its own."""
     from dispatcher.app import Share, serve  # noqa: PLC0415 - the process that keeps the workers needs none of it
@@ -154,6 +180,6 @@ def _work(number: int, listener: socket.socket, directory: str, parent: Connecti
         listener=listener,
         directory=Path(directory),
         parent=parent.fileno(),
-        serving=lambda: parent.send_bytes(b"serving"),
+        serving=lambda: parent.send_bytes(SERVING),
     )
-    run(serve(settings, share), flush)
+    run(serve(settings, share), flush, refuse=lambda problem: parent.send_bytes(problem.encode()))

@@ -11,6 +11,7 @@ from contextlib import closing
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import aio_pika
 import asyncpg
 import pytest
 
@@ -39,7 +40,12 @@ async def run(
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
     )
-    said, _ = await asyncio.wait_for(process.communicate(), seconds)
+    try:
+        said, _ = await asyncio.wait_for(process.communicate(), seconds)
+    except TimeoutError:
+        process.kill()
+        await process.wait()
+        raise
     assert process.returncode is not None
     return process.returncode, said.decode()
 
@@ -127,7 +133,8 @@ async def test_what_stops_a_start_is_one_sentence_and_found_before(tmp_path: Pat
     await refused(tmp_path, prepare(tmp_path), reason, by_doctor=by_doctor)
 
 
-BY_ALL = ("serve", "--workers", "2"), ("migrate",)
+WORKERS = ("serve", "--workers", "2")
+BY_ALL = WORKERS, ("migrate",)
 """What refuses a wrong database as `serve` does. Several workers and SQLite do not go together."""
 
 
@@ -138,8 +145,8 @@ async def test_other_commands_say_one_sentence_about_the_settings_too(
     tmp_path: Path, name: str, command: tuple[str, ...]
 ) -> None:
     prepare, reason, _ = CASES[name]
-    if "address" in name and command == ("migrate",):
-        command = ("serve",)  # it listens nowhere
+    if "address" in name:
+        command = WORKERS  # a migration listens nowhere
     database = {"DISPATCHER_DATABASE_URL": "postgresql://nobody@127.0.0.1:9/none"}
     code, said = await run(tmp_path, database | prepare(tmp_path), *command)
     assert (code, "Traceback" in said) == (2, False), said
@@ -191,6 +198,7 @@ async def test_a_port_that_is_taken_costs_nobody_the_first_key(tmp_path: Path) -
 
 
 Name = Callable[..., Awaitable[str]]
+MAY_NOTHING = "do $$ begin create role may_nothing login; exception when duplicate_object then null; end $$"
 
 
 @pytest.fixture
@@ -216,8 +224,7 @@ async def database(postgresql: Databases) -> AsyncIterator[Name]:
 
 
 async def test_a_user_who_may_not_make_tables(tmp_path: Path, database: Name) -> None:
-    role = "do $$ begin create role may_nothing login; exception when duplicate_object then null; end $$"
-    url = await database("", role, user="may_nothing")
+    url = await database("", MAY_NOTHING, user="may_nothing")
     await refused(
         tmp_path,
         {"DISPATCHER_DATABASE_URL": url},
@@ -241,20 +248,128 @@ async def test_a_read_only_database_is_found_by_doctor(tmp_path: Path, database:
 
 @pytest.mark.long
 @pytest.mark.timeout(150)
-@pytest.mark.parametrize("command", ["serve", "migrate"])
+@pytest.mark.parametrize("command", [("serve",), *BY_ALL])
 async def test_a_read_only_database_is_waited_for_and_then_one_sentence(
-    tmp_path: Path, database: Name, command: str
+    tmp_path: Path, database: Name, command: tuple[str, ...]
 ) -> None:
     """A standby may be promoted: so `serve` waits for it as for a database that does not answer."""
     url = await database("", 'alter database "{name}" set default_transaction_read_only = on')
-    code, said = await run(tmp_path, {"DISPATCHER_DATABASE_URL": url}, command, seconds=120)
+    code, said = await run(tmp_path, {"DISPATCHER_DATABASE_URL": url}, *command, seconds=120)
     assert (code != 0, "Traceback" in said) == (True, False), said
     [line] = [line for line in said.splitlines() if line.startswith("dispatcher: ")]
     assert "read-only" in line
 
 
-async def test_a_user_whom_the_broker_refuses(tmp_path: Path, amqp_url: str) -> None:
+def with_wrong_password(amqp_url: str) -> Settings:
     parts = urlsplit(amqp_url)
-    wrong = parts._replace(netloc=f"guest:wrong@{parts.hostname}:{parts.port}").geturl()
-    settings = {"DISPATCHER_DATABASE_URL": "sqlite:///x.db", "DISPATCHER_AMQP_URL": wrong}
+    return {
+        "DISPATCHER_AMQP_URL": parts._replace(netloc=f"guest:wrong@{parts.hostname}:{parts.port}").geturl()
+    }
+
+
+async def test_a_user_whom_the_broker_refuses(tmp_path: Path, amqp_url: str) -> None:
+    settings = {"DISPATCHER_DATABASE_URL": "sqlite:///x.db"} | with_wrong_password(amqp_url)
     await refused(tmp_path, settings, "refuses the user guest")
+
+
+async def says_one_sentence(
+    directory: Path, settings: Settings, reason: str, *commands: tuple[str, ...]
+) -> None:
+    """Assert that each of these commands does so, with this reason, and exits with 2."""
+    for code, said in await asyncio.gather(*(run(directory, settings, *command) for command in commands)):
+        assert (code, "Traceback" in said) == (2, False), said
+        [line] = [line for line in said.splitlines() if line.startswith("dispatcher: ")]
+        assert reason in line
+
+
+async def another_queue(amqp_url: str) -> Settings:
+    async with await aio_pika.connect(amqp_url) as connection:
+        channel = await connection.channel()
+        await channel.declare_queue("dispatcher.intake", durable=True)
+    return {"DISPATCHER_AMQP_URL": amqp_url}
+
+
+async def test_what_the_broker_refuses_ends_several_workers_too(
+    tmp_path: Path, database_url: str, amqp_url: str
+) -> None:
+    settings = {"DISPATCHER_DATABASE_URL": database_url} | with_wrong_password(amqp_url)
+    await says_one_sentence(tmp_path, settings, "refuses the user guest", WORKERS)
+
+
+@pytest.mark.long
+async def test_a_queue_with_other_arguments_ends_several_workers_too(
+    tmp_path: Path, database_url: str, amqp_url: str
+) -> None:
+    settings = {"DISPATCHER_DATABASE_URL": database_url} | await another_queue(amqp_url)
+    await says_one_sentence(tmp_path, settings, "dispatcher.intake", WORKERS)
+
+
+@pytest.mark.long
+async def test_a_port_that_is_taken_ends_several_workers_too(tmp_path: Path, database_url: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = str(other.getsockname()[1])
+        settings = {"DISPATCHER_DATABASE_URL": database_url, "DISPATCHER_HTTP_PORT": port}
+        await says_one_sentence(tmp_path, settings, "Address already in use", WORKERS)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("name", [name for name in CASES if "templates" in name or "Tapis" in name])
+async def test_files_that_are_wrong_end_several_workers_too(
+    tmp_path: Path, database_url: str, name: str
+) -> None:
+    prepare, reason, _ = CASES[name]
+    settings = {"DISPATCHER_DATABASE_URL": database_url} | prepare(tmp_path)
+    await says_one_sentence(tmp_path, settings, reason, WORKERS)
+
+
+async def test_several_workers_and_sqlite_do_not_go_together(tmp_path: Path) -> None:
+    settings = {"DISPATCHER_DATABASE_URL": "sqlite:///x.db"}
+    await says_one_sentence(tmp_path, settings, "SQLite is for one process", WORKERS)
+
+
+@pytest.mark.long
+async def test_a_user_who_may_not_make_tables_ends_other_commands_too(tmp_path: Path, database: Name) -> None:
+    url = await database("", MAY_NOTHING, user="may_nothing")
+    settings = {"DISPATCHER_DATABASE_URL": url}
+    await says_one_sentence(tmp_path, settings, "permission denied for schema public", *BY_ALL)
+
+
+@pytest.mark.long
+async def test_a_database_that_cannot_hold_every_text_ends_other_commands_too(
+    tmp_path: Path, database: Name
+) -> None:
+    url = await database("encoding 'SQL_ASCII' template template0 lc_collate 'C' lc_ctype 'C'")
+    await says_one_sentence(tmp_path, {"DISPATCHER_DATABASE_URL": url}, "encoding is SQL_ASCII", *BY_ALL)
+
+
+@pytest.mark.long
+async def test_a_newer_schema_on_postgresql_ends_all_commands(tmp_path: Path, database_url: str) -> None:
+    await asyncio.to_thread(migrate, database_url)
+    connection = await asyncpg.connect(database_url)
+    await connection.execute("update alembic_version set version_num = '9999'")
+    await connection.close()
+    settings = {"DISPATCHER_DATABASE_URL": database_url}
+    await refused(tmp_path, settings, "9999 is newer than this program knows")
+    await says_one_sentence(tmp_path, settings, "9999 is newer than this program knows", *BY_ALL)
+
+
+@pytest.mark.long
+async def test_secrets_that_no_key_opens_end_several_workers_too(tmp_path: Path, database_url: str) -> None:
+    store = open_store(database_url, Sealer(["another key of 32 characters or more"]))
+    await store.open()
+    await store.add_subscription(make_subscription())
+    await store.close()
+    settings = {"DISPATCHER_DATABASE_URL": database_url}
+    await says_one_sentence(tmp_path, settings, "no key of it opens a secret", WORKERS)
+
+
+@pytest.mark.long
+async def test_a_database_that_does_not_exist_and_a_password_that_is_wrong_end_all_commands(
+    tmp_path: Path, postgresql: Databases
+) -> None:
+    parts = urlsplit(postgresql.url)
+    settings = {"DISPATCHER_DATABASE_URL": parts._replace(path="/none").geturl()}
+    await says_one_sentence(tmp_path, settings, 'database "none" does not exist', ("serve",), *BY_ALL)
+    stranger = parts._replace(netloc=f"stranger@{parts.hostname}:{parts.port}").geturl()
+    settings = {"DISPATCHER_DATABASE_URL": stranger}
+    await says_one_sentence(tmp_path, settings, 'role "stranger" does not exist', ("serve",), *BY_ALL)
