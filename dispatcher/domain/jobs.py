@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -13,12 +13,16 @@ from dispatcher.domain.events import Event, text_in
 from dispatcher.domain.times import parse_time
 from dispatcher.domain.vocabulary import document_status, is_terminal, status_of
 
+MAX_AHEAD = timedelta(minutes=10)
+"""By how much clocks may differ: an event whose time is further ahead counts as of its acceptance."""
+
 
 class Job(Struct, frozen=True, kw_only=True):
     """The projection of one job's events.
 
-    `status` is the latest by the events' own time; `message` came with it. Descriptive fields keep the first value
-    that was seen, times of the job keep what its document says or else the time of the event that implies them.
+    `status` is the latest by the events' own time (`counted_time`); `message` came with it. Descriptive fields keep the
+    first value that was seen, times of the job keep what its document says or else the time of the event that implies
+    them.
     `first_event` and `last_event` are keys of events, in the order of acceptance.
     """
 
@@ -83,12 +87,13 @@ def project_one(event: Event) -> Job:
     """What one event says of its job."""
     document = event.job
     status = _document_status(document, event) or status_of(event.event)
+    time = counted_time(event)
     return Job(
         tenant=event.tenant,
         id=event.job_id,
         owner=event.owner,
         status=status,
-        status_at=event.time if status else None,
+        status_at=time if status else None,
         message=event.message,
         name=_text(document, "name", "jobName"),
         app_id=_text(document, "appId", "app_id"),
@@ -99,8 +104,16 @@ def project_one(event: Event) -> Job:
         events=1,
         first_event=event.key,
         last_event=event.key,
-        updated_at=event.time,
+        updated_at=time,
     )
+
+
+def counted_time(event: Event) -> datetime:
+    """The time by which an event is earlier or later than the others of its job.
+
+    A status from far ahead would hold against all that follow it, and nothing could end the job.
+    """
+    return event.accepted_at if event.time - event.accepted_at > MAX_AHEAD else event.time
 
 
 def _document_status(document: Mapping[str, object], event: Event) -> str | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from itertools import permutations
 
 from hypothesis import given
@@ -32,6 +32,17 @@ def test_the_latest_status_by_time_holds_in_whatever_order_events_arrive() -> No
 def test_an_event_of_the_same_time_does_not_bring_an_ended_job_back() -> None:
     (job,) = project([make_event(event="FAILED"), make_event(event="RUNNING")])
     assert job.status == "FAILED"
+
+
+def test_a_status_from_far_ahead_counts_as_of_its_acceptance() -> None:
+    soon, later = NOW + timedelta(minutes=5), NOW + timedelta(hours=1)
+    finished = make_event(event="FINISHED", time=later, accepted_at=later)
+    for ahead in ("9999-01-01T00:00:00Z", "2030-01-01T00:00:00Z"):
+        running = make_event(event="RUNNING", time=datetime.fromisoformat(ahead), accepted_at=NOW)
+        (job,) = project([running, finished])
+        assert (job.status, job.status_at, job.updated_at) == ("FINISHED", later, later)
+    (job,) = project([make_event(event="QUEUED", time=soon), make_event(event="PENDING", accepted_at=NOW)])
+    assert (job.status, job.status_at) == ("QUEUED", soon)
 
 
 def test_an_event_without_a_status_changes_none() -> None:

@@ -44,6 +44,7 @@ def test_each_job_counts_once_where_it_stands_after_all_events() -> None:
     assert facts.counts == [("FAILED", 1), ("FINISHED", 1), ("HEARTBEAT", 1)]
     assert (facts.system, facts.tone) == ("frontera", "bad")
     assert digest_facts([event("FINISHED", 1)], DigestPolicy()).tone == "good"
+    assert digest_facts([event("RUNNING", 1, 86_400), event("FINISHED", 1)], DigestPolicy()).tone == "good"
     assert digest_facts([event("FINISHED", 1), event("RUNNING", 2)], DigestPolicy()).tone == "neutral"
 
 

@@ -9,6 +9,7 @@ from msgspec import Struct
 
 from dispatcher.domain.digests import DigestPolicy
 from dispatcher.domain.events import Event
+from dispatcher.domain.jobs import counted_time
 from dispatcher.domain.vocabulary import status_of
 from dispatcher.targets.mail.facts import Tone, facts_of, one_line, tone_of
 
@@ -118,7 +119,7 @@ def _latest(events: Sequence[Event]) -> dict[tuple[str, str], Event]:
 
 
 def _rank(event: Event) -> tuple[bool, float]:
-    return status_of(event.event) is not None, event.time.timestamp()
+    return status_of(event.event) is not None, counted_time(event).timestamp()
 
 
 def _status(event: Event) -> str:
