@@ -15,9 +15,11 @@ import msgspec
 from aio_pika.exceptions import CONNECTION_EXCEPTIONS, ChannelNotFoundEntity, PublishError
 from aiormq.abc import AbstractChannel
 from pamqp.commands import Basic
+from yarl import URL
 
 from dispatcher.domain.errors import NotPublished
 from dispatcher.domain.events import utc_now
+from dispatcher.intake.dialing import Dialing
 from dispatcher.targets.signing import BadSignature, verify
 
 __all__ = ["BadSignature", "Event", "NotPublished", "Publisher", "verify"]
@@ -155,8 +157,10 @@ class _Broker:
 
 @asynccontextmanager
 async def _to_broker(url: str, exchange: str) -> AsyncIterator[_Way]:
+    connection = aio_pika.Connection(URL(url))
+    connection.kwargs["transport_factory"] = Dialing()
     try:
-        connection = await aio_pika.connect(url, timeout=TIMEOUT)
+        await connection.connect(timeout=TIMEOUT)
     except CONNECTION_EXCEPTIONS as error:
         raise NotPublished(f"the broker cannot be reached: {_reason(error)}") from None
     async with connection:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
+from urllib.parse import urlsplit
 
 import aio_pika
 import msgspec
@@ -16,6 +17,7 @@ from dispatcher import client
 from dispatcher.client import NotPublished, Publisher
 from dispatcher.intake.broker import declare
 from dispatcher.targets import signing
+from tests.intake.test_dialing import NAME, SILENT, resolve_to, silent
 from tests.intake.wire import Wire
 
 EVENT: dict[str, object] = {"event": "FINISHED", "job_id": "job-1", "owner": "alice"}
@@ -55,6 +57,18 @@ async def test_an_event_is_in_the_queue_when_the_call_returns(amqp_url: str) -> 
     assert msgspec.json.decode(message.body) == EVENT | {"id": event_id}
     assert (message.routing_key, message.content_type) == ("job.FINISHED", "application/json")
     assert message.delivery_mode == aio_pika.DeliveryMode.PERSISTENT
+
+
+async def test_a_silent_address_of_the_broker_does_not_keep_us_from_the_next_one(
+    amqp_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await declared(amqp_url)
+    resolve_to(monkeypatch, SILENT, "127.0.0.1")
+    async with Wire(amqp_url) as wire:
+        with silent(urlsplit(wire.url).port or 0):
+            async with Publisher.amqp(wire.url.replace("127.0.0.1", NAME)) as publisher:
+                await publisher.publish(EVENT)
+    assert len(await arrived(amqp_url)) == 1
 
 
 async def test_events_keep_their_order_and_their_own_ids(
