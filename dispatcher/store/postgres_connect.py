@@ -24,6 +24,9 @@ CONNECT_TIMEOUT = 10.0
 _NEXT_ADDRESS = 0.25
 """Seconds until the next address is tried beside one that does not answer (RFC 8305, section 5)."""
 
+_HOST_TIMEOUT = 4.0
+"""Seconds for a connection to a host: when the address names several, the next one is tried then."""
+
 _KEEPALIVE = (
     (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
     (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 15),
@@ -121,9 +124,10 @@ class _Dialing:
     ) -> tuple[asyncio.Transport, asyncio.Protocol]:
         addresses = await self._loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
         try:
-            connected = await start_connection(
-                addresses, happy_eyeballs_delay=_NEXT_ADDRESS, interleave=1, loop=self._loop
-            )
+            async with asyncio.timeout(_HOST_TIMEOUT):
+                connected = await start_connection(
+                    addresses, happy_eyeballs_delay=_NEXT_ADDRESS, interleave=1, loop=self._loop
+                )
         except RuntimeError as error:  # uvloop raises it for some sockets
             raise OSError(str(error)) from error
         for level, option, value in _KEEPALIVE:

@@ -37,6 +37,20 @@ async def test_a_silent_address_does_not_keep_us_from_the_next_one(
         await connection.close()
 
 
+async def test_a_silent_host_does_not_keep_us_from_the_next_one_that_the_address_names(
+    postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(postgres_connect, "_HOST_TIMEOUT", 0.1)
+    parts = urlsplit(postgres_url)
+    with silent(parts.port or 0):
+        several = postgres_url.replace(
+            f"@{parts.hostname}:{parts.port}", f"@{SILENT}:{parts.port},127.0.0.1:{parts.port}"
+        )
+        connection = await connect(several, {})
+        assert await connection.fetchval("select 1") == 1
+        await connection.close()
+
+
 async def test_a_name_whose_addresses_all_refuse_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     resolve_to(monkeypatch, "127.0.0.7", "127.0.0.8")
     with pytest.raises(ConnectionError, match="Connect call failed"):
