@@ -6,6 +6,7 @@ import asyncio
 import signal
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -66,7 +67,20 @@ class Service:
         serving = await self.says("serving")
         if self._consumes:
             await self.says("consuming")
-        self.url = str(serving["url"])
+        self._connect(str(serving["url"]))
+
+    async def answers(self, url: str, seconds: float = 30) -> None:
+        """Return when it answers at this URL, for one whose log is not read."""
+        async with asyncio.timeout(seconds), aiohttp.ClientSession(url) as session:
+            while True:
+                with suppress(aiohttp.ClientConnectionError):
+                    async with session.get("/health/live"):
+                        break
+                await asyncio.sleep(0.05)
+        self._connect(url)
+
+    def _connect(self, url: str) -> None:
+        self.url = url
         self._session = aiohttp.ClientSession(self.url, headers={"Authorization": f"Bearer {ADMIN_KEY}"})
 
     async def start(self) -> None:

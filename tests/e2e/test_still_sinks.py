@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import os
+import select
+import sqlite3
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from pathlib import Path
 
 import aiohttp
 import pytest
+from aiohttp import web
 
 from tests.e2e.service import ADMIN_KEY, Service
-from tests.receiver import Receiver
+from tests.receiver import Arrived, Receiver
+from tests.servers import free_port
 
 pytestmark = pytest.mark.timeout(240)
 
@@ -45,6 +50,71 @@ async def served(service: Service, receiver: Receiver, seconds: float) -> None:
                 assert accepted.status == 202, await accepted.text()
             count += 1
             await receiver.count(count, seconds=20)
+
+
+async def stalls(service: Service) -> int:
+    """How often the event loop stood still for longer than two seconds."""
+    page, name = await service.text("/metrics"), "dispatcher_loop_lag_seconds"
+    lines = dict(line.rsplit(" ", 1) for line in page.splitlines() if line.startswith(name))
+    return int(float(lines[f"{name}_count"]) - float(lines[f'{name}_bucket{{le="2.0"}}']))
+
+
+@HOW_LONG
+async def test_a_fifo_of_the_log_that_nobody_reads_holds_no_delivery_up(
+    tmp_path: Path, seconds: float
+) -> None:
+    fifo, port = tmp_path / "log", free_port()
+    os.mkfifo(fifo)
+    reader = os.open(fifo, os.O_RDWR)
+    fcntl.fcntl(reader, fcntl.F_SETPIPE_SZ, 4096)
+    into = ("sh", "-c", f'exec "$@" 2<>{fifo}', "sh")
+    service = Service(tmp_path, within=into, http_port=port, log_level="debug")
+    async with Receiver() as receiver:
+        await service.start()
+        try:
+            await service.answers(f"http://127.0.0.1:{port}")
+            await service.subscribe(receiver.url)
+            await served(service, receiver, seconds)
+            assert not select.select([], [reader], [], 0)[1], "the FIFO is not full"
+            assert await stalls(service) == 0
+            assert await asyncio.wait_for(service.terminate(), ENDS_WITHIN) == 0
+        finally:
+            os.close(reader)  # who writes to it goes on
+            if service.process.returncode is None:
+                await service.kill()
+
+
+@HOW_LONG
+async def test_a_file_that_another_process_holds_stops_no_request_and_loses_nothing(
+    tmp_path: Path, seconds: float
+) -> None:
+    path, go_on = tmp_path / "store.db", asyncio.Event()
+
+    async def slowly(_: Arrived) -> web.Response:
+        await go_on.wait()
+        return web.Response(status=204)
+
+    async with Receiver(slowly) as receiver, Service(tmp_path, database_url=f"sqlite:///{path}") as service:
+        await service.subscribe(receiver.url)
+        events = [{"event": "RUNNING", "job_id": f"job-{n}"} for n in range(20)]
+        await service.call("POST", "/v1/events", events)
+        await receiver.count(1)
+        with closing(sqlite3.connect(path, isolation_level=None)) as tool:
+            tool.execute("begin exclusive")
+            go_on.set()
+            until = time.monotonic() + seconds
+            async with aiohttp.ClientSession(service.url, timeout=ANSWERS_WITHIN) as session:
+                while time.monotonic() < until:
+                    async with session.get("/health/live") as live:
+                        assert live.status == 200
+                    await asyncio.sleep(0.1)
+            assert await stalls(service) == 0
+            tool.execute("rollback")
+        await receiver.count(20, seconds=60)
+        await service.call("POST", "/v1/events", {"event": "RUNNING", "job_id": "job-20"})
+        await receiver.count(21)
+        assert receiver.repeats == set()
+        assert await asyncio.wait_for(service.terminate(), ENDS_WITHIN) == 0
 
 
 class Silent(asyncio.DatagramProtocol):
