@@ -85,8 +85,9 @@ def project(events: Iterable[Event]) -> list[Job]:
 
 def project_one(event: Event) -> Job:
     """What one event says of its job."""
-    document = event.job
-    status = _document_status(document, event) or status_of(event.event)
+    document, name = event.job, event.event
+    # An event that names a status is right about it; the document beside it may be from a moment before.
+    status = status_of(name) or _document_status(document)
     time = counted_time(event)
     return Job(
         tenant=event.tenant,
@@ -99,8 +100,8 @@ def project_one(event: Event) -> Job:
         app_id=_text(document, "appId", "app_id"),
         system=_text(document, "executionSystem", "system"),
         submitted_at=_time(document, "submitTime"),
-        started_at=_time(document, "startTime") or (event.time if event.event == "RUNNING" else None),
-        ended_at=_time(document, "endTime") or (event.time if is_terminal(event.event) else None),
+        started_at=_time(document, "startTime") or (event.time if name == "RUNNING" else None),
+        ended_at=_time(document, "endTime") or (event.time if is_terminal(name) else None),
         events=1,
         first_event=event.key,
         last_event=event.key,
@@ -116,9 +117,8 @@ def counted_time(event: Event) -> datetime:
     return event.accepted_at if event.time - event.accepted_at > MAX_AHEAD else event.time
 
 
-def _document_status(document: Mapping[str, object], event: Event) -> str | None:
-    # An event that names a status is right about it; the document beside it may be from a moment before.
-    status = None if status_of(event.event) else document_status(document.get("status"))
+def _document_status(document: Mapping[str, object]) -> str | None:
+    status = document_status(document.get("status"))
     return None if status is None else _storable(status)
 
 

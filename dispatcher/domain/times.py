@@ -48,6 +48,8 @@ def from_number(value: float) -> datetime | None:
     """The time of a number since 1970, whose size tells what it counts; None when it is none after 1970."""
     if not math.isfinite(value) or value <= 0:
         return None
+    if value < _UNITS[0][0]:
+        return datetime.fromtimestamp(value, UTC)
     for limit, unit in _UNITS:
         if value < limit:
             whole, rest = divmod(value, unit)

@@ -210,4 +210,5 @@ class Intake:
 
 
 def _offer(events: Sequence[Event], source: Source, done: Callable[[Result], None]) -> Offer:
-    return Offer(events, source, done, sum([event.size for event in events]))
+    owner = (events[0].tenant, events[0].owner) if events else ("", None)
+    return Offer(events, source, done, sum([event.size for event in events]), owner)

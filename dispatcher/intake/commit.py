@@ -88,6 +88,8 @@ class Offer(Struct, eq=False):
     done: Callable[[Result], None]
     size: int
     """Bytes of memory that the events take."""
+    owner: tuple[str, str | None] = ("", None)
+    """Tenant and owner of the first event: whose turn it is to store them."""
     deliveries: list[NewDelivery] | None = None
     """What they cause; None until they are matched."""
     expansions: Sequence[NewExpansion] = ()

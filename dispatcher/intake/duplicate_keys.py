@@ -34,7 +34,7 @@ class KeyCheck:
         `nested` are values in it that need not be looked into; `prefix` is how a key's path begins.
         """
         text = bytes(document)
-        if b"\\u" not in text and all(text.count(name) < 2 for name in self._quoted):
+        if b"\\u" not in text and max(map(text.count, self._quoted)) < 2:
             return
         for value in nested:
             if len(bytes(value)) > 2:

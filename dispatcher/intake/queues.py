@@ -83,7 +83,7 @@ class Queues:
 
     def refusal(self, offer: Offer) -> str | None:
         """Why there is no room for an offer now, None when there is. An owner of whom nothing waits has room."""
-        queue = self._queues.get(owner_of(offer))
+        queue = self._queues.get(offer.owner)
         if queue is not None:
             events, size = queue.events + len(offer.events), queue.size + offer.size
             if self._each.exceeded(events, size):
@@ -94,7 +94,7 @@ class Queues:
 
     def put(self, offer: Offer) -> None:
         """Let an offer wait behind those of its owner and those of its jobs."""
-        owner = owner_of(offer)
+        owner, count = offer.owner, len(offer.events)
         queue = self._queues.get(owner)
         if queue is None:
             queue = self._queues[owner] = _Queue(owner, deque())
@@ -108,9 +108,9 @@ class Queues:
         if owner not in self._turns:
             queue.credit = 0.0  # who had nothing to send has saved nothing up
             self._turns[owner] = queue
-        queue.events += len(offer.events)
+        queue.events += count
         queue.size += offer.size
-        self.events += len(offer.events)
+        self.events += count
         self.size += offer.size
 
     def take(self, room: float, space: int, beside: Sequence[Offer] = ()) -> list[Offer]:
@@ -189,7 +189,7 @@ class Queues:
         """Forget an offer that is stored, refused or not wanted any more."""
         offer.finished = True
         offer.after.clear()
-        queue = self._queues[owner_of(offer)]
+        queue = self._queues[offer.owner]
         queue.events -= len(offer.events)
         queue.size -= offer.size
         self.events -= len(offer.events)
@@ -205,7 +205,7 @@ class Queues:
         """Note how many deliveries an offer caused."""
         if offer.events:
             fan_out = max(1.0, deliveries / len(offer.events))
-            owner = owner_of(offer)
+            owner = offer.owner
             known = self._fan_out.get(owner)
             if known is None:
                 # Each owner counts once, so that no one of them decides what is expected of the others.
@@ -217,7 +217,7 @@ class Queues:
     def _cost(self, offer: Offer) -> float:
         """How many deliveries an offer is expected to cause, and no less than it has events."""
         count = len(offer.events)
-        expected = self._fan_out.get(owner_of(offer), self._usual)
+        expected = self._fan_out.get(offer.owner, self._usual)
         if expected <= 1.0:
             return count or 1.0
         return max(1.0, count + min(count * (expected - 1), FAN_OUT))
@@ -226,8 +226,3 @@ class Queues:
 def is_large(offer: Offer) -> bool:
     """Whether it is stored apart from others."""
     return len(offer.events) >= LARGE
-
-
-def owner_of(offer: Offer) -> Owner:
-    """Whose queue an offer waits in: that of its first event's owner."""
-    return (offer.events[0].tenant, offer.events[0].owner) if offer.events else ("", None)

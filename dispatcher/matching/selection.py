@@ -74,20 +74,23 @@ class _Wanted:
 class _Budget:
     """How many deliveries a message may cause still without orders: it shares what its owner has, and all together."""
 
-    __slots__ = ("_limits",)
+    __slots__ = ("_all", "_message", "_owner")
 
-    def __init__(self, *limits: list[int]) -> None:
-        self._limits = limits
+    def __init__(self, message: list[int], owner: list[int], all_: list[int]) -> None:
+        self._message = message
+        self._owner = owner
+        self._all = all_
 
     @property
     def left(self) -> int:
         """How many that are."""
-        return min([limit[0] for limit in self._limits])
+        return min(self._message[0], self._owner[0], self._all[0])
 
     def spend(self, count: int) -> None:
         """Cause so many; a negative count gives them back."""
-        for limit in self._limits:
-            limit[0] -= count
+        self._message[0] -= count
+        self._owner[0] -= count
+        self._all[0] -= count
 
 
 class _Page:
@@ -112,10 +115,11 @@ class _Page:
         found: list[int] = []
         for key in keys:
             if key in self._plain:
-                found += self._of_name(event, key)
-            for place in self._filtered.get(key, ()):
-                if self._wants(event, self.subscriptions[place]):
-                    found.append(place)
+                found += self._named.get((key, event.event)) or self._of_name(event, key)
+            if key in self._filtered:
+                found += [
+                    place for place in self._filtered[key] if self._wants(event, self.subscriptions[place])
+                ]
         return found
 
     def of(self, places: Sequence[int]) -> list[Subscription]:
@@ -123,7 +127,7 @@ class _Page:
         return [self.subscriptions[place] for place in places]
 
     def _of_name(self, event: Event, key: str) -> list[int]:
-        known = self._named.get((key, event.event))
+        known = self._named.get((key, event.event))  # that may be of none of them
         if known is None:
             known = [place for place in self._plain[key] if self._wants(event, self.subscriptions[place])]
             self._named[key, event.event] = known
@@ -154,18 +158,9 @@ async def select(
     wanted = await _all_wanted(messages, slices)
     async for subscriptions in store.candidate_pages({key for one in wanted for key in one.keys}, CHUNK):
         page = _Page(subscriptions, wants)
-        doubtful: list[Match] = []
-        found: list[tuple[_Wanted, list[int]]] = []
-        for one in wanted:
-            if unwanted():
-                return Selection((), ())
-            places = page.places(one.event, one.keys)
-            if places:
-                found.append((one, places))
-            if page.of_jobs:
-                doubtful += [(one.event, its) for its in page.of(places) if its.job_id is not None]
-            if slices.over:
-                await slices.others()
+        found, doubtful = await _of_page(page, wanted, slices, unwanted)
+        if unwanted():
+            return Selection((), ())
         refused = await _refused(doubtful, allowed)
         for one, places in found:
             if refused:
@@ -182,6 +177,25 @@ async def select(
             if any(bits)
         ],
     )
+
+
+async def _of_page(
+    page: _Page, wanted: Sequence[_Wanted], slices: TimeSlices, unwanted: Callable[[], bool]
+) -> tuple[list[tuple[_Wanted, list[int]]], list[Match]]:
+    """Who wants what of a page, and those of the matches whose job may be somebody else's. It ends when `unwanted`."""
+    found: list[tuple[_Wanted, list[int]]] = []
+    doubtful: list[Match] = []
+    for one in wanted:
+        places = page.places(one.event, one.keys)
+        if places:
+            found.append((one, places))
+        if page.of_jobs:
+            doubtful += [(one.event, its) for its in page.of(places) if its.job_id is not None]
+        if slices.over:
+            await slices.others()
+            if unwanted():
+                break
+    return found, doubtful
 
 
 async def _all_wanted(messages: Sequence[Sequence[Event]], slices: TimeSlices) -> list[_Wanted]:

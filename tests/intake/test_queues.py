@@ -19,7 +19,9 @@ EVERY = Limits(10_000, MUCH)
 
 def offer(owner: str | None, *names: str, job: str | None = None) -> Offer:
     events = [make_event(id=name, owner=owner, job_id=job or f"{owner}-{name}") for name in names]
-    return Offer(events, "http", lambda _: None, sum(event.size for event in events))
+    return Offer(
+        events, "http", lambda _: None, sum(event.size for event in events), (events[0].tenant, owner)
+    )
 
 
 def large(owner: str, size: int = LARGE, job: str | None = None) -> Offer:
@@ -157,7 +159,7 @@ def test_everything_is_taken_once_and_each_job_and_owner_in_order(
     for number, (owner, jobs, is_large) in enumerate(given_offers):
         padding = [make_event(owner=owner, job_id=f"p{number}")] * (LARGE if is_large else 0)
         events: list[Event] = [make_event(owner=owner, job_id=job) for job in jobs] + padding
-        offers.append(Offer(events, "amqp", lambda _: None, 1))
+        offers.append(Offer(events, "amqp", lambda _: None, 1, ("default", owner)))
         made.put(offers[-1])
     finished: list[Offer] = []
     apart: Offer | None = None
