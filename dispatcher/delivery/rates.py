@@ -50,8 +50,11 @@ class Rates:
         try:
             # What one limit refuses anyway takes nothing of another one, for which the store would be asked in vain.
             for gate, limit in gates:
-                if gate.closed_for > SHORT_WAIT:
-                    return await gate.wait(limit, returns=returns)
+                if (
+                    gate.closed_for(limit) > SHORT_WAIT
+                    and (wait := await gate.wait(limit, returns=returns)) > 0
+                ):
+                    return wait
             for gate, limit in gates:
                 while (wait := await gate.wait(limit, returns=returns)) > 0:
                     if wait > SHORT_WAIT:
@@ -86,22 +89,27 @@ class _Gate:
         self._granted = 0
         self._ask_at = 0.0
         self._untold = 0.0
+        self._limit: RateLimit | None = None
 
-    @property
-    def closed_for(self) -> float:
-        """Seconds until it is worth asking the store; 0 when attempts are left."""
-        return 0.0 if self._granted else max(0.0, self._ask_at - time.monotonic())
+    def closed_for(self, limit: RateLimit) -> float:
+        """Seconds until it is worth asking the store; 0 when attempts are left, and when the limit is another one."""
+        if self._granted or limit != self._limit:
+            return 0.0
+        return max(0.0, self._ask_at - time.monotonic())
 
     async def wait(self, limit: RateLimit, *, returns: bool = True) -> float:
         self._asking += 1
         try:
             async with self._turn:
+                if limit != self._limit:
+                    # What the limit before it said of times is void.
+                    self._limit, self._ask_at, self._untold = limit, 0.0, 0.0
                 if not self._granted and time.monotonic() >= self._ask_at:
                     await self._ask(limit)
                 if self._granted:
                     self._granted -= 1
                     return 0.0
-                return self._later(limit) if returns else max(self.closed_for, 0.001)
+                return self._later(limit) if returns else max(self.closed_for(limit), 0.001)
         finally:
             self._asking -= 1
 

@@ -134,8 +134,11 @@ def take_slots(connection: Connection, key: str, rate_limit: RateLimit, wanted: 
     if full_at is None:
         _insert_once(connection, rates, {"key": safe(key), "full_at": 0.0})
         full_at = connection.execute(this).scalar_one()
-    given, owed = slots(rate_limit, full_at, seconds(connection), wanted)
-    if given.granted:
+    now = seconds(connection)
+    # More was granted only by a lower limit, which an admin has raised since, or before the clock was set back.
+    most = now + rate_limit.tolerance + rate_limit.interval
+    given, owed = slots(rate_limit, min(full_at, most), now, wanted)
+    if given.granted or full_at > most:
         connection.execute(update(rates).where(rates.c.key == safe(key)).values(full_at=owed))
     return given
 

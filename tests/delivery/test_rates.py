@@ -123,6 +123,16 @@ async def test_who_does_not_come_back_takes_no_time_from_others() -> None:
     assert [round(await rates.hold(limited, limit)) for _ in range(2)] == [1000, 1100]
 
 
+async def test_a_limit_that_is_raised_counts_at_once(store: Store) -> None:
+    slow, quick = RateLimit(per_second=0.0001), RateLimit(per_second=100, burst=5)
+    rates = Rates(store)
+    limited = make_subscription(destination="a", rate_limit=RateLimit(per_second=1000, burst=1000))
+    assert await rates.hold(limited, slow) == 0
+    assert [round(await rates.hold(limited, slow), -3) for _ in range(2)] == [10_000, 20_000]
+    assert await rates.hold(limited, quick) == 0
+    assert await Rates(store).hold(limited, quick) == 0  # as another process sees it
+
+
 async def test_processes_share_a_limit(store: Store) -> None:
     limit = RateLimit(per_second=0.01, burst=5)
     one, other = Rates(store), Rates(store)
