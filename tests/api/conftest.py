@@ -28,7 +28,6 @@ from dispatcher.intake.announcing import AnnouncingStore
 from dispatcher.intake.batcher import Intake
 from dispatcher.intake.delivery_quotas import DeliveryQuotas
 from dispatcher.matching.matcher import Matcher
-from dispatcher.store.connect import open_store
 from dispatcher.store.contract import Store
 from dispatcher.store.sealing import Sealer
 from dispatcher.targets.http import HttpClient
@@ -36,6 +35,7 @@ from dispatcher.targets.network import Guard
 from dispatcher.targets.registry import Resources, load_kinds
 from dispatcher.telemetry import metrics
 from tests.claiming import claim
+from tests.stores import prepared_store
 
 ADMIN_KEY = "an admin key of the settings, 32 characters or more"
 LOOPBACK = ip_network("127.0.0.0/8")
@@ -259,13 +259,9 @@ async def _ready() -> Mapping[str, str | None]:
 
 @asynccontextmanager
 async def opened(url: str) -> AsyncIterator[Store]:
-    """The store at a URL, while it is open."""
-    store = open_store(url, Sealer(["k" * 32]))
-    await store.open()
-    try:
+    """The store on a database with the schema, while it is open."""
+    async with prepared_store(url, Sealer(["k" * 32])) as store:
         yield store
-    finally:
-        await store.close()
 
 
 @pytest.fixture

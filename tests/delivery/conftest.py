@@ -16,9 +16,9 @@ from dispatcher.domain.events import Event
 from dispatcher.domain.subscriptions import Subscription
 from dispatcher.domain.targets import Answer, TargetKind
 from dispatcher.matching.matcher import Matcher
-from dispatcher.store.connect import open_store
 from dispatcher.store.contract import DeliveryFilter, Store, Window
 from dispatcher.store.sealing import Sealer
+from tests.stores import prepared_store
 
 GOOD = Answer(request="POST x", status=204)
 BAD = Answer(request="POST x", status=500, error="answered 500")
@@ -122,10 +122,8 @@ def url(request: pytest.FixtureRequest) -> str:
 @pytest.fixture
 async def store(url: str) -> AsyncIterator[Store]:
     """An open store with nothing in it, on each database in turn."""
-    store = open_store(url, Sealer(["a key of thirty-two characters or more"]))
-    await store.open()
-    yield store
-    await store.close()
+    async with prepared_store(url, Sealer(["a key of thirty-two characters or more"])) as store:
+        yield store
 
 
 @pytest.fixture

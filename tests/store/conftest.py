@@ -7,9 +7,9 @@ from contextlib import AsyncExitStack
 
 import pytest
 
-from dispatcher.store.connect import open_store
 from dispatcher.store.contract import Store
 from dispatcher.store.sealing import Sealer
+from tests.stores import prepared_store
 
 OpenAnother = Callable[[], Awaitable[Store]]
 SEALER = Sealer(["the key of these tests, which is long enough"])
@@ -21,10 +21,7 @@ async def open_postgres(postgres_url: str) -> AsyncIterator[OpenAnother]:
     async with AsyncExitStack() as stack:
 
         async def open_one() -> Store:
-            store = open_store(postgres_url, SEALER)
-            await store.open()
-            stack.push_async_callback(store.close)
-            return store
+            return await stack.enter_async_context(prepared_store(postgres_url, SEALER))
 
         yield open_one
 
@@ -39,10 +36,8 @@ def store_url(request: pytest.FixtureRequest) -> str:
 @pytest.fixture
 async def store(store_url: str) -> AsyncIterator[Store]:
     """Yield an open store with nothing in it, on each database in turn."""
-    opened = open_store(store_url, SEALER)
-    await opened.open()
-    yield opened
-    await opened.close()
+    async with prepared_store(store_url, SEALER) as opened:
+        yield opened
 
 
 @pytest.fixture
