@@ -36,6 +36,7 @@ from tests.api.conftest import Api, Caller
 
 KINDS = load_kinds(Resources(HttpClient(Guard())))
 DOCUMENT = openapi(routes(KINDS))
+SCHEMA = schemathesis.openapi.from_dict(DOCUMENT)
 OPERATIONS = [
     (method.upper(), path, operation)
     for path, methods in DOCUMENT["paths"].items()
@@ -125,24 +126,27 @@ def _short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("_short_waits")
+@pytest.mark.parametrize("examples", [4, pytest.param(50, marks=pytest.mark.long)])
 @pytest.mark.parametrize(
     ("method", "path", "operation"), [pytest.param(*one, id=one[2]["operationId"]) for one in OPERATIONS]
 )
 async def test_the_running_api_keeps_what_the_document_promises(
-    api: Api, things: dict[str, str], method: str, path: str, operation: Any
+    api: Api, things: dict[str, str], method: str, path: str, operation: Any, examples: int
 ) -> None:
+    def ask(mode: GenerationMode, known: Any = None) -> None:
+        fuzz(api.url, api.admin, SCHEMA[path][method], examples, mode, known)
+
     known = {"id": things["/".join(path.split("/")[:3])]} if "{id}" in path else None
-    await asyncio.to_thread(fuzz, api.url, api.admin, method, path, GenerationMode.POSITIVE, known)
+    await asyncio.to_thread(ask, GenerationMode.POSITIVE, known)
     if operation["parameters"] or "requestBody" in operation:
-        await asyncio.to_thread(fuzz, api.url, api.admin, method, path, GenerationMode.NEGATIVE, None)
+        await asyncio.to_thread(ask, GenerationMode.NEGATIVE)
 
 
-def fuzz(url: str, caller: Caller, method: str, path: str, mode: GenerationMode, known: Any) -> None:
-    """Ask for a bounded number of made-up things, and check each answer."""
-    operation = schemathesis.openapi.from_dict(DOCUMENT)[path][method]
+def fuzz(url: str, caller: Caller, operation: Any, examples: int, mode: GenerationMode, known: Any) -> None:
+    """Ask for so many made-up things, and check each answer."""
 
     @settings(
-        max_examples=8,
+        max_examples=examples,
         database=None,
         deadline=None,
         derandomize=True,

@@ -102,9 +102,11 @@ async def test_only_subscriptions_in_use_are_candidates(store: Store) -> None:
     assert {one.id for one in await store.candidates([active.match_key])} == {active.id, paused.id}
 
 
-async def test_thousands_of_candidates_are_found_at_once(store: Store) -> None:
-    subscriptions = [await subscribed(store, job_id=f"job-{number}") for number in range(700)]
-    found_there = await store.candidates([one.match_key for one in subscriptions])
+@pytest.mark.parametrize("count", [20, pytest.param(700, marks=pytest.mark.long)])
+async def test_candidates_of_thousands_of_keys_are_found_at_once(store: Store, count: int) -> None:
+    subscriptions = [await subscribed(store, job_id=f"job-{number}") for number in range(count)]
+    keys = [one.match_key for one in subscriptions] + [f"job:nobodys-{number}" for number in range(3000)]
+    found_there = await store.candidates(keys)
     assert {one.id for one in found_there} == {one.id for one in subscriptions}
 
 
