@@ -18,7 +18,7 @@ from dispatcher.domain.quotas import Caps
 from dispatcher.domain.subscriptions import Subscription, SubscriptionStatus
 from dispatcher.store import destinations, digests, held, turns
 from dispatcher.store.delivery_queries import end_waiting, free_claims, redirect_waiting
-from dispatcher.store.queries import unindexed
+from dispatcher.store.queries import is_there, unindexed
 from dispatcher.store.quotas import IN_USE, check_caps
 from dispatcher.store.rows import safe
 from dispatcher.store.schema import api_keys, processes, subscriptions
@@ -135,7 +135,7 @@ def save_subscription(
     Raises Conflict, and TooManyAlike or QuotaExceeded when it takes room that it did not take before.
     """
     table, subscription_id = subscriptions.c, changed.id
-    this = (table.id == subscription_id, table.revision == changed.revision - 1, table.removed_at.is_(None))
+    this = (table.id == subscription_id, table.revision == changed.revision - 1, is_there())
     # The lock waits for those who are storing held deliveries: so these are seen below.
     columns = (table.destination, table.match_key, table.status)
     before = connection.execute(select(*columns).where(*this).with_for_update()).one_or_none()
@@ -168,7 +168,7 @@ def end_subscription(
     ended = update(subscriptions).values(
         status=status, status_reason=safe(reason), revision=table.revision + 1, updated_at=now
     )
-    in_use = (table.id == subscription_id, table.status.in_(("active", "paused")), table.removed_at.is_(None))
+    in_use = (table.id == subscription_id, table.status.in_(IN_USE), is_there())
     connection.execute(ended.where(*in_use))
     return end_waiting(connection, subscription_id, state, reason, now)
 
@@ -178,7 +178,7 @@ def remove_subscription(connection: Connection, tenant: str, subscription_id: st
     if not is_id("sub", subscription_id):
         return None
     table, now = subscriptions.c, utc_now()
-    this = (table.id == subscription_id, unindexed(table.tenant) == tenant, table.removed_at.is_(None))
+    this = (table.id == subscription_id, unindexed(table.tenant) == tenant, is_there())
     removed = (
         update(subscriptions).values(removed_at=now, sealed=b"", revision=table.revision + 1).where(*this)
     )

@@ -12,6 +12,7 @@ from sqlalchemy import (
     ScalarSelect,
     Select,
     and_,
+    case,
     func,
     literal,
     or_,
@@ -106,6 +107,11 @@ def after(column: ColumnElement[str], window: Window, prefix: Prefix) -> list[Co
 def unindexed(column: ColumnElement[str]) -> ColumnElement[str]:
     """A column as no index has it: where another condition names the row, none of the tenant's is to be taken."""
     return column.concat("")
+
+
+def is_there() -> ColumnElement[bool]:
+    """Whether a subscription that another condition names was not removed, as the condition of no index says it."""
+    return case((subscriptions.c.removed_at.is_(None), 1), else_=0) == 1
 
 
 class Branch(NamedTuple):
@@ -286,7 +292,7 @@ def subscription_row(connection: Connection, tenant: str, subscription_id: str) 
 def subscription_rows(connection: Connection, ids: Sequence[str]) -> list[Row]:
     """Those of at most MAX_VALUES subscriptions that were not removed."""
     table = subscriptions
-    return rows_of(connection, select(table).where(table.c.id.in_(ids), table.c.removed_at.is_(None)))
+    return rows_of(connection, select(table).where(table.c.id.in_(ids), is_there()))
 
 
 def revisions(connection: Connection, ids: Collection[str]) -> list[tuple[str, int]]:
@@ -294,7 +300,7 @@ def revisions(connection: Connection, ids: Collection[str]) -> list[tuple[str, i
     table = subscriptions.c
     found: list[tuple[str, int]] = []
     for some in chunks(list(ids)):
-        kept = select(table.id, table.revision).where(table.id.in_(some), table.removed_at.is_(None))
+        kept = select(table.id, table.revision).where(table.id.in_(some), is_there())
         found += [(key, revision) for key, revision in connection.execute(kept)]
     return found
 

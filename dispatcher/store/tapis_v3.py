@@ -282,7 +282,7 @@ def _let_end(connection: Connection, ended: Sequence[Named]) -> int:
     gone: int = connection.execute(delete(tapis_subscriptions).where(_table.id.in_(keys))).rowcount
     connection.execute(delete(tapis_notifications).where(tapis_notifications.c.subscription_id.in_(keys)))
     for some in queries.chunks(members):
-        these = (subscriptions.c.id.in_(some), subscriptions.c.removed_at.is_(None))
+        these = (subscriptions.c.id.in_(some), queries.is_there())
         now, later = utc_now(), subscriptions.c.revision + 1
         connection.execute(
             update(subscriptions).values(expires_at=now, updated_at=now, revision=later).where(*these)

@@ -7,7 +7,7 @@ from sqlalchemy import Connection, delete, select
 from dispatcher.domain.deliveries import State
 from dispatcher.domain.ids import lowest_id
 from dispatcher.store.destinations import PAID, seconds
-from dispatcher.store.queries import chunks
+from dispatcher.store.queries import chunks, is_there
 from dispatcher.store.schema import deliveries, mail_unsubscribed, memos, rates, subscriptions
 from dispatcher.store.transactions import Run
 
@@ -63,9 +63,7 @@ def forget_unsubscribed(connection: Connection, after: str) -> str:
     key = mail_unsubscribed.c.subscription_id
     ids = list(connection.execute(select(key).where(key > after).order_by(key).limit(AT_ONCE)).scalars())
     for some in chunks(sorted(set(ids))):
-        kept = select(subscriptions.c.id).where(
-            subscriptions.c.id.in_(some), subscriptions.c.removed_at.is_(None)
-        )
+        kept = select(subscriptions.c.id).where(subscriptions.c.id.in_(some), is_there())
         over = set(some) - set(connection.execute(kept).scalars())
         connection.execute(delete(mail_unsubscribed).where(key.in_(sorted(over))))
     return ids[-1] if len(ids) == AT_ONCE else NO_SUBSCRIPTION
