@@ -159,6 +159,7 @@ async def test_names_that_nobody_looks_up_hold_nothing_else_up(tmp_path: Path, s
             amqp_url="amqp://guest:guest@broker.example.net/",
             smtp_url="smtp://relay.example.net:25",
             smtp_trusted_domains="example.org",
+            delivery_grace=1,
         ) as service,
     ):
         await service.subscribe(receiver.url)
