@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import sqlite3
 import ssl
 import stat
-from collections.abc import Mapping
+import tempfile
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from enum import StrEnum
 from pathlib import Path
@@ -18,6 +18,8 @@ from dispatcher.domain.errors import SettingsError, StoreUnavailable
 
 if TYPE_CHECKING:
     from aio_pika.abc import AbstractConnection
+
+_TABLES = "select relname from pg_class where relnamespace = current_schema()::regnamespace and relkind in ('r', 'p')"
 
 TIMEOUT = 10.0
 """Seconds that a broker or a relay has to answer."""
@@ -108,7 +110,7 @@ async def database(settings: Settings) -> Finding:
     url = settings.database.url
     file = sqlite_file(url)
     try:
-        revision = await _postgres_revision(url.reveal()) if file is None else _sqlite_revision(file)
+        revision, tables = await _postgres_schema(url.reveal()) if file is None else _sqlite_schema(file)
     except SettingsError as error:
         return Finding("database", State.FAIL, str(error), "the service does not start with it")
     except (
@@ -117,13 +119,15 @@ async def database(settings: Settings) -> Finding:
     ) as error:
         advice = "start it, or correct DISPATCHER_DATABASE_URL"
         return Finding("database", State.FAIL, f"{url}: {_reason(error)}", advice)
-    return _schema(str(url), revision)
+    return _schema(str(url), revision, tables)
 
 
-def _schema(url: str, revision: str | None) -> Finding:
-    from dispatcher.store.migrations import is_known, newest_revision
+def _schema(url: str, revision: str | None, tables: Sequence[str]) -> Finding:
+    from dispatcher.store.migrations import is_known, mismatch, newest_revision
 
     newest = newest_revision()
+    if problem := mismatch(revision, tables):
+        return Finding("database", State.FAIL, f"{url}: {problem}", "the service does not start with it")
     if revision is None:
         return Finding("database", State.OK, f"{url}: empty, the next start makes the schema {newest}")
     if not is_known(revision):
@@ -135,26 +139,30 @@ def _schema(url: str, revision: str | None) -> Finding:
     return Finding("database", State.OK, f"{url}: schema {revision}")
 
 
-def _sqlite_revision(file: Path) -> str | None:
-    """None when there is no schema yet. Raises OSError and sqlite3.Error."""
+def _sqlite_schema(file: Path) -> tuple[str | None, Sequence[str]]:
+    """The revision, None when there is no schema yet, and all tables. Raises OSError and sqlite3.Error."""
     if not file.exists():
         directory = next(parent for parent in file.absolute().parents if parent.exists())
         if not directory.is_dir():
             raise NotADirectoryError(f"{directory} is no directory")
-        if not os.access(directory, os.W_OK):
-            raise PermissionError(f"this user may not write in {directory}")
-        return None
+        # Not only whether this user may: the disk may be full, or be read only.
+        with tempfile.NamedTemporaryFile(dir=directory, prefix=".dispatcher-doctor-") as probe:
+            probe.write(b"x")
+        return None, ()
     # Read-only, because the service has the file.
     with closing(
         sqlite3.connect(f"file:{quote(str(file))}?mode=ro", uri=True, timeout=TIMEOUT)
     ) as connection:
-        if not connection.execute("select 1 from sqlite_master where name = 'alembic_version'").fetchone():
-            return None
+        tables = [
+            name for (name,) in connection.execute("select name from sqlite_master where type = 'table'")
+        ]
+        if "alembic_version" not in tables:
+            return None, tables
         row = connection.execute("select version_num from alembic_version").fetchone()
-        return None if row is None else str(row[0])
+        return None if row is None else str(row[0]), tables
 
 
-async def _postgres_revision(url: str) -> str | None:
+async def _postgres_schema(url: str) -> tuple[str | None, Sequence[str]]:
     from dispatcher.store.postgres_pooler import refuse_shared_sessions
     from dispatcher.store.postgres_server import connect_limited
     from dispatcher.store.postgres_sql import SETTINGS
@@ -162,10 +170,10 @@ async def _postgres_revision(url: str) -> str | None:
     await refuse_shared_sessions(url)
     connection = await connect_limited(url, SETTINGS)
     try:
-        if await connection.fetchval("select to_regclass('alembic_version')::text") is None:
-            return None
-        revision: str | None = await connection.fetchval("select version_num from alembic_version")
-        return revision
+        tables = [name for (name,) in await connection.fetch(_TABLES)]
+        if "alembic_version" not in tables:
+            return None, tables
+        return await connection.fetchval("select version_num from alembic_version"), tables
     finally:
         await connection.close()
 

@@ -83,6 +83,22 @@ def newer_schema(directory: Path) -> Settings:
     return {"DISPATCHER_DATABASE_URL": "sqlite:///x.db"}
 
 
+def tables_of_another(directory: Path) -> Settings:
+    with closing(sqlite3.connect(directory / "x.db")) as connection:
+        connection.execute("create table jobs (id)")
+        connection.commit()
+    return {"DISPATCHER_DATABASE_URL": "sqlite:///x.db"}
+
+
+def half_a_schema(directory: Path) -> Settings:
+    path = directory / "x.db"
+    migrate(f"sqlite:///{path}")
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("drop table processes")
+        connection.commit()
+    return {"DISPATCHER_DATABASE_URL": "sqlite:///x.db"}
+
+
 def templates(directory: Path) -> Settings:
     return {"DISPATCHER_SMTP_URL": "smtp://127.0.0.1:9", "DISPATCHER_SMTP_TEMPLATES": str(directory / "none")}
 
@@ -104,6 +120,13 @@ CASES: dict[str, tuple[Prepare, str, str | None]] = {
     "a file that is no database": (no_database, "is no SQLite database", "file is not a database"),
     "a database below a file": (below_a_file, "cannot write", "is no directory"),
     "a newer schema": (newer_schema, "9999 is newer than this program knows", None),
+    "tables of another program": (tables_of_another, "another program has the tables jobs", None),
+    "a schema that is not whole": (half_a_schema, "lacks the tables processes", None),
+    "a folder that cannot hold a database": (
+        lambda _: {"DISPATCHER_DATABASE_URL": "sqlite:////proc/x.db"},
+        "No such file or directory",
+        None,
+    ),
     "an address of another machine": (
         lambda _: {"DISPATCHER_HTTP_HOST": "203.0.113.9"},
         "cannot listen on 203.0.113.9",
@@ -122,7 +145,13 @@ CASES: dict[str, tuple[Prepare, str, str | None]] = {
 }
 
 
-SAMPLE = ("a file that is no database", "an unknown setting", "templates that are not there")
+OF_DATABASES = (no_database, below_a_file, newer_schema, tables_of_another, half_a_schema)
+SAMPLE = (
+    "a file that is no database",
+    "tables of another program",
+    "an unknown setting",
+    "templates that are not there",
+)
 
 
 @pytest.mark.parametrize(
@@ -155,7 +184,7 @@ async def test_other_commands_say_one_sentence_about_the_settings_too(
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("name", ["a file that is no database", "a database below a file", "a newer schema"])
+@pytest.mark.parametrize("name", [name for name, (prepare, *_) in CASES.items() if prepare in OF_DATABASES])
 async def test_a_migration_says_one_sentence_about_the_database_too(tmp_path: Path, name: str) -> None:
     prepare, reason, _ = CASES[name]
     code, said = await run(tmp_path, prepare(tmp_path), "migrate")
