@@ -70,6 +70,12 @@ def test_a_file_changes_what_it_names(tmp_path: Path) -> None:
     assert settings.network.allow == (ip_network("10.0.0.0/8"), ip_network("::1/128"))
 
 
+def test_a_file_of_an_editor_that_marks_utf_8_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "marked.toml"
+    path.write_bytes('\ufeff[smtp]\nsender = "Zoë <jobs@example.org>"\n'.encode())
+    assert load({}, path).smtp.sender == "Zoë <jobs@example.org>"
+
+
 def test_the_environment_wins(tmp_path: Path) -> None:
     path = written(tmp_path, '[http]\nport = 9000\nhost = "::1"\n')
     settings = load({"DISPATCHER_HTTP_PORT": "9001"}, path)

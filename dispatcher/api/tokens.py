@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from codecs import BOM_UTF8
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -128,7 +129,7 @@ def read_tokens(path: Path, issuers: Sequence[str] = ()) -> Tokens:
     A JWK may name its `tenants`, those whose tokens it signs. Raises SettingsError that says what is wrong.
     """
     try:
-        content = path.read_bytes()
+        content = path.read_bytes().removeprefix(BOM_UTF8)
     except OSError as error:
         raise SettingsError(f"tapis.keys: {path} cannot be read ({error.strerror})") from None
     try:

@@ -97,6 +97,12 @@ def test_keys_may_be_pem_blocks(tmp_path: Path) -> None:
     assert tokens.claims(signed()).user == tokens.claims(signed(EC, "ES256")).user == "alice"
 
 
+def test_a_file_of_an_editor_that_marks_utf_8_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "keys.json"
+    path.write_bytes(b"\xef\xbb\xbf" + json.dumps({"keys": [jwk(RSA)]}).encode())
+    assert read_tokens(path).claims(signed()).user == "alice"
+
+
 def test_a_forged_expired_or_unfit_token_is_refused_and_told_why(reader: Reader) -> None:
     tokens = reader(jwk(RSA))
     body = signed().split(".")[1]
