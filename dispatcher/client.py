@@ -11,7 +11,6 @@ from uuid import uuid4
 
 import aio_pika
 import aiohttp
-import msgspec
 from aio_pika.exceptions import CONNECTION_EXCEPTIONS, ChannelNotFoundEntity, PublishError
 from aiormq.abc import AbstractChannel
 from pamqp.commands import Basic
@@ -19,6 +18,7 @@ from yarl import URL
 
 from dispatcher.domain.errors import NotPublished
 from dispatcher.domain.events import utc_now
+from dispatcher.domain.json_text import encoded
 from dispatcher.intake.dialing import Dialing
 from dispatcher.targets.signing import BadSignature, verify
 
@@ -115,13 +115,13 @@ def _batches(events: Iterable[Event]) -> Iterator[list[_Ready]]:
 def _ready(event: Event) -> _Ready:
     if event.get("id") is None:
         event = {**event, "id": str(uuid4())}
-    return _Ready(str(event["id"]), _routing_key(event), msgspec.json.encode(event))
+    return _Ready(str(event["id"]), _routing_key(event), encoded(event))
 
 
 def _routing_key(event: Event) -> str:
     """What a queue may be bound by: the event's type, or the one that a plain event gets."""
     found = str(event.get("type") or f"job.{event.get('event') or 'event'}")
-    return found.encode()[:255].decode(errors="ignore")
+    return found.encode(errors="replace")[:255].decode(errors="ignore")
 
 
 class _Broker:

@@ -59,6 +59,16 @@ async def test_an_event_is_in_the_queue_when_the_call_returns(amqp_url: str) -> 
     assert message.delivery_mode == aio_pika.DeliveryMode.PERSISTENT
 
 
+async def test_a_byte_of_a_file_name_that_is_no_utf_8_holds_no_event_back(amqp_url: str) -> None:
+    await declared(amqp_url)
+    event = EVENT | {"event": "wrote", "message": "wrote \udcff.txt", "data": {"files": ["\udcff", "é"]}}
+    async with Publisher.amqp(amqp_url) as publisher:
+        event_id = await publisher.publish(event | {"type": "\udcff"})
+    (message,) = await arrived(amqp_url)
+    expected = {"id": event_id, "type": "\ufffd", "message": "wrote \ufffd.txt"}
+    assert msgspec.json.decode(message.body) == event | expected | {"data": {"files": ["\ufffd", "é"]}}
+
+
 async def test_a_silent_address_of_the_broker_does_not_keep_us_from_the_next_one(
     amqp_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import math
-import re
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 
-import msgspec
 import structlog
 from aiohttp import web
 from msgspec import Struct
@@ -23,6 +20,7 @@ from dispatcher.domain.errors import (
     QuotaExceeded,
     StoreUnavailable,
 )
+from dispatcher.domain.json_text import encoded
 from dispatcher.intake.batcher import Busy, NotStored
 
 log = structlog.get_logger("dispatcher.api")
@@ -125,17 +123,8 @@ def problem_response(error: Exception, request: web.BaseRequest) -> web.Response
         instance=request.path,
         errors=refusal.errors,
     )
-    try:
-        body = msgspec.json.encode(problem)
-    except UnicodeEncodeError:  # it repeats bytes of a header that are no UTF-8
-        body = _with_replacements(problem)
+    body = encoded(problem)  # which may repeat bytes of a header that are no UTF-8
     return web.Response(status=refusal.status, body=body, content_type=MEDIA_TYPE, headers=refusal.headers)
-
-
-def _with_replacements(problem: Problem) -> bytes:
-    """The problem as JSON, with U+FFFD for what is no character."""
-    text = json.dumps(msgspec.to_builtins(problem), ensure_ascii=False)
-    return re.sub("[\ud800-\udfff]", "\ufffd", text).encode()
 
 
 _STATUSES: Mapping[type[DispatcherError], HTTPStatus] = {

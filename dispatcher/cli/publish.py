@@ -21,6 +21,7 @@ from dispatcher.cli.publishing import Line, Way, to_broker, to_server
 from dispatcher.config import load
 from dispatcher.domain.errors import DispatcherError, InvalidInput, NotPublished
 from dispatcher.domain.events import DEFAULT_TENANT, utc_now
+from dispatcher.domain.json_text import encoded
 
 BATCH = 500
 """Events that are sent before the first of them is confirmed."""
@@ -99,7 +100,7 @@ def publish(
     if bool(given) == (file is not None):
         raise typer.BadParameter("expected either a FILE or an event's options", param_hint="FILE")
     if file is None:
-        line = _event(0, msgspec.json.encode(given))
+        line = _event(0, encoded(given))
         asyncio.run(_publish(_way(http, key), iter([[line]]), lambda _: None))
     else:
         with open_file(file, "FILE") as stream, _progress(file) as advance:
@@ -166,7 +167,10 @@ def _batches(stream: IO[bytes]) -> Iterator[list[Line]]:
 def _event(number: int, document: bytes) -> Line:
     """An event, checked here as the service checks it: what it refuses would end in the dead-letter queue."""
     from dispatcher.intake.decode import Message, decode
+    from dispatcher.intake.repair import repaired
 
+    # What the service would read as it was meant has to be JSON on the way there too.
+    document = repaired(Message(origin="amqp", body=document))
     if document.startswith(b"["):
         raise BadLine(f"{_at(number)}expected an object, got an array")
     message = Message(origin="amqp", body=document)
@@ -194,6 +198,11 @@ def _progress(file: str) -> Iterator[Callable[[int], None]]:
 
 
 def _json(text: str | bytes, option: str) -> object:
+    from dispatcher.intake.message import Message
+    from dispatcher.intake.repair import repaired
+
+    if isinstance(text, bytes):
+        text = repaired(Message(origin="http", body=text))
     try:
         return msgspec.json.decode(text)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:

@@ -79,6 +79,20 @@ async def test_events_come_from_stdin(run: Run, amqp_url: str, queue: AbstractQu
     assert json.loads((await queue.get()).body) == event
 
 
+async def test_lines_that_are_not_quite_json_go_as_the_service_would_read_them(
+    run: Run, amqp_url: str, queue: AbstractQueue
+) -> None:
+    lines = [
+        b'\xef\xbb\xbf{"event":"A","job_id":"j","message":"marked"}',
+        rb'{"event":"A","job_id":"j","message":"\udcff.txt"}',
+        b'{"event":"A","job_id":"j","message":"gr\xfc\xdfe"}',
+    ]
+    result = await publish_to(run, amqp_url, "-", stdin=b"\r\n".join(lines))
+    assert (result.code, result.err) == (0, "Events published: 3.\n")
+    messages = [json.loads((await queue.get()).body)["message"] for _ in lines]
+    assert messages == ["marked", "\ufffd.txt", "gr\ufffd\ufffde"]
+
+
 async def test_a_bad_line_stops_it_there_and_is_named(run: Run, amqp_url: str, queue: AbstractQueue) -> None:
     lines = (
         b'{"event": "RUNNING", "job_id": "1"}\n\n{"evnt": "RUNNING"}\n{"event": "RUNNING", "job_id": "2"}\n'
