@@ -34,6 +34,7 @@ from dispatcher.store.columns import Moment, microseconds
 from dispatcher.store.delivery_queries import IS_WAITING
 from dispatcher.store.schema import deliveries, digest_members
 from dispatcher.store.schema import turns as turns_table
+from dispatcher.telemetry.metrics import DELIVERIES_OVER_QUOTA
 
 _table = deliveries.c
 _turn = turns_table.c
@@ -83,7 +84,7 @@ def _let_go_counted(
     count = connection.execute(select(func.count()).select_from(some)).scalar_one()
     if not count:
         return 0
-    grant = delivery_quotas.take(connection, {owner: count}, per_minute)[owner]
+    grant = _taken(connection, owner, count, per_minute)
     number = func.row_number().over(order_by=some.c.id)
     numbered = select(some.c.id, number.label("number")).subquery()
     values: dict[Any, Any] = {"due_at": _due(connection, grant, numbered.c.number, now)}
@@ -105,12 +106,19 @@ def _count_turns(
     count: int = connection.execute(select(func.count()).select_from(some)).scalar_one()
     if not count:
         return 0
-    grant = delivery_quotas.take(connection, {owner: count}, per_minute)[owner]
+    grant = _taken(connection, owner, count, per_minute)
     number = func.row_number().over(order_by=some.c.seq)
     numbered = select(some.c.seq, number.label("number")).subquery()
     due = _due(connection, grant, numbered.c.number, now)
     connection.execute(update(turns_table).values(not_before=due).where(_turn.seq == numbered.c.seq))
     return count
+
+
+def _taken(connection: Connection, owner: Owner, count: int, per_minute: int) -> Grant:
+    """What the quota gives of so many deliveries."""
+    grant = delivery_quotas.take(connection, {owner: count}, per_minute)[owner]
+    DELIVERIES_OVER_QUOTA.inc(max(0, count - grant.granted))
+    return grant
 
 
 def _due(

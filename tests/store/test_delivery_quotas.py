@@ -15,6 +15,7 @@ from dispatcher.domain.events import utc_now
 from dispatcher.domain.quotas import QuotaOverride, Quotas
 from dispatcher.domain.subscriptions import Subscription
 from dispatcher.store.contract import Store
+from dispatcher.telemetry.metrics import REGISTRY
 from tests.claiming import claim
 from tests.factories import make_delivery, make_event
 from tests.store.conftest import OpenAnother
@@ -106,12 +107,17 @@ def seconds_until(delivery: Delivery, since: datetime) -> int | None:
     return None if delivery.due_at is None else round((delivery.due_at - since).total_seconds())
 
 
+def over_quota() -> float:
+    return REGISTRY.get_sample_value("dispatcher_deliveries_over_quota_total") or 0
+
+
 async def test_what_was_held_is_due_within_the_quota_after_a_resume(store: Store, process: int) -> None:
     paused = await subscribed(store, status="paused")
     new = [make_delivery(make_event(), paused, claimed=False, due_at=None) for _ in range(65)]
     await accept(store, process, *new)
-    before = utc_now()
+    before, counted = utc_now(), over_quota()
     await store.save_subscription(replace(paused, status="active", revision=2), None, 60)
+    assert over_quota() - counted == 5
     released = [await found(store, one) for one in new]
     assert [seconds_until(one, before) for one in released] == [*[0] * 60, 1, 2, 3, 4, 5]
     assert {one.reason for one in released[60:]} == {"over the quota of 60 deliveries a minute"}
