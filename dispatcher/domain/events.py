@@ -130,6 +130,10 @@ class Event(Struct, frozen=True, kw_only=True, dict=True):
 class _HeldEvent(Event, frozen=True, kw_only=True, dict=True):
     """An event that keeps even a long document decoded."""
 
+    def held(self) -> Event:
+        """The event itself."""
+        return self
+
     @property
     def decoded(self) -> Mapping[str, object]:
         return self._kept()

@@ -7,10 +7,12 @@ import tracemalloc
 import pytest
 from msgspec import Raw
 
+from dispatcher.domain import events
 from dispatcher.domain.event_values import EventValues
 from dispatcher.domain.events import LONG_DOCUMENT, Event
 from dispatcher.domain.jobs import project_one
 from dispatcher.domain.permissions import permission_of
+from dispatcher.targets.mail.facts import facts_of
 from tests.factories import make_event
 
 MANY: list[object] = [[] for _ in range(30_000)]
@@ -47,6 +49,23 @@ def test_the_values_of_one_request_decode_a_long_document_once() -> None:
     held = make_event(data={"x": MANY}).held()
 
     assert held.decoded is held.decoded
+    assert held.held() is held
+
+
+def test_what_is_known_of_a_job_and_told_in_a_mail_decodes_a_long_document_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    decoded: list[bytes] = []
+    decode = events._decode_document
+
+    def counted(text: bytes) -> dict[str, object]:
+        decoded.append(text)
+        return decode(text)
+
+    monkeypatch.setattr(events, "_decode_document", counted)
+    event = make_event(data={"job": {"name": "align", "x": MANY}, "message": "said"})
+    assert (project_one(event).name, len(decoded)) == ("align", 1)
+    assert (facts_of(event).job_name, len(decoded)) == ("align", 2)
 
 
 @pytest.mark.parametrize(

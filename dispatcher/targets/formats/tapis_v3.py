@@ -69,6 +69,7 @@ def prepare(subscription: Subscription) -> Render:
 
 def _as_theirs(event: Event) -> TapisEvent:
     """What Tapis would have made of an event that came in another form."""
+    event = event.held()
     name = event.job.get("name")
     event_type = type_of(event.type, event.event)
     data = _JobData(
