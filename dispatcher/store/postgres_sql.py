@@ -169,7 +169,7 @@ from (
         where subscription_id = mine.subscription_id and job_id = mine.job_id and seq < mine.seq limit 1
     ) as earlier
 ) as later
-where deliveries.id = any($1::uuid[]) and deliveries.id = later.id
+where deliveries.id = later.id
 """
 """Holds those of these deliveries that are not the first of their job.
 

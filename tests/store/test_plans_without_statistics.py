@@ -48,6 +48,31 @@ async def test_outcomes_find_their_deliveries_through_the_index(
     assert found == {"(id = o.id)"}
 
 
+async def test_a_thousand_that_take_turns_are_held_one_by_one(
+    postgresql: Databases, migrated_database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each was compared with all the others: a third of a second for a thousand."""
+    url, plans = await postgresql.create_database(template=migrated_database), Plans()
+    with monkeypatch.context() as patch:
+        await plans.collect(url, patch, "force_generic_plan")
+        store = PostgresStore(url, SEALER)
+        await store.open()
+        try:
+            process = await store.register("a-host", 1, lease=60)
+            subscription = make_subscription(owner="*", ordered=True)
+            await store.add_subscription(subscription)
+            for _ in range(2):
+                events = [make_event(job_id=f"job-{job}") for job in range(1000)]
+                new = [make_delivery(event, subscription, claimed=False) for event in events]
+                await store.accept(process, events, new)
+        finally:
+            await store.close()
+    await postgresql.drop_database(url)
+    held = [plan for plan in plans.found if plan.text == sql.HOLD]
+    assert len(held) == 2
+    assert max(plan.removed for plan in held) <= 1000
+
+
 BATCHES, BATCH = 6, 250
 
 
