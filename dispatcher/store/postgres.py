@@ -36,7 +36,7 @@ from dispatcher.store.base import CLAIM_BYTES, Claim, Revision, SqlStore
 from dispatcher.store.batches import Batch
 from dispatcher.store.contract import Changes, Place
 from dispatcher.store.failures import unavailable
-from dispatcher.store.postgres_accept import TO, accept, add, resumed_of
+from dispatcher.store.postgres_accept import TO, accept, add, is_large, resumed_of
 from dispatcher.store.postgres_connect import CONNECT_TIMEOUT
 from dispatcher.store.postgres_server import connect_limited, driver_connection, migrate
 from dispatcher.store.rows import Row, hex_digits
@@ -73,6 +73,8 @@ class PostgresStore(SqlStore):
         self._claimed: defaultdict[int, set[str]] = defaultdict(set)
         self._unsure: set[int] = set()
         self._claiming = asyncio.Lock()
+        # What takes long has one connection together: the others are for what is short.
+        self._bulk = asyncio.Lock()
 
     async def open(self) -> None:
         # In a thread, because Alembic keeps its state in modules: it cannot take turns with another store's.
@@ -127,7 +129,7 @@ class PostgresStore(SqlStore):
             if not batch.digests:
                 return batch.duplicates
             try:
-                async with self._hot() as connection:
+                async with self._bulk if is_large(batch) else nullcontext(), self._hot() as connection:
                     await accept(connection, process, batch)
                 return batch.duplicates
             except asyncpg.UniqueViolationError:
@@ -147,7 +149,7 @@ class PostgresStore(SqlStore):
             await add(connection, process, deliveries)
 
     async def expand(self, process: int, expansion: Expansion, deliveries: Sequence[NewDelivery]) -> bool:
-        async with self._hot() as connection, connection.transaction():
+        async with self._bulk, self._hot() as connection, connection.transaction():
             if not await postgres_expansions.take(connection, expansion.seq):
                 return False
             await add(connection, process, deliveries)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import nullcontext
 from typing import TypeAlias
@@ -28,6 +30,9 @@ WHOLE = 1000
 PART = 100
 """Large enough that a statement does more than to begin, small enough to be made in a millisecond or two."""
 
+REST = 1.0
+"""How long a large batch rests after each part, in times of what that took: others go on meanwhile."""
+
 Proxy: TypeAlias = "asyncpg.pool.PoolConnectionProxy[asyncpg.Record]"
 TO = Encoding(
     lambda digests: [digest.hex() for digest in digests],
@@ -42,7 +47,7 @@ async def accept(connection: Proxy, process: int, batch: Batch) -> None:
     """Store what is new of a batch. UniqueViolationError when others have stored some of it."""
     deliveries, looked_up = batch.deliveries, batch.jobs_to_look_up
     held, ordered, gathered = _held(deliveries), batches.ordered(deliveries), digests.wanted(deliveries)
-    large = len(batch.digests) + len(deliveries) > WHOLE
+    large = is_large(batch)
     several = large or held or ordered or gathered or batch.expansions or looked_up
     async with connection.transaction() if several else nullcontext():
         resumed = await resumed_of(connection, sql.RESUMED, "sub", held)
@@ -58,6 +63,11 @@ async def accept(connection: Proxy, process: int, batch: Batch) -> None:
         await _take_turns(connection, ordered)
         await _gather(connection, gathered)
         await postgres_expansions.enter(connection, placed)
+
+
+def is_large(batch: Batch) -> bool:
+    """Whether it is stored in parts."""
+    return len(batch.digests) + len(batch.deliveries) > WHOLE
 
 
 async def add(connection: Proxy, process: int, deliveries: Sequence[NewDelivery]) -> None:
@@ -96,9 +106,13 @@ class _Rows(Struct, frozen=True):
         await self.connection.execute(sql.IDENTIFY, *arrays.of_identities(batch, TO))
         events = sorted(batch.events, key=lambda event: (event.tenant, event.job_id))
         for some in chunks(events, PART):
+            began = time.perf_counter()
             owners = await self.write(none, some, (), owners)
+            await asyncio.sleep(REST * (time.perf_counter() - began))
         for new in chunks(deliveries, PART):
+            began = time.perf_counter()
             await self.write(none, (), new, owners)
+            await asyncio.sleep(REST * (time.perf_counter() - began))
 
     async def write(
         self,
