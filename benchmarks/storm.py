@@ -79,4 +79,9 @@ async def _storm(service: Service) -> None:
     """Post until cancelled, also what is refused because too much waits."""
     while True:
         with suppress(aiohttp.ClientResponseError):
-            await service.publish([plain_event(n) | {"owner": "mallory"} for n in range(EVENTS)])
+            await service.publish([_event(n) for n in range(EVENTS)])
+
+
+def _event(number: int) -> dict[str, object]:
+    """One of a job of the other owner's own: two who publish about the same job wait for each other."""
+    return plain_event(number) | {"owner": "mallory", "job_id": f"mallory-{number}"}
