@@ -31,7 +31,7 @@ OK = b"HTTP/1.1 200 OK\r\n"
 
 
 async def drip(writer: asyncio.StreamWriter) -> None:
-    """Write a byte of a header now and then."""
+    """Write a byte of the status line now and then."""
     while True:
         writer.write(b"X")
         await writer.drain()
@@ -88,7 +88,8 @@ async def hostile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncItera
     expired = authority.context("localhost", expired=True)
     handlers = {
         "never answers": answering(then=hang),
-        "answers a byte at a time": answering(OK, then=drip),
+        # A whole status line would decide, whatever becomes of what follows it.
+        "answers a byte at a time": answering(b"HTTP/1.1 200 O", then=drip),
         "resets": answering(then=reset),
     }
     async with AsyncExitStack() as stack:
