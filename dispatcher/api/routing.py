@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from codecs import BOM_UTF8
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from http import HTTPStatus
 from typing import Any, Generic, Literal, TypeVar
@@ -146,7 +147,7 @@ def _body_reader(
     decode = msgspec.json.Decoder(expected).decode
 
     async def read(request: web.Request) -> B:
-        body = await raw_body(request)
+        body = (await raw_body(request)).removeprefix(BOM_UTF8)
         if body:
             _check_media_type(request)
         try:

@@ -48,6 +48,13 @@ async def test_a_body_that_is_no_json_object_is_refused(alice: Caller, body: byt
     assert said in problem["detail"]
 
 
+async def test_a_byte_order_mark_before_a_body_is_skipped(alice: Caller) -> None:
+    reply = await alice.ask(
+        "POST", "/v1/deliveries/retry", b'\xef\xbb\xbf{"dry_run":true}', Content_Type=JSON
+    )
+    assert (reply.status, reply.json) == (200, {"count": 0})
+
+
 async def test_an_empty_body_is_read_as_an_empty_object(alice: Caller) -> None:
     reply = await alice.ask("POST", "/v1/subscriptions")
     assert reply.faults == {"events": "is missing"}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
+from codecs import BOM_UTF8
 from collections.abc import Mapping
 from email.message import Message
 from urllib.parse import parse_qsl
@@ -55,6 +56,7 @@ def read_document(body: bytes, content_type: str) -> dict[str, object]:
         return _from_form(body)
     if media_type == "multipart/form-data":
         body = _file_in(body, content_type)
+    body = body.removeprefix(BOM_UTF8)
     if not body.strip():
         raise InvalidInput("", "No notification object provided.")
     try:

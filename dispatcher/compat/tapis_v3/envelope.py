@@ -18,6 +18,8 @@ from dispatcher.api.services import Services
 from dispatcher.compat.tapis_v3.callers import Caller, caller_of
 from dispatcher.domain.errors import Forbidden, InvalidInput
 from dispatcher.domain.keys import Scope
+from dispatcher.intake.message import Message
+from dispatcher.intake.repair import repaired
 
 T = TypeVar("T")
 
@@ -84,13 +86,16 @@ def refused(error: Exception, request: web.Request) -> web.Response:
 
 
 def read_json(body: bytes, expected: type[T]) -> T:
-    """A JSON document as this type. Raises InvalidInput that names the field."""
+    """A JSON document as this type; what is not quite JSON is read as events are. InvalidInput names the field."""
     try:
         return msgspec.json.decode(body, type=expected)
     except msgspec.ValidationError as error:
         raise explain(error, expected, _untyped(body)) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise InvalidInput("", f"expected a JSON document in UTF-8: {error}") from None
+        readable = repaired(Message(origin="http", body=body))
+        if readable == body:
+            raise InvalidInput("", f"expected a JSON document in UTF-8: {error}") from None
+    return read_json(readable, expected)
 
 
 def _untyped(body: bytes) -> object:

@@ -55,6 +55,13 @@ async def test_a_new_notification_has_the_shape_of_tapis(service: Running, alice
     assert await alice.result("GET", f"{NOTIFICATIONS}/{made['id']}") == made
 
 
+async def test_a_byte_order_mark_before_a_notification_is_skipped(alice: Tapis) -> None:
+    body = (
+        b'\xef\xbb\xbf{"associatedUuid":"%b","event":"FINISHED","url":"http://127.0.0.1:9/x"}' % JOB.encode()
+    )
+    assert (await alice.ask("POST", NOTIFICATIONS, body, content_type="application/json")).status == 201
+
+
 async def test_links_begin_with_the_public_url(database: Path) -> None:
     async with serving(database, http_public_url="https://jobs.example.org/api") as service:
         made = await (await service.caller("alice", "subscribe")).add(URL)

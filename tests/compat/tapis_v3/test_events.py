@@ -48,6 +48,17 @@ async def test_a_notification_is_what_tapis_sends(jobs: Caller, receiver: Receiv
     }
 
 
+async def test_an_event_that_is_not_quite_json_is_read_as_it_was_meant(
+    jobs: Caller, receiver: Receiver
+) -> None:
+    await jobs.subscribe(f"{receiver.url}/hook")
+    odd = event(data="wrote \udcff.txt")
+    body = b"\xef\xbb\xbf" + json.dumps(odd).encode()
+    assert (await jobs.ask("POST", "/events/publish", body)).status == 200
+    [arrived] = await receiver.count(1)
+    assert told(arrived)["data"] == "wrote \ufffd.txt"
+
+
 async def test_subject_and_type_decide_who_is_told(jobs: Caller, site: Site, receiver: Receiver) -> None:
     for name, filters in {
         "any": {},
