@@ -33,7 +33,7 @@ from dispatcher.store import (
 )
 from dispatcher.store import postgres_sql as sql
 from dispatcher.store.base import CLAIM_BYTES, Claim, Revision, SqlStore
-from dispatcher.store.batches import Batch
+from dispatcher.store.batches import ATTEMPT, OUTCOME, Batch
 from dispatcher.store.contract import Changes, Place
 from dispatcher.store.failures import unavailable
 from dispatcher.store.postgres_accept import TO, accept, add, is_large, resumed_of
@@ -226,8 +226,8 @@ class PostgresStore(SqlStore):
             await connection.execute(
                 sql.FINISH,
                 process,
-                *arrays.padded(arrays.of_outcomes(outcomes, resumed, TO)),
-                *arrays.padded(arrays.of_attempts(outcomes, TO)),
+                *arrays.parameters(OUTCOME, arrays.of_outcomes(outcomes, resumed, TO)),
+                *arrays.parameters(ATTEMPT, arrays.of_attempts(outcomes, TO)),
             )
         if process in self._claimed:
             self._claimed[process].difference_update(outcome.delivery_id for outcome in outcomes)

@@ -17,7 +17,7 @@ from dispatcher.domain.events import Event, utc_now
 from dispatcher.store import arrays, batches, digests, postgres_expansions, turns
 from dispatcher.store import postgres_sql as sql
 from dispatcher.store.arrays import Encoding
-from dispatcher.store.batches import Batch
+from dispatcher.store.batches import DELIVERY, EVENT, GRANT, JOB, Batch
 from dispatcher.store.columns import finite
 from dispatcher.store.digests import Wanted
 from dispatcher.store.job_changes import JobKey, job_changes
@@ -79,7 +79,7 @@ async def add(connection: Proxy, process: int, deliveries: Sequence[NewDelivery]
         await _lock_turns(connection, ordered)
         stored: set[str] = set()
         for some in chunks(deliveries, PART):
-            columns = arrays.of_deliveries(some, resumed, TO)
+            columns = arrays.parameters(DELIVERY, arrays.of_deliveries(some, resumed, TO))
             rows = await connection.fetch(sql.ADD_DELIVERIES, process, *columns)
             stored.update(f"dlv_{row['id'].hex}" for row in rows)
         await _take_turns(connection, [one for one in ordered if one.id in stored])
@@ -127,13 +127,13 @@ class _Rows(Struct, frozen=True):
             sql.ACCEPT,
             self.process,
             *identities,
-            *arrays.padded(arrays.of_events(events, TO)),
-            *arrays.padded(arrays.of_deliveries(deliveries, self.resumed, TO)),
-            *arrays.padded(arrays.of_grants(changed.grants, TO)),
-            *arrays.padded(arrays.of_jobs(changed.jobs, TO)),
+            *arrays.parameters(EVENT, arrays.of_events(events, TO)),
+            *arrays.parameters(DELIVERY, arrays.of_deliveries(deliveries, self.resumed, TO)),
+            *arrays.parameters(GRANT, arrays.of_grants(changed.grants, TO)),
+            *arrays.parameters(JOB, arrays.of_jobs(changed.jobs, TO)),
         )
         if changed.unclaimed_jobs:
-            columns = arrays.of_jobs(changed.unclaimed_jobs, TO)
+            columns = arrays.parameters(JOB, arrays.of_jobs(changed.unclaimed_jobs, TO))
             await self.connection.execute(sql.ACCEPT_UNCLAIMED, *columns)
         return changed.owners
 

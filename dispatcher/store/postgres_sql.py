@@ -30,8 +30,11 @@ compiled for it: that takes a tenth of a second.
 
 
 def _unnest(name: str, columns: Mapping[str, str], first: int) -> str:
-    """A table of arrays that are given as parameters from number `first` on."""
-    arrays = ", ".join(f"${number}::{kind}[]" for number, kind in enumerate(columns.values(), first))
+    """A table of arrays that are given as parameters from number `first` on, as `arrays.parameters` makes them."""
+    arrays = ", ".join(
+        f"${number}::text::text[]" if kind == "text" else f"${number}::{kind}[]"
+        for number, kind in enumerate(columns.values(), first)
+    )
     return f"unnest({arrays}) as {name} ({', '.join(columns)})"
 
 
