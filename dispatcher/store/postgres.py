@@ -6,6 +6,7 @@ At most 8 connections a process: HOT for the statements of intake and delivery, 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager, nullcontext
@@ -45,6 +46,12 @@ from dispatcher.store.sealing import Sealer
 HOT = 4
 COLD = 4
 
+REST = 2.0
+"""How long a large batch rests after each of its parts, in times of what that took, while others store something."""
+
+OTHERS = 1.0
+"""Seconds for which others count as storing something after they did."""
+
 TRIES = 10
 """How often a batch is written again because others stored some of its events in the meantime."""
 
@@ -75,6 +82,7 @@ class PostgresStore(SqlStore):
         self._claiming = asyncio.Lock()
         # What takes long has one connection together: the others are for what is short.
         self._bulk = asyncio.Lock()
+        self._short_at = -OTHERS
 
     async def open(self) -> None:
         # In a thread, because Alembic keeps its state in modules: it cannot take turns with another store's.
@@ -125,12 +133,15 @@ class PostgresStore(SqlStore):
         expansions: Sequence[NewExpansion] = (),
     ) -> Mapping[str, str]:
         batch = Batch(events, deliveries, expansions)
+        large = is_large(batch)
+        if not large:
+            self._short_at = time.monotonic()
         for _ in range(TRIES):
             if not batch.digests:
                 return batch.duplicates
             try:
-                async with self._bulk if is_large(batch) else nullcontext(), self._hot() as connection:
-                    await accept(connection, process, batch)
+                async with self._bulk if large else nullcontext(), self._hot() as connection:
+                    await accept(connection, process, batch, self._rest)
                 return batch.duplicates
             except asyncpg.UniqueViolationError:
                 stored = await self._identities(batch.digests)
@@ -146,14 +157,19 @@ class PostgresStore(SqlStore):
 
     async def add_deliveries(self, process: int, deliveries: Sequence[NewDelivery]) -> None:
         async with self._hot() as connection:
-            await add(connection, process, deliveries)
+            await add(connection, process, deliveries, self._rest)
 
     async def expand(self, process: int, expansion: Expansion, deliveries: Sequence[NewDelivery]) -> bool:
         async with self._bulk, self._hot() as connection, connection.transaction():
             if not await postgres_expansions.take(connection, expansion.seq):
                 return False
-            await add(connection, process, deliveries)
+            await add(connection, process, deliveries, self._rest)
         return True
+
+    async def _rest(self, seconds: float) -> None:
+        """Let others go on, if there are any, when a part of a large batch took so long."""
+        if time.monotonic() - self._short_at < OTHERS:
+            await asyncio.sleep(REST * seconds)
 
     async def changes(self, since: datetime | None) -> Changes:
         async with self._hot() as connection:
@@ -211,13 +227,13 @@ class PostgresStore(SqlStore):
                 await connection.execute(sql.UNCLAIM, process, list(map(hex_digits, self._claimed[process])))
                 self._unsure.discard(process)
             found = await connection.fetch(statement, process, utc_now(), *arguments)
-            rows = sorted(found, key=_due)
+            rows = sorted(found, key=postgres_queues.due_at)
             if not rows:
                 return [], []
             events = await connection.fetch(sql.EVENTS, list({row["event_key"] for row in rows}), CLAIM_BYTES)
             kept = await connection.fetch(sql.REVISIONS, list({row["subscription_id"] for row in rows}))
         by_key = {row["key"]: Event(**{**row, "key": f"evt_{row['key'].hex}"}) for row in events}
-        return [_claim_of(row, by_key.get(row["event_key"])) for row in rows], _revisions(kept)
+        return [postgres_queues.claim_of(row, by_key.get(row["event_key"])) for row in rows], _revisions(kept)
 
     async def _finish(self, process: int, outcomes: Sequence[Outcome]) -> None:
         held = [outcome.delivery_id for outcome in outcomes if batches.held_outcome(outcome)]
@@ -274,21 +290,5 @@ async def _keep(connection: asyncpg.Connection) -> None:
     """Give a connection back as it is: our statements leave nothing there, and a reset is a round trip."""
 
 
-def _due(row: asyncpg.Record) -> datetime:
-    due: datetime = row["due_at"]
-    return due
-
-
 def _revisions(rows: Sequence[asyncpg.Record]) -> list[Revision]:
     return [(f"sub_{key.hex}", revision) for key, revision in rows]
-
-
-def _claim_of(row: asyncpg.Record, event: Event | None) -> Claim:
-    return Claim(
-        f"dlv_{row['id'].hex}",
-        event,
-        f"sub_{row['subscription_id'].hex}",
-        row["attempts"],
-        row["restarted_after"],
-        row["since"],
-    )

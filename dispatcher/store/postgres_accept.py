@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import nullcontext
 from typing import TypeAlias
 
@@ -30,9 +29,6 @@ WHOLE = 1000
 PART = 100
 """Large enough that a statement does more than to begin, small enough to be made in a millisecond or two."""
 
-REST = 1.0
-"""How long a large batch rests after each part, in times of what that took: others go on meanwhile."""
-
 Proxy: TypeAlias = "asyncpg.pool.PoolConnectionProxy[asyncpg.Record]"
 TO = Encoding(
     lambda digests: [digest.hex() for digest in digests],
@@ -43,7 +39,11 @@ TO = Encoding(
 )
 
 
-async def accept(connection: Proxy, process: int, batch: Batch) -> None:
+Rest: TypeAlias = Callable[[float], Awaitable[None]]
+"""Called after each part of a large batch with the seconds that it took."""
+
+
+async def accept(connection: Proxy, process: int, batch: Batch, rest: Rest) -> None:
     """Store what is new of a batch. UniqueViolationError when others have stored some of it."""
     deliveries, looked_up = batch.deliveries, batch.jobs_to_look_up
     held, ordered, gathered = _held(deliveries), batches.ordered(deliveries), digests.wanted(deliveries)
@@ -57,10 +57,10 @@ async def accept(connection: Proxy, process: int, batch: Batch) -> None:
         owners = await _owners(connection, looked_up)
         rows = _Rows(connection, process, resumed)
         if large:
-            await rows.write_parts(batch, placed.deliveries, owners)
+            await rows.write_parts(batch, placed.deliveries, owners, rest)
         else:
             await rows.write(arrays.of_identities(batch, TO), batch.events, placed.deliveries, owners)
-        await _take_turns(connection, ordered)
+        await _take_turns(connection, ordered, rest)
         await _gather(connection, gathered)
         await postgres_expansions.enter(connection, placed)
 
@@ -70,7 +70,7 @@ def is_large(batch: Batch) -> bool:
     return len(batch.digests) + len(batch.deliveries) > WHOLE
 
 
-async def add(connection: Proxy, process: int, deliveries: Sequence[NewDelivery]) -> None:
+async def add(connection: Proxy, process: int, deliveries: Sequence[NewDelivery], rest: Rest) -> None:
     """Store further deliveries of events that are stored."""
     held, ordered, gathered = _held(deliveries), batches.ordered(deliveries), digests.wanted(deliveries)
     several = held or ordered or gathered or len(deliveries) > PART
@@ -82,7 +82,7 @@ async def add(connection: Proxy, process: int, deliveries: Sequence[NewDelivery]
             columns = arrays.parameters(DELIVERY, arrays.of_deliveries(some, resumed, TO))
             rows = await connection.fetch(sql.ADD_DELIVERIES, process, *columns)
             stored.update(f"dlv_{row['id'].hex}" for row in rows)
-        await _take_turns(connection, [one for one in ordered if one.id in stored])
+        await _take_turns(connection, [one for one in ordered if one.id in stored], rest)
         await _gather(connection, [one for one in gathered if one.delivery_id in stored])
 
 
@@ -99,7 +99,7 @@ class _Rows(Struct, frozen=True):
     resumed: Collection[str]
 
     async def write_parts(
-        self, batch: Batch, deliveries: Sequence[NewDelivery], owners: Mapping[JobKey, str]
+        self, batch: Batch, deliveries: Sequence[NewDelivery], owners: Mapping[JobKey, str], rest: Rest
     ) -> None:
         """Write a large batch. Identities and jobs are written in order, so that no two batches wait for each other."""
         none = [(), ()]
@@ -108,11 +108,11 @@ class _Rows(Struct, frozen=True):
         for some in chunks(events, PART):
             began = time.perf_counter()
             owners = await self.write(none, some, (), owners)
-            await asyncio.sleep(REST * (time.perf_counter() - began))
+            await rest(time.perf_counter() - began)
         for new in chunks(deliveries, PART):
             began = time.perf_counter()
             await self.write(none, (), new, owners)
-            await asyncio.sleep(REST * (time.perf_counter() - began))
+            await rest(time.perf_counter() - began)
 
     async def write(
         self,
@@ -159,13 +159,16 @@ async def _lock_turns(connection: Proxy, ordered: Sequence[NewDelivery]) -> None
         await connection.execute(sql.LOCK_TURNS, turns.keys_of(ordered))
 
 
-async def _take_turns(connection: Proxy, ordered: Sequence[NewDelivery]) -> None:
-    if ordered:
-        ids = [hex_digits(one.id) for one in ordered]
-        of = [hex_digits(one.subscription.id) for one in ordered]
-        jobs, times = [safe(one.event.job_id) for one in ordered], list(map(batches.not_before, ordered))
+async def _take_turns(connection: Proxy, ordered: Sequence[NewDelivery], rest: Rest) -> None:
+    for some in chunks(ordered, PART):
+        began = time.perf_counter()
+        ids = [hex_digits(one.id) for one in some]
+        of = [hex_digits(one.subscription.id) for one in some]
+        jobs, times = [safe(one.event.job_id) for one in some], list(map(batches.not_before, some))
         await connection.execute(sql.ENTER_TURNS, of, ids, jobs, times)
         await connection.execute(sql.HOLD, ids)
+        if len(some) == PART:
+            await rest(time.perf_counter() - began)
 
 
 async def _gather(connection: Proxy, new: Sequence[Wanted]) -> None:

@@ -12,6 +12,8 @@ from datetime import datetime
 import asyncpg
 
 from dispatcher.domain.deliveries import Queue, Waiting
+from dispatcher.domain.events import Event
+from dispatcher.store.base import Claim
 from dispatcher.store.columns import DELIVERING, EPOCH, PENDING
 from dispatcher.store.postgres_sql import ME
 from dispatcher.store.rows import Row, hex_digits, safe
@@ -203,3 +205,21 @@ def _add(found: Mapping[str, dict[str, Queue]], row: asyncpg.Record) -> None:
         due=row["due"],
     )
     found[row["destination"]].setdefault(key, queue)
+
+
+def due_at(row: asyncpg.Record) -> datetime:
+    """When a claimed delivery was due, from its row."""
+    due: datetime = row["due_at"]
+    return due
+
+
+def claim_of(row: asyncpg.Record, event: Event | None) -> Claim:
+    """A claim from its row; without its event there was no room for that."""
+    return Claim(
+        f"dlv_{row['id'].hex}",
+        event,
+        f"sub_{row['subscription_id'].hex}",
+        row["attempts"],
+        row["restarted_after"],
+        row["since"],
+    )

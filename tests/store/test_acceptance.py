@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
+
 from dispatcher.domain.deliveries import State
 from dispatcher.domain.events import Event
 from dispatcher.domain.subscriptions import Subscription
@@ -233,3 +235,24 @@ async def test_a_batch_that_is_stored_in_parts_is_stored_as_one_is_that_is_not(
     assert await accept(store, process, *new) == {one.event.key: one.event.key for one in new} | dict(
         existing
     )
+
+
+async def test_a_large_batch_rests_after_each_part_while_others_store_something(
+    open_postgres: OpenAnother, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = await open_postgres()
+    process = await store.register("a-host", 1, lease=60)
+    rests: list[float] = []
+    sleep = asyncio.sleep
+
+    async def rest(seconds: float) -> None:
+        if seconds:
+            rests.append(seconds)
+        await sleep(0)
+
+    monkeypatch.setattr(asyncio, "sleep", rest)
+    await store.accept(process, [make_event() for _ in range(1001)], [])
+    assert not rests
+    await store.accept(process, [make_event()], [])
+    await store.accept(process, [make_event() for _ in range(1001)], [])
+    assert len(rests) == 11

@@ -51,7 +51,7 @@ async def test_outcomes_find_their_deliveries_through_the_index(
 async def test_a_thousand_that_take_turns_are_held_one_by_one(
     postgresql: Databases, migrated_database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Each was compared with all the others: a third of a second for a thousand."""
+    """Each was compared with all others of its part: a third of a second for a thousand at once."""
     url, plans = await postgresql.create_database(template=migrated_database), Plans()
     with monkeypatch.context() as patch:
         await plans.collect(url, patch, "force_generic_plan")
@@ -69,8 +69,8 @@ async def test_a_thousand_that_take_turns_are_held_one_by_one(
             await store.close()
     await postgresql.drop_database(url)
     held = [plan for plan in plans.found if plan.text == sql.HOLD]
-    assert len(held) == 2
-    assert max(plan.removed for plan in held) <= 1000
+    assert len(held) == 20
+    assert max(plan.removed for plan in held) <= 100
 
 
 BATCHES, BATCH = 6, 250
