@@ -133,9 +133,15 @@ class SqliteStore(SqlStore):
         self, claim: Callable[..., tuple[list[Claim], list[Revision]]], process: int, limit: int
     ) -> list[ClaimedDelivery]:
         async with self._claiming:
-            claims, revisions = await self._write(claim, process, limit, unsure=self._unsure)
-            # Nobody has these when what follows fails: the next call gives them back first.
-            self._unsure = [claim.id for claim in claims]
+            writing = asyncio.ensure_future(self._write(claim, process, limit, unsure=self._unsure))
+            try:
+                claims, revisions = await asyncio.shield(writing)
+            finally:
+                # When this is cancelled it goes on in its thread. Nobody has its claims then, nor when what follows
+                # fails: the next call gives them back first.
+                await asyncio.wait({writing})
+                if writing.exception() is None:
+                    self._unsure = [claim.id for claim in writing.result()[0]]
             wanted = await self._wanted(process, claims, revisions)
             self._unsure = []
         return wanted
