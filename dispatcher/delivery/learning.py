@@ -25,7 +25,8 @@ def learn(breakers: Breakers, subscription: Subscription, lane: Lane, answer: An
         return  # nothing was asked of the destination
     now = time.perf_counter()
     reason = answer.trouble or answer.error or ""
-    if answer.retry_after:
+    # A destination that works asks for nothing: that one delivery is tried at a certain time is the target's own idea.
+    if answer.retry_after and not answer.healthy:
         lane.failed(key, began, now, all_=answer.overloaded)
         breakers.asked_to_wait(scopes, answer.retry_after, reason)
     elif answer.unwell:

@@ -227,6 +227,25 @@ async def test_two_subscriptions_that_are_asked_to_wait_hold_back_the_others_of_
     assert attempts_of(kind, "mallory") == 2
 
 
+async def test_a_target_that_wants_one_delivery_later_holds_back_no_other(
+    store: Store, kind: ScriptedKind
+) -> None:
+    # As Argo's does when a node is suspended a moment after it was to be resumed.
+    later = Answer(request="PUT x", status=400, error="too early", retry_after=3600, healthy=True)
+
+    async def answer(sent: Sent) -> Answer:
+        return later if sent.event.event == "RUNNING" else GOOD
+
+    kind.answer = answer
+    await subscribe(store, "alice")
+    await subscribe(store, "bob")
+    async with running(store, kind, Limits(concurrency=1)) as process:
+        await process.accept(new_event(event="RUNNING"))
+        await settled(store, {State.PENDING: 2})
+        await process.accept(new_event())
+        await settled(store, {State.PENDING: 2, State.DELIVERED: 2})
+
+
 async def test_two_owners_that_are_asked_to_wait_hold_back_all(store: Store, kind: ScriptedKind) -> None:
     kind.answer = by({"mallory": WAIT, "bob": WAIT})
     for owner in ("mallory", "bob"):
