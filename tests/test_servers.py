@@ -105,6 +105,7 @@ async def test_the_management_interface_says_what_it_refused(rabbitmq: Broker) -
 
 
 @pytest.mark.long
+@pytest.mark.long
 async def test_a_killed_rabbitmq_keeps_its_messages(own_rabbitmq: RabbitMQ) -> None:
     url = await own_rabbitmq.create_vhost()
     await publish(url, "jobs", b"still here")

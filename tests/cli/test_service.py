@@ -18,8 +18,16 @@ SERVE = [sys.executable, "-m", "dispatcher", "serve"]
     ("settings", "told"),
     [
         ({"DISPATCHER_DATABASE_URL": "postgresql://u:hunter22@127.0.0.1:1/x"}, "openssl rand -base64 48"),
-        ({"DISPATCHER_DATABASE_URL": "sqlite:////proc/x.db"}, "/proc/x.db.key cannot be made or read"),
-        ({"DISPATCHER_HTTP_PORT": "many"}, "http.port (environment DISPATCHER_HTTP_PORT): expected a whole"),
+        pytest.param(
+            {"DISPATCHER_DATABASE_URL": "sqlite:////proc/x.db"},
+            "/proc/x.db.key cannot be made or read",
+            marks=pytest.mark.long,
+        ),
+        pytest.param(
+            {"DISPATCHER_HTTP_PORT": "many"},
+            "http.port (environment DISPATCHER_HTTP_PORT): expected a whole",
+            marks=pytest.mark.long,
+        ),
     ],
 )
 def test_settings_that_stop_the_start_are_told_in_one_line(

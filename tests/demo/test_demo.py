@@ -116,7 +116,7 @@ def terminal(tmp_path: Path) -> Iterator[_Terminal]:
     terminal.close()
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.long)])
 def test_a_signal_in_the_middle_ends_the_demo_with_0_and_leaves_nothing(
     terminal: _Terminal, tmp_path: Path, number: signal.Signals
 ) -> None:
@@ -126,6 +126,7 @@ def test_a_signal_in_the_middle_ends_the_demo_with_0_and_leaves_nothing(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.long
 def test_the_demo_ends_with_1_and_says_what_is_missing_and_where_to_look(tmp_path: Path) -> None:
     impatient = "from dispatcher.demo import play, run; play.PATIENCE = 1.0; raise SystemExit(run.run())"
     command = (sys.executable, "-c", impatient)

@@ -326,6 +326,7 @@ async def test_a_stop_gives_back_what_was_not_read_yet(
     assert await waiting(amqp_url) == 60 - stored
 
 
+@pytest.mark.long
 async def test_it_comes_back_after_the_broker_was_restarted(own_rabbitmq: RabbitMQ) -> None:
     url = await own_rabbitmq.create_vhost()
     async with Consuming(url) as run:
