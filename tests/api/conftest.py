@@ -11,10 +11,11 @@ from typing import Any
 
 import msgspec
 import pytest
-from aiohttp import ClientSession, DummyCookieJar
+from aiohttp import ClientSession, DummyCookieJar, web
 from aiohttp.test_utils import TestServer
 from msgspec import Struct
 
+from dispatcher.api.http_server import Runner
 from dispatcher.api.owner_quotas import OwnerQuotas
 from dispatcher.api.server import Extension, build
 from dispatcher.api.services import Services
@@ -238,7 +239,7 @@ async def serving(store: Store, extensions: Sequence[Extension] = (), **changes:
         "waiters": waiters,
     }
     services = Services(**parts | changes)
-    server = TestServer(build(services, extensions))
+    server = _Server(build(services, extensions))
     await server.start_server(auto_decompress=False)
     session = ClientSession(cookie_jar=DummyCookieJar())
     try:
@@ -251,6 +252,13 @@ async def serving(store: Store, extensions: Sequence[Extension] = (), **changes:
         await tasks[0]
         for kind in kinds.values():
             await kind.close()
+
+
+class _Server(TestServer):
+    """Serves as the service does: what is no HTTP is answered with a problem document too."""
+
+    async def _make_runner(self, **kwargs: Any) -> web.AppRunner:
+        return Runner(self.app, **kwargs)
 
 
 async def _ready() -> Mapping[str, str | None]:
