@@ -35,15 +35,17 @@ LONGEST_REST = 5.0
 class ExpansionStore(Protocol):
     """What expanding needs of the store; see `dispatcher.store.contract.Store`."""
 
-    async def claim_expansion(self, after: bytes) -> Expansion | None: ...
+    async def claim_expansions(self, after: bytes) -> list[Expansion]: ...
 
-    async def expand(self, process: int, expansion: Expansion, deliveries: Sequence[NewDelivery]) -> bool: ...
+    async def expand(
+        self, process: int, orders: Sequence[Expansion], deliveries: Sequence[NewDelivery]
+    ) -> bool: ...
 
 
 class Recipients(Protocol):
-    """Who is to get what an order stands for now; see `dispatcher.matching.matcher.Matcher`."""
+    """Who is to get what orders stand for now; see `dispatcher.matching.matcher.Matcher`."""
 
-    async def expand(self, expansion: Expansion) -> Sequence[tuple[Event, Subscription]]: ...
+    async def expand(self, orders: Sequence[Expansion]) -> Sequence[tuple[Event, Subscription]]: ...
 
 
 class Expander:
@@ -86,18 +88,18 @@ class Expander:
             await asyncio.sleep(rest if found else POLL)
 
     async def expand_next(self, process: int) -> bool:
-        """Carry out the next order; False when there is none. Raises StoreUnavailable."""
-        expansion = await self._store.claim_expansion(self._after)
-        if expansion is None:
+        """Carry out the first orders of the next queue; False when there are none. Raises StoreUnavailable."""
+        orders = await self._store.claim_expansions(self._after)
+        if not orders:
             return False
-        self._after = expansion.queue
+        self._after = orders[0].queue
         now = utc_now()
-        matches = await self._recipients.expand(expansion)
+        matches = await self._recipients.expand(orders)
         later: Sequence[NewDelivery] = ()
         if self._quotas is not None:
             matches, later = await self._quotas.admit(matches)
         new = grouped([*(_pending(event, subscription, now) for event, subscription in matches), *later])
-        if await self._store.expand(process, expansion, new):
+        if await self._store.expand(process, orders, new):
             EXPANDED.inc(len(new))
             self._made()
         return True

@@ -67,11 +67,12 @@ class Matcher:
             messages, self._store, _wants, lambda matches: self._allowed(matches, events), unwanted
         )
 
-    async def expand(self, expansion: Expansion) -> list[Match]:
-        """Who is to get what an order stands for: those who are still in use and may see the job."""
-        event = expansion.event
-        found = await self._store.in_use(expansion.subscription_ids)
-        return await self._allowed([(event, subscription) for subscription in found], [])
+    async def expand(self, orders: Sequence[Expansion]) -> list[Match]:
+        """Who is to get what orders stand for: those who are still in use and may see the job."""
+        ids = dict.fromkeys(key for one in orders for key in one.subscription_ids)
+        found = {one.id: one for one in await self._store.in_use(list(ids))}
+        wanted = [(one.event, found[key]) for one in orders for key in one.subscription_ids if key in found]
+        return await self._allowed(wanted, [])
 
     async def _allowed(self, matches: list[Match], events: Sequence[Event]) -> list[Match]:
         """Without those of events of somebody else who has not granted the job."""

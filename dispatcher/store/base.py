@@ -164,7 +164,7 @@ class SqlStore(ABC):
             found |= await self._read(job_queries.granted, some)
         return found
 
-    async def claim_expansion(self, after: bytes) -> Expansion | None:
+    async def claim_expansions(self, after: bytes) -> list[Expansion]:
         return await self._write(expansions.claim, after)
 
     async def expanding(self, event_key: str, subscriber: str | None) -> int:

@@ -233,15 +233,18 @@ class Store(Protocol):
 
     # Expansions: orders to make deliveries later
 
-    async def claim_expansion(self, after: bytes) -> Expansion | None:
-        """Claim an order for 30 seconds; None when there is none that nobody else has.
+    async def claim_expansions(self, after: bytes) -> list[Expansion]:
+        """Claim the first orders of a queue for 30 seconds; none when there is no queue that nobody else has.
 
-        Queues take turns: it is the first order of the next queue after the queue `after` (NO_QUEUE at first).
+        Queues take turns: it is the next one after the queue `after` (NO_QUEUE at first). Together they stand for CHUNK
+        deliveries at most.
         """
         ...
 
-    async def expand(self, process: int, expansion: Expansion, deliveries: Sequence[NewDelivery]) -> bool:
-        """Store the deliveries that an order stands for, and take it out, in one transaction.
+    async def expand(
+        self, process: int, orders: Sequence[Expansion], deliveries: Sequence[NewDelivery]
+    ) -> bool:
+        """Store the deliveries that claimed orders stand for, and take these out, in one transaction.
 
         False when another process did it. So the same call may be made again after StoreUnavailable.
         """

@@ -7,9 +7,9 @@ their turns after it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, TypeAlias
 from zlib import crc32
 
 from msgspec import Struct
@@ -17,6 +17,7 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     Row,
+    Select,
     delete,
     exists,
     func,
@@ -29,7 +30,15 @@ from sqlalchemy import (
 
 from dispatcher.domain.deliveries import NewDelivery
 from dispatcher.domain.events import Event, utc_now
-from dispatcher.domain.expansions import Candidates, Expansion, NewExpansion, bitmap, queue_of, selected
+from dispatcher.domain.expansions import (
+    CHUNK,
+    Candidates,
+    Expansion,
+    NewExpansion,
+    bitmap,
+    queue_of,
+    selected,
+)
 from dispatcher.store.batches import Batch
 from dispatcher.store.queries import chunks, rows_of
 from dispatcher.store.rows import EVENT, event_of, hex_digits, safe
@@ -40,6 +49,12 @@ JobKey = tuple[str, str]
 
 CLAIM = 30.0
 """Seconds after which others may carry out an order that a process has claimed."""
+
+TOGETHER = 100
+BYTES = 4 << 20
+"""Orders that are carried out together at most, and the bytes of their events' documents: one has any size."""
+
+_Order: TypeAlias = "Row[int, str, bytes, int, bytes]"
 
 SLOTS = 64
 """How many locks keep orders and ordered deliveries of the same job from missing each other."""
@@ -154,16 +169,16 @@ def enter(connection: Connection, placed: Placed) -> None:
         connection.execute(insert(expansions), list(some_rows))
 
 
-def claim(connection: Connection, after: bytes) -> Expansion | None:
-    """See `Store.claim_expansion`."""
+def claim(connection: Connection, after: bytes) -> list[Expansion]:
+    """See `Store.claim_expansions`. The claim of a queue is that of its first order."""
     now = _clock(connection)
     for reach in ([_order.queue > after], [_order.queue <= after]):
         passed: list[ColumnElement[bool]] = []
         while (head := _head(connection, *reach, *passed)) is not None:
             if _is_free(connection, head.seq, now):
-                return _claimed(connection, head.seq)
+                return _first(connection, head.queue, head.seq)
             passed = [_order.queue > head.queue]
-    return None
+    return []
 
 
 def _head(connection: Connection, *these: ColumnElement[bool]) -> Row[Any, Any] | None:
@@ -184,24 +199,58 @@ def free_all(connection: Connection) -> None:
     connection.execute(update(expansions).values(claimed_until=None).where(_order.claimed_until.is_not(None)))
 
 
-def _claimed(connection: Connection, seq: int) -> Expansion | None:
-    joined = expansions.join(expansion_candidates, _listed.id == _order.candidates)
-    columns = (_order.queue, _order.event_key, _order.wanted, _listed.subscriptions)
-    row = connection.execute(select(*columns).select_from(joined).where(_order.seq == seq)).one()
-    found = rows_of(connection, select(*EVENT).where(events.c.key == row.event_key))
-    digits = row.subscriptions.hex()
-    ids = [f"sub_{digits[start : start + 32]}" for start in range(0, len(digits), 32)]
-    return Expansion(seq, row.queue, event_of(found[0]), selected(ids, row.wanted))
+def _first(connection: Connection, queue: bytes, seq: int) -> list[Expansion]:
+    """The first orders of a queue, from this one on, as many as are carried out together."""
+    columns = (_order.seq, _order.event_key, _order.candidates, _order.remaining, _order.wanted)
+    of_queue = select(*columns).where(_order.queue == queue, _order.seq >= seq).order_by(_order.seq)
+    orders = _that_fit(connection, connection.execute(of_queue.limit(TOGETHER)).all())
+    keys, lists = {row.event_key for row in orders}, {row.candidates for row in orders}
+    events_by_key = {row["key"]: event_of(row) for row in rows_of(connection, _events(keys, *EVENT))}
+    listed = {key: _ids(found) for key, found in connection.execute(_lists(lists))}
+    return [
+        Expansion(row.seq, queue, events_by_key[row.event_key], selected(listed[row.candidates], row.wanted))
+        for row in orders
+    ]
 
 
-def take(connection: Connection, seq: int) -> bool:
-    """Take an order out, because its deliveries are stored in this transaction; False when somebody else did."""
-    gone = delete(expansions).where(_order.seq == seq).returning(_order.candidates)
-    candidates = connection.execute(gone).scalar()
-    if candidates is None:
+def _that_fit(connection: Connection, orders: Sequence[_Order]) -> list[_Order]:
+    """The first of these, up to CHUNK deliveries and BYTES of documents, and one at least."""
+    lengths = _events({row.event_key for row in orders}, events.c.key, func.length(events.c.document))
+    sizes: dict[str, int] = {row[0]: row[1] for row in connection.execute(lengths)}
+    deliveries = size = 0
+    for place, row in enumerate(orders):
+        deliveries, size = deliveries + row.remaining, size + sizes[row.event_key]
+        if place and (deliveries > CHUNK or size > BYTES):
+            return list(orders[:place])
+    return list(orders)
+
+
+def _events(keys: Collection[str], *columns: ColumnElement[Any]) -> Select[Any]:
+    return select(*columns).where(events.c.key.in_(keys))
+
+
+def _lists(ids: Collection[bytes]) -> Select[Any]:
+    return select(_listed.id, _listed.subscriptions).where(_listed.id.in_(ids))
+
+
+def _ids(found: bytes) -> list[str]:
+    digits = found.hex()
+    return [f"sub_{digits[start : start + 32]}" for start in range(0, len(digits), 32)]
+
+
+def take(connection: Connection, orders: Sequence[int]) -> bool:
+    """Take orders out, because their deliveries are stored in this transaction; False when somebody else did.
+
+    Who has the first has them all: a queue is carried out from its beginning.
+    """
+    gone = delete(expansions).returning(_order.candidates)
+    first = connection.execute(gone.where(_order.seq == orders[0])).scalars().all()
+    if not first:
         return False
-    others = exists().where(_order.candidates == candidates)
-    connection.execute(delete(expansion_candidates).where(_listed.id == candidates, ~others))
+    others = connection.execute(gone.where(_order.seq.in_(orders[1:]))).scalars().all()
+    used = exists().where(_order.candidates == _listed.id)
+    lists = {*first, *others}
+    connection.execute(delete(expansion_candidates).where(_listed.id.in_(lists), ~used))
     return True
 
 
@@ -214,8 +263,7 @@ def remaining(connection: Connection, event_key: str, subscriber: str | None) ->
     of_event = select(_order.wanted, _listed.subscriptions).select_from(joined)
     count = 0
     for wanted, listed in connection.execute(of_event.where(_order.event_key == event_key)):
-        digits = listed.hex()
-        ids = selected([f"sub_{digits[at : at + 32]}" for at in range(0, len(digits), 32)], wanted)
+        ids = selected(_ids(listed), wanted)
         own = (subscriptions.c.id.in_(ids), subscriptions.c.subscriber == subscriber)
         count += connection.execute(select(func.count()).select_from(subscriptions).where(*own)).scalar_one()
     return count

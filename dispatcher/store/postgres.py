@@ -159,9 +159,11 @@ class PostgresStore(SqlStore):
         async with self._hot() as connection:
             await add(connection, process, deliveries, self._rest)
 
-    async def expand(self, process: int, expansion: Expansion, deliveries: Sequence[NewDelivery]) -> bool:
+    async def expand(
+        self, process: int, orders: Sequence[Expansion], deliveries: Sequence[NewDelivery]
+    ) -> bool:
         async with self._bulk, self._hot() as connection, connection.transaction():
-            if not await postgres_expansions.take(connection, expansion.seq):
+            if not await postgres_expansions.take(connection, [one.seq for one in orders]):
                 return False
             await add(connection, process, deliveries, self._rest)
         return True
@@ -200,12 +202,12 @@ class PostgresStore(SqlStore):
         async with self._hot() as connection:
             return await postgres_queues.waiting(connection, after, limit)
 
-    async def claim_expansion(self, after: bytes) -> Expansion | None:
+    async def claim_expansions(self, after: bytes) -> list[Expansion]:
         async with self._hot() as connection:
             # Mostly there is none, and to see that is cheap.
             if not await connection.fetchval(postgres_expansions.ANY):
-                return None
-        return await super().claim_expansion(after)
+                return []
+        return await super().claim_expansions(after)
 
     async def _claim_by(self, process: int, statement: str, *arguments: object) -> list[ClaimedDelivery]:
         async with self._claiming:

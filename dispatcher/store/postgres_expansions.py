@@ -45,6 +45,7 @@ order by place
 """Orders, in the order of acceptance."""
 
 _TAKE = "delete from expansions where seq = $1 returning candidates"
+_TAKE_REST = "delete from expansions where seq = any($1::bigint[]) returning candidates"
 _FORGET = """
 delete from expansion_candidates where id = $1
     and not exists (select from expansions where candidates = $1)
@@ -81,10 +82,15 @@ async def enter(connection: Proxy, placed: Placed) -> None:
     )
 
 
-async def take(connection: Proxy, seq: int) -> bool:
-    """Take an order out, because its deliveries are stored in this transaction; False when somebody else did."""
-    candidates = await connection.fetchval(_TAKE, seq)
-    if candidates is None:
+async def take(connection: Proxy, orders: Sequence[int]) -> bool:
+    """Take orders out, because their deliveries are stored in this transaction; False when somebody else did.
+
+    Who has the first has them all: a queue is carried out from its beginning.
+    """
+    first = await connection.fetchval(_TAKE, orders[0])
+    if first is None:
         return False
-    await connection.execute(_FORGET, candidates)
+    others = await connection.fetch(_TAKE_REST, orders[1:]) if len(orders) > 1 else []
+    for candidates in {first, *(row["candidates"] for row in others)}:
+        await connection.execute(_FORGET, candidates)
     return True

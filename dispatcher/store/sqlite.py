@@ -105,8 +105,10 @@ class SqliteStore(SqlStore):
     async def add_deliveries(self, process: int, deliveries: Sequence[NewDelivery]) -> None:
         await self._write(sqlite_sql.add_to_stored, process, deliveries)
 
-    async def expand(self, process: int, expansion: Expansion, deliveries: Sequence[NewDelivery]) -> bool:
-        return await self._write(sqlite_sql.expand, process, expansion.seq, deliveries)
+    async def expand(
+        self, process: int, orders: Sequence[Expansion], deliveries: Sequence[NewDelivery]
+    ) -> bool:
+        return await self._write(sqlite_sql.expand, process, [one.seq for one in orders], deliveries)
 
     async def changes(self, since: datetime | None) -> Changes:
         return await self._read(sqlite_breakers.changes, since)

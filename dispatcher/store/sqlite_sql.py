@@ -114,9 +114,9 @@ def _placed(connection: Connection, batch: Batch) -> Placed:
     return expansions.place(batch, new, expansions.open_queues(connection, jobs))
 
 
-def expand(connection: Connection, process: int, seq: int, new: Sequence[NewDelivery]) -> bool:
-    """Store the deliveries that an order stands for; False when somebody else did."""
-    if not expansions.take(connection, seq):
+def expand(connection: Connection, process: int, orders: Sequence[int], new: Sequence[NewDelivery]) -> bool:
+    """Store the deliveries that orders stand for; False when somebody else did."""
+    if not expansions.take(connection, orders):
         return False
     add_deliveries(connection, process, new)
     return True

@@ -119,8 +119,8 @@ async def test_whoever_may_not_see_a_job_is_in_no_order_and_in_none_that_is_carr
     selection = await Matcher(Subscribers(foreign, permits)).select([[event]])
     assert selection.count == FAN_OUT + 1
     order = Expansion(1, b"", event, [one.id for one in foreign[:3]])
-    assert len(await Matcher(Subscribers(foreign, permits)).expand(order)) == 3
-    assert await Matcher(Subscribers(foreign)).expand(order) == []
+    assert len(await Matcher(Subscribers(foreign, permits)).expand([order])) == 3
+    assert await Matcher(Subscribers(foreign)).expand([order]) == []
 
 
 async def test_what_nobody_waits_for_any_more_is_not_matched_to_its_end(

@@ -8,7 +8,7 @@ from datetime import timedelta
 
 import pytest
 
-from dispatcher.domain.deliveries import State
+from dispatcher.domain.deliveries import NewDelivery, State
 from dispatcher.domain.events import Event, utc_now
 from dispatcher.domain.expansions import NO_QUEUE, Candidates, Expansion, NewExpansion, bitmap, selected
 from dispatcher.domain.ids import new_id
@@ -32,22 +32,22 @@ def order(event: Event, *subscriptions: Subscription, listed: Sequence[Subscript
     return NewExpansion(event, candidates, bitmap(wanted, len(everybody)))
 
 
-async def expand(store: Store, process: int, expansion: Expansion | None) -> bool:
-    """Carry an order out, as the process that claimed it does."""
-    assert expansion is not None
-    subscriptions = await store.in_use(expansion.subscription_ids)
-    now = utc_now()
-    new = [make_delivery(expansion.event, one, claimed=False, due_at=now) for one in subscriptions]
-    return await store.expand(process, expansion, new)
+async def expand(store: Store, process: int, orders: Sequence[Expansion]) -> bool:
+    """Carry orders out, as the process that claimed them does."""
+    now, new = utc_now(), list[NewDelivery]()
+    for one in orders:
+        wanted = await store.in_use(one.subscription_ids)
+        new += [make_delivery(one.event, its, claimed=False, due_at=now) for its in wanted]
+    return await store.expand(process, orders, new)
 
 
 async def expand_all(store: Store, process: int) -> list[str]:
     """Carry out every order; the ids of their events as published, in turn."""
     done, after = [], NO_QUEUE
-    while (expansion := await store.claim_expansion(after)) is not None:
-        assert await expand(store, process, expansion)
-        done.append(expansion.event.id)
-        after = expansion.queue
+    while orders := await store.claim_expansions(after):
+        assert await expand(store, process, orders)
+        done += [one.event.id for one in orders]
+        after = orders[0].queue
     return done
 
 
@@ -72,14 +72,13 @@ async def test_an_order_names_those_who_wanted_the_event_and_is_carried_out_once
     await store.accept(process, [event], [], [order(event, first, third, listed=[first, second, third])])
     assert (await states(store, event), await store.expanding(event.key, None)) == ([], 2)
 
-    claimed = await store.claim_expansion(NO_QUEUE)
-    assert claimed is not None
+    [claimed] = await store.claim_expansions(NO_QUEUE)
     assert (claimed.event, claimed.subscription_ids) == (event, [first.id, third.id])
-    assert await expand(store, process, claimed)
-    assert not await expand(store, process, claimed)
+    assert await expand(store, process, [claimed])
+    assert not await expand(store, process, [claimed])
     assert await states(store, event) == [State.PENDING] * 2
     assert await store.expanding(event.key, None) == 0
-    assert await store.claim_expansion(NO_QUEUE) is None
+    assert await store.claim_expansions(NO_QUEUE) == []
 
 
 async def test_an_owner_is_told_of_the_own_subscriptions_only(store: Store, process: int) -> None:
@@ -97,7 +96,7 @@ async def test_an_event_that_was_there_orders_nothing(store: Store, process: int
     await expand_all(store, process)
     again = make_event(id=event.id)
     await store.accept(process, [event, again], [], [order(event, subscription), order(again, subscription)])
-    assert await store.claim_expansion(NO_QUEUE) is None
+    assert await store.claim_expansions(NO_QUEUE) == []
 
 
 async def test_one_that_was_removed_or_ended_gets_nothing(store: Store, process: int) -> None:
@@ -120,8 +119,8 @@ async def test_owners_take_turns_and_one_owners_orders_stay_in_order(store: Stor
     ]
     await store.accept(process, events, [], [order(event, subscription) for event in events])
     done = await expand_all(store, process)
-    assert done[::2] in (["alice0", "alice1", "alice2"], ["bob0", "bob1", "bob2"])
-    assert sorted(done[:2]) == ["alice0", "bob0"]
+    assert done[:3] in (["alice0", "alice1", "alice2"], ["bob0", "bob1", "bob2"])
+    assert sorted(done[::3]) == ["alice0", "bob0"]
 
 
 async def test_an_order_that_is_claimed_is_left_alone_until_its_time_is_over(
@@ -130,16 +129,14 @@ async def test_an_order_that_is_claimed_is_left_alone_until_its_time_is_over(
     subscription = await subscribed(store)
     events = [make_event(id=name) for name in "ab"]
     await store.accept(process, events, [], [order(event, subscription) for event in events])
-    assert await store.claim_expansion(NO_QUEUE) is not None
-    # The second one has to wait for the first.
-    assert await store.claim_expansion(NO_QUEUE) is None
+    assert await store.claim_expansions(NO_QUEUE)
+    assert await store.claim_expansions(NO_QUEUE) == []
     monkeypatch.setattr(expansions, "CLAIM", -1.0)
     await store.accept(
         process, [other := make_event(owner="bob", job_id="b")], [], [order(other, subscription)]
     )
-    assert await store.claim_expansion(NO_QUEUE) is not None
-    again = await store.claim_expansion(NO_QUEUE)
-    assert again is not None
+    assert await store.claim_expansions(NO_QUEUE)
+    [again, *_] = await store.claim_expansions(NO_QUEUE)
     assert again.event.id != "b"
 
 
@@ -199,11 +196,9 @@ async def test_of_two_processes_one_carries_an_order_out(open_postgres: OpenAnot
     events = [make_event(id=str(n), owner=str(n), job_id=str(n)) for n in range(8)]
     await one.accept(process, events, [], [order(event, subscription) for event in events])
     claimed = await asyncio.gather(
-        *(store.claim_expansion(NO_QUEUE) for _ in range(4) for store in (one, another))
+        *(store.claim_expansions(NO_QUEUE) for _ in range(4) for store in (one, another))
     )
-    assert sorted(found.event.id for found in claimed if found is not None) == sorted(
-        event.id for event in events
-    )
+    assert sorted(one.event.id for found in claimed for one in found) == sorted(event.id for event in events)
     results = [
         await asyncio.gather(expand(one, process, found), expand(another, process, found))
         for found in claimed
@@ -237,3 +232,44 @@ async def test_ordered_deliveries_and_orders_of_one_job_do_not_miss_each_other(
 def test_a_subscription_of_a_list_is_found_by_its_id() -> None:
     subscription = make_subscription()
     assert selected([subscription.id], bitmap([0], 1)) == [subscription.id]
+
+
+async def test_orders_are_carried_out_together_up_to_a_number_of_deliveries_and_bytes(
+    store: Store, process: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    several = [await subscribed(store) for _ in range(3)]
+    events = [make_event(id=str(n), job_id=str(n), data={"text": "x" * 1000}) for n in range(7)]
+    await store.accept(process, events, [], [order(event, *several) for event in events])
+
+    async def names() -> list[str]:
+        orders = await store.claim_expansions(NO_QUEUE)
+        assert await expand(store, process, orders)
+        return [one.event.id for one in orders]
+
+    monkeypatch.setattr(expansions, "CHUNK", 8)
+    assert await names() == ["0", "1"]
+    monkeypatch.setattr(expansions, "CHUNK", 1)
+    assert await names() == ["2"]
+    monkeypatch.setattr(expansions, "CHUNK", 500)
+    monkeypatch.setattr(expansions, "BYTES", 2 * len(events[0].document) + 10)
+    assert await names() == ["3", "4"]
+    monkeypatch.setattr(expansions, "BYTES", 1 << 20)
+    assert await names() == ["5", "6"]
+    assert [len(await states(store, event)) for event in events] == [3] * 7
+
+
+async def test_who_comes_late_with_more_of_the_same_orders_stores_none_of_them(
+    store: Store, process: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    subscription = await subscribed(store)
+    events = [make_event(id=str(n), job_id=str(n)) for n in range(4)]
+    await store.accept(process, events, [], [order(event, subscription) for event in events])
+    monkeypatch.setattr(expansions, "CLAIM", -1.0)
+    late = await store.claim_expansions(NO_QUEUE)
+    monkeypatch.setattr(expansions, "CHUNK", 2)
+    first = await store.claim_expansions(NO_QUEUE)
+    assert (len(late), len(first)) == (4, 2)
+    assert await expand(store, process, first)
+    assert not await expand(store, process, late)
+    assert [len(await states(store, event)) for event in events] == [1, 1, 0, 0]
+    assert await expand_all(store, process) == ["2", "3"]

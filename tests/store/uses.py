@@ -215,13 +215,17 @@ async def expand(use: Use) -> None:
     for subscriber in (None, "alice"):
         await use.store.expanding(event.key, subscriber)
     before = (int.from_bytes(queue_of(event)) - 1).to_bytes(16)
-    claimed = await use.store.claim_expansion(before)
-    assert claimed is not None
-    assert claimed.event.job_id == event.job_id
-    await use.store.claim_expansion(before)
-    await use.store.claim_expansion(b"\xff" * 16)
-    wanted = await use.store.in_use(claimed.subscription_ids)
-    new = [make_delivery(claimed.event, one, claimed=False, due_at=PAST) for one in wanted]
+    claimed = await use.store.claim_expansions(before)
+    assert {one.event.job_id for one in claimed} == {event.job_id}
+    await use.store.claim_expansions(before)
+    await use.store.claim_expansions(b"\xff" * 16)
+    ids = {key for one in claimed for key in one.subscription_ids}
+    wanted = {one.id: one for one in await use.store.in_use(ids)}
+    new = [
+        make_delivery(one.event, wanted[key], claimed=False, due_at=PAST)
+        for one in claimed
+        for key in one.subscription_ids
+    ]
     assert await use.store.expand(use.process, claimed, new)
 
 
