@@ -26,7 +26,7 @@ from dispatcher.store.rows import hex_digits, safe
 WHOLE = 1000
 """Events and deliveries that are stored with one statement; more are stored in parts of PART each."""
 
-PART = 100
+PART = 50
 """Large enough that a statement does more than to begin, small enough to be made in a millisecond or two."""
 
 Proxy: TypeAlias = "asyncpg.pool.PoolConnectionProxy[asyncpg.Record]"
@@ -62,7 +62,12 @@ async def accept(connection: Proxy, process: int, batch: Batch, rest: Rest) -> N
             await rows.write(arrays.of_identities(batch, TO), batch.events, placed.deliveries, owners)
         await _take_turns(connection, ordered, rest)
         await _gather(connection, gathered)
-        await postgres_expansions.enter(connection, placed)
+        await postgres_expansions.enter(connection, placed.candidates)
+        for some in chunks(placed.orders, PART):
+            began = time.perf_counter()
+            await postgres_expansions.enter_orders(connection, some)
+            if len(some) == PART:
+                await rest(time.perf_counter() - began)
 
 
 def is_large(batch: Batch) -> bool:

@@ -10,7 +10,7 @@ import asyncpg
 from dispatcher.domain.deliveries import NewDelivery
 from dispatcher.store import expansions
 from dispatcher.store.batches import Batch
-from dispatcher.store.expansions import Placed
+from dispatcher.store.expansions import Order, Placed
 from dispatcher.store.rows import hex_digits, safe
 
 Proxy: TypeAlias = "asyncpg.pool.PoolConnectionProxy[asyncpg.Record]"
@@ -63,16 +63,19 @@ async def place(connection: Proxy, batch: Batch, deliveries: Sequence[NewDeliver
     return expansions.place(batch, deliveries, queues)
 
 
-async def enter(connection: Proxy, placed: Placed) -> None:
-    """Store the orders."""
-    if not placed.orders:
-        return
-    lists = placed.candidates
-    await connection.execute(_ENTER_CANDIDATES, [key.hex() for key, _ in lists], [ids for _, ids in lists])
-    new = [order.new for order in placed.orders]
+async def enter(connection: Proxy, lists: Sequence[tuple[bytes, bytes]]) -> None:
+    """Store the lists of subscriptions that orders refer to."""
+    if lists:
+        keys, ids = [key.hex() for key, _ in lists], [its for _, its in lists]
+        await connection.execute(_ENTER_CANDIDATES, keys, ids)
+
+
+async def enter_orders(connection: Proxy, orders: Sequence[Order]) -> None:
+    """Store orders, in the order of acceptance."""
+    new = [order.new for order in orders]
     await connection.execute(
         _ENTER,
-        [order.queue.hex() for order in placed.orders],
+        [order.queue.hex() for order in orders],
         [hex_digits(one.event.key) for one in new],
         [one.candidates.id.hex() for one in new],
         [one.count for one in new],

@@ -1,11 +1,11 @@
-"""Time slices: work that takes long lets the rest of the event loop go on every millisecond."""
+"""Time slices: work that takes long lets the rest of the event loop go on twice a millisecond."""
 
 from __future__ import annotations
 
 import asyncio
 import time
 
-SLICE = 0.001
+SLICE = 0.000_5
 """Seconds that one piece of work takes at most before others have their turn."""
 
 _IDLE = 0.000_05
