@@ -48,7 +48,7 @@ def tell(claimed: ClaimedDelivery, outcome: Outcome) -> None:
     once in FAILURE_INTERVAL for a destination; `more` is how many others there were.
     """
     if outcome.state is State.DELIVERED:
-        if logs.are_debugged():
+        if logs.debug_is_on():
             _write(log.debug, claimed, outcome, more=0)
     elif (more := _failures.allows(f"{claimed.subscription.destination} {outcome.state}")) is not None:
         _write(log.info, claimed, outcome, more=more)

@@ -43,7 +43,7 @@ def configure(
 
     Returns what waits until the lines so far are written, FLUSH_TIMEOUT at most; the end of the process does so too.
     """
-    _debugged[:] = [level == "debug"]
+    _debug_on[:] = [level == "debug"]
     target = sys.stderr.buffer if stream is None else stream
     processors = [_json] if fmt == "json" else _console(colours=target.isatty())
     writer = LogWriter(_unbuffered(target), partial(_dropped_line, processors))
@@ -60,12 +60,12 @@ def configure(
     return writer.flush
 
 
-def are_debugged() -> bool:
+def debug_is_on() -> bool:
     """Whether lines of the level debug are written; cheaper than to ask a logger. They are until `configure`."""
-    return _debugged[0]
+    return _debug_on[0]
 
 
-_debugged = [True]
+_debug_on = [True]
 
 
 def _unbuffered(stream: BinaryIO) -> Callable[[bytes], int | None]:

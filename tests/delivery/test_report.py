@@ -9,6 +9,7 @@ from dispatcher.delivery import report
 from dispatcher.domain.deliveries import ClaimedDelivery, State
 from dispatcher.domain.events import utc_now
 from dispatcher.domain.ids import new_id
+from dispatcher.telemetry import logs
 from dispatcher.telemetry.log_limit import LogLimit
 from tests.factories import NOW, make_event, make_subscription
 from tests.store.helpers import attempt, outcome
@@ -33,9 +34,12 @@ def told(destination: str, state: State) -> list[tuple[str, int]]:
     return [(line["log_level"], line["more"]) for line in lines]
 
 
-def test_what_arrives_is_told_at_debug() -> None:
+def test_what_arrives_is_told_at_debug_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(logs, "debug_is_on", lambda: True)
     assert told("https://a:443", State.DELIVERED) == [("debug", 0)]
     assert told("https://a:443", State.DELIVERED) == [("debug", 0)]
+    monkeypatch.setattr(logs, "debug_is_on", lambda: False)
+    assert told("https://a:443", State.DELIVERED) == []
 
 
 def test_what_fails_is_told_once_in_an_interval_for_a_destination_and_an_outcome(
