@@ -43,8 +43,6 @@ class Rates:
 
         Who `returns` then has that time to itself.
         """
-        if subscription.rate_limit is None and of_destination is None:
-            return 0.0
         limits = ((subscription.id, subscription.rate_limit), (subscription.destination, of_destination))
         gates = [(self._gate(key), limit) for key, limit in limits if limit is not None]
         try:
