@@ -234,7 +234,7 @@ class Store(Protocol):
     # Expansions: orders to make deliveries later
 
     async def claim_expansions(self, after: bytes) -> list[Expansion]:
-        """Claim the first orders of a queue for 30 seconds; none when there is no queue that nobody else has.
+        """Claim the first orders of a queue for 30 seconds; none when other processes have all queues.
 
         Queues take turns: it is the next one after the queue `after` (NO_QUEUE at first). Together they stand for CHUNK
         deliveries at most.

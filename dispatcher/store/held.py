@@ -1,7 +1,7 @@
-"""Lets deliveries go that were held while their subscription was paused: within the quota of its owner.
+"""Releases deliveries that were held while their subscription was paused, within the quota of its owner.
 
-What is held is not counted when it is accepted. It is counted when it is let go, by the chunk: the statement that makes
-a chunk due numbers its deliveries, and what is over the quota gets the time at which the quota reaches it.
+What is held is not counted when it is accepted. It is counted when it is released, by the chunk: the statement that
+makes a chunk due numbers its deliveries, and what is over the quota gets the time at which the quota reaches it.
 """
 
 from __future__ import annotations
@@ -45,18 +45,18 @@ _HAS_TURN = exists().where(_turn.delivery_id == _table.id)
 def release(
     connection: Connection, subscription_id: str, owner: Owner | None, per_minute: int, now: datetime
 ) -> int:
-    """Let some of what is held for a subscription go, but who waits for a turn; CHUNK when there may be more.
+    """Release some of what is held for a subscription, but not what waits for its turn; CHUNK when there may be more.
 
-    What `owner` (None: nobody has a quota) may get a minute is `per_minute` by default. Who waits for a turn gets the
-    time before which that may not be.
+    `owner` may get `per_minute` deliveries a minute by default; None: they count for no quota. What waits for its turn
+    gets the time before which that may not be.
     """
     if owner is None or not delivery_quotas.per_minute(connection, [owner], per_minute)[owner]:
-        return _let_go(connection, subscription_id, true(), now)
+        return _release_free(connection, subscription_id, true(), now)
     chunk, of_owner = delivery_queries.CHUNK, (owner, per_minute)
     if _count_turns(connection, subscription_id, *of_owner, now) == chunk:
-        return chunk  # the turns first: who comes first is let go below
-    first = _let_go(connection, subscription_id, _HAS_TURN, now)
-    return max(first, _let_go_counted(connection, subscription_id, *of_owner, now))
+        return chunk  # the turns first: the first of each job is released below
+    first = _release_free(connection, subscription_id, _HAS_TURN, now)
+    return max(first, _release_counted(connection, subscription_id, *of_owner, now))
 
 
 def _free(subscription_id: str, condition: ColumnElement[bool]) -> Select[str]:
@@ -66,7 +66,7 @@ def _free(subscription_id: str, condition: ColumnElement[bool]) -> Select[str]:
     return select(_table.id).where(*held, ~turns.behind(_table.id), ~gathered).limit(delivery_queries.CHUNK)
 
 
-def _let_go(
+def _release_free(
     connection: Connection, subscription_id: str, condition: ColumnElement[bool], now: datetime
 ) -> int:
     """Make some due now, or at the time before which their turn may not be."""
@@ -76,7 +76,7 @@ def _let_go(
     return connection.execute(due.where(_table.id.in_(_free(subscription_id, condition)), *_HELD)).rowcount
 
 
-def _let_go_counted(
+def _release_counted(
     connection: Connection, subscription_id: str, owner: Owner, per_minute: int, now: datetime
 ) -> int:
     """Count some that have no turn, and make them due when the quota reaches them."""

@@ -41,7 +41,7 @@ def mismatch(revision: str | None, tables: Iterable[str]) -> str | None:
     """Why these tables cannot be those of a database with this revision, None when they can."""
     there = set(tables)
     if revision is None and (taken := sorted(there.intersection(metadata.tables))):
-        return f"another program has the tables {_some(taken)}; name a database of its own"
+        return f"another program has the tables {_some(taken)}; name one that Dispatcher has to itself"
     if revision == newest_revision() and (missing := sorted(metadata.tables.keys() - there)):
         return f"the schema {revision} lacks the tables {_some(missing)}; restore all of it, or name another database"
     return None
