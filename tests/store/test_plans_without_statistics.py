@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
 
 import asyncpg
 import pytest
@@ -20,26 +21,33 @@ from tests.store.helpers import attempt, outcome
 DELIVERIES = 2000
 
 
-async def test_outcomes_find_their_deliveries_through_the_index(
+Planned = tuple[PostgresStore, int, Plans]
+
+
+@pytest.fixture
+async def planned(
     postgresql: Databases, migrated_database: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+) -> AsyncIterator[Planned]:
+    """Yield a store on a database without rows, its process, and the generic plans of what it asks."""
     url, plans = await postgresql.create_database(template=migrated_database), Plans()
     with monkeypatch.context() as patch:
         await plans.collect(url, patch, "force_generic_plan")
         store = PostgresStore(url, SEALER)
         await store.open()
         try:
-            process = await store.register("a-host", 1, lease=60)
-            subscription = make_subscription(owner="*")
-            await store.add_subscription(subscription)
-            new = [make_delivery(make_event(job_id=f"job-{g}"), subscription) for g in range(DELIVERIES)]
-            await store.accept(process, [one.event for one in new], new)
-            await store.finish(
-                process, [outcome(one.id, State.DELIVERED, attempt=attempt()) for one in new[:1000]]
-            )
+            yield store, await store.register("a-host", 1, lease=60), plans
         finally:
             await store.close()
     await postgresql.drop_database(url)
+
+
+async def test_outcomes_find_their_deliveries_through_the_index(planned: Planned) -> None:
+    store, process, plans = planned
+    subscription = make_subscription(owner="*")
+    await store.add_subscription(subscription)
+    new = [make_delivery(make_event(job_id=f"job-{g}"), subscription) for g in range(DELIVERIES)]
+    await store.accept(process, [one.event for one in new], new)
+    await store.finish(process, [outcome(one.id, State.DELIVERED, attempt=attempt()) for one in new[:1000]])
     [finish] = [plan for plan in plans.found if plan.text == sql.FINISH]
     found = {
         node.get("Index Cond")
@@ -49,26 +57,15 @@ async def test_outcomes_find_their_deliveries_through_the_index(
     assert found == {"(id = o.id)"}
 
 
-async def test_a_thousand_that_take_turns_are_held_one_by_one(
-    postgresql: Databases, migrated_database: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_thousand_that_take_turns_are_held_one_by_one(planned: Planned) -> None:
     """Each was compared with all others of its part: a third of a second for a thousand at once."""
-    url, plans = await postgresql.create_database(template=migrated_database), Plans()
-    with monkeypatch.context() as patch:
-        await plans.collect(url, patch, "force_generic_plan")
-        store = PostgresStore(url, SEALER)
-        await store.open()
-        try:
-            process = await store.register("a-host", 1, lease=60)
-            subscription = make_subscription(owner="*", ordered=True)
-            await store.add_subscription(subscription)
-            for _ in range(2):
-                events = [make_event(job_id=f"job-{job}") for job in range(1000)]
-                new = [make_delivery(event, subscription, claimed=False) for event in events]
-                await store.accept(process, events, new)
-        finally:
-            await store.close()
-    await postgresql.drop_database(url)
+    store, process, plans = planned
+    subscription = make_subscription(owner="*", ordered=True)
+    await store.add_subscription(subscription)
+    for _ in range(2):
+        events = [make_event(job_id=f"job-{job}") for job in range(1000)]
+        new = [make_delivery(event, subscription, claimed=False) for event in events]
+        await store.accept(process, events, new)
     held = [plan for plan in plans.found if plan.text == sql.HOLD]
     assert len(held) == 2 * 1000 // PART
     assert max(plan.removed for plan in held) <= PART
