@@ -54,7 +54,7 @@ TOGETHER = 100
 BYTES = 4 << 20
 """Orders that are carried out together at most, and the bytes of their events' documents: one has any size."""
 
-_Order: TypeAlias = "Row[int, str, bytes, int, bytes]"
+_Found: TypeAlias = "Row[int, str, bytes, int, bytes]"
 
 SLOTS = 64
 """How many locks keep orders and ordered deliveries of the same job from missing each other."""
@@ -213,7 +213,7 @@ def _first(connection: Connection, queue: bytes, seq: int) -> list[Expansion]:
     ]
 
 
-def _that_fit(connection: Connection, orders: Sequence[_Order]) -> list[_Order]:
+def _that_fit(connection: Connection, orders: Sequence[_Found]) -> list[_Found]:
     """The first of these, up to CHUNK deliveries and BYTES of documents, and one at least."""
     lengths = _events({row.event_key for row in orders}, events.c.key, func.length(events.c.document))
     sizes: dict[str, int] = {row[0]: row[1] for row in connection.execute(lengths)}

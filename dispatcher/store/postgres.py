@@ -30,6 +30,7 @@ from dispatcher.store import (
     postgres_breakers,
     postgres_expansions,
     postgres_queues,
+    postgres_rests,
     postgres_retention,
 )
 from dispatcher.store import postgres_sql as sql
@@ -39,18 +40,13 @@ from dispatcher.store.contract import Changes, Place
 from dispatcher.store.failures import unavailable
 from dispatcher.store.postgres_accept import TO, accept, add, is_large, resumed_of
 from dispatcher.store.postgres_connect import CONNECT_TIMEOUT
+from dispatcher.store.postgres_rests import Rests
 from dispatcher.store.postgres_server import connect_limited, driver_connection, migrate
 from dispatcher.store.rows import Row, hex_digits
 from dispatcher.store.sealing import Sealer
 
 HOT = 4
 COLD = 4
-
-REST = 2.0
-"""How long a large batch rests after each of its parts, in times of what that took, while others store something."""
-
-OTHERS = 1.0
-"""Seconds for which others count as storing something after they did."""
 
 TRIES = 10
 """How often a batch is written again because others stored some of its events in the meantime."""
@@ -82,7 +78,7 @@ class PostgresStore(SqlStore):
         self._claiming = asyncio.Lock()
         # What takes long has one connection together: the others are for what is short.
         self._bulk = asyncio.Lock()
-        self._short_at = -OTHERS
+        self._rests = Rests()
 
     async def open(self) -> None:
         # In a thread, because Alembic keeps its state in modules: it cannot take turns with another store's.
@@ -135,13 +131,18 @@ class PostgresStore(SqlStore):
         batch = Batch(events, deliveries, expansions)
         large = is_large(batch)
         if not large:
-            self._short_at = time.monotonic()
+            self._rests.note_others()
         for _ in range(TRIES):
             if not batch.digests:
                 return batch.duplicates
+            began = time.monotonic()
+            # A batch with orders holds locks that the jobs of others share: it rests when it has committed.
+            rest = postgres_rests.none if batch.expansions else self._rests.after
             try:
                 async with self._bulk if large else nullcontext(), self._hot() as connection:
-                    await accept(connection, process, batch, self._rest)
+                    await accept(connection, process, batch, rest)
+                if large and batch.expansions:
+                    await self._rests.after(time.monotonic() - began)
                 return batch.duplicates
             except asyncpg.UniqueViolationError:
                 stored = await self._identities(batch.digests)
@@ -157,7 +158,7 @@ class PostgresStore(SqlStore):
 
     async def add_deliveries(self, process: int, deliveries: Sequence[NewDelivery]) -> None:
         async with self._hot() as connection:
-            await add(connection, process, deliveries, self._rest)
+            await add(connection, process, deliveries, self._rests.after)
 
     async def expand(
         self, process: int, orders: Sequence[Expansion], deliveries: Sequence[NewDelivery]
@@ -165,13 +166,8 @@ class PostgresStore(SqlStore):
         async with self._bulk, self._hot() as connection, connection.transaction():
             if not await postgres_expansions.take(connection, [one.seq for one in orders]):
                 return False
-            await add(connection, process, deliveries, self._rest)
+            await add(connection, process, deliveries, self._rests.after)
         return True
-
-    async def _rest(self, seconds: float) -> None:
-        """Let others go on, if there are any, when a part of a large batch took so long."""
-        if time.monotonic() - self._short_at < OTHERS:
-            await asyncio.sleep(REST * seconds)
 
     async def changes(self, since: datetime | None) -> Changes:
         async with self._hot() as connection:

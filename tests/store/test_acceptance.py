@@ -15,6 +15,7 @@ from tests.claiming import claim, next_due
 from tests.factories import NOW, make_delivery, make_event, make_subscription
 from tests.store.conftest import OpenAnother
 from tests.store.helpers import ALL, FUTURE, accept, found, later, state_of, stored, subscribed
+from tests.store.test_expansions import order
 
 
 async def test_an_event_comes_back_as_it_was_accepted(store: Store, process: int) -> None:
@@ -257,3 +258,25 @@ async def test_a_large_batch_rests_after_each_part_while_others_store_something(
     await store.accept(process, [make_event()], [])
     await store.accept(process, [make_event() for _ in range(1001)], [])
     assert len(rests) == 1001 // PART + 1
+
+
+async def test_a_large_batch_with_orders_rests_when_it_has_committed(
+    open_postgres: OpenAnother, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Its locks on jobs are shared with those of others.
+    store, another = await open_postgres(), await open_postgres()
+    process = await store.register("a-host", 1, lease=60)
+    subscription = await subscribed(store)
+    events = [make_event(job_id=str(number)) for number in range(1001)]
+    stored: list[bool] = []
+    sleep = asyncio.sleep
+
+    async def rest(seconds: float) -> None:
+        await sleep(0)
+        if seconds:
+            stored.append(await another.event("default", events[0].key) is not None)
+
+    await store.accept(process, [make_event()], [])
+    monkeypatch.setattr(asyncio, "sleep", rest)
+    await store.accept(process, events, [], [order(event, subscription) for event in events])
+    assert stored == [True]
