@@ -26,9 +26,9 @@ from rich.table import Table
 
 from dispatcher.delivery.report import count, tell
 from dispatcher.domain.deliveries import Attempt, ClaimedDelivery, Outcome, State
-from dispatcher.domain.event_values import EventValues
 from dispatcher.domain.events import utc_now
 from dispatcher.domain.ids import new_id
+from dispatcher.domain.variable_values import EventValues
 from dispatcher.targets.answers import judge
 from dispatcher.targets.http import Headers, HttpClient, Origin, Reply
 from dispatcher.targets.network import Guard

@@ -8,11 +8,11 @@ from typing import Any
 import msgspec
 
 from dispatcher.domain.deliveries import ClaimedDelivery, NewDelivery
+from dispatcher.domain.event_names import status_of
 from dispatcher.domain.events import Event
 from dispatcher.domain.ids import new_id
 from dispatcher.domain.retry import RetryPolicy
 from dispatcher.domain.subscriptions import Subscription
-from dispatcher.domain.vocabulary import status_of
 from dispatcher.intake.grouping import grouped
 
 NOW = datetime(2026, 5, 4, 12, 0, tzinfo=UTC)

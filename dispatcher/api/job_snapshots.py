@@ -9,8 +9,8 @@ from functools import cached_property
 from msgspec import Struct
 
 from dispatcher.domain.errors import InvalidInput
+from dispatcher.domain.event_names import check_patterns, event_matcher
 from dispatcher.domain.events import Event
-from dispatcher.domain.vocabulary import check_patterns, event_matcher
 from dispatcher.store.contract import EventFilter, Store, Window
 from dispatcher.store.job_changes import JobKey
 from dispatcher.store.waits import Version

@@ -14,9 +14,9 @@ from dispatcher.api.requests import JobsQuery, ListQuery, StatusQuery
 from dispatcher.api.routing import Call, NoQuery
 from dispatcher.api.waiters import Waiter
 from dispatcher.domain.errors import NotFound
+from dispatcher.domain.event_names import EVENTS
 from dispatcher.domain.events import Event
 from dispatcher.domain.names import is_name
-from dispatcher.domain.vocabulary import EVENTS
 from dispatcher.store.contract import EventFilter, JobFilter
 
 AGAIN_SECONDS = 1.0

@@ -10,13 +10,13 @@ from msgspec import Struct
 
 from dispatcher.domain.destinations import RateLimit
 from dispatcher.domain.errors import Forbidden, InvalidInput
+from dispatcher.domain.event_names import check_patterns
 from dispatcher.domain.events import utc_now
 from dispatcher.domain.filters import compile_filters
 from dispatcher.domain.keys import ApiKey
 from dispatcher.domain.subscriptions import EVERY_OWNER, Subscription
 from dispatcher.domain.targets import DigestKind, TargetKind
 from dispatcher.domain.times import parse_time
-from dispatcher.domain.vocabulary import check_patterns
 from dispatcher.store.contract import Store
 
 Kinds = Mapping[str, TargetKind]

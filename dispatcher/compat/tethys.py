@@ -17,10 +17,10 @@ from dispatcher.api.access import check_publisher, speaks_for
 from dispatcher.api.auth import SETTINGS_KEY, authorize
 from dispatcher.api.services import Services
 from dispatcher.domain.errors import DispatcherError, Forbidden, InvalidInput
+from dispatcher.domain.event_names import DASK_TO_TETHYS, TETHYS_EVENTS
 from dispatcher.domain.events import DEFAULT_TENANT, check_text, utc_now
 from dispatcher.domain.hops import hops_in
 from dispatcher.domain.keys import ApiKey
-from dispatcher.domain.vocabulary import DASK_TO_TETHYS, TETHYS_EVENTS
 from dispatcher.intake.decode import Message, decode
 
 _SOURCE = "/tethys"

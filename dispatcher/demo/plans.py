@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from msgspec import Struct
 
 from dispatcher.demo.story import PlannedEvent
-from dispatcher.domain.vocabulary import is_terminal
+from dispatcher.domain.event_names import is_terminal
 
 RETRY: Mapping[str, object] = {"strategy": "delayed", "delay": 1, "limit": 30, "jitter": 0.2, "max_age": 120}
 

@@ -13,7 +13,7 @@ from importlib.resources import files
 import msgspec
 from msgspec import Struct
 
-from dispatcher.domain.vocabulary import status_of
+from dispatcher.domain.event_names import status_of
 
 STEP = 0.8
 """Seconds from one event of a job to its next; the events keep the times of their history."""

@@ -14,8 +14,8 @@ from typing import Annotated
 from msgspec import Meta, Struct
 
 from dispatcher.domain.errors import InvalidInput
-from dispatcher.domain.event_values import data_text
 from dispatcher.domain.events import Event
+from dispatcher.domain.variable_values import data_text
 
 MAX_MEMBERS = 10_000
 """Events in one digest; more make another one."""

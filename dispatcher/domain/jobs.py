@@ -9,9 +9,9 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from dispatcher.domain.errors import InvalidInput
+from dispatcher.domain.event_names import document_status, is_terminal, status_of
 from dispatcher.domain.events import Event, text_in
 from dispatcher.domain.times import parse_time
-from dispatcher.domain.vocabulary import document_status, is_terminal, status_of
 
 MAX_AHEAD = timedelta(minutes=10)
 """By how much clocks may differ: an event whose time is further ahead counts as of its acceptance."""

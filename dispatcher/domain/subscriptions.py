@@ -11,10 +11,10 @@ from msgspec import Struct
 
 from dispatcher.domain.destinations import RateLimit, Scopes, owner_key
 from dispatcher.domain.digests import DigestPolicy
+from dispatcher.domain.event_names import event_matcher
 from dispatcher.domain.events import Event
 from dispatcher.domain.filters import Predicate, compile_filters
 from dispatcher.domain.retry import RetryPolicy
-from dispatcher.domain.vocabulary import event_matcher
 
 EVERY_OWNER = "*"
 

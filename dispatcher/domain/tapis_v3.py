@@ -12,8 +12,8 @@ import msgspec
 from msgspec import UNSET, Struct, UnsetType
 
 from dispatcher.domain.errors import InvalidInput
+from dispatcher.domain.event_names import WITHOUT_STATUS
 from dispatcher.domain.events import Event
-from dispatcher.domain.vocabulary import WITHOUT_STATUS
 
 _PART = r"[a-zA-Z][a-zA-Z0-9_~-]*"
 _TYPE = re.compile(rf"[a-z]+\.{_PART}\.{_PART}")

@@ -15,10 +15,10 @@ from datetime import datetime
 import msgspec
 from msgspec import Raw
 
+from dispatcher.domain.event_names import EVENTS, is_operational, known_as
 from dispatcher.domain.events import Event, digits
 from dispatcher.domain.hops import EXTENSION
 from dispatcher.domain.ids import new_id
-from dispatcher.domain.vocabulary import EVENTS, is_operational, known_as
 from dispatcher.intake.duplicate_keys import KeyCheck, all_once
 from dispatcher.intake.message import UNREADABLE, Message, Scope, check_document, unreadable
 

@@ -13,11 +13,11 @@ import msgspec
 from msgspec import Raw, Struct
 
 from dispatcher.domain.errors import InvalidInput
+from dispatcher.domain.event_names import EVENT_NAME, EVENTS, first_name, is_operational, known_as
 from dispatcher.domain.events import Event, check_text, digits, is_short_text
 from dispatcher.domain.hops import EXTENSION, MAX_HOPS, highest
 from dispatcher.domain.names import is_name
 from dispatcher.domain.times import parse_time
-from dispatcher.domain.vocabulary import EVENT_NAME, EVENTS, first_name, is_operational, known_as
 from dispatcher.intake.loops import TooManyHops
 
 MAX_DEPTH = 100

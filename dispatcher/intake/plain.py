@@ -9,9 +9,9 @@ import msgspec
 from msgspec import UNSET, Raw, Struct, UnsetType
 from msgspec.structs import astuple
 
+from dispatcher.domain.event_names import EVENT_NAME, document_status, status_of
 from dispatcher.domain.events import DEFAULT_SOURCE, Event
 from dispatcher.domain.ids import new_id
-from dispatcher.domain.vocabulary import EVENT_NAME, document_status, status_of
 from dispatcher.intake.duplicate_keys import KeyCheck, all_once
 from dispatcher.intake.message import UNREADABLE, Message, Scope, check_document, unreadable
 

@@ -11,10 +11,10 @@ from datetime import datetime
 import msgspec
 from msgspec import UNSET, Raw, Struct, UnsetType
 
+from dispatcher.domain.event_names import status_of
 from dispatcher.domain.events import Event
 from dispatcher.domain.ids import new_id
 from dispatcher.domain.tapis_v3 import TapisEvent, check_type, event_name
-from dispatcher.domain.vocabulary import status_of
 from dispatcher.intake.message import UNREADABLE, Message, Scope, check_document, unreadable
 
 # Every event of theirs has this field, and hardly anything else does.

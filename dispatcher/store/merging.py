@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dispatcher.domain.vocabulary import TERMINAL
+from dispatcher.domain.event_names import TERMINAL
 
 
 def _terminal(status: str) -> str:

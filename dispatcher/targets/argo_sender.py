@@ -15,11 +15,11 @@ from msgspec import Struct
 from msgspec.structs import replace
 from yarl import URL
 
-from dispatcher.domain.event_values import EventValues
 from dispatcher.domain.events import Event
 from dispatcher.domain.hops import HEADER, outgoing
 from dispatcher.domain.targets import UNTRUSTED, Answer
 from dispatcher.domain.templates import RenderError, TextTemplate
+from dispatcher.domain.variable_values import EventValues
 from dispatcher.domain.variables import Values
 from dispatcher.targets import argo_workflow
 from dispatcher.targets.answers import judge

@@ -10,9 +10,9 @@ from typing import Annotated
 from msgspec import Meta, Struct, field
 
 from dispatcher.domain.errors import InvalidInput
+from dispatcher.domain.event_names import EVENT_NAME
 from dispatcher.domain.templates import TextTemplate
 from dispatcher.domain.variables import TemplateError
-from dispatcher.domain.vocabulary import EVENT_NAME
 from dispatcher.targets.argo_selector import SelectorTemplate
 from dispatcher.targets.argo_workflow import Action
 from dispatcher.targets.credentials import check_token

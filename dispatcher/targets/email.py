@@ -13,11 +13,11 @@ from msgspec.structs import asdict
 
 from dispatcher.domain.digests import DigestPolicy, Gathered
 from dispatcher.domain.errors import InvalidInput
-from dispatcher.domain.event_values import EventValues
 from dispatcher.domain.events import LONG_DOCUMENT, Event
 from dispatcher.domain.subscriptions import Subscription
 from dispatcher.domain.targets import Answer
 from dispatcher.domain.templates import HeaderTemplate, RenderError, TextTemplate
+from dispatcher.domain.variable_values import EventValues
 from dispatcher.domain.variables import TemplateError
 from dispatcher.targets.mail.addresses import checked_addresses
 from dispatcher.targets.mail.desk import Desk, seats_of

@@ -18,14 +18,14 @@ from msgspec.structs import replace
 from yarl import URL
 
 from dispatcher.domain.errors import InvalidInput, StoreUnavailable
-from dispatcher.domain.event_values import EventValues
+from dispatcher.domain.event_names import EVENTS_TO_DASK
 from dispatcher.domain.events import Event
 from dispatcher.domain.hops import HEADER, outgoing
 from dispatcher.domain.subscriptions import Subscription
 from dispatcher.domain.targets import UNTRUSTED, Answer, TargetStatuses
 from dispatcher.domain.templates import RenderError, TextTemplate
+from dispatcher.domain.variable_values import EventValues
 from dispatcher.domain.variables import TemplateError
-from dispatcher.domain.vocabulary import EVENTS_TO_DASK
 from dispatcher.targets.answers import Success, judge
 from dispatcher.targets.http import HttpClient, NoReply
 from dispatcher.targets.registry import Resources

@@ -12,12 +12,12 @@ from msgspec.structs import replace
 
 from dispatcher.domain.digests import Gathered
 from dispatcher.domain.errors import InvalidInput
-from dispatcher.domain.event_values import EventValues
 from dispatcher.domain.events import Event
 from dispatcher.domain.hops import HEADER, outgoing
 from dispatcher.domain.subscriptions import Subscription
 from dispatcher.domain.targets import Answer
 from dispatcher.domain.templates import RenderError
+from dispatcher.domain.variable_values import EventValues
 from dispatcher.targets.answers import judge
 from dispatcher.targets.credentials import auth_header, hide_in_auth, hide_in_headers, hide_in_url, secrets_in
 from dispatcher.targets.formats import FORMATS

@@ -12,7 +12,7 @@ from aiohttp.test_utils import make_mocked_request
 
 from dispatcher.api.callbacks import Callbacks
 from dispatcher.compat import tethys
-from dispatcher.domain.vocabulary import DASK_TO_TETHYS, TETHYS_EVENTS
+from dispatcher.domain.event_names import DASK_TO_TETHYS, TETHYS_EVENTS
 from tests.api.conftest import Api, Caller, opened, serving
 
 SECRET = "a-secrets-key-for-the-tests-of-32-characters"

@@ -9,8 +9,8 @@ import pytest
 
 from dispatcher.demo.plans import PLANS, Plan
 from dispatcher.demo.story import PlannedEvent, planned_events
+from dispatcher.domain.event_names import EVENTS, is_terminal
 from dispatcher.domain.events import utc_now
-from dispatcher.domain.vocabulary import EVENTS, is_terminal
 from dispatcher.intake.decode import Message, decode
 
 STORY = planned_events()

@@ -8,10 +8,10 @@ import pytest
 from msgspec import Raw
 
 from dispatcher.domain import events
-from dispatcher.domain.event_values import EventValues
 from dispatcher.domain.events import LONG_DOCUMENT, Event
 from dispatcher.domain.jobs import project_one
 from dispatcher.domain.permissions import permission_of
+from dispatcher.domain.variable_values import EventValues
 from dispatcher.targets.mail.facts import facts_of
 from tests.factories import make_event
 

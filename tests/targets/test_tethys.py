@@ -9,9 +9,9 @@ import pytest
 from aiohttp import web
 
 from dispatcher.domain.errors import InvalidInput
+from dispatcher.domain.event_names import DASK_TO_TETHYS, EVENTS, EVENTS_TO_DASK, TETHYS_EVENTS
 from dispatcher.domain.ids import new_id
 from dispatcher.domain.targets import Answer
-from dispatcher.domain.vocabulary import DASK_TO_TETHYS, EVENTS, EVENTS_TO_DASK, TETHYS_EVENTS
 from dispatcher.targets.http import HttpClient
 from dispatcher.targets.network import Guard
 from dispatcher.targets.tethys import TethysKind, TethysTarget

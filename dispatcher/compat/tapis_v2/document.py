@@ -14,8 +14,8 @@ from msgspec import Struct
 
 from dispatcher.compat.tapis_v2.policy import STRATEGIES, Policy, Strategy, check_policy
 from dispatcher.domain.errors import InvalidInput
+from dispatcher.domain.event_names import EVENTS
 from dispatcher.domain.names import is_name
-from dispatcher.domain.vocabulary import EVENTS
 
 EVERY = "*"
 """As `event` every event, as `associatedUuid` every job."""

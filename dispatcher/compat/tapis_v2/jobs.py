@@ -10,9 +10,9 @@ from dispatcher.compat.tapis_v2.envelope import Answered, Asked
 from dispatcher.compat.tapis_v2.search import Term, Type, terms_in
 from dispatcher.compat.tapis_v2.views import iso, link
 from dispatcher.domain.errors import InvalidInput, NotFound
+from dispatcher.domain.event_names import EVENTS
 from dispatcher.domain.events import Event, utc_now
 from dispatcher.domain.jobs import Job
-from dispatcher.domain.vocabulary import EVENTS
 from dispatcher.store.contract import EventFilter, JobFilter, Window
 from dispatcher.store.rows import made_at
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import msgspec
 
 from dispatcher.domain.agave import attempt_uuid, notification_uuid
+from dispatcher.domain.event_names import status_of
 from dispatcher.domain.events import Event
 from dispatcher.domain.subscriptions import Subscription
-from dispatcher.domain.vocabulary import status_of
 from dispatcher.targets.formats.content import Content, Render
 
 _encode = msgspec.json.Encoder().encode

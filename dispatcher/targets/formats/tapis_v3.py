@@ -10,10 +10,10 @@ from datetime import datetime
 import msgspec
 from msgspec import Struct
 
+from dispatcher.domain.event_names import status_of
 from dispatcher.domain.events import Event
 from dispatcher.domain.subscriptions import Subscription
 from dispatcher.domain.tapis_v3 import TapisEvent, tapis_event, type_of, uuid_of
-from dispatcher.domain.vocabulary import status_of
 from dispatcher.targets.formats.content import Content, Render
 
 _HEADERS = {"Content-Type": "application/json"}

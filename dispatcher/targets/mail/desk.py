@@ -10,11 +10,11 @@ from typing import Protocol
 import structlog
 from msgspec import Struct
 
+from dispatcher.domain.event_names import EVENTS
 from dispatcher.domain.events import utc_now
 from dispatcher.domain.recipients import WAITS_FOR_CONSENT, Quota, Recipient, Standing
 from dispatcher.domain.subscriptions import EVERY_OWNER, Subscription
 from dispatcher.domain.targets import Answer
-from dispatcher.domain.vocabulary import EVENTS
 from dispatcher.targets.mail.addresses import ANY_DOMAIN, Address, checked_addresses
 from dispatcher.targets.mail.admission import Counted, Hold, Out
 from dispatcher.targets.mail.invitations import Invitations, Limits, Unlimited, when_let

@@ -8,9 +8,9 @@ from collections.abc import Collection, Sequence
 from msgspec import Struct
 
 from dispatcher.domain.digests import DigestPolicy
+from dispatcher.domain.event_names import status_of
 from dispatcher.domain.events import Event
 from dispatcher.domain.jobs import counted_time
-from dispatcher.domain.vocabulary import status_of
 from dispatcher.targets.mail.facts import Tone, facts_of, one_line, tone_of
 
 DIGEST = "_digest"

@@ -9,10 +9,10 @@ from urllib.parse import urlsplit
 
 from msgspec import Struct
 
-from dispatcher.domain.event_values import EventValues
+from dispatcher.domain.event_names import EVENTS, status_of
 from dispatcher.domain.events import Event
 from dispatcher.domain.times import from_number
-from dispatcher.domain.vocabulary import EVENTS, status_of
+from dispatcher.domain.variable_values import EventValues
 from dispatcher.targets.mail.exits import Exit, exit_of
 from dispatcher.targets.mail.logs import log_lines
 from dispatcher.targets.mail.quantities import number_of, shown

@@ -9,9 +9,9 @@ import msgspec
 from msgspec.structs import asdict, replace
 
 from dispatcher.domain.digests import DigestPolicy
+from dispatcher.domain.event_names import EVENTS, status_of
 from dispatcher.domain.events import Event
 from dispatcher.domain.ids import new_id
-from dispatcher.domain.vocabulary import EVENTS, status_of
 from dispatcher.targets.mail.digest import DIGEST, digest_facts
 from dispatcher.targets.mail.facts import facts_of
 from dispatcher.targets.mail.templates import PARTS, Content, TemplateFault, Templates

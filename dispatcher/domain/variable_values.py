@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 
+from dispatcher.domain.event_names import TERMINAL, document_status, status_of
 from dispatcher.domain.events import Event, text_in
 from dispatcher.domain.templates import RenderError
 from dispatcher.domain.variables import lookup
-from dispatcher.domain.vocabulary import TERMINAL, document_status, status_of
 
 MAX_TEXT = 1 << 20
 """Characters that all values in one request or message may have together: a template can repeat each of them."""

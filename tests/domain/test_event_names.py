@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from dispatcher.domain.errors import InvalidInput
-from dispatcher.domain.vocabulary import EVENTS, check_patterns, event_matcher, is_terminal, status_of
+from dispatcher.domain.event_names import EVENTS, check_patterns, event_matcher, is_terminal, status_of
 
 
 def test_every_name_of_the_guide_is_described() -> None:

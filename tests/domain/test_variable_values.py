@@ -5,9 +5,9 @@ from collections.abc import Mapping
 
 import pytest
 
-from dispatcher.domain.event_values import MAX_TEXT, EventValues
 from dispatcher.domain.events import Event
 from dispatcher.domain.templates import RenderError
+from dispatcher.domain.variable_values import MAX_TEXT, EventValues
 from dispatcher.domain.variables import VARIABLES
 from tests.factories import make_event
 
