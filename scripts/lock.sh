@@ -10,8 +10,8 @@ compile() {
         --quiet --system-certs --universal --python-version 3.11 --generate-hashes --no-header --no-annotate "$@"
 }
 
-compile pyproject.toml --group build --output-file requirements.lock "$@"
-compile pyproject.toml --group build --group dev --constraint requirements.lock --output-file requirements-dev.lock "$@"
+compile pyproject.toml --extra server --group build --output-file requirements.lock "$@"
+compile pyproject.toml --extra server --group build --group dev --constraint requirements.lock --output-file requirements-dev.lock "$@"
 for needed in tests/compat/clients/*.in; do
     compile "$needed" --output-file "${needed%.in}.lock" "$@"
 done

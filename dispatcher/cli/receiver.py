@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import signal
-import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 
@@ -12,8 +11,9 @@ import msgspec
 from aiohttp import web
 from msgspec import Struct
 
+from dispatcher.client.errors import BadSignature
+from dispatcher.client.webhooks import ID_HEADER, Webhook
 from dispatcher.domain.errors import DispatcherError
-from dispatcher.targets.signing import ID_HEADER, BadSignature, verify
 
 HOST = "127.0.0.1"
 
@@ -91,7 +91,7 @@ async def _read(request: web.Request, secret: str | None) -> Request:
 
 def _checked(secret: str, headers: dict[str, str], body: bytes) -> str:
     try:
-        verify([secret], headers, body, time.time())
+        Webhook(secret).verify(body, headers)
     except BadSignature as error:
         return str(error)
     return "good"

@@ -88,15 +88,15 @@ def verify(
     Example:
       dispatcher signature verify --secret whsec_… --id dlv_1 --timestamp 1777896000 --signature v1,… b.json
     """
-    from dispatcher.targets import signing
+    from dispatcher.client import webhooks
 
     headers = {
-        signing.ID_HEADER: id,
-        signing.TIMESTAMP_HEADER: timestamp,
-        signing.SIGNATURE_HEADER: signature,
+        webhooks.ID_HEADER: id,
+        webhooks.TIMESTAMP_HEADER: timestamp,
+        webhooks.SIGNATURE_HEADER: signature,
     }
     try:
-        signing.verify([secret], headers, read_file(body, "FILE"), time.time() if at is None else at)
+        webhooks.verify([secret], headers, read_file(body, "FILE"), time.time() if at is None else at)
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint="--secret") from None
     say("The signature is good.")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import socket
-import time
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -11,8 +10,9 @@ from typing import TypeVar
 
 from aiohttp import web
 
+from dispatcher.client.errors import BadSignature
+from dispatcher.client.webhooks import ID_HEADER, Webhook
 from dispatcher.demo.plans import RETRY_AFTER, Plan
-from dispatcher.targets.signing import ID_HEADER, BadSignature, verify
 
 
 class Inbox(ABC):
@@ -78,7 +78,7 @@ class Receiver(Inbox):
     async def _answer(self, request: web.BaseRequest) -> web.Response:
         body = await request.read()
         try:
-            verify([self.secret], request.headers, body, time.time())
+            Webhook(self.secret).verify(body, request.headers)
         except BadSignature as error:
             self.forged.append(str(error))
             return web.Response(status=401, text=str(error))

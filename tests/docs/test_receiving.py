@@ -14,7 +14,8 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from dispatcher.targets.signing import Signer, new_secret, verify
+from dispatcher.client import Webhook
+from dispatcher.targets.signing import Signer, new_secret
 from tests.docs.code_blocks import ROOT, code_blocks
 from tests.receiver import Receiver
 from tests.servers.process import free_port
@@ -116,4 +117,4 @@ async def test_what_is_signed_by_hand_is_signed_as_the_service_signs(tmp_path: P
         printed, _ = await process.communicate()
         [request] = receiver.arrived
     assert printed == b"204\n"
-    verify([SECRET], request.headers, request.body, time.time())
+    Webhook(SECRET).verify(request.body, request.headers)

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from standardwebhooks import Webhook, WebhookVerificationError
 
-from dispatcher.targets.signing import BadSignature, Signer, new_secret, public_key, verify
+from dispatcher.client import BadSignature, verify
+from dispatcher.targets.signing import Signer, new_secret, public_key
 from tests.factories import SECRET
 
 OTHER = new_secret()

@@ -11,13 +11,14 @@ from aiohttp import web
 from standardwebhooks import Webhook
 
 from dispatcher import __version__
+from dispatcher.client import verify
 from dispatcher.domain.digests import DigestPolicy, Gathered
 from dispatcher.domain.errors import InvalidInput
 from dispatcher.domain.events import Event
 from dispatcher.domain.ids import new_id
 from dispatcher.domain.targets import Answer
 from dispatcher.targets.http import HttpClient
-from dispatcher.targets.signing import new_secret, public_key, verify
+from dispatcher.targets.signing import new_secret, public_key
 from dispatcher.targets.webhook import WebhookKind, WebhookSender, WebhookTarget
 from tests.factories import SECRET, make_event, make_subscription
 from tests.receiver import Arrived, Receiver

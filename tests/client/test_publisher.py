@@ -1,4 +1,4 @@
-"""The Python client: events are published for certain, or an error says which are not."""
+"""Publisher: events are published for certain, or an error says which are not."""
 
 from __future__ import annotations
 
@@ -13,10 +13,8 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from dispatcher import client
-from dispatcher.client import NotPublished, Publisher
+from dispatcher.client import NO_RETRIES, NotPublished, Publisher, outgoing
 from dispatcher.intake.broker import declare
-from dispatcher.targets import signing
 from tests.intake.test_dialing import NAME, SILENT, resolve_to, silent
 from tests.intake.wire import Wire
 
@@ -47,6 +45,10 @@ async def service(handler: Handler) -> AsyncIterator[str]:
     app.router.add_post("/v1/events", handler)
     async with TestServer(app) as server:
         yield str(server.make_url("/"))
+
+
+def accepted() -> web.Response:
+    return web.json_response({"accepted": 2, "duplicates": 0, "ids": ["evt_1", "evt_2"]}, status=202)
 
 
 async def test_an_event_is_in_the_queue_when_the_call_returns(amqp_url: str) -> None:
@@ -84,7 +86,7 @@ async def test_a_silent_address_of_the_broker_does_not_keep_us_from_the_next_one
 async def test_events_keep_their_order_and_their_own_ids(
     amqp_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(client, "BATCH", 7)
+    monkeypatch.setattr(outgoing, "BATCH", 7)
     await declared(amqp_url)
     names = [f"e-{n}" for n in range(50)]
     async with Publisher.amqp(amqp_url) as publisher:
@@ -135,7 +137,7 @@ async def test_events_go_to_the_service_as_one_array_with_the_key() -> None:
 
     async def handler(request: web.Request) -> web.Response:
         seen.append((request.headers["Authorization"], await request.json()))
-        return web.json_response({"accepted": 2, "duplicates": 0, "ids": ["evt_1", "evt_2"]}, status=202)
+        return accepted()
 
     async with service(handler) as url, Publisher.http(url, key="secret") as publisher:
         ids = await publisher.publish_many([EVENT | {"id": "a"}, EVENT])
@@ -148,7 +150,7 @@ async def test_large_events_go_in_requests_that_the_service_takes() -> None:
 
     async def handler(request: web.Request) -> web.Response:
         sizes.append(len(await request.read()))
-        return web.Response(status=202)
+        return accepted()
 
     async with service(handler) as url, Publisher.http(url, key="secret") as publisher:
         await publisher.publish_many(EVENT | {"message": "x" * 200_000} for _ in range(5))
@@ -156,27 +158,22 @@ async def test_large_events_go_in_requests_that_the_service_takes() -> None:
     assert max(sizes) < 1 << 20
 
 
-async def test_an_answer_that_refuses_tells_why_and_how_many_went_before(
+async def test_an_answer_that_refuses_says_why_and_how_many_went_before(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(client, "BATCH", 2)
-    answers = iter([202, 400])
+    monkeypatch.setattr(outgoing, "BATCH", 2)
+    answers = iter([accepted(), web.Response(status=400, text="[1].job_id: expected the id of the job")])
 
     async def handler(_: web.Request) -> web.Response:
-        return web.Response(status=next(answers), text="[1].job_id: expected the id of the job")
+        return next(answers)
 
     async with service(handler) as url, Publisher.http(url, key="secret") as publisher:
-        with pytest.raises(NotPublished, match=r"answered 400: \[1\].job_id") as refused:
+        with pytest.raises(NotPublished, match=r"refused with 400: \[1\].job_id") as refused:
             await publisher.publish_many([EVENT] * 4)
     assert refused.value.confirmed == 2
 
 
 async def test_a_service_that_cannot_be_reached_is_an_error() -> None:
-    async with Publisher.http("http://127.0.0.1:1", key="secret") as publisher:
+    async with Publisher.http("http://127.0.0.1:1", key="secret", retries=NO_RETRIES) as publisher:
         with pytest.raises(NotPublished, match="the service did not answer"):
             await publisher.publish(EVENT)
-
-
-def test_receivers_find_the_signature_check_here() -> None:
-    assert client.verify is signing.verify
-    assert client.BadSignature is signing.BadSignature

@@ -1,0 +1,1 @@
+"""The client for asyncio. `dispatcher/client/sync` is made from it by scripts/sync_client.py."""

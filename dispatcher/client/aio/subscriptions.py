@@ -1,0 +1,68 @@
+"""Subscriptions: create, list, show, update, delete, test, pause, resume, rotate the secret."""
+
+from __future__ import annotations
+
+from types import NoneType
+from typing import Unpack
+
+from dispatcher.client.aio.pages import PAGE_SIZE, AsyncPages
+from dispatcher.client.aio.resource import AsyncResource
+from dispatcher.client.exchange import segment
+from dispatcher.client.fields import NewSubscription, SubscriptionFields
+from dispatcher.client.models import Recipient, Subscription, SubscriptionWithSecret, TestResult
+
+PATH = "/v1/subscriptions"
+
+
+class AsyncSubscriptions(AsyncResource):
+    """`client.subscriptions`."""
+
+    async def create(self, **fields: Unpack[NewSubscription]) -> SubscriptionWithSecret:
+        """Create a subscription. Keep its `secret`: it is not shown again.
+
+        `events` and `target` are needed; a target is such as
+        `{"kind": "webhook", "url": "https://example.org/jobs/$<JOB_ID>"}`.
+        """
+        return await self._change("POST", PATH, SubscriptionWithSecret, fields)
+
+    def list(
+        self, *, job_id: str | None = None, status: str | None = None, page_size: int = PAGE_SIZE
+    ) -> AsyncPages[Subscription]:
+        """Subscriptions, newest first; `status` is active, paused, disabled or completed."""
+        return self._list(PATH, Subscription, page_size, job_id=job_id, status=status)
+
+    async def get(self, id: str) -> Subscription:
+        """A subscription."""
+        return await self._get(_path(id), Subscription)
+
+    async def update(self, id: str, **fields: Unpack[SubscriptionFields]) -> Subscription:
+        """Replace these fields; what is not given stays. Credentials that are given as `***` stay too."""
+        return await self._change("PATCH", _path(id), Subscription, fields)
+
+    async def delete(self, id: str) -> None:
+        """Delete a subscription and cancel its pending deliveries."""
+        await self._change("DELETE", _path(id), NoneType)
+
+    async def test(self, id: str) -> TestResult:
+        """Send a sample event to the target once, and say what it answered."""
+        return await self._change("POST", f"{_path(id)}/test", TestResult)
+
+    async def pause(self, id: str) -> Subscription:
+        """Pause a subscription. Its deliveries wait until it is resumed."""
+        return await self._change("POST", f"{_path(id)}/pause", Subscription, repeatable=True)
+
+    async def resume(self, id: str) -> Subscription:
+        """Resume a paused or disabled subscription. Waiting deliveries are sent now."""
+        return await self._change("POST", f"{_path(id)}/resume", Subscription, repeatable=True)
+
+    async def rotate_secret(self, id: str) -> SubscriptionWithSecret:
+        """Make a new signing secret; the previous one signs too until `previous_secret_until`."""
+        return await self._change("POST", f"{_path(id)}/rotate-secret", SubscriptionWithSecret)
+
+    async def restore_recipient(self, id: str, address: str) -> Recipient:
+        """Let a recipient who was suppressed or has unsubscribed receive e-mail again."""
+        return await self._change("POST", f"{_path(id)}/recipients", Recipient, {"address": address})
+
+
+def _path(id: str) -> str:
+    return f"{PATH}/{segment(id)}"

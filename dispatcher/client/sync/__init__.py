@@ -1,0 +1,1 @@
+"""The client for threads and scripts. All but its transport is made by scripts/sync_client.py."""

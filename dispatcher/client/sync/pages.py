@@ -1,0 +1,67 @@
+"""Lists that come in pages."""
+
+# Made by scripts/sync_client.py from its namesake in dispatcher/client/aio: change that one.
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+from dispatcher.client.exchange import request
+from dispatcher.client.models import Page
+
+if TYPE_CHECKING:
+    from dispatcher.client.sync.client import Client
+
+T = TypeVar("T")
+
+PAGE_SIZE = 100
+"""Items that one request asks for."""
+
+MAX_PAGE_SIZE = 500
+"""The most that a server gives at once."""
+
+
+class Pages(Generic[T]):
+    """A list, newest first unless its method says otherwise. Iterating asks for one page after the other."""
+
+    def __init__(
+        self,
+        client: Client,
+        path: str,
+        kind: type[T],
+        query: dict[str, object],
+        page_size: int = PAGE_SIZE,
+    ) -> None:
+        self._client = client
+        self._path = path
+        self._kind: type[Page[T]] = Page[kind]  # type: ignore[valid-type]
+        self._query = query
+        self._page_size = page_size
+
+    def page(self, cursor: str | None = None, limit: int | None = None) -> Page[T]:
+        """The page at a cursor, which is the `next` of the page before; without one the first page."""
+        query = {**self._query, "limit": limit or self._page_size, "cursor": cursor}
+        return self._client.send(request("GET", self._path, query=query), self._kind)
+
+    def collect(self, limit: int | None = None) -> list[T]:
+        """All items, or the first `limit`."""
+        found: list[T] = []
+        cursor: str | None = None
+        while limit is None or len(found) < limit:
+            left = MAX_PAGE_SIZE if limit is None else min(MAX_PAGE_SIZE, limit - len(found))
+            page = self.page(cursor, left)
+            found += page.items
+            cursor = page.next
+            if cursor is None:
+                break
+        return found
+
+    def __iter__(self) -> Iterator[T]:
+        cursor: str | None = None
+        while True:
+            page = self.page(cursor)
+            for item in page.items:
+                yield item
+            if page.next is None:
+                return
+            cursor = page.next
