@@ -20,8 +20,7 @@ from benchmarks.receiver import Ids, Receiver, receiver
 from benchmarks.results import Check, Outcome
 from benchmarks.service import Service
 from benchmarks.source import plain_event
-from dispatcher.client import Publisher
-from dispatcher.domain.errors import NotPublished
+from dispatcher.client import NotPublished, Publisher
 from dispatcher.store.columns import DELIVERED
 from tests.servers import PostgreSQL, RabbitMQ
 

@@ -24,6 +24,7 @@ from dispatcher.cli import (
     subscriptions,
     templates,
 )
+from dispatcher.cli.connection import explained
 from dispatcher.cli.demo import demo
 from dispatcher.cli.doctor import doctor
 from dispatcher.cli.listen import listen
@@ -32,6 +33,7 @@ from dispatcher.cli.publish import publish
 from dispatcher.cli.service import migrate, serve
 from dispatcher.cli.sink import sink
 from dispatcher.cli.wait import wait
+from dispatcher.client.errors import ClientError
 from dispatcher.domain.errors import DispatcherError, SettingsError
 
 app = typer.Typer(
@@ -81,10 +83,10 @@ def main() -> None:
         app(prog_name="dispatcher")
     except SettingsError as error:
         _end(error, 2)
-    except DispatcherError as error:
+    except (DispatcherError, ClientError) as error:
         _end(error, 1)
 
 
-def _end(error: DispatcherError, code: int) -> None:
-    say(f"dispatcher: {error}")
+def _end(error: Exception, code: int) -> None:
+    say(f"dispatcher: {explained(error)}")
     sys.exit(code)

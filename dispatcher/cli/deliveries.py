@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from dispatcher.cli.client import access, ask, items, segment
+from dispatcher.cli.connection import connected
 from dispatcher.cli.options import AsJson, Key, Limit, Server
 from dispatcher.cli.output import print_fields, print_items, print_json, print_table, say
 from dispatcher.cli.times import Since
@@ -55,15 +55,15 @@ def list_deliveries(
     Example:
       dispatcher deliveries list --state exhausted --since 24h
     """
-    query = {
-        "state": state,
-        "job_id": job_id,
-        "event_id": event_id,
-        "subscription_id": subscription,
-        "destination": destination,
-        "since": since,
-    }
-    found = items(access(server, key), "/v1/deliveries", query, limit)
+    with connected(server, key) as client:
+        found = client.deliveries.list(
+            state=state,
+            job_id=job_id,
+            event_id=event_id,
+            subscription_id=subscription,
+            destination=destination,
+            since=since,
+        ).collect(limit)
     columns = ["id", "created_at", "state", "attempts", "event", "job_id", "destination", "reason"]
     print_items(found, columns, as_json, "No deliveries.")
 
@@ -76,13 +76,14 @@ def show(id: Id, as_json: AsJson = False, server: Server = None, key: Key = None
     Example:
       dispatcher deliveries show dlv_0192f0c1a2b37c4d8e5f60718293a4b5
     """
-    delivery = ask(access(server, key), "GET", f"/v1/deliveries/{segment(id)}")
+    with connected(server, key) as client:
+        delivery = client.deliveries.get(id)
     if as_json:
         return print_json(delivery)
     print_fields(delivery, skip=["latest_attempts"])
-    if attempts := delivery["latest_attempts"]:
+    if attempts := delivery.latest_attempts:
         columns = ["number", "started_at", "duration", "request", "status", "error", "answer"]
-        print_table(columns, ([attempt[name] for name in columns] for attempt in attempts))
+        print_table(columns, ([getattr(attempt, name) for name in columns] for attempt in attempts))
 
 
 @app.command()
@@ -107,24 +108,29 @@ def retry(
       dispatcher deliveries retry dlv_0192f0c1a2b37c4d8e5f60718293a4b5
       dispatcher deliveries retry --state exhausted --destination https://example.org:443 --dry-run
     """
-    which = {
-        "job_id": job_id,
-        "event_id": event_id,
-        "subscription_id": subscription,
-        "destination": destination,
-        "since": since,
-    }
     if (id is None) == (state is None):
         raise typer.BadParameter("expected either the ID of one delivery or --state", param_hint="ID")
     if id is not None:
-        if dry_run or any(which.values()):
+        if dry_run or any((job_id, event_id, subscription, destination, since)):
             raise typer.BadParameter("expected no filter beside an ID", param_hint="ID")
-        ask(access(server, key), "POST", f"/v1/deliveries/{segment(id)}/retry")
-        return say(f"{id} is sent again.")
-    count = ask(
-        access(server, key), "POST", "/v1/deliveries/retry", {"state": state, "dry_run": dry_run, **which}
-    )
-    say(f"Deliveries that {'would be' if dry_run else 'are'} sent again: {count['count']}.")
+        return _retry_one(id, server, key)
+    with connected(server, key) as client:
+        count = client.deliveries.retry_many(
+            state=state or Ended.EXHAUSTED,
+            job_id=job_id,
+            subscription_id=subscription,
+            event_id=event_id,
+            destination=destination,
+            since=since,
+            dry_run=dry_run,
+        )
+    say(f"Deliveries that {'would be' if dry_run else 'are'} sent again: {count}.")
+
+
+def _retry_one(id: str, server: str | None, key: str | None) -> None:
+    with connected(server, key) as client:
+        client.deliveries.retry(id)
+    say(f"{id} is sent again.")
 
 
 @app.command()
@@ -135,5 +141,6 @@ def cancel(id: Id, server: Server = None, key: Key = None) -> None:
     Example:
       dispatcher deliveries cancel dlv_0192f0c1a2b37c4d8e5f60718293a4b5
     """
-    ask(access(server, key), "POST", f"/v1/deliveries/{segment(id)}/cancel")
+    with connected(server, key) as client:
+        client.deliveries.cancel(id)
     say(f"{id} is cancelled.")

@@ -6,9 +6,10 @@ from typing import Annotated
 
 import typer
 
-from dispatcher.cli.client import access, ask, items, segment
+from dispatcher.cli.connection import connected
 from dispatcher.cli.options import AsJson, Key, Limit, Server
 from dispatcher.cli.output import print_fields, print_items, print_json, say
+from dispatcher.client.models import RateLimit
 
 app = typer.Typer(no_args_is_help=True, help="Inspect, pause, resume and rate-limit destinations.")
 
@@ -28,7 +29,8 @@ def list_destinations(
     Example:
       dispatcher destinations list
     """
-    found = items(access(server, key), "/v1/destinations", {}, limit)
+    with connected(server, key) as client:
+        found = client.destinations.list().collect(limit)
     columns = ["key", "breaker", "waiting", "next_probe_at", "paused_at", "reason"]
     print_items(found, columns, as_json, "No destinations.")
 
@@ -41,7 +43,8 @@ def show(destination: Destination, as_json: AsJson = False, server: Server = Non
     Example:
       dispatcher destinations show https://example.org:443
     """
-    found = ask(access(server, key), "GET", _path(destination))
+    with connected(server, key) as client:
+        found = client.destinations.get(destination)
     print_json(found) if as_json else print_fields(found)
 
 
@@ -60,12 +63,8 @@ def pause(
     Example:
       dispatcher destinations pause https://example.org:443 --reason maintenance
     """
-    ask(
-        access(server, key),
-        "POST",
-        f"{_path(destination)}/pause",
-        {} if reason is None else {"reason": reason},
-    )
+    with connected(server, key) as client:
+        client.destinations.pause(destination, reason=reason)
     say(f"{destination} is paused: its deliveries wait.")
 
 
@@ -77,7 +76,8 @@ def resume(destination: Destination, server: Server = None, key: Key = None) -> 
     Example:
       dispatcher destinations resume https://example.org:443
     """
-    ask(access(server, key), "POST", f"{_path(destination)}/resume")
+    with connected(server, key) as client:
+        client.destinations.resume(destination)
     say(f"{destination} goes on.")
 
 
@@ -105,10 +105,7 @@ def limit(
       dispatcher destinations limit https://example.org:443 --per-second 10 --burst 20
       dispatcher destinations limit https://example.org:443
     """
-    rate = None if per_second is None else {"per_second": per_second, "burst": burst}
-    ask(access(server, key), "PATCH", _path(destination), {"rate_limit": rate})
+    rate = None if per_second is None else RateLimit(per_second, burst)
+    with connected(server, key) as client:
+        client.destinations.limit(destination, rate)
     say(f"{destination} has {'no limit' if rate is None else f'a limit of {per_second:g} a second'}.")
-
-
-def _path(destination: str) -> str:
-    return f"/v1/destinations/{segment(destination)}"

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from dispatcher.cli.client import access, ask, items, segment
+from dispatcher.cli.connection import connected
 from dispatcher.cli.options import AsJson, Key, Limit, Server
 from dispatcher.cli.output import print_fields, print_items, print_json, print_table, say
 from dispatcher.cli.times import Since
@@ -34,8 +34,8 @@ def list_events(
     Example:
       dispatcher events list --event FAILED --since 24h
     """
-    query = {"job_id": job_id, "event": event, "since": since}
-    found = items(access(server, key), "/v1/events", query, limit)
+    with connected(server, key) as client:
+        found = client.events.list(job_id=job_id, event=event, since=since).collect(limit)
     print_items(found, ["id", "accepted_at", "event", "job_id", "owner", "deliveries"], as_json, "No events.")
 
 
@@ -47,22 +47,23 @@ def show(id: Id, as_json: AsJson = False, server: Server = None, key: Key = None
     Example:
       dispatcher events show evt_0192f0c1a2b37c4d8e5f60718293a4b5
     """
-    event = ask(access(server, key), "GET", f"/v1/events/{segment(id)}")
+    with connected(server, key) as client:
+        event = client.events.get(id)
     if as_json:
         return print_json(event)
     print_fields(event, skip=["document", "deliveries"])
-    print_json(event["document"])
-    if event["deliveries"]:
+    print_json(event.document)
+    if event.deliveries:
         print_table(
             ["id", "state", "subscription", "why"],
             (
                 [
-                    delivery["id"],
-                    delivery["state"],
-                    delivery["subscription_name"] or delivery["subscription_id"],
-                    "; ".join(delivery["why"]),
+                    delivery.id,
+                    delivery.state,
+                    delivery.subscription_name or delivery.subscription_id,
+                    "; ".join(delivery.why),
                 ]
-                for delivery in event["deliveries"]
+                for delivery in event.deliveries
             ),
         )
 
@@ -87,9 +88,8 @@ def replay(
     Example:
       dispatcher events replay evt_0192f0c1a2b37c4d8e5f60718293a4b5
     """
-    answer = ask(
-        access(server, key), "POST", f"/v1/events/{segment(id)}/replay", {"subscription_id": subscription}
-    )
-    for delivery in answer["deliveries"]:
+    with connected(server, key) as client:
+        deliveries = client.events.replay(id, subscription_id=subscription).deliveries
+    for delivery in deliveries:
         typer.echo(delivery)
-    say(f"New deliveries: {len(answer['deliveries'])}.")
+    say(f"New deliveries: {len(deliveries)}.")

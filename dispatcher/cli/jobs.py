@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from dispatcher.cli.client import access, ask, items, segment
+from dispatcher.cli.connection import connected
 from dispatcher.cli.options import AsJson, Key, Limit, Server
 from dispatcher.cli.output import print_fields, print_items, print_json
 
@@ -34,7 +34,8 @@ def list_jobs(
     Example:
       dispatcher jobs list --status RUNNING
     """
-    found = items(access(server, key), "/v1/jobs", {"owner": owner, "status": status}, limit)
+    with connected(server, key) as client:
+        found = client.jobs.list(owner=owner, status=status).collect(limit)
     print_items(found, ["id", "name", "owner", "status", "updated_at", "events"], as_json, "No jobs.")
 
 
@@ -46,7 +47,8 @@ def show(id: Id, as_json: AsJson = False, server: Server = None, key: Key = None
     Example:
       dispatcher jobs show 0001414144065563-5056a550b8-0001-007
     """
-    job = ask(access(server, key), "GET", f"/v1/jobs/{segment(id)}")
+    with connected(server, key) as client:
+        job = client.jobs.get(id)
     print_json(job) if as_json else print_fields(job)
 
 
@@ -60,5 +62,6 @@ def history(
     Example:
       dispatcher jobs history 0001414144065563-5056a550b8-0001-007
     """
-    found = items(access(server, key), f"/v1/jobs/{segment(id)}/history", {}, limit)[::-1]
-    print_items(found, ["time", "event", "description", "message", "id"], as_json, "No events.")
+    with connected(server, key) as client:
+        found = client.jobs.history(id).collect(limit)
+    print_items(found[::-1], ["time", "event", "description", "message", "id"], as_json, "No events.")

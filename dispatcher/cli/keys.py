@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from dispatcher.cli.client import access, ask, items, segment
+from dispatcher.cli.connection import connected
 from dispatcher.cli.options import AsJson, Key, Limit, Server
 from dispatcher.cli.output import print_items, print_json, say
 
@@ -41,12 +41,12 @@ def create(
       dispatcher keys create --owner alice --scopes publish,subscribe
       dispatcher keys create --owner jobs --scope publish:any
     """
-    document = {"name": name or owner, "owner": owner, "scopes": scopes.split(","), "tenant": tenant}
-    made = ask(access(server, key), "POST", "/v1/keys", document)
+    with connected(server, key) as client:
+        made = client.keys.create(name=name or owner, owner=owner, scopes=scopes.split(","), tenant=tenant)
     if as_json:
         return print_json(made)
-    say(f"{made['id']} for {made['owner']} of {made['tenant']}: {', '.join(made['scopes'])}. Keep this:")
-    typer.echo(made["key"])
+    say(f"{made.id} for {made.owner} of {made.tenant}: {', '.join(made.scopes)}. Keep this:")
+    typer.echo(made.key)
 
 
 @app.command("list")
@@ -57,7 +57,8 @@ def list_keys(limit: Limit = 50, as_json: AsJson = False, server: Server = None,
     Example:
       dispatcher keys list
     """
-    found = items(access(server, key), "/v1/keys", {}, limit)
+    with connected(server, key) as client:
+        found = client.keys.list().collect(limit)
     print_items(found, ["id", "name", "owner", "tenant", "scopes", "created_at"], as_json, "No keys.")
 
 
@@ -73,5 +74,6 @@ def remove(
     Example:
       dispatcher keys remove key_0192f0c1a2b37c4d8e5f60718293a4b5
     """
-    ask(access(server, key), "DELETE", f"/v1/keys/{segment(id)}")
+    with connected(server, key) as client:
+        client.keys.delete(id)
     say(f"{id} is removed.")

@@ -9,10 +9,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dispatcher.cli.client import Access, Api, ApiError, Document, access
+from dispatcher.cli.connection import Access, access
 from dispatcher.cli.options import AsJson, Key, Server
 from dispatcher.cli.output import cell, console, plain, say
 from dispatcher.cli.sink import show_line
+from dispatcher.client import ApiError, AsyncClient
+from dispatcher.client.fields import NewSubscription
+from dispatcher.client.models import SubscriptionWithSecret
 from dispatcher.domain.errors import DispatcherError
 
 if TYPE_CHECKING:
@@ -67,12 +70,20 @@ def listen(
     Example:
       dispatcher listen --events FINISHED,FAILED
     """
-    wanted: dict[str, object] = {"events": events.split(","), "job_id": job_id, "owner": owner}
+    wanted = NewSubscription(
+        name="dispatcher listen",
+        events=events.split(","),
+        target={"kind": "webhook"},
+        job_id=job_id,
+        owner=owner,
+        retry={"strategy": "none"},
+        expires_at=datetime.now(UTC) + LIFETIME,
+    )
     asyncio.run(_listen(access(server, key), wanted, port, url, show_line if as_json else _show))
 
 
 async def _listen(
-    where: Access, wanted: dict[str, object], port: int, url: str | None, show: Callable[[Request], None]
+    where: Access, wanted: NewSubscription, port: int, url: str | None, show: Callable[[Request], None]
 ) -> None:
     from aiohttp import web
 
@@ -88,38 +99,31 @@ async def _listen(
             show(request)
         return web.Response(status=204)
 
-    async with receiver(port, lambda: secret, answer) as own_url, Api(where) as api:
-        created = await _subscribe(api, wanted, f"{(url or own_url).rstrip('/')}/{token_urlsafe(16)}")
-        secret, path = created["secret"], f"/v1/subscriptions/{created['id']}"
+    async with receiver(port, lambda: secret, answer) as own_url, where.async_client() as client:
+        created = await _subscribe(client, wanted, f"{(url or own_url).rstrip('/')}/{token_urlsafe(16)}")
+        secret = created.secret
         try:
-            await _check_way(api, path)
+            await _check_way(client, created.id)
             ready = True
-            say(f"Listening on {own_url} for {', '.join(created['events'])}. Ctrl-C ends it.")
+            say(f"Listening on {own_url} for {', '.join(created.events)}. Ctrl-C ends it.")
             await until_stopped(LIFETIME.total_seconds())
         finally:
-            await api.ask("DELETE", path)
+            await client.subscriptions.delete(created.id)
 
 
-async def _subscribe(api: Api, wanted: dict[str, object], url: str) -> Document:
-    document = {
-        "name": "dispatcher listen",
-        "target": {"kind": "webhook", "url": url},
-        "retry": {"strategy": "none"},
-        "expires_at": (datetime.now(UTC) + LIFETIME).isoformat(),
-        **wanted,
-    }
+async def _subscribe(client: AsyncClient, wanted: NewSubscription, url: str) -> SubscriptionWithSecret:
+    wanted["target"] = {"kind": "webhook", "url": url}
     try:
-        created: Document = await api.ask("POST", "/v1/subscriptions", document=document)
+        return await client.subscriptions.create(**wanted)
     except ApiError as error:
         raise NoWayBack(f"{error}\n  {_ADVICE}") if "target.url" in str(error) else error from None
-    return created
 
 
-async def _check_way(api: Api, path: str) -> None:
-    result = await api.ask("POST", f"{path}/test")
-    if not result["delivered"]:
+async def _check_way(client: AsyncClient, id: str) -> None:
+    result = await client.subscriptions.test(id)
+    if not result.delivered:
         raise NoWayBack(
-            f"the server cannot reach this command: {result['request']}: {result['error']}\n  {_ADVICE}"
+            f"the server cannot reach this command: {result.request}: {result.error}\n  {_ADVICE}"
         )
 
 

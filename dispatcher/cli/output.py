@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
 
 import msgspec
+from msgspec import Struct
 from rich import box
 from rich.console import Console
 from rich.table import Table
@@ -38,7 +40,7 @@ def plain(value: object) -> str:
         return ""
     if isinstance(value, bool):
         return "yes" if value else "no"
-    if isinstance(value, list) and all(isinstance(item, str) for item in value):
+    if isinstance(value, (list, tuple)) and all(isinstance(item, str) for item in value):
         value = ", ".join(value)
     text = value if isinstance(value, str) else msgspec.json.encode(value).decode()
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
@@ -51,20 +53,18 @@ def cell(value: object) -> Text:
 
 
 def print_json(value: object) -> None:
-    """A document as indented JSON."""
+    """A document or a model as indented JSON."""
     sys.stdout.write(msgspec.json.format(msgspec.json.encode(value), indent=2).decode() + "\n")
 
 
-def print_items(
-    items: Sequence[Mapping[str, object]], columns: Sequence[str], as_json: bool, nothing: str
-) -> None:
+def print_items(items: Sequence[Struct], columns: Sequence[str], as_json: bool, nothing: str) -> None:
     """A list: these fields of each item as a table, or the whole items as JSON. `nothing` is said of none."""
     if as_json:
         print_json(items)
     elif not items:
         sys.stderr.write(f"{nothing}\n")
     else:
-        print_table(columns, ([item.get(name) for name in columns] for item in items))
+        print_table(columns, ([getattr(item, name) for name in columns] for item in items))
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Iterable[object]]) -> None:
@@ -78,14 +78,15 @@ def print_table(columns: Sequence[str], rows: Iterable[Iterable[object]]) -> Non
     console().print(table)
 
 
-def print_fields(document: Mapping[str, object], skip: Iterable[str] = ()) -> None:
-    """A document, one field a line."""
+def print_fields(value: Struct | Mapping[str, object], skip: Iterable[str] = ()) -> None:
+    """A model or a document, one field a line."""
     left_out = set(skip)
+    document: Mapping[str, object] = msgspec.to_builtins(value)
     shown = {name: value for name, value in document.items() if name not in left_out}
     width = max(map(len, shown), default=0)
     out = console()
-    for name, value in shown.items():
-        line = Text.assemble((f"{plain(name):<{width}}  ", "dim"), cell(_short_time(value)))
+    for name, field in shown.items():
+        line = Text.assemble((f"{plain(name):<{width}}  ", "dim"), cell(_short_time(field)))
         out.print(line, soft_wrap=True)
 
 
@@ -95,7 +96,9 @@ def say(text: str) -> None:
 
 
 def _short_time(value: object) -> object:
-    """An RFC 3339 time in UTC to the second; anything else as it is."""
+    """A time, also as RFC 3339 has it in UTC, to the second; anything else as it is."""
+    if isinstance(value, datetime):
+        return f"{value.astimezone(UTC):%Y-%m-%d %H:%M:%SZ}"
     if isinstance(value, str) and len(value) >= 20 and value[10:11] == "T" and value.endswith("Z"):
         return f"{value[:10]} {value[11:19]}Z"
     return value

@@ -5,29 +5,36 @@ from __future__ import annotations
 import asyncio
 import re
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import AbstractAsyncContextManager, contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
-from typing import IO, Annotated
+from typing import IO, Annotated, NamedTuple
 
 import msgspec
 import typer
 
-from dispatcher.cli.client import access
+from dispatcher.cli.connection import Access, access, explained
 from dispatcher.cli.files import open_file, read_file
 from dispatcher.cli.options import Key
 from dispatcher.cli.output import say
-from dispatcher.cli.publishing import Line, Way, to_broker, to_server
+from dispatcher.client.errors import ClientError, NotPublished
+from dispatcher.client.outgoing import BATCH, BATCH_BYTES, OutgoingEvent, outgoing
 from dispatcher.config import load
-from dispatcher.domain.errors import DispatcherError, InvalidInput, NotPublished
+from dispatcher.config_values import Url
+from dispatcher.domain.errors import DispatcherError, InvalidInput
 from dispatcher.domain.events import DEFAULT_TENANT, utc_now
 from dispatcher.domain.json_text import encoded
 
-BATCH = 500
-"""Events that are sent before the first of them is confirmed."""
 
-BATCH_BYTES = 512 * 1024
-"""Bytes after which a batch is full; the API takes twice as much, and one event may have as much as that."""
+class Line(NamedTuple):
+    """An event of a file, and where it stands, from 1."""
+
+    number: int
+    event: OutgoingEvent
+
+
+Send = Callable[[Sequence[OutgoingEvent]], Awaitable[int]]
+"""Publishes a batch in its order; returns how many of its events were known already. Raises NotPublished."""
 
 
 class BadLine(DispatcherError):
@@ -101,30 +108,70 @@ def publish(
         raise typer.BadParameter("expected either a FILE or an event's options", param_hint="FILE")
     if file is None:
         line = _event(0, encoded(given))
-        asyncio.run(_publish(_way(http, key), iter([[line]]), lambda _: None))
+        asyncio.run(_publish(_channel(http, key), iter([[line]]), lambda _: None))
     else:
         with open_file(file, "FILE") as stream, _progress(file) as advance:
-            asyncio.run(_publish(_way(http, key), _batches(stream), advance))
+            asyncio.run(_publish(_channel(http, key), _batches(stream), advance))
 
 
-def _way(http: str | None, key: str | None) -> AbstractAsyncContextManager[Way]:
+def _channel(http: str | None, key: str | None) -> AbstractAsyncContextManager[Send]:
     settings = load()
     if http is None and settings.amqp.url is not None:
-        return to_broker(settings.amqp.url, settings.amqp.exchange)
-    return to_server(access(http, key))
+        return _to_broker(settings.amqp.url, settings.amqp.exchange)
+    return _to_server(access(http, key))
+
+
+@asynccontextmanager
+async def _to_server(where: Access) -> AsyncIterator[Send]:
+    """To the HTTP API, which takes a batch as a whole or not at all."""
+    async with where.async_client() as client:
+
+        async def send(batch: Sequence[OutgoingEvent]) -> int:
+            try:
+                return (await client.events.publish_batch(batch)).duplicates
+            except NotPublished as error:
+                cause = error.__cause__
+                raise NotPublished(explained(cause if isinstance(cause, ClientError) else error)) from None
+
+        yield send
+
+
+@asynccontextmanager
+async def _to_broker(url: Url, exchange: str) -> AsyncIterator[Send]:
+    """To the exchange; the broker confirms each event after a queue has it. Raises NotPublished."""
+    from dispatcher.client.amqp import to_broker
+
+    async with AsyncExitStack() as stack:
+        with _at_broker(url):
+            channel = await stack.enter_async_context(to_broker(url.reveal(), exchange))
+
+        async def send(batch: Sequence[OutgoingEvent]) -> int:
+            with _at_broker(url):
+                await channel.send(batch)
+            return 0
+
+        yield send
+
+
+@contextmanager
+def _at_broker(url: Url) -> Iterator[None]:
+    try:
+        yield
+    except NotPublished as error:
+        raise NotPublished(f"{url}: {error}", error.confirmed) from None
 
 
 async def _publish(
-    way: AbstractAsyncContextManager[Way], batches: Iterator[list[Line]], advance: Callable[[int], None]
+    channel: AbstractAsyncContextManager[Send], batches: Iterator[list[Line]], advance: Callable[[int], None]
 ) -> None:
     published = known = 0
-    async with way as send:
+    async with channel as send:
         try:
             # In a thread, because stdin may let us wait while the broker wants to hear of us.
             while batch := await asyncio.to_thread(next, batches, None):
                 known += await _send(send, batch)
                 published += len(batch)
-                advance(sum(len(line.document) + 1 for line in batch))
+                advance(sum(len(line.event.body) + 1 for line in batch))
         except NotPublished as error:
             published += error.confirmed
             raise NotPublished(f"{error}; published for certain: {published}") from None
@@ -133,9 +180,9 @@ async def _publish(
     say(f"Events published: {published}{f', of them known already: {known}' if known else ''}.")
 
 
-async def _send(send: Way, batch: list[Line]) -> int:
+async def _send(send: Send, batch: list[Line]) -> int:
     try:
-        return await send(batch)
+        return await send([line.event for line in batch])
     except NotPublished as error:
         # The API counts within its array; the user counts lines.
         message = re.sub(r"\[(\d+)\]\.?", lambda found: _at(batch[int(found[1])].number), str(error))
@@ -178,7 +225,7 @@ def _event(number: int, document: bytes) -> Line:
         decode(message, default_tenant=DEFAULT_TENANT, tenant_fixed=False, now=utc_now())
     except InvalidInput as error:
         raise BadLine(f"{_at(number)}{error}") from None
-    return Line(number, document)
+    return Line(number, outgoing(msgspec.json.decode(document)))
 
 
 def _at(number: int) -> str:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any, cast
 
 import msgspec
 import typer
 
-from dispatcher.cli.client import Document, access, ask, items, segment
+from dispatcher.cli.connection import connected
 from dispatcher.cli.files import read_file
 from dispatcher.cli.options import AsJson, Key, Limit, Server
 from dispatcher.cli.output import print_fields, print_items, print_json, say
+from dispatcher.client.fields import NewSubscription
+
+Document = dict[str, Any]
 
 app = typer.Typer(no_args_is_help=True, help="Create and manage subscriptions.")
 
@@ -101,10 +104,11 @@ def add(
         )
     else:
         document = _document(file)
-    made = ask(access(server, key), "POST", "/v1/subscriptions", _given(document))
+    with connected(server, key) as client:
+        made = client.subscriptions.create(**cast(NewSubscription, _given(document)))
     if as_json:
         return print_json(made)
-    print_fields({name: made[name] for name in ("id", "events", "destination", "secret")})
+    print_fields({name: getattr(made, name) for name in ("id", "events", "destination", "secret")})
     say("Keep the secret: it is not shown again.")
 
 
@@ -128,7 +132,8 @@ def list_subscriptions(
     Example:
       dispatcher subscriptions list --status disabled
     """
-    found = items(access(server, key), "/v1/subscriptions", {"job_id": job_id, "status": status}, limit)
+    with connected(server, key) as client:
+        found = client.subscriptions.list(job_id=job_id, status=status).collect(limit)
     columns = ["id", "name", "status", "events", "owner", "job_id", "destination"]
     print_items(found, columns, as_json, "No subscriptions.")
 
@@ -141,7 +146,8 @@ def show(id: Id, as_json: AsJson = False, server: Server = None, key: Key = None
     Example:
       dispatcher subscriptions show sub_0192f0c1a2b37c4d8e5f60718293a4b5
     """
-    subscription = ask(access(server, key), "GET", f"/v1/subscriptions/{segment(id)}")
+    with connected(server, key) as client:
+        subscription = client.subscriptions.get(id)
     print_json(subscription) if as_json else print_fields(subscription)
 
 
@@ -153,7 +159,8 @@ def remove(id: Id, server: Server = None, key: Key = None) -> None:
     Example:
       dispatcher subscriptions remove sub_0192f0c1a2b37c4d8e5f60718293a4b5
     """
-    ask(access(server, key), "DELETE", f"/v1/subscriptions/{segment(id)}")
+    with connected(server, key) as client:
+        client.subscriptions.delete(id)
     say(f"{id} is removed.")
 
 
@@ -165,7 +172,8 @@ def pause(id: Id, server: Server = None, key: Key = None) -> None:
     Example:
       dispatcher subscriptions pause sub_0192f0c1a2b37c4d8e5f60718293a4b5
     """
-    ask(access(server, key), "POST", f"/v1/subscriptions/{segment(id)}/pause")
+    with connected(server, key) as client:
+        client.subscriptions.pause(id)
     say(f"{id} is paused: its deliveries wait.")
 
 
@@ -177,7 +185,8 @@ def resume(id: Id, server: Server = None, key: Key = None) -> None:
     Example:
       dispatcher subscriptions resume sub_0192f0c1a2b37c4d8e5f60718293a4b5
     """
-    ask(access(server, key), "POST", f"/v1/subscriptions/{segment(id)}/resume")
+    with connected(server, key) as client:
+        client.subscriptions.resume(id)
     say(f"{id} is active.")
 
 
@@ -195,8 +204,8 @@ def restore(
     Example:
       dispatcher subscriptions restore sub_0192f0c1a2b37c4d8e5f60718293a4b5 ann@example.org
     """
-    path = f"/v1/subscriptions/{segment(id)}/recipients"
-    recipient = ask(access(server, key), "POST", path, {"address": address})
+    with connected(server, key) as client:
+        recipient = client.subscriptions.restore_recipient(id, address)
     print_json(recipient) if as_json else print_fields(recipient)
 
 
@@ -208,9 +217,10 @@ def try_target(id: Id, as_json: AsJson = False, server: Server = None, key: Key 
     Example:
       dispatcher subscriptions test sub_0192f0c1a2b37c4d8e5f60718293a4b5
     """
-    result = ask(access(server, key), "POST", f"/v1/subscriptions/{segment(id)}/test")
+    with connected(server, key) as client:
+        result = client.subscriptions.test(id)
     print_json(result) if as_json else print_fields(result)
-    if not result["delivered"]:
+    if not result.delivered:
         raise typer.Exit(1)
 
 

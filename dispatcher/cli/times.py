@@ -12,16 +12,16 @@ _AGE = re.compile(r"(\d{1,6})([smhd])")
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
 
-def moment(text: str) -> str:
-    """`90m` ago, or a time, as RFC 3339. Raises typer.BadParameter."""
+def moment(text: str) -> datetime:
+    """`90m` ago, or a time. Raises typer.BadParameter."""
     if age := _AGE.fullmatch(text):
-        return (datetime.now(UTC) - timedelta(**{_UNITS[age[2]]: int(age[1])})).isoformat()
+        return datetime.now(UTC) - timedelta(**{_UNITS[age[2]]: int(age[1])})
     try:
         time = datetime.fromisoformat(text)
     except ValueError:
         expected = "expected an age such as 90m, 12h or 7d, or a time such as 2026-05-04T12:00:00Z"
         raise typer.BadParameter(f"{expected}, got {text!r}") from None
-    return (time if time.tzinfo else time.replace(tzinfo=UTC)).isoformat()
+    return time if time.tzinfo else time.replace(tzinfo=UTC)
 
 
 def duration(text: str) -> float:
@@ -32,7 +32,7 @@ def duration(text: str) -> float:
 
 
 Since = Annotated[
-    str | None,
+    datetime | None,
     typer.Option(
         "--since",
         parser=moment,

@@ -10,10 +10,12 @@ from typing import Annotated
 
 import typer
 
-from dispatcher.cli.client import Access, Api, ApiError, Document, Unreachable, access, segment
+from dispatcher.cli.connection import Access, access, explained
 from dispatcher.cli.options import AsJson, Key, Server
 from dispatcher.cli.output import plain, print_json, say
 from dispatcher.cli.times import duration
+from dispatcher.client import NO_RETRIES, ApiError, AsyncClient, TransportError
+from dispatcher.client.models import JobStatus
 
 FAILED, USAGE, TIMED_OUT = 1, 2, 3
 """Exit codes; 0 is a job that has finished well, or an event that came."""
@@ -59,23 +61,23 @@ def wait(
     try:
         answer = asyncio.run(_Waiting(access(server, key), job, until, timeout).run())
     except ApiError as error:
-        say(f"dispatcher: {error}")
+        say(f"dispatcher: {explained(error)}")
         raise typer.Exit(USAGE) from None
     if answer is not None and as_json:
         print_json(answer)
-    elif answer is not None and answer["status"] is not None:
-        message = f": {answer['message']}" if answer["message"] else ""
-        sys.stdout.write(plain(f"{job} {answer['status']}{message}") + "\n")
-    if answer is None or not (answer["reached"] or has_failed(answer)):
+    elif answer is not None and answer.status is not None:
+        message = f": {answer.message}" if answer.message else ""
+        sys.stdout.write(plain(f"{job} {answer.status}{message}") + "\n")
+    if answer is None or not (answer.reached or has_failed(answer)):
         say(f"dispatcher: timed out: job {job} did not reach {until}")
         raise typer.Exit(TIMED_OUT)
     if has_failed(answer):
         raise typer.Exit(FAILED)
 
 
-def has_failed(answer: Document) -> bool:
+def has_failed(answer: JobStatus) -> bool:
     """Whether the job has ended, and not well."""
-    return bool(answer["terminal"]) and answer["status"] != FINISHED
+    return answer.terminal and answer.status != FINISHED
 
 
 class _Waiting:
@@ -83,25 +85,23 @@ class _Waiting:
 
     def __init__(self, access: Access, job: str, until: str, timeout: float | None) -> None:
         self._access = access
-        self._path = f"/v1/jobs/{segment(job)}/status"
         self._job = job
         self._until = until
         self._ends = None if timeout is None else time.monotonic() + timeout
         self._delay = FIRST_DELAY
-        self._status: object = None
+        self._status: str | None = None
 
-    async def run(self) -> Document | None:
+    async def run(self) -> JobStatus | None:
         """The last answer; None when there was none in time. Raises ApiError when the server refuses for good."""
         after, answer = None, None
-        async with Api(self._access) as api:
+        async with self._access.async_client(NO_RETRIES) as client:
             if self._until == "change":
-                now = await self._ask(api, {"wait": "0"})
-                after = None if now is None else now["event_id"]
+                now = await self._ask(client, 0.0, "terminal")
+                after = None if now is None else now.event_id
             while True:
                 began, seconds = time.monotonic(), min(WAIT_SECONDS, self._left)
-                query = {"wait": f"{seconds:.3f}", "until": self._until, "after": after}
-                answer = await self._ask(api, query) or answer
-                if answer is not None and (answer["reached"] or has_failed(answer)):
+                answer = await self._ask(client, round(seconds, 3), self._until, after) or answer
+                if answer is not None and (answer.reached or has_failed(answer)):
                     return answer
                 if self._left <= 0:
                     return answer
@@ -113,23 +113,25 @@ class _Waiting:
     def _left(self) -> float:
         return float("inf") if self._ends is None else max(0.0, self._ends - time.monotonic())
 
-    async def _ask(self, api: Api, query: dict[str, str | None]) -> Document | None:
+    async def _ask(
+        self, client: AsyncClient, seconds: float, until: str, after: str | None = None
+    ) -> JobStatus | None:
         """The answer; None when there is none now, which is said once."""
         try:
-            answer: Document = await api.ask("GET", self._path, query=query)
-        except (Unreachable, ApiError) as error:
+            answer = await client.jobs.status(self._job, wait=seconds, until=until, after=after)
+        except (TransportError, ApiError) as error:
             if isinstance(error, ApiError) and not _passes(error.status):
                 raise
             if self._delay == FIRST_DELAY:
-                say(f"{error}\nasking again")
+                say(f"{explained(error)}\nasking again")
             self._delay = min(2 * self._delay, MAX_DELAY)
             return None
         self._delay = FIRST_DELAY
         return answer
 
-    def _show(self, answer: Document | None) -> None:
+    def _show(self, answer: JobStatus | None) -> None:
         """On a terminal, what the job does meanwhile."""
-        status = None if answer is None else answer["status"]
+        status = None if answer is None else answer.status
         if status != self._status and sys.stderr.isatty():
             say(f"{self._job} {status}")
         self._status = status

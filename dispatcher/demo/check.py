@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 
-from dispatcher.demo.client import Job
+from dispatcher.client.models import Job
 from dispatcher.demo.picture import Picture
 from dispatcher.demo.plans import OWNER
 from dispatcher.demo.receivers import Inbox
@@ -52,7 +52,7 @@ def _wrong_deliveries(
     if len(made) > len(wanted & set(made)):
         yield f"{plan.name} has {len(made)} deliveries, expected {len(wanted)}"
     for delivery in deliveries:
-        if delivery.state is not State.DELIVERED:
+        if delivery.state != State.DELIVERED:
             yield (
                 f"{plan.name}: the delivery {delivery.id} of {delivery.event} {delivery.job_id} "
                 f"is {delivery.state} after {delivery.attempts} attempts: {delivery.reason}"
@@ -61,7 +61,7 @@ def _wrong_deliveries(
 
 def _wrong_receipts(picture: Picture, subscription_id: str, receiver: Inbox) -> Iterator[str]:
     plan = receiver.plan
-    delivered = {d.id for d in picture.of(subscription_id) if d.state is State.DELIVERED}
+    delivered = {d.id for d in picture.of(subscription_id) if d.state == State.DELIVERED}
     for delivery_id in delivered - receiver.received:
         yield f"{plan.name}: {delivery_id} is called delivered, and its receiver never got it"
     for delivery_id in receiver.received - delivered:

@@ -8,7 +8,8 @@ from datetime import datetime
 
 from msgspec import Struct
 
-from dispatcher.demo.client import Attempt, Client, Delivery, DeliveryDetail, Event, Page
+from dispatcher.client import AsyncClient
+from dispatcher.client.models import Attempt, Delivery, DeliveryDetail, Event
 
 
 class Came(Struct, frozen=True):
@@ -39,7 +40,7 @@ class Picture:
     @property
     def settled(self) -> bool:
         """Whether nothing more will happen by itself."""
-        return all(delivery.state.final for delivery in self.deliveries.values())
+        return all(delivery.ended for delivery in self.deliveries.values())
 
     def of(self, subscription_id: str) -> list[DeliveryDetail]:
         """The deliveries of one subscription, in the order in which they were made."""
@@ -74,12 +75,10 @@ class Picture:
         return sorted(news, key=lambda one: one.at)
 
 
-async def look(client: Client, picture: Picture) -> list[News]:
-    """Look at the service again: what is new since the last time. Raises Refused."""
-    listed = await client.whole("/v1/deliveries", Page[Delivery])
+async def look(client: AsyncClient, picture: Picture) -> list[News]:
+    """Look at the service again: what is new since the last time. Raises ClientError."""
+    listed = await client.deliveries.list().collect()
     changed = [delivery.id for delivery in listed if picture.has_changed(delivery)]
-    deliveries = await asyncio.gather(
-        *(client.get(f"/v1/deliveries/{one}", DeliveryDetail) for one in changed)
-    )
+    deliveries = await asyncio.gather(*(client.deliveries.get(one) for one in changed))
     # The events come last: those of the deliveries above were accepted before.
-    return picture.add(await client.whole("/v1/events", Page[Event]), deliveries)
+    return picture.add(await client.events.list().collect(), deliveries)

@@ -8,12 +8,14 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
 from itertools import chain
+from typing import cast
 
 from rich.console import Console
 from rich.table import Table
 
+from dispatcher.client import AsyncClient
+from dispatcher.client.fields import NewSubscription
 from dispatcher.demo.check import problems, wrongly_seen
-from dispatcher.demo.client import Accepted, Client, Job, Key, Made, Page
 from dispatcher.demo.mailbox import Mailbox
 from dispatcher.demo.picture import Picture, look
 from dispatcher.demo.plans import OWNER
@@ -42,11 +44,12 @@ TWICE = "FINISHED"
 
 
 class Play:
-    """One run of the story. `client` has the admin key."""
+    """One run of the story at the service of `url`. `client` has the admin key."""
 
-    def __init__(self, console: Console, client: Client) -> None:
+    def __init__(self, console: Console, client: AsyncClient, url: str) -> None:
         self._console = console
         self._client = client
+        self._url = url
         self._story = planned_events()
         self._published: dict[str, PlannedEvent] = {}
         self._receivers: dict[str, Inbox] = {}
@@ -56,21 +59,19 @@ class Play:
     async def run(self, receivers: Sequence[Inbox], live: bool) -> list[str]:
         """Play to these receivers, `live` on a terminal, and print the summary. What is missing, in words.
 
-        Raises Refused when the service refuses something that the story needs.
+        Raises ClientError when the service refuses something that the story needs.
         """
-        owner = await self._owner()
-        for receiver in receivers:
-            await self._subscribe(receiver, owner if receiver.plan.by_owner else self._client)
-        with live_view(self._console, self._table) if live else plain_view(self._console) as show:
-            await self._perform(show)
-        return await self._sum_up(owner)
+        key = await self._client.keys.create(name="the demo", owner=OWNER, scopes=["subscribe"])
+        async with AsyncClient(self._url, key.key) as owner:
+            for receiver in receivers:
+                await self._subscribe(receiver, owner if receiver.plan.by_owner else self._client)
+            with live_view(self._console, self._table) if live else plain_view(self._console) as show:
+                await self._perform(show)
+            return await self._sum_up(owner)
 
-    async def _owner(self) -> Client:
-        document = {"name": "the demo", "owner": OWNER, "scopes": ["subscribe"]}
-        return self._client.with_key((await self._client.post("/v1/keys", document, Key)).key)
-
-    async def _subscribe(self, receiver: Inbox, client: Client) -> None:
-        made = await client.post("/v1/subscriptions", receiver.plan.request(receiver.url), Made)
+    async def _subscribe(self, receiver: Inbox, client: AsyncClient) -> None:
+        fields = cast(NewSubscription, receiver.plan.request(receiver.url))
+        made = await client.subscriptions.create(**fields)
         receiver.secret = made.secret
         self._receivers[made.id] = receiver
 
@@ -102,7 +103,7 @@ class Play:
         return [*publications, (twice.at, partial(self._publish, twice)), *late]
 
     async def _publish(self, event: PlannedEvent) -> str:
-        answer = await self._client.post("/v1/events", event.document, Accepted)
+        answer = await self._client.publish(event.document)
         self._published[answer.ids[0]] = event
         return f"{event.event} {event.job_id} was published again: a duplicate" if answer.duplicates else ""
 
@@ -124,9 +125,9 @@ class Play:
     def _table(self) -> Table:
         return deliveries_table(self._picture, self._receivers)
 
-    async def _sum_up(self, owner: Client) -> list[str]:
-        counts = read_counts(await self._client.text("/metrics"))
-        jobs, shown = [await client.whole("/v1/jobs", Page[Job]) for client in (self._client, owner)]
+    async def _sum_up(self, owner: AsyncClient) -> list[str]:
+        counts = read_counts(await self._client.service.metrics())
+        jobs, shown = [await client.jobs.list().collect() for client in (self._client, owner)]
         plans = {subscription_id: receiver.plan for subscription_id, receiver in self._receivers.items()}
         lines = [*received_lines(self._receivers.values()), *summary(self._picture, counts, plans)]
         mails = [one.newest for one in self._receivers.values() if isinstance(one, Mailbox)]

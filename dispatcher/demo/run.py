@@ -12,13 +12,12 @@ from ipaddress import ip_network
 from pathlib import Path
 
 import uvloop
-from aiohttp import ClientSession
 from rich.console import Console
 
 from dispatcher.app import running
+from dispatcher.client import AsyncClient, ClientError
 from dispatcher.config import Auth, Database, Delivery, Http, NetworkSettings, Settings, Smtp
 from dispatcher.config_values import Secret, Url
-from dispatcher.demo.client import Client, Refused
 from dispatcher.demo.mailbox import Mailbox
 from dispatcher.demo.plans import MAIL, PLANS
 from dispatcher.demo.play import Play
@@ -73,16 +72,14 @@ async def _demo(console: Console, folder: Path, terminal: bool) -> int:
         open_inboxes(PLANS, Receiver) as receivers,
         open_inboxes([MAIL], Mailbox) as [mailbox],
         running(_settings(folder, admin_key, mailbox.url)) as app,
-        ClientSession() as session,
+        AsyncClient(app.url, admin_key) as client,
     ):
         _print(console, f"Service     {app.url}", f"Log         {log}")
         try:
             live = terminal and not console.is_dumb_terminal
-            missing = await Play(console, Client(session, app.url, admin_key)).run(
-                [*receivers, mailbox], live
-            )
-        except Refused as refused:
-            missing = [str(refused)]
+            missing = await Play(console, client, app.url).run([*receivers, mailbox], live)
+        except ClientError as error:
+            missing = [str(error)]
         if missing:
             _print(console, "", *(f"Missing: {problem}" for problem in missing))
             _print(console, f"The log and the database stay in {folder}")

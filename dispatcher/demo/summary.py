@@ -10,7 +10,7 @@ from msgspec import Struct
 from prometheus_client.parser import text_string_to_metric_families
 from rich.text import Text
 
-from dispatcher.demo.client import DeliveryDetail, Event, Job
+from dispatcher.client.models import DeliveryDetail, Event, Job
 from dispatcher.demo.picture import Picture
 from dispatcher.demo.plans import OWNER, Plan
 from dispatcher.demo.view import line, short
@@ -72,7 +72,7 @@ def _totals(picture: Picture, counts: Counts) -> Iterator[Text]:
 
 
 def _delays(picture: Picture) -> Iterator[Text]:
-    arrived = [delivery for delivery in picture.deliveries.values() if delivery.state is State.DELIVERED]
+    arrived = [delivery for delivery in picture.deliveries.values() if delivery.state == State.DELIVERED]
     groups = {
         "accepted to delivered, all": arrived,
         "at the first attempt": [delivery for delivery in arrived if delivery.attempts == 1],
@@ -97,7 +97,7 @@ def _attempts(delivery: DeliveryDetail, event: Event) -> Text:
     waits = [(attempt.ended_at - event.accepted_at).total_seconds() for attempt in delivery.latest_attempts]
     times = ", ".join(f"{wait:.1f}" for wait in waits)
     what = f"{delivery.event:<8} {short(delivery.job_id):<19} {delivery.attempts} attempts at {times} s"
-    return line("", what if delivery.state is State.DELIVERED else f"{what}: {delivery.state}")
+    return line("", what if delivery.state == State.DELIVERED else f"{what}: {delivery.state}")
 
 
 def _seconds(value: float) -> str:

@@ -14,7 +14,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from dispatcher.demo.client import Attempt, Delivery, DeliveryDetail, Event
+from dispatcher.client.models import Attempt, Delivery, DeliveryDetail, Event
 from dispatcher.demo.picture import Came, News, Picture
 from dispatcher.demo.receivers import Inbox
 from dispatcher.domain.deliveries import State
@@ -95,8 +95,8 @@ def line(heading: str, text: str) -> Text:
 
 
 def _row(deliveries: Sequence[DeliveryDetail], receiver: Inbox) -> Iterable[Text]:
-    delivered = sum(delivery.state is State.DELIVERED for delivery in deliveries)
-    waiting = sum(not delivery.state.final for delivery in deliveries)
+    delivered = sum(delivery.state == State.DELIVERED for delivery in deliveries)
+    waiting = sum(not delivery.ended for delivery in deliveries)
     attempts = [attempt for delivery in deliveries for attempt in delivery.latest_attempts]
     last = max(attempts, key=lambda attempt: attempt.ended_at, default=None)
     yield Text(receiver.plan.name, style="bold")

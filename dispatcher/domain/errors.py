@@ -7,7 +7,6 @@ DispatcherError
 ├── Conflict           the thing is in a state that does not allow this
 │   └── TooManyAlike   as many subscriptions for the same jobs as one subscriber may have
 ├── QuotaExceeded      one more than an owner, key or tenant may have: names the quota
-├── NotPublished       events were not taken by the broker or the service: says how many before them were
 ├── SettingsError      the settings stop the start: names the setting, its source and what was expected
 └── StoreUnavailable   the database cannot be reached now; nothing was changed, the same call may be made again
     └── StatementTimeout   it was reached, but gave a statement up that took too long
@@ -60,14 +59,6 @@ class QuotaExceeded(DispatcherError):
         super().__init__(problem)
         self.quota = quota
         self.retry_after = retry_after
-
-
-class NotPublished(DispatcherError):
-    """Some events were not taken; the first `confirmed` of those that were given are published."""
-
-    def __init__(self, problem: str, confirmed: int = 0) -> None:
-        super().__init__(problem)
-        self.confirmed = confirmed
 
 
 class SettingsError(DispatcherError):

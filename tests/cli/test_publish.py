@@ -9,7 +9,7 @@ import aio_pika
 import pytest
 from aio_pika.abc import AbstractQueue
 
-from dispatcher.cli.publish import BATCH
+from dispatcher.client.outgoing import BATCH
 from tests.cli.conftest import Result, Run
 
 EXCHANGE = "dispatcher.events"

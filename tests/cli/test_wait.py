@@ -76,7 +76,7 @@ async def test_the_exit_code_says_how_the_job_ended(waits: Any, name: str, code:
 
 async def test_it_asks_again_until_something_is_reached(waits: Any, server: Server) -> None:
     await waits("--until", "RUNNING,site.own", answers=[status(None), status("RUNNING", reached=True)])
-    assert server.asked == [{"wait": "30.000", "until": "RUNNING,site.own"}] * 2
+    assert server.asked == [{"wait": "30.0", "until": "RUNNING,site.own"}] * 2
 
 
 async def test_a_server_that_is_away_or_full_is_asked_again(waits: Any) -> None:
@@ -95,7 +95,7 @@ async def test_a_refusal_is_code_2(waits: Any) -> None:
 async def test_it_gives_up_after_the_timeout(waits: Any, server: Server) -> None:
     result = await waits("--timeout", "0s", "--json", answers=[status("RUNNING")])
     assert (result.code, result.json["status"]) == (3, "RUNNING")
-    assert server.asked == [{"wait": "0.000", "until": "terminal"}]
+    assert server.asked == [{"wait": "0.0", "until": "terminal"}]
     result = await waits("--timeout", "0s", answers=[503])
     assert (result.code, result.out) == (3, "")
 
@@ -109,7 +109,7 @@ async def test_a_job_that_fails_ends_the_waiting_for_something_else(waits: Any) 
 async def test_a_change_is_one_after_the_call(waits: Any, server: Server) -> None:
     result = await waits("--until", "change", answers=[status("RUNNING"), status("RUNNING", reached=True)])
     assert result.code == 0
-    assert server.asked[1] == {"wait": "30.000", "until": "change", "after": "evt_1"}
+    assert server.asked[1] == {"wait": "30.0", "until": "change", "after": "evt_1"}
 
 
 async def test_a_time_that_is_none_is_refused(waits: Any) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
-from dispatcher.demo.client import Attempt, DeliveryDetail, Event
+from dispatcher.client.models import Attempt, DeliveryDetail, Event, Job
 from dispatcher.demo.picture import Picture
 from dispatcher.demo.story import PlannedEvent
 from dispatcher.domain.deliveries import State
@@ -16,7 +16,10 @@ REFUSED = "no connection to 127.0.0.1:9: Connection refused"
 
 def attempt(number: int, ended: float, error: str | None = None) -> Attempt:
     """An attempt that ended so many seconds after NOW, when all events are accepted."""
-    return Attempt(number, NOW + timedelta(seconds=ended), 0.0, None if error else 204, error)
+    started = NOW + timedelta(seconds=ended)
+    return Attempt(
+        number=number, started_at=started, duration=0.0, status=None if error else 204, error=error
+    )
 
 
 def delivery(
@@ -31,6 +34,7 @@ def delivery(
         subscription_id=subscription_id,
         state=state,
         attempts=len(attempts),
+        created_at=NOW,
         due_at=None,
         ended_at=attempts[-1].ended_at if state.final and attempts else None,
         reason=attempts[-1].error if attempts else None,
@@ -41,5 +45,26 @@ def delivery(
 def picture(story: Sequence[PlannedEvent], deliveries: Sequence[DeliveryDetail]) -> Picture:
     """All of this as it was seen."""
     seen = Picture()
-    seen.add([Event(f"evt_{one.id}", one.event, one.job_id, one.owner, NOW) for one in story], deliveries)
+    seen.add(map(event, story), deliveries)
     return seen
+
+
+def event(planned: PlannedEvent) -> Event:
+    """It as it was accepted."""
+    return Event(
+        id=f"evt_{planned.id}",
+        event=planned.event,
+        job_id=planned.job_id,
+        owner=planned.owner,
+        tenant="default",
+        source="/jobs",
+        source_id=planned.id,
+        type=f"job.{planned.event}",
+        time=NOW,
+        accepted_at=NOW,
+    )
+
+
+def job(id: str, owner: str | None = None) -> Job:
+    """A job of which nothing else is known."""
+    return Job(id=id, tenant="default", owner=owner, updated_at=NOW)

@@ -5,14 +5,14 @@ from collections.abc import AsyncIterator, Sequence
 
 import pytest
 
+from dispatcher.client.models import DeliveryDetail
 from dispatcher.demo.check import problems, wrongly_seen
-from dispatcher.demo.client import DeliveryDetail, Job
 from dispatcher.demo.plans import PLANS
 from dispatcher.demo.receivers import Receiver, open_inboxes
 from dispatcher.demo.story import planned_events
 from dispatcher.demo.summary import Counts
 from dispatcher.domain.deliveries import State
-from tests.demo.seen import REFUSED, attempt, delivery, picture
+from tests.demo.seen import REFUSED, attempt, delivery, job, picture
 
 STORY = planned_events()
 PUBLISHED = {f"evt_{event.id}": event for event in STORY}
@@ -97,10 +97,10 @@ def test_metrics_must_count_what_was_published_and_tried(receiver: Receiver) -> 
 def test_an_owner_must_see_the_own_jobs_and_the_granted_one_and_no_other() -> None:
     granted = {event.job_id for event in STORY if event.event == "PERMISSION_GRANT"}
     own = {event.job_id for event in STORY if event.owner == "demo"}
-    shown = [Job(job_id, None, None) for job_id in own | granted]
+    shown = [job(job_id) for job_id in own | granted]
     assert list(wrongly_seen(shown, STORY)) == []
     other = next(event.job_id for event in STORY if event.owner == "tokafor")
-    assert list(wrongly_seen([*shown, Job(other, "tokafor", None)], STORY)) == [
+    assert list(wrongly_seen([*shown, job(other, "tokafor")], STORY)) == [
         f"the key of demo shows the job {other}, which belongs to somebody else"
     ]
     assert list(wrongly_seen(shown[1:], STORY)) == [f"the key of demo does not show the job {shown[0].id}"]

@@ -5,12 +5,12 @@ from collections.abc import Sequence
 
 import pytest
 
-from dispatcher.demo.client import Attempt, Job
+from dispatcher.client.models import Attempt
 from dispatcher.demo.plans import PLANS
 from dispatcher.demo.story import planned_events
 from dispatcher.demo.summary import Counts, isolation, percentile, read_counts, summary
 from dispatcher.domain.deliveries import State
-from tests.demo.seen import REFUSED, attempt, delivery, picture
+from tests.demo.seen import REFUSED, attempt, delivery, job, picture
 
 STORY = planned_events()[:4]
 BUSY = next(plan for plan in PLANS if plan.busy)
@@ -97,5 +97,5 @@ def test_the_summary_counts_what_has_not_arrived_by_its_state() -> None:
 
 
 def test_the_summary_tells_how_many_jobs_an_owner_sees() -> None:
-    own, granted, other = (Job(f"job-{owner}", owner, None) for owner in ("demo", "rcurie", "tokafor"))
+    own, granted, other = (job(f"job-{owner}", owner) for owner in ("demo", "rcurie", "tokafor"))
     assert isolation([own, granted, other], [own, granted]).plain.endswith("2 of 3 jobs: 1 own, 1 granted")
