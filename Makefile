@@ -50,6 +50,10 @@ test-tethys: .venv/.dev ## Test against a real Tethys portal, in an environment 
 	@scripts/client.sh tethys
 	$(BIN)/pytest tests/compat/tethys_portal.py $(ARGS)
 
+.PHONY: dist
+dist: .venv/.dev ## Build wheel and sdist, and try the wheel in bare environments
+	@scripts/dist.sh
+
 .PHONY: bench
 bench: .venv/.dev ## Measure everything against its floor (ten minutes)
 	@scripts/servers.sh nginx
