@@ -4,6 +4,7 @@ RUN python -m venv /app/.venv
 COPY requirements.lock ./
 RUN /app/.venv/bin/pip install --no-cache-dir --require-hashes -r requirements.lock
 COPY LICENSE README.md pyproject.toml ./
+COPY config config
 COPY dispatcher dispatcher
 RUN /app/.venv/bin/pip install --no-cache-dir --no-deps --no-build-isolation .
 

@@ -53,7 +53,7 @@ class WebhookMessage(Struct, frozen=True):
     body: bytes
 
     def json(self) -> Any:
-        """The body, decoded: the CloudEvent unless the target has a body of its own making."""
+        """The body, decoded: the CloudEvent unless the target has another body."""
         return msgspec.json.decode(self.body)
 
 
