@@ -23,16 +23,18 @@ import aiohttp
 import uvloop
 from rich.console import Console
 from rich.table import Table
+from yarl import URL
 
 from dispatcher.delivery.report import count, tell
 from dispatcher.domain.deliveries import Attempt, ClaimedDelivery, Outcome, State
 from dispatcher.domain.events import utc_now
 from dispatcher.domain.ids import new_id
 from dispatcher.domain.variable_values import EventValues
-from dispatcher.targets.answers import judge
-from dispatcher.targets.http import Headers, HttpClient, Origin, Reply
-from dispatcher.targets.network import Guard
+from dispatcher.http import Headers, Origin, Request, Response
+from dispatcher.targets.http.egress import Egress
+from dispatcher.targets.http.response_check import evaluate_response
 from dispatcher.targets.signing import Signer
+from dispatcher.targets.ssrf_guard import Guard
 from dispatcher.targets.webhook import WebhookKind, WebhookTarget
 from dispatcher.targets.webhook_request import RequestTemplate
 from dispatcher.telemetry import logs
@@ -115,12 +117,12 @@ class Bench:
 
 
 @contextlib.asynccontextmanager
-async def _client() -> AsyncIterator[HttpClient]:
-    client = HttpClient(Guard([ip_network("127.0.0.0/8")]))
+async def _egress() -> AsyncIterator[Egress]:
+    egress = Egress(Guard([ip_network("127.0.0.0/8")]))
     try:
-        yield client
+        yield egress
     finally:
-        await client.close()
+        await egress.close()
 
 
 async def measure(bench: Bench, port: int) -> list[Step]:
@@ -146,13 +148,15 @@ def _made(bench: Bench, claimed: ClaimedDelivery, url: str) -> list[Step]:
     event = claimed.event
     template = RequestTemplate(WebhookTarget(url + _PATH))
     signer = Signer([SECRET])
-    reply = Reply(204, Headers(), b"", True)
+    response = Response(204, Headers(), b"", True)
     return [
         bench.call(
             "render: URL with two variables, request line", lambda: template.render(EventValues(event))
         ),
         bench.call("sign", lambda: signer.lines(claimed.id, 1_700_000_000, event.document)),
-        bench.call("look at the answer", lambda: judge(reply, "POST https://example.org/", None, ())),
+        bench.call(
+            "look at the answer", lambda: evaluate_response(response, "POST https://example.org/", None, ())
+        ),
     ]
 
 
@@ -174,8 +178,9 @@ async def _exchanged(bench: Bench, claimed: ClaimedDelivery, url: str) -> list[S
     _, floor = await loop.create_connection(_Floor, "127.0.0.1", origin.port)
     steps = [await bench.wait("exchange: floor (write, read)", lambda: floor.ask(request))]
     floor.close()
-    async with _client() as client:
-        steps.append(await bench.wait("exchange: ours", lambda: client.send(origin, request)))
+    prepared = Request.build("POST", URL(url + "/jobs"), headers, body)
+    async with _egress() as egress:
+        steps.append(await bench.wait("exchange: ours", lambda: egress.exchange.send(prepared)))
     async with aiohttp.ClientSession() as session:
 
         async def ask() -> None:
@@ -206,8 +211,8 @@ def _told(bench: Bench, claimed: ClaimedDelivery) -> list[Step]:
 
 
 async def _whole(bench: Bench, claimed: ClaimedDelivery, url: str) -> list[Step]:
-    async with _client() as client:
-        sender = WebhookKind(client).sender(claimed.subscription)
+    async with _egress() as egress:
+        sender = WebhookKind(egress).sender(claimed.subscription)
         delivery_id = new_id("dlv")
         return [await bench.wait("sender, whole", lambda: sender.send(claimed.event, delivery_id, 1, None))]
 

@@ -41,10 +41,10 @@ from dispatcher.retention import retain
 from dispatcher.store.connect import open_store
 from dispatcher.store.contract import Store
 from dispatcher.store.sealing import Sealer
-from dispatcher.targets.http import HttpClient
+from dispatcher.targets.http.egress import Egress
 from dispatcher.targets.mail.desk import Desk
-from dispatcher.targets.network import Guard
 from dispatcher.targets.registry import Resources, load_kinds
+from dispatcher.targets.ssrf_guard import Guard
 from dispatcher.telemetry import metrics
 from dispatcher.telemetry.background import keep_running
 from dispatcher.telemetry.loop_lag import measure_loop_lag
@@ -226,9 +226,9 @@ async def running(settings: Settings, share: Share | None = None) -> AsyncIterat
     Raises SettingsError for what stops the start, and the error of a part that fails later.
     """
     store = open_store(settings.database.url.reveal(), Sealer(secret_keys(settings)), settings.retention.keep)
-    client = HttpClient(Guard(settings.network.allow), settings.delivery.timeout)
+    egress = Egress(Guard(settings.network.allow), settings.delivery.timeout)
     desk = make_desk(settings, store.recipients)
-    kinds = load_kinds(Resources(client, desk, store.target_statuses))
+    kinds = load_kinds(Resources(egress, desk, store.target_statuses))
     await patiently(store.open, str(settings.database.url))
     try:
         app = App(settings, store, kinds, desk, share)

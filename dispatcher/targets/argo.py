@@ -9,8 +9,8 @@ from msgspec import Struct
 from dispatcher.domain.subscriptions import Subscription
 from dispatcher.targets.argo_sender import ArgoSender, Clients
 from dispatcher.targets.argo_target import ArgoTarget, check
-from dispatcher.targets.credentials import HIDDEN
-from dispatcher.targets.http import HttpClient
+from dispatcher.targets.http.auth import HIDDEN
+from dispatcher.targets.http.egress import Egress
 from dispatcher.targets.registry import Resources
 from dispatcher.targets.tls import context
 
@@ -26,13 +26,13 @@ class ArgoKind:
     name = "argo"
     spec = ArgoTarget
 
-    def __init__(self, client: HttpClient) -> None:
-        self._client = client
+    def __init__(self, egress: Egress) -> None:
+        self._egress = egress
         self._clients: LRUCache[tuple[str | None, bool], Clients] = LRUCache(_MAX_CLIENTS)
 
     def check(self, target: Struct) -> str:
         """The destination (`https://argo.example.org:2746`); InvalidInput when the target cannot work."""
-        return check(_argo(target), self._client.guard)
+        return check(_argo(target), self._egress.guard)
 
     def redact(self, target: Struct) -> dict[str, object]:
         """The target without its token."""
@@ -47,7 +47,7 @@ class ArgoKind:
         return ArgoSender(self._clients_for(target), target, subscription.believes)
 
     async def close(self) -> None:
-        """Let go of connections."""
+        """Close connections."""
         for clients in self._clients.values():
             await clients.act.close()
             await clients.look.close()
@@ -56,12 +56,12 @@ class ArgoKind:
         key = (target.ca, target.verify)
         clients = self._clients.get(key)
         if clients is None:
-            guard, timeout = self._client.guard, self._client.timeout
+            timeout = self._egress.timeout
             tls = context(target.ca, target.verify, "target.ca")
             # One after the other, they take no longer than one exchange may.
             clients = Clients(
-                HttpClient(guard, timeout * 2 / 3, tls),
-                HttpClient(guard, timeout / 3, tls, MAX_WORKFLOW),
+                self._egress.client(timeout * 2 / 3, tls),
+                self._egress.client(timeout / 3, tls, MAX_WORKFLOW),
             )
             self._clients[key] = clients
         return clients
@@ -69,7 +69,7 @@ class ArgoKind:
 
 def make_kind(resources: Resources) -> ArgoKind:
     """Called by the registry."""
-    return ArgoKind(resources.http)
+    return ArgoKind(resources.egress)
 
 
 def _argo(target: Struct) -> ArgoTarget:

@@ -21,13 +21,13 @@ from dispatcher.domain.targets import UNTRUSTED, Answer
 from dispatcher.domain.templates import RenderError, TextTemplate
 from dispatcher.domain.variable_values import EventValues
 from dispatcher.domain.variables import Values
+from dispatcher.http import Exchange, Request, Response, TransportError
 from dispatcher.targets import argo_workflow
-from dispatcher.targets.answers import judge
 from dispatcher.targets.argo_selector import Selector, SelectorTemplate
 from dispatcher.targets.argo_target import NAMESPACE, WORKFLOW, ArgoTarget, authorization, bare_token
 from dispatcher.targets.argo_workflow import Action
-from dispatcher.targets.credentials import scrubbable
-from dispatcher.targets.http import HttpClient, NoReply, Reply
+from dispatcher.targets.http.auth import scrubbable
+from dispatcher.targets.http.response_check import evaluate_response
 
 MAX_MESSAGE = 1000
 """Characters of a job's message that a stopped node is given."""
@@ -43,8 +43,8 @@ _encode = msgspec.json.Encoder().encode
 class Clients(NamedTuple):
     """One for the actions, and one for looks, which may read more. An attempt with both must end in time."""
 
-    act: HttpClient
-    look: HttpClient
+    act: Exchange
+    look: Exchange
 
 
 class _Problem(Struct, frozen=True):
@@ -102,13 +102,12 @@ class ArgoSender:
         line = f"PUT {call.address}"
         headers = self._headers | {"Content-Type": "application/json", HEADER: str(outgoing(event.document))}
         try:
-            reply = await self._clients.act.exchange(
-                "PUT", URL(call.address, encoded=True), headers, call.body
-            )
-        except NoReply as error:
+            request = Request.build("PUT", URL(call.address, encoded=True), headers, call.body)
+            response = await self._clients.act.send(request)
+        except TransportError as error:
             return Answer(request=line, error=str(error), early=error.early, destination_down=error.down)
-        answer = self._judged(reply, line)
-        if reply.status >= 400 and _NOTHING_SUSPENDED in reply.body:
+        answer = self._judged(response, line)
+        if response.status >= 400 and _NOTHING_SUSPENDED in response.body:
             return await self._look(call, answer)
         return answer
 
@@ -126,11 +125,10 @@ class ArgoSender:
     async def _look(self, call: _Call, answer: Answer) -> Answer:
         """Tell what it means that no suspended node was found. `answer` is the one that said so."""
         try:
-            reply = await self._clients.look.exchange(
-                "GET", URL(f"{call.workflow}?{_LOOKED_AT}", encoded=True), self._headers, None
-            )
-            workflow = self._workflow_in(reply)
-        except (NoReply, _NoWorkflow) as error:
+            request = Request.build("GET", URL(f"{call.workflow}?{_LOOKED_AT}", encoded=True), self._headers)
+            response = await self._clients.look.send(request)
+            workflow = self._workflow_in(response)
+        except (TransportError, _NoWorkflow) as error:
             problem = f"{answer.error}; the look at the workflow failed: {error}"
             return replace(answer, error=problem, healthy=True)
         found = argo_workflow.find(workflow, call.selector, call.action)
@@ -143,19 +141,19 @@ class ArgoSender:
             final=found.final,
         )
 
-    def _workflow_in(self, reply: Reply) -> argo_workflow.Workflow:
-        answer = self._judged(reply, "")
+    def _workflow_in(self, response: Response) -> argo_workflow.Workflow:
+        answer = self._judged(response, "")
         if answer.error is not None:
             raise _NoWorkflow(answer.error)
-        if not reply.complete:
-            raise _NoWorkflow(f"it is longer than {len(reply.body)} bytes, too slow or broken off")
+        if not response.complete:
+            raise _NoWorkflow(f"it is longer than {len(response.body)} bytes, too slow or broken off")
         try:
-            return argo_workflow.decode(reply.body)
+            return argo_workflow.decode(response.body)
         except (msgspec.DecodeError, RecursionError):
             raise _NoWorkflow("the answer is no workflow") from None
 
-    def _judged(self, reply: Reply, line: str) -> Answer:
-        answer = judge(reply, line, None, self._secrets)
+    def _judged(self, response: Response, line: str) -> Answer:
+        answer = evaluate_response(response, line, None, self._secrets)
         if answer.error is None:
             return replace(answer, body=None)  # it is the whole workflow
         # What is gone is this workflow: those of other jobs may be there.

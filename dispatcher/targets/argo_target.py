@@ -15,9 +15,9 @@ from dispatcher.domain.templates import TextTemplate
 from dispatcher.domain.variables import TemplateError
 from dispatcher.targets.argo_selector import SelectorTemplate
 from dispatcher.targets.argo_workflow import Action
-from dispatcher.targets.credentials import check_token
-from dispatcher.targets.network import Guard
-from dispatcher.targets.servers import checked_server
+from dispatcher.targets.http.auth import check_token
+from dispatcher.targets.http.base_url import check_base_url
+from dispatcher.targets.ssrf_guard import Guard
 from dispatcher.targets.tls import context
 
 NAMESPACE = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
@@ -59,7 +59,7 @@ class ArgoTarget(Struct, frozen=True, forbid_unknown_fields=True, tag_field="kin
 
 def check(target: ArgoTarget, guard: Guard) -> str:
     """The destination (`https://argo.example.org:2746`); InvalidInput when the target cannot work."""
-    origin = checked_server(target.server, "target.server", guard)
+    origin = check_base_url(target.server, "target.server", guard)
     _check_name(target.namespace, NAMESPACE, "target.namespace")
     _check_name(target.workflow, WORKFLOW, "target.workflow")
     try:

@@ -9,14 +9,14 @@ from msgspec import Struct
 
 from dispatcher import targets
 from dispatcher.domain.targets import TargetKind, TargetStatuses
-from dispatcher.targets.http import HttpClient
+from dispatcher.targets.http.egress import Egress
 from dispatcher.targets.mail.desk import Desk
 
 
 class Resources(Struct, frozen=True):
     """What kinds are made from."""
 
-    http: HttpClient
+    egress: Egress
     desk: Desk | None = None
     statuses: TargetStatuses | None = None
     """What targets that keep state were sent; None where nothing is delivered (a check of targets)."""

@@ -26,10 +26,11 @@ from dispatcher.domain.targets import UNTRUSTED, Answer, TargetStatuses
 from dispatcher.domain.templates import RenderError, TextTemplate
 from dispatcher.domain.variable_values import EventValues
 from dispatcher.domain.variables import TemplateError
-from dispatcher.targets.answers import Success, judge
-from dispatcher.targets.http import HttpClient, NoReply
+from dispatcher.http import Request, TransportError
+from dispatcher.targets.http.base_url import check_base_url
+from dispatcher.targets.http.egress import Egress
+from dispatcher.targets.http.response_check import Success, evaluate_response
 from dispatcher.targets.registry import Resources
-from dispatcher.targets.servers import checked_server
 from dispatcher.targets.tethys_turns import Turns
 
 log = structlog.get_logger("dispatcher.targets")
@@ -66,14 +67,14 @@ class TethysKind:
     name = "tethys"
     spec = TethysTarget
 
-    def __init__(self, client: HttpClient, statuses: TargetStatuses | None = None) -> None:
-        self._client = client
+    def __init__(self, egress: Egress, statuses: TargetStatuses | None = None) -> None:
+        self._egress = egress
         self._turns = None if statuses is None else Turns(statuses)
 
     def check(self, target: Struct) -> str:
         """The destination (`https://portal.example.org:443`); InvalidInput when the target cannot work."""
         tethys = _tethys(target)
-        destination = checked_server(tethys.portal, "target.portal", self._client.guard)
+        destination = check_base_url(tethys.portal, "target.portal", self._egress.guard)
         try:
             job = TextTemplate.compile(tethys.job)
         except TemplateError as error:
@@ -92,15 +93,15 @@ class TethysKind:
     def sender(self, subscription: Subscription) -> TethysSender:
         """The sender of a subscription whose target was checked."""
         target = msgspec.convert(subscription.target, TethysTarget)
-        return TethysSender(self._client, target, subscription, self._turns)
+        return TethysSender(self._egress, target, subscription, self._turns)
 
     async def close(self) -> None:
-        """There is nothing to let go of: the client is that of the webhooks."""
+        """Nothing: the client is the one of the webhooks."""
 
 
 def make_kind(resources: Resources) -> TethysKind:
     """Called by the registry."""
-    return TethysKind(resources.http, resources.statuses)
+    return TethysKind(resources.egress, resources.statuses)
 
 
 class TethysSender:
@@ -108,12 +109,12 @@ class TethysSender:
 
     def __init__(
         self,
-        client: HttpClient,
+        egress: Egress,
         target: TethysTarget,
         subscription: Subscription,
         turns: Turns | None,
     ) -> None:
-        self._client = client
+        self._egress = egress
         self._form = target.form
         self._base = f"{target.portal.rstrip('/')}/{_PATHS[target.form]}/"
         self._job = TextTemplate.compile(target.job)
@@ -136,7 +137,7 @@ class TethysSender:
         if self._turns is None:
             return await self._ask(address, event)
         key = hashlib.sha256(f"{self._whose}\0{job}".encode()).digest()[:16]
-        turn = await self._turns.begin(key, event.key, delivery_id, self._client.timeout + _MARGIN)
+        turn = await self._turns.begin(key, event.key, delivery_id, self._egress.timeout + _MARGIN)
         if turn == "superseded":
             return Answer(request=f"GET {address}", error=_SUPERSEDED, superseded=True)
         if turn != "go":
@@ -165,15 +166,16 @@ class TethysSender:
         line = f"GET {address}"
         headers = {HEADER: str(outgoing(event.document))}
         try:
-            reply = await self._client.exchange("GET", URL(address, encoded=True), headers, None)
-        except NoReply as error:
+            request = Request.build("GET", URL(address, encoded=True), headers)
+            response = await self._egress.exchange.send(request)
+        except TransportError as error:
             return Answer(request=line, error=str(error), early=error.early, destination_down=error.down)
-        answer = judge(reply, line, _TAKEN, ())
-        if reply.status == 200 and answer.error is not None:
+        answer = evaluate_response(response, line, _TAKEN, ())
+        if response.status == 200 and answer.error is not None:
             problem = "the portal did not take it: it has no such job, or could not update it"
             return replace(answer, error=f"{problem} ({answer.error})")
         if answer.disable:  # what is gone is this job: the others may be there
-            return replace(answer, error=f"answered {reply.status}", disable=False)
+            return replace(answer, error=f"answered {response.status}", disable=False)
         return answer
 
     def _job_in(self, event: Event) -> str:

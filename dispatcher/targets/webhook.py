@@ -18,15 +18,15 @@ from dispatcher.domain.subscriptions import Subscription
 from dispatcher.domain.targets import Answer
 from dispatcher.domain.templates import RenderError
 from dispatcher.domain.variable_values import EventValues
-from dispatcher.targets.answers import judge
-from dispatcher.targets.credentials import auth_header, hide_in_auth, hide_in_headers, hide_in_url, secrets_in
+from dispatcher.http import Origin, Request, TransportError, UnsendableHeader, header_lines
 from dispatcher.targets.formats import FORMATS
-from dispatcher.targets.http import HttpClient, NoReply, Origin
-from dispatcher.targets.http_messages import UnsendableHeader, ending, header_lines
-from dispatcher.targets.network import BlockedAddress
+from dispatcher.targets.http.auth import auth_header, hide_in_auth, hide_in_headers, hide_in_url, secrets_in
+from dispatcher.targets.http.egress import Egress
+from dispatcher.targets.http.response_check import evaluate_response
 from dispatcher.targets.registry import Resources
 from dispatcher.targets.signing import Signer
-from dispatcher.targets.webhook_request import Request, RequestTemplate
+from dispatcher.targets.ssrf_guard import BlockedAddress
+from dispatcher.targets.webhook_request import RenderedRequest, RequestTemplate
 from dispatcher.targets.webhook_target import WITHOUT_BODY, WebhookTarget, check_target
 
 BATCH = "application/cloudevents-batch+json"
@@ -41,15 +41,15 @@ class WebhookKind:
     name = "webhook"
     spec = WebhookTarget
 
-    def __init__(self, client: HttpClient) -> None:
-        self._client = client
+    def __init__(self, egress: Egress) -> None:
+        self._egress = egress
 
     def check(self, target: Struct) -> str:
         """The destination (`https://example.org:443`); InvalidInput when the target cannot work."""
         webhook = _webhook(target)
         destination = check_target(webhook)
         try:
-            self._client.guard.check_host(Origin.parse(destination).host)
+            self._egress.guard.check_host(Origin.parse(destination).host)
         except BlockedAddress as error:
             raise InvalidInput("target.url", f"blocked: {error}") from None
         return destination
@@ -75,24 +75,23 @@ class WebhookKind:
 
     def sender(self, subscription: Subscription) -> WebhookSender:
         """The sender of a subscription whose target was checked."""
-        return WebhookSender(self._client, msgspec.convert(subscription.target, WebhookTarget), subscription)
+        return WebhookSender(self._egress, msgspec.convert(subscription.target, WebhookTarget), subscription)
 
     async def close(self) -> None:
-        """Let go of connections."""
-        await self._client.close()
+        """Close connections."""
+        await self._egress.close()
 
 
 def make_kind(resources: Resources) -> WebhookKind:
     """Called by the registry."""
-    return WebhookKind(resources.http)
+    return WebhookKind(resources.egress)
 
 
 class WebhookSender:
     """One subscription's requests. Nothing that is the same for every event is made twice."""
 
-    def __init__(self, client: HttpClient, target: WebhookTarget, subscription: Subscription) -> None:
-        self._client = client
-        self._method = target.method
+    def __init__(self, egress: Egress, target: WebhookTarget, subscription: Subscription) -> None:
+        self._exchange = egress.exchange
         self._success = target.success
         self._credentials = secrets_in(target.url, target.headers, target.auth)
         self._template = RequestTemplate(target)
@@ -113,28 +112,27 @@ class WebhookSender:
         """Make one attempt. Raises for nothing that the receiver or the network does."""
         try:
             request = self._fixed or self._template.render(EventValues(event))
-            head, body = self._head_and_body(request, event, delivery_id, number)
+            fields, body = self._fields_and_body(request, event, delivery_id, number)
             hops = outgoing(event.document)
         except (RenderError, UnsendableHeader) as error:
-            return Answer(request=self._template.line, error=str(error), final=True)
-        return await self._exchange(request, head, body, delivery_id, hops)
+            return Answer(request=self._template.shown, error=str(error), final=True)
+        return await self._send(request, fields, body, delivery_id, hops)
 
-    async def _exchange(
-        self, request: Request, head: bytes, body: bytes, delivery_id: str, hops: int
+    async def _send(
+        self, request: RenderedRequest, fields: bytes, body: bytes, delivery_id: str, hops: int
     ) -> Answer:
         now = time.time()
         signer = self._signer if now < self._rotation_end else self._next_signer
         signature = signer.lines(delivery_id, int(now), body)
         try:
-            reply = await self._client.send(
-                self._template.origin,
-                b"".join((head, _hops_line(hops), signature, ending(self._method, body))),
+            response = await self._exchange.send(
+                Request(self._template.origin, request.line, fields + _hops_line(hops) + signature, body)
             )
-        except NoReply as error:
+        except TransportError as error:
             return Answer(
-                request=request.line, error=str(error), early=error.early, destination_down=error.down
+                request=request.shown, error=str(error), early=error.early, destination_down=error.down
             )
-        return judge(reply, request.line, self._success, self._credentials)
+        return evaluate_response(response, request.shown, self._success, self._credentials)
 
     overflows = False
 
@@ -144,22 +142,22 @@ class WebhookSender:
         try:
             request = self._batch.render(EventValues(first.event))
         except RenderError as error:
-            return Answer(request=self._batch.line, error=str(error), final=True)
+            return Answer(request=self._batch.shown, error=str(error), final=True)
         body = b"[" + b",".join(one.event.document for one in gathered) + b"]"
         hops = max(outgoing(one.event.document) for one in gathered)
-        return await self._exchange(request, request.head, body, first.delivery_id, hops)
+        return await self._send(request, request.fields, body, first.delivery_id, hops)
 
-    def _head_and_body(
-        self, request: Request, event: Event, delivery_id: str, number: int
+    def _fields_and_body(
+        self, request: RenderedRequest, event: Event, delivery_id: str, number: int
     ) -> tuple[bytes, bytes]:
         if self._form is None:
-            return request.head, event.document if request.body is None else request.body
+            return request.fields, event.document if request.body is None else request.body
         content = self._form(event, delivery_id, number)
         # What the target names itself takes the place of what the form would say.
         headers = {
             name: value for name, value in content.headers.items() if name.lower() not in self._own_headers
         }
-        return request.head + header_lines(headers), content.body
+        return request.fields + header_lines(headers), content.body
 
 
 @lru_cache(16)

@@ -8,8 +8,9 @@ from dispatcher.domain.templates import HeaderTemplate, JsonTemplate, RenderErro
 from dispatcher.domain.text_bodies import TextBodyTemplate
 from dispatcher.domain.url_templates import UrlTemplate
 from dispatcher.domain.variables import TemplateError, Values
-from dispatcher.targets.credentials import auth_header, hide_in_url
-from dispatcher.targets.http_messages import Origin, header_lines, opening, request_line
+from dispatcher.http import Origin, header_lines
+from dispatcher.http.messages import common_fields, request_line
+from dispatcher.targets.http.auth import auth_header, hide_in_url
 from dispatcher.targets.webhook_target import (
     CONTENT_TYPE,
     WITHOUT_BODY,
@@ -21,19 +22,20 @@ from dispatcher.targets.webhook_target import (
 _MAX_LINE = 1000
 
 
-class Request(NamedTuple):
-    """`line` is how it is shown. `head` lacks what belongs to one attempt. Without a `body` it is the event's."""
+class RenderedRequest(NamedTuple):
+    """`shown` is how people see it. `fields` lack what belongs to one attempt. Without a `body` it is the event's."""
 
-    line: str
-    head: bytes
+    shown: str
+    line: bytes
+    fields: bytes
     body: bytes | None
 
 
 class RequestTemplate:
-    """A target, compiled. `line` is how a request is shown that could not be rendered."""
+    """A target, compiled. `shown` is for a request that could not be rendered."""
 
     def __init__(self, target: WebhookTarget) -> None:
-        self.line = f"{target.method} {hide_in_url(target.url)}"[:_MAX_LINE]
+        self.shown = f"{target.method} {hide_in_url(target.url)}"[:_MAX_LINE]
         self._method = target.method
         self._url = UrlTemplate.compile(target.url)
         self._hide = hide_in_url if hide_in_url(target.url) != target.url else str
@@ -42,7 +44,7 @@ class RequestTemplate:
         templates = {name: HeaderTemplate.compile(value) for name, value in target.headers.items()}
         self._headers = {name: template for name, template in templates.items() if template.names}
         fixed = {name: value for name, value in target.headers.items() if name not in self._headers}
-        self._opening = opening(self.origin, _implied_headers(target) | fixed)
+        self._fields = common_fields(self.origin, _implied_headers(target) | fixed)
 
     @property
     def is_static(self) -> bool:
@@ -54,13 +56,16 @@ class RequestTemplate:
             and (self._body is None or not self._body.names)
         )
 
-    def render(self, values: Values) -> Request:
+    def render(self, values: Values) -> RenderedRequest:
         """The request with these values. Raises RenderError when one cannot stand where it should."""
         url = self._url.render(values)
-        head = request_line(self._method, self._path(url)) + self._opening
+        line, fields = request_line(self._method, self._path(url)), self._fields
         if self._headers:
-            head += header_lines({name: template.render(values) for name, template in self._headers.items()})
-        return Request(f"{self._method} {self._hide(url)}"[:_MAX_LINE], head, self._render_body(values))
+            fields += header_lines(
+                {name: template.render(values) for name, template in self._headers.items()}
+            )
+        shown = f"{self._method} {self._hide(url)}"[:_MAX_LINE]
+        return RenderedRequest(shown, line, fields, self._render_body(values))
 
     def _path(self, url: str) -> str:
         """Path and query, from a URL that is encoded already."""

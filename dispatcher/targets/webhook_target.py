@@ -13,8 +13,8 @@ from dispatcher.domain.templates import HeaderTemplate, JsonTemplate
 from dispatcher.domain.text_bodies import TextBodyTemplate
 from dispatcher.domain.url_templates import UrlTemplate
 from dispatcher.domain.variables import TemplateError
-from dispatcher.targets.answers import Success
-from dispatcher.targets.credentials import (
+from dispatcher.targets.formats import FORMATS
+from dispatcher.targets.http.auth import (
     Auth,
     auth_header,
     check_auth,
@@ -24,7 +24,7 @@ from dispatcher.targets.credentials import (
     looks_secret,
     refuse_hidden,
 )
-from dispatcher.targets.formats import FORMATS
+from dispatcher.targets.http.response_check import Success
 from dispatcher.targets.signing import ID_HEADER, SIGNATURE_HEADER, TIMESTAMP_HEADER
 
 CONTENT_TYPE = "content-type"

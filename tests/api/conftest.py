@@ -31,9 +31,9 @@ from dispatcher.intake.delivery_quotas import DeliveryQuotas
 from dispatcher.matching.matcher import Matcher
 from dispatcher.store.contract import Store
 from dispatcher.store.sealing import Sealer
-from dispatcher.targets.http import HttpClient
-from dispatcher.targets.network import Guard
+from dispatcher.targets.http.egress import Egress
 from dispatcher.targets.registry import Resources, load_kinds
+from dispatcher.targets.ssrf_guard import Guard
 from dispatcher.telemetry import metrics
 from tests.claiming import claim
 from tests.stores import prepared_store
@@ -221,7 +221,7 @@ class Api:
 @asynccontextmanager
 async def serving(store: Store, extensions: Sequence[Extension] = (), **changes: Any) -> AsyncIterator[Api]:
     """The API over an opened store."""
-    kinds = load_kinds(Resources(HttpClient(Guard([LOOPBACK]), timeout=5)))
+    kinds = load_kinds(Resources(Egress(Guard([LOOPBACK]), timeout=5)))
     engine = Parked(await store.register("test", 1, 3600))
     waiters = changes.pop("waiters", None) or Waiters(store, 100)
     intake = Intake(Matcher(store), engine, AnnouncingStore(store, waiters.stored))

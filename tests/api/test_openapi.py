@@ -29,12 +29,12 @@ from dispatcher.domain.deliveries import State
 from dispatcher.domain.events import utc_now
 from dispatcher.intake.decode import Message, decode
 from dispatcher.intake.plain import _Plain
-from dispatcher.targets.http import HttpClient
-from dispatcher.targets.network import Guard
+from dispatcher.targets.http.egress import Egress
 from dispatcher.targets.registry import Resources, load_kinds
+from dispatcher.targets.ssrf_guard import Guard
 from tests.api.conftest import Api, Caller
 
-KINDS = load_kinds(Resources(HttpClient(Guard())))
+KINDS = load_kinds(Resources(Egress(Guard())))
 DOCUMENT = openapi(routes(KINDS))
 SCHEMA = schemathesis.openapi.from_dict(DOCUMENT)
 OPERATIONS = [

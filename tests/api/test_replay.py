@@ -12,9 +12,9 @@ from dispatcher.delivery.engine import Engine, Limits
 from dispatcher.intake.batcher import Intake
 from dispatcher.matching.matcher import Matcher
 from dispatcher.store.contract import Store
-from dispatcher.targets.http import HttpClient
-from dispatcher.targets.network import Guard
+from dispatcher.targets.http.egress import Egress
 from dispatcher.targets.registry import Resources, load_kinds
+from dispatcher.targets.ssrf_guard import Guard
 from tests.api.conftest import LOOPBACK, Api, serving
 from tests.receiver import Receiver
 
@@ -22,7 +22,7 @@ from tests.receiver import Receiver
 @pytest.fixture
 async def api(store: Store) -> AsyncIterator[Api]:
     """The API over the real engine."""
-    kinds = load_kinds(Resources(HttpClient(Guard([LOOPBACK]))))
+    kinds = load_kinds(Resources(Egress(Guard([LOOPBACK]))))
     engine = Engine(store, kinds, Limits(grace=5))
     await engine.begin()
     intake = Intake(Matcher(store), engine, store)

@@ -6,12 +6,12 @@ from typing import Any
 
 import msgspec
 import pytest
+from dispatcher.targets.network import Guard
 
 from dispatcher.api.openapi import openapi
 from dispatcher.api.routes import routes
 from dispatcher.client import models
 from dispatcher.targets.http import HttpClient
-from dispatcher.targets.network import Guard
 from dispatcher.targets.registry import Resources, load_kinds
 from tests.client.operations import Sent, matches, sent_by_the_async_client, sent_by_the_sync_client
 

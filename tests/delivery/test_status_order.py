@@ -15,8 +15,8 @@ from dispatcher.domain.events import Event, utc_now
 from dispatcher.domain.retry import RetryPolicy
 from dispatcher.domain.subscriptions import Subscription
 from dispatcher.store.contract import Store
-from dispatcher.targets.http import HttpClient
-from dispatcher.targets.network import Guard
+from dispatcher.targets.http.egress import Egress
+from dispatcher.targets.ssrf_guard import Guard
 from dispatcher.targets.tethys import TethysKind
 from tests.delivery.conftest import Running, deliveries, settled
 from tests.factories import make_event, make_subscription
@@ -32,10 +32,10 @@ async def portal() -> AsyncIterator[Receiver]:
 
 
 @pytest.fixture
-async def client() -> AsyncIterator[HttpClient]:
-    client = HttpClient(Guard([ip_network("127.0.0.0/8")]), timeout=5)
-    yield client
-    await client.close()
+async def egress() -> AsyncIterator[Egress]:
+    egress = Egress(Guard([ip_network("127.0.0.0/8")]), timeout=5)
+    yield egress
+    await egress.close()
 
 
 def statuses(arrived: list[Arrived]) -> list[str]:
@@ -62,13 +62,13 @@ def happened(event: str, job_id: str = "job-1") -> Event:
 class Process(Running):
     """An engine with the real kind, over a store that others may use too."""
 
-    def __init__(self, store: Store, client: HttpClient) -> None:
-        kind = TethysKind(client, store.target_statuses)
+    def __init__(self, store: Store, egress: Egress) -> None:
+        kind = TethysKind(egress, store.target_statuses)
         super().__init__(store, kind, Limits())
 
 
 async def test_a_retried_status_does_not_revive_a_job_that_has_ended(
-    store: Store, portal: Receiver, client: HttpClient
+    store: Store, portal: Receiver, egress: Egress
 ) -> None:
     async def fails_first(arrived: Arrived) -> web.Response:
         if len(portal.arrived) == 1:
@@ -77,7 +77,7 @@ async def test_a_retried_status_does_not_revive_a_job_that_has_ended(
 
     portal.answer = fails_first
     await store.add_subscription(told(portal))
-    async with Process(store, client).runs() as process:
+    async with Process(store, egress).runs() as process:
         await process.accept(happened("RUNNING"))
         await portal.until(lambda arrived: len(arrived) == 1)
         await process.accept(happened("FINISHED"))
@@ -90,7 +90,7 @@ async def test_a_retried_status_does_not_revive_a_job_that_has_ended(
 
 
 async def test_a_later_status_waits_for_an_earlier_one_that_is_on_its_way(
-    store: Store, portal: Receiver, client: HttpClient
+    store: Store, portal: Receiver, egress: Egress
 ) -> None:
     go_on = asyncio.Event()
     ended: list[str] = []
@@ -103,7 +103,7 @@ async def test_a_later_status_waits_for_an_earlier_one_that_is_on_its_way(
 
     portal.answer = slow
     await store.add_subscription(told(portal))
-    async with Process(store, client).runs() as process:
+    async with Process(store, egress).runs() as process:
         await process.accept(happened("RUNNING"))
         await portal.until(lambda arrived: len(arrived) == 1)
         await process.accept(happened("FINISHED"), happened("FINISHED", job_id="job-2"))
@@ -116,7 +116,7 @@ async def test_a_later_status_waits_for_an_earlier_one_that_is_on_its_way(
 
 
 async def test_with_two_processes_the_last_status_is_the_last_that_arrives(
-    store: Store, portal: Receiver, client: HttpClient
+    store: Store, portal: Receiver, egress: Egress
 ) -> None:
     """Every other request fails, so that many are retried, by whichever process claims them."""
 
@@ -126,7 +126,7 @@ async def test_with_two_processes_the_last_status_is_the_last_that_arrives(
     portal.answer = every_other
     await store.add_subscription(told(portal))
     jobs = [f"job-{number}" for number in range(8)]
-    async with Process(store, client).runs() as one, Process(store, client).runs() as other:
+    async with Process(store, egress).runs() as one, Process(store, egress).runs() as other:
         for process, event in ((one, "QUEUED"), (other, "RUNNING"), (one, "FINISHED")):
             await process.accept(*(happened(event, job_id=job) for job in jobs))
         async with asyncio.timeout(40):

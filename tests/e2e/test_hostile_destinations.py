@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from tests.e2e.service import Service
+from tests.http.servers import Authority, answering, hang, raw_server, reset
 from tests.receiver import Receiver
-from tests.targets.servers import Authority, answering, hang, raw_server, reset
 
 pytestmark = pytest.mark.timeout(120)
 

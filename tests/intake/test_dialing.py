@@ -14,8 +14,8 @@ import pytest
 
 from dispatcher.intake.broker import connect
 from dispatcher.intake.transport import Transport
+from tests.http.servers import Authority
 from tests.intake.wire import Wire
-from tests.targets.servers import Authority
 
 NAME = "broker.example"
 SILENT = "127.0.0.9"

@@ -15,8 +15,8 @@ from dispatcher.domain.ids import new_id
 from dispatcher.intake import decode as decode_module
 from dispatcher.intake.decode import Message
 from dispatcher.intake.loops import LoopLog
-from dispatcher.targets.http import HttpClient
-from dispatcher.targets.network import Guard
+from dispatcher.targets.http.egress import Egress
+from dispatcher.targets.ssrf_guard import Guard
 from dispatcher.targets.webhook import WebhookKind, WebhookTarget
 from dispatcher.telemetry.metrics import LOOPS
 from tests.api.conftest import LOOPBACK
@@ -26,22 +26,22 @@ from tests.receiver import Receiver
 
 
 async def test_an_event_that_a_webhook_sends_back_is_refused_after_a_few_rounds() -> None:
-    client = HttpClient(Guard([LOOPBACK]), timeout=5)
+    egress = Egress(Guard([LOOPBACK]), timeout=5)
     template = {"body": {"event": "${EVENT}", "job_id": "${JOB_ID}"}}
     for fields in (template, {"format": "plain"}, {"format": "binary"}, {}):
         async with Receiver() as receiver:
             event = read(plain())
             for _ in range(MAX_HOPS):
-                event = await _sent_back(client, receiver, event, fields)
+                event = await _sent_back(egress, receiver, event, fields)
             with pytest.raises(InvalidInput, match="a subscription sends its events back here"):
-                await _sent_back(client, receiver, event, fields)
-    await client.close()
+                await _sent_back(egress, receiver, event, fields)
+    await egress.close()
 
 
-async def _sent_back(client: HttpClient, receiver: Receiver, event: Event, fields: dict[str, Any]) -> Event:
+async def _sent_back(egress: Egress, receiver: Receiver, event: Event, fields: dict[str, Any]) -> Event:
     """The event that our own API makes of a delivery of this one."""
     document = {"kind": "webhook", "url": receiver.url} | fields
-    sender = WebhookKind(client).sender(make_subscription(target=document))
+    sender = WebhookKind(egress).sender(make_subscription(target=document))
     answer = await sender.send(event, new_id("dlv"), 1)
     assert answer.error is None
     arrived = receiver.arrived[-1]
@@ -99,7 +99,7 @@ def test_too_many_hops_are_counted_and_said_once_a_minute(monkeypatch: pytest.Mo
 
 
 def test_a_target_may_not_set_the_count_itself() -> None:
-    kind = WebhookKind(HttpClient(Guard([LOOPBACK]), timeout=5))
+    kind = WebhookKind(Egress(Guard([LOOPBACK]), timeout=5))
     document = {"kind": "webhook", "url": "http://127.0.0.1:1/", "headers": {"Dispatcher-Hops": "0"}}
     with pytest.raises(InvalidInput):
         kind.check(msgspec.convert(document, WebhookTarget))

@@ -16,9 +16,9 @@ from dispatcher.domain.targets import Answer
 from dispatcher.store.contract import Store
 from dispatcher.targets.email import EmailKind
 from tests.factories import make_event
+from tests.http.servers import Authority
 from tests.mail.desks import email_subscription, make_desk, open_file
 from tests.mail.relay import relay
-from tests.targets.servers import Authority
 
 SILENT, NAME = "127.0.0.9", "relay.example.org"
 

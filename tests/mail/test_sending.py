@@ -20,9 +20,9 @@ from dispatcher.targets.mail.desk import Rules, seats_of
 from dispatcher.targets.mail.relay import Timeouts, relay_at
 from dispatcher.telemetry.metrics import MAILS
 from tests.factories import make_event
+from tests.http.servers import Authority
 from tests.mail.desks import Clock, email_subscription, make_desk
 from tests.mail.relay import Relay, relay
-from tests.targets.servers import Authority
 
 DELIVERY = "dlv_0192f0c1a2b37c4d8e5f60718293a4b5"
 ANN, BOB = "ann@example.org", "bob@example.org"

@@ -15,10 +15,10 @@ from dispatcher.domain.errors import StoreUnavailable
 from dispatcher.store import postgres_connect
 from dispatcher.store.connect import open_store
 from dispatcher.store.postgres_connect import connect
+from tests.http.servers import Authority
 from tests.intake.test_dialing import SILENT, resolve_to, silent
 from tests.store.conftest import SEALER
 from tests.store.proxy import Proxy
-from tests.targets.servers import Authority
 
 NAME = "broker.example"
 

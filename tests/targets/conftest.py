@@ -1,43 +1,31 @@
-"""A client that may reach this host, and servers that answer in every wrong way."""
+"""Egress to this host, and a receiver."""
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Callable
-from ipaddress import ip_network
+from collections.abc import AsyncIterator
 
 import pytest
-import uvloop
 
-from dispatcher.targets.http import HttpClient
-from dispatcher.targets.network import Guard
+from dispatcher.targets.http.egress import Egress
+from dispatcher.targets.ssrf_guard import Guard
+from tests.http.requests import LOOPBACK
 from tests.receiver import Receiver
 
-LOOPBACK = [ip_network("127.0.0.0/8"), ip_network("::1/128")]
 
-_ON_BOTH_LOOPS = {"test_http", "test_http_wire", "test_http_pool", "test_connections"}
-
-
-def pytest_asyncio_loop_factories(item: pytest.Item) -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
-    """Run what tests the client itself also on the loop that the service has."""
-    usual: dict[str, Callable[[], asyncio.AbstractEventLoop]] = {"asyncio": asyncio.new_event_loop}
-    return usual | {"uvloop": uvloop.new_event_loop} if item.path.stem in _ON_BOTH_LOOPS else usual
+@pytest.fixture
+async def egress() -> AsyncIterator[Egress]:
+    """Yield egress to loopback addresses."""
+    egress = Egress(Guard(LOOPBACK))
+    yield egress
+    await egress.close()
 
 
 @pytest.fixture
-async def client() -> AsyncIterator[HttpClient]:
-    """Yield a client that may reach loopback addresses."""
-    client = HttpClient(Guard(LOOPBACK))
-    yield client
-    await client.close()
-
-
-@pytest.fixture
-async def hasty() -> AsyncIterator[HttpClient]:
-    """Yield a client that gives up after 0.3 s."""
-    client = HttpClient(Guard(LOOPBACK), timeout=0.3)
-    yield client
-    await client.close()
+async def hasty() -> AsyncIterator[Egress]:
+    """Yield egress that gives up after 0.3 s."""
+    egress = Egress(Guard(LOOPBACK), timeout=0.3)
+    yield egress
+    await egress.close()
 
 
 @pytest.fixture

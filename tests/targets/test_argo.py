@@ -18,12 +18,12 @@ from dispatcher.domain.ids import new_id
 from dispatcher.domain.targets import Answer
 from dispatcher.targets.argo import MAX_WORKFLOW, ArgoKind
 from dispatcher.targets.argo_target import ArgoTarget
-from dispatcher.targets.http import HttpClient
-from dispatcher.targets.network import Guard
+from dispatcher.targets.http.egress import Egress
+from dispatcher.targets.ssrf_guard import Guard
 from tests.factories import make_event, make_subscription
+from tests.http.requests import resolve_to
+from tests.http.servers import Authority
 from tests.targets.argo_server import TOKEN, ArgoServer, suspend_node, trigger_node
-from tests.targets.requests import resolve_to
-from tests.targets.servers import Authority
 
 DELIVERY = new_id("dlv")
 
@@ -37,9 +37,9 @@ async def argo() -> AsyncIterator[ArgoServer]:
 
 
 @pytest.fixture
-async def kind(client: HttpClient) -> AsyncIterator[ArgoKind]:
+async def kind(egress: Egress) -> AsyncIterator[ArgoKind]:
     """Yield the kind, which may reach loopback addresses."""
-    kind = ArgoKind(client)
+    kind = ArgoKind(egress)
     yield kind
     await kind.close()
 
@@ -386,14 +386,14 @@ def _essence(request: Any) -> object:
 def test_a_shown_target_has_no_token() -> None:
     target = msgspec.convert(document("https://argo.example.org:2746", token="hunter22"), ArgoTarget)
 
-    assert ArgoKind(HttpClient(Guard())).redact(target)["token"] == "***"
+    assert ArgoKind(Egress(Guard())).redact(target)["token"] == "***"
     assert "hunter22" not in repr(target)
 
 
 def test_a_server_is_a_destination() -> None:
     target = msgspec.convert(document("https://Argo.example.org:2746/argo/"), ArgoTarget)
 
-    assert ArgoKind(HttpClient(Guard())).check(target) == "https://argo.example.org:2746"
+    assert ArgoKind(Egress(Guard())).check(target) == "https://argo.example.org:2746"
 
 
 @pytest.mark.parametrize(
@@ -429,7 +429,7 @@ def test_a_server_is_a_destination() -> None:
 def test_what_cannot_work_is_refused_by_field(fields: dict[str, Any], field: str, problem: str) -> None:
     target = msgspec.convert(document("https://argo.example.org:2746") | fields, ArgoTarget)
     with pytest.raises(InvalidInput) as refused:
-        ArgoKind(HttpClient(Guard())).check(target)
+        ArgoKind(Egress(Guard())).check(target)
 
     assert refused.value.field == field
     assert problem in refused.value.problem

@@ -15,8 +15,8 @@ from dispatcher.domain.agave import attempt_of, subscription_id
 from dispatcher.domain.errors import InvalidInput
 from dispatcher.domain.events import Event
 from dispatcher.domain.ids import new_id
-from dispatcher.targets.http import HttpClient
-from dispatcher.targets.network import Guard
+from dispatcher.targets.http.egress import Egress
+from dispatcher.targets.ssrf_guard import Guard
 from dispatcher.targets.webhook import WebhookKind, WebhookTarget
 from tests.factories import SECRET, make_event, make_subscription
 from tests.intake.messages import cloudevent, plain, read
@@ -26,11 +26,11 @@ DELIVERY = new_id("dlv")
 JOB = {"id": "job-1", "name": "fold", "owner": "alice", "status": "RUNNING", "archive": False}
 
 
-async def sent(client: HttpClient, receiver: Receiver, event: Event, form: str, **fields: Any) -> Arrived:
+async def sent(egress: Egress, receiver: Receiver, event: Event, form: str, **fields: Any) -> Arrived:
     """The request that a delivery of this event makes, at its second attempt."""
     target = {"kind": "webhook", "url": receiver.url, "format": form} | fields
     subscription = make_subscription(target=target)
-    answer = await WebhookKind(client).sender(subscription).send(event, DELIVERY, 2)
+    answer = await WebhookKind(egress).sender(subscription).send(event, DELIVERY, 2)
     assert answer.error is None
     return receiver.arrived[-1]
 
@@ -55,10 +55,10 @@ def understood(arrived: Arrived) -> tuple[dict[str, object], object]:
     ],
 )
 async def test_the_cloudevents_package_reads_what_is_sent(
-    client: HttpClient, receiver: Receiver, form: str, changes: dict[str, object]
+    egress: Egress, receiver: Receiver, form: str, changes: dict[str, object]
 ) -> None:
     document = cloudevent(time="2026-01-02T03:04:05Z", **changes)
-    attributes, data = understood(await sent(client, receiver, read(document), form))
+    attributes, data = understood(await sent(egress, receiver, read(document), form))
 
     wanted = {name: value for name, value in document.items() if name not in ("data", "data_base64")}
     found = {name: value for name, value in attributes.items() if name != "datacontenttype"}
@@ -77,20 +77,20 @@ def _text(value: object) -> str:
     return str(value)
 
 
-async def test_in_binary_form_the_data_goes_out_byte_for_byte(client: HttpClient, receiver: Receiver) -> None:
+async def test_in_binary_form_the_data_goes_out_byte_for_byte(egress: Egress, receiver: Receiver) -> None:
     body = (
         b'{"id":"e-1","specversion":"1.0","source":"/s","type":"FINISHED","subject":"j",'
         b'"data":{"n": 12345678901234567890123, "x": 1.10} }'
     )
-    arrived = await sent(client, receiver, read(body), "binary")
+    arrived = await sent(egress, receiver, read(body), "binary")
 
     assert arrived.body == b'{"n": 12345678901234567890123, "x": 1.10}'
     assert arrived.headers["content-type"] == "application/json"
 
 
-async def test_a_header_value_is_encoded_as_the_binding_says(client: HttpClient, receiver: Receiver) -> None:
+async def test_a_header_value_is_encoded_as_the_binding_says(egress: Egress, receiver: Receiver) -> None:
     event = read(cloudevent(owner='Zoë "Z" 100%', data={}))
-    arrived = await sent(client, receiver, event, "binary")
+    arrived = await sent(egress, receiver, event, "binary")
 
     assert arrived.headers["ce-owner"] == "Zo%C3%AB%20%22Z%22%20100%25"
     assert arrived.headers["ce-source"] == "/cluster"
@@ -104,18 +104,18 @@ async def test_a_header_value_is_encoded_as_the_binding_says(client: HttpClient,
     ],
 )
 async def test_a_plain_event_goes_out_as_it_may_come_in(
-    client: HttpClient, receiver: Receiver, document: dict[str, object]
+    egress: Egress, receiver: Receiver, document: dict[str, object]
 ) -> None:
     event = read(document)
-    arrived = await sent(client, receiver, event, "plain")
+    arrived = await sent(egress, receiver, event, "plain")
 
     assert arrived.headers["content-type"] == "application/json"
     assert arrived.event.items() >= document.items()
     assert read(arrived.body).document == event.document
 
 
-async def test_a_cloudevent_in_plain_form_has_all_its_data(client: HttpClient, receiver: Receiver) -> None:
-    arrived = await sent(client, receiver, read(cloudevent(data={"exit_code": 0, "message": "bye"})), "plain")
+async def test_a_cloudevent_in_plain_form_has_all_its_data(egress: Egress, receiver: Receiver) -> None:
+    arrived = await sent(egress, receiver, read(cloudevent(data={"exit_code": 0, "message": "bye"})), "plain")
 
     assert (arrived.event["event"], arrived.event["job_id"]) == ("FINISHED", "job-1")
     assert (arrived.event["data"], arrived.event["message"]) == ({"exit_code": 0, "message": "bye"}, "bye")
@@ -123,9 +123,9 @@ async def test_a_cloudevent_in_plain_form_has_all_its_data(client: HttpClient, r
 
 
 async def test_tapis_receivers_get_the_job_and_the_headers_of_agave(
-    client: HttpClient, receiver: Receiver
+    egress: Egress, receiver: Receiver
 ) -> None:
-    arrived = await sent(client, receiver, read(plain(job=JOB)), "tapis")
+    arrived = await sent(egress, receiver, read(plain(job=JOB)), "tapis")
 
     assert arrived.event == JOB | {"status": "FINISHED"}
     assert arrived.headers["content-type"] == "application/json"
@@ -135,17 +135,15 @@ async def test_tapis_receivers_get_the_job_and_the_headers_of_agave(
     assert arrived.headers["x-agave-notification"].endswith("-0001-011")
 
 
-async def test_a_job_without_a_document_has_what_is_known_of_it(
-    client: HttpClient, receiver: Receiver
-) -> None:
-    arrived = await sent(client, receiver, read(plain(owner="alice")), "tapis")
+async def test_a_job_without_a_document_has_what_is_known_of_it(egress: Egress, receiver: Receiver) -> None:
+    arrived = await sent(egress, receiver, read(plain(owner="alice")), "tapis")
 
     assert arrived.event == {"id": "job-1", "owner": "alice", "status": "FINISHED"}
 
 
 @pytest.mark.parametrize("form", ["cloudevents", "binary", "plain", "tapis"])
-async def test_every_form_is_signed(client: HttpClient, receiver: Receiver, form: str) -> None:
-    arrived = await sent(client, receiver, make_event(), form)
+async def test_every_form_is_signed(egress: Egress, receiver: Receiver, form: str) -> None:
+    arrived = await sent(egress, receiver, make_event(), form)
 
     assert Webhook(SECRET).verify(arrived.body, arrived.headers) == msgspec.json.decode(arrived.body)
 
@@ -167,15 +165,13 @@ async def test_every_form_is_signed(client: HttpClient, receiver: Receiver, form
 def test_what_a_form_sets_itself_is_refused(fields: dict[str, object], field: str) -> None:
     target = msgspec.convert({"kind": "webhook", "url": "https://example.org/"} | fields, WebhookTarget)
     with pytest.raises(InvalidInput) as refused:
-        WebhookKind(HttpClient(Guard())).check(target)
+        WebhookKind(Egress(Guard())).check(target)
 
     assert refused.value.field == field
 
 
-async def test_a_content_type_of_ones_own_stands_beside_a_form(
-    client: HttpClient, receiver: Receiver
-) -> None:
+async def test_a_content_type_of_ones_own_stands_beside_a_form(egress: Egress, receiver: Receiver) -> None:
     own = {"Content-Type": "application/vnd.site+json"}
-    arrived = await sent(client, receiver, make_event(), "plain", headers=own)
+    arrived = await sent(egress, receiver, make_event(), "plain", headers=own)
 
     assert arrived.headers["content-type"] == "application/vnd.site+json"

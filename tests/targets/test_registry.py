@@ -6,16 +6,16 @@ from pathlib import Path
 import pytest
 
 from dispatcher import targets
-from dispatcher.targets.http import HttpClient
-from dispatcher.targets.network import Guard
+from dispatcher.targets.http.egress import Egress
 from dispatcher.targets.registry import Resources, load_kinds
+from dispatcher.targets.ssrf_guard import Guard
 from dispatcher.targets.webhook import WebhookKind
 
 
 @pytest.fixture
 def resources() -> Resources:
     """Return what kinds are made from."""
-    return Resources(http=HttpClient(Guard()))
+    return Resources(egress=Egress(Guard()))
 
 
 def test_the_webhook_kind_is_found(resources: Resources) -> None:

@@ -12,8 +12,8 @@ from dispatcher.domain.errors import InvalidInput
 from dispatcher.domain.event_names import DASK_TO_TETHYS, EVENTS, EVENTS_TO_DASK, TETHYS_EVENTS
 from dispatcher.domain.ids import new_id
 from dispatcher.domain.targets import Answer
-from dispatcher.targets.http import HttpClient
-from dispatcher.targets.network import Guard
+from dispatcher.targets.http.egress import Egress
+from dispatcher.targets.ssrf_guard import Guard
 from dispatcher.targets.tethys import TethysKind, TethysTarget
 from tests.factories import make_event, make_subscription
 from tests.receiver import Arrived, Receiver
@@ -37,16 +37,16 @@ def portal(receiver: Receiver) -> Receiver:
     return receiver
 
 
-async def sent(client: HttpClient, portal: Receiver, event: dict[str, Any], /, **fields: Any) -> Answer:
+async def sent(egress: Egress, portal: Receiver, event: dict[str, Any], /, **fields: Any) -> Answer:
     """The answer to the delivery of an event to a target that passed the check."""
     target = {"kind": "tethys", "portal": portal.url, "job": "$<JOB_NAME>"} | fields
-    kind = TethysKind(client)
+    kind = TethysKind(egress)
     kind.check(msgspec.convert(target, TethysTarget))
     return await kind.sender(make_subscription(target=target)).send(make_event(**event), new_id("dlv"), 1)
 
 
-async def test_the_portal_is_asked_to_look_at_the_job_again(client: HttpClient, portal: Receiver) -> None:
-    answer = await sent(client, portal, {"data": {"name": "27"}})
+async def test_the_portal_is_asked_to_look_at_the_job_again(egress: Egress, portal: Receiver) -> None:
+    answer = await sent(egress, portal, {"data": {"name": "27"}})
 
     assert answer == Answer(
         request=f"GET {portal.url}/update-job-status/27/", status=200, body='{"success": true}'
@@ -56,25 +56,25 @@ async def test_the_portal_is_asked_to_look_at_the_job_again(client: HttpClient, 
 
 
 async def test_a_portal_is_told_nothing_for_every_owner_on_the_word_of_an_owners_own_key(
-    client: HttpClient, portal: Receiver
+    egress: Egress, portal: Receiver
 ) -> None:
     forged = make_event(owner="mallory", published_by="mallory", data={"name": "27"})
     target = {"kind": "tethys", "portal": portal.url, "job": "$<JOB_NAME>"}
-    sender = TethysKind(client).sender(make_subscription(target=target, owner="*"))
+    sender = TethysKind(egress).sender(make_subscription(target=target, owner="*"))
     answer = await sender.send(forged, new_id("dlv"), 1)
     assert (answer.final, "owner's own key" in str(answer.error), portal.arrived) == (True, True, [])
 
 
-async def test_a_portal_may_be_served_below_a_path(client: HttpClient, portal: Receiver) -> None:
-    await sent(client, portal, {"job_id": "27"}, portal=portal.url + "/tethys/", job="${JOB_ID}")
+async def test_a_portal_may_be_served_below_a_path(egress: Egress, portal: Receiver) -> None:
+    await sent(egress, portal, {"job_id": "27"}, portal=portal.url + "/tethys/", job="${JOB_ID}")
 
     assert portal.arrived[0].path == "/tethys/update-job-status/27/"
 
 
 async def test_a_job_that_the_portal_does_not_know_is_a_failure_although_it_answers_200(
-    client: HttpClient, portal: Receiver
+    egress: Egress, portal: Receiver
 ) -> None:
-    answer = await sent(client, portal, {"data": {"name": "28"}})
+    answer = await sent(egress, portal, {"data": {"name": "28"}})
 
     assert (answer.status, answer.final) == (200, False)
     assert (answer.error or "").startswith("the portal did not take it: it has no such job")
@@ -90,9 +90,9 @@ async def test_a_job_that_the_portal_does_not_know_is_a_failure_although_it_answ
     ],
 )
 async def test_a_dask_job_is_told_its_status(
-    client: HttpClient, portal: Receiver, event: str, status: str
+    egress: Egress, portal: Receiver, event: str, status: str
 ) -> None:
-    answer = await sent(client, portal, {"event": event, "job_id": "k-1"}, form="dask", job="$<JOB_ID>")
+    answer = await sent(egress, portal, {"event": event, "job_id": "k-1"}, form="dask", job="$<JOB_ID>")
 
     assert answer.error is None
     assert portal.arrived[0].path == f"/update-dask-job-status/k-1/?status={status}"
@@ -108,9 +108,9 @@ async def test_a_dask_job_is_told_its_status(
     ],
 )
 async def test_what_means_nothing_to_a_portal_is_not_sent(
-    client: HttpClient, portal: Receiver, event: dict[str, Any], fields: dict[str, str], problem: str
+    egress: Egress, portal: Receiver, event: dict[str, Any], fields: dict[str, str], problem: str
 ) -> None:
-    answer = await sent(client, portal, event, **fields)
+    answer = await sent(egress, portal, event, **fields)
 
     assert answer.final
     assert problem in (answer.error or "")
@@ -119,19 +119,19 @@ async def test_what_means_nothing_to_a_portal_is_not_sent(
 
 @pytest.mark.parametrize("status", [301, 403, 410, 500])
 async def test_another_answer_is_a_failure_that_leaves_the_subscription(
-    client: HttpClient, portal: Receiver, status: int
+    egress: Egress, portal: Receiver, status: int
 ) -> None:
     async def refuse(_: Arrived) -> web.Response:
         return web.Response(status=status, text='{"success": true}')
 
     portal.answer = refuse
-    answer = await sent(client, portal, {"data": {"name": "27"}})
+    answer = await sent(egress, portal, {"data": {"name": "27"}})
 
     assert (answer.error or "").startswith(f"answered {status}")
     assert not answer.disable
 
 
-async def test_a_portal_that_is_away_is_tried_again(hasty: HttpClient, portal: Receiver) -> None:
+async def test_a_portal_that_is_away_is_tried_again(hasty: Egress, portal: Receiver) -> None:
     answer = await sent(hasty, portal, {"data": {"name": "27"}}, portal="http://127.0.0.1:1")
 
     assert not answer.final
@@ -159,14 +159,14 @@ def test_every_status_stands_for_an_event_and_every_word_of_dask_for_a_status() 
 def test_what_cannot_work_is_refused_by_field(fields: dict[str, str], field: str) -> None:
     document = {"kind": "tethys", "portal": "https://example.org", "job": "$<JOB_NAME>"} | fields
     with pytest.raises(InvalidInput) as refused:
-        TethysKind(HttpClient(Guard())).check(msgspec.convert(document, TethysTarget))
+        TethysKind(Egress(Guard())).check(msgspec.convert(document, TethysTarget))
 
     assert refused.value.field == field
 
 
 def test_a_portal_is_a_destination() -> None:
     target = TethysTarget(portal="https://Portal.example.org/tethys", job="1")
-    kind = TethysKind(HttpClient(Guard()))
+    kind = TethysKind(Egress(Guard()))
 
     assert kind.check(target) == "https://portal.example.org:443"
     assert kind.redact(target) == {

@@ -6,8 +6,8 @@ import msgspec
 import pytest
 
 from dispatcher.domain.errors import InvalidInput
-from dispatcher.targets.http import HttpClient
-from dispatcher.targets.network import Guard
+from dispatcher.targets.http.egress import Egress
+from dispatcher.targets.ssrf_guard import Guard
 from dispatcher.targets.webhook import WebhookKind, WebhookTarget
 
 
@@ -19,7 +19,7 @@ def target(**fields: object) -> WebhookTarget:
 def problem_with(**fields: object) -> tuple[str, str]:
     """The field and the problem of a target that must be refused."""
     with pytest.raises(InvalidInput) as caught:
-        WebhookKind(HttpClient(Guard())).check(target(**fields))
+        WebhookKind(Egress(Guard())).check(target(**fields))
     return caught.value.field, caught.value.problem
 
 
@@ -32,7 +32,7 @@ def test_a_redacted_target_shows_no_credentials() -> None:
         success={"status": [200], "json": {"ok": True}},
     )
 
-    assert WebhookKind(HttpClient(Guard())).redact(secret) == {
+    assert WebhookKind(Egress(Guard())).redact(secret) == {
         "kind": "webhook",
         "url": "https://example.org/?a=1&access_token=***&sig=***",
         "method": "POST",
@@ -51,7 +51,7 @@ def test_a_redacted_target_shows_no_credentials() -> None:
     "auth", [{"type": "bearer", "token": "hunter22"}, {"type": "header", "name": "X-A", "value": "hunter22"}]
 )
 def test_each_kind_of_credential_is_redacted(auth: dict[str, str]) -> None:
-    shown = WebhookKind(HttpClient(Guard())).redact(target(auth=auth))
+    shown = WebhookKind(Egress(Guard())).redact(target(auth=auth))
 
     assert "hunter" not in repr(shown)
     assert msgspec.convert(shown, WebhookTarget).url == "https://example.org/hook"
@@ -69,7 +69,7 @@ def test_each_kind_of_credential_is_redacted(auth: dict[str, str]) -> None:
     ],
 )
 def test_a_good_target_has_a_destination(url: str, destination: str) -> None:
-    assert WebhookKind(HttpClient(Guard())).check(target(url=url)) == destination
+    assert WebhookKind(Egress(Guard())).check(target(url=url)) == destination
 
 
 @pytest.mark.parametrize(

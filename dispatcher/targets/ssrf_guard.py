@@ -1,4 +1,4 @@
-"""The network guard: no delivery reaches an address that is not public unless `network.allow` names it.
+"""The guard against server-side request forgery: deliveries reach public addresses, and those in `network.allow`.
 
 What counts is the address of the socket, so neither a literal, a name that resolves there, a second look-up
 nor a redirect gets around it.
@@ -18,8 +18,9 @@ from ipaddress import (
     ip_network,
 )
 
-from aiohttp import AddrInfoType, AsyncResolver
-from aiohttp.abc import ResolveResult
+from dispatcher.http.addresses import BlockedAddress
+
+__all__ = ["BlockedAddress", "Guard", "Network"]
 
 Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
@@ -76,23 +77,8 @@ _BLOCKED: tuple[tuple[Network, str], ...] = tuple(
 _GLOBAL_UNICAST = IPv6Network("2000::/3")
 
 
-class BlockedAddress(OSError):
-    """A delivery may not go to `address`; `reason` says what kind of address it is."""
-
-    def __init__(self, address: str, reason: str) -> None:
-        super().__init__(f"{address} is {reason}; network.allow does not name it")
-        self.address = address
-        self.reason = reason
-
-    def found_behind(self, host: str) -> str:
-        """The problem in one sentence, for somebody who only knows the host."""
-        if host == self.address:
-            return str(self)
-        return f"{host} resolves to {self.address}, {self.reason}; network.allow does not name it"
-
-
 class Guard:
-    """Judges addresses; `allow` are the networks that may be reached although they are not public."""
+    """The address policy of deliveries; `allow` are the networks that may be reached although they are not public."""
 
     def __init__(self, allow: Sequence[Network] = ()) -> None:
         self._allow = tuple(allow)
@@ -102,7 +88,7 @@ class Guard:
         address = ip_address(text)
         reason = _reason(address)
         if reason is not None and not self._allowed(address):
-            raise BlockedAddress(str(address), reason)
+            raise BlockedAddress(str(address), f"{reason}; network.allow does not name it")
 
     def check_host(self, host: str) -> None:
         """Raise BlockedAddress when the host of a URL can be seen to be blocked without a look-up.
@@ -115,44 +101,9 @@ class Guard:
         elif (address := _literal(name)) is not None:
             self.check(address)
 
-    def open_socket(self, info: AddrInfoType) -> socket.socket:
-        """A socket for this address: the `socket_factory` of aiohttp, which every connection goes through."""
-        family, kind, protocol, _, address = info
-        self.check(address[0])
-        return socket.socket(family, kind, protocol)
-
     def _allowed(self, address: Address) -> bool:
         mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
         return any(address in network or (mapped and mapped in network) for network in self._allow)
-
-
-class GuardedResolver(AsyncResolver):
-    """Resolves names without threads, and leaves out the addresses that may not be reached.
-
-    The guard on the socket would stop those as well. But so a name with both kinds uses the others, and the
-    reason does not drown among their errors.
-    """
-
-    def __init__(self, guard: Guard) -> None:
-        super().__init__()
-        self._guard = guard
-
-    async def resolve(
-        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
-    ) -> list[ResolveResult]:
-        """The addresses of a host. OSError: there are none; BlockedAddress: none of them is allowed."""
-        reachable = []
-        blocked: BlockedAddress | None = None
-        for found in await super().resolve(host, port, family):
-            try:
-                self._guard.check(found["host"])
-            except BlockedAddress as error:
-                blocked = error
-            else:
-                reachable.append(found)
-        if blocked is not None and not reachable:
-            raise blocked
-        return reachable
 
 
 def _reason(address: Address) -> str | None:

@@ -1,27 +1,36 @@
-"""Requests of the HTTP client in tests, and names that resolve to what a test says."""
+"""Requests of transports in tests, and names that resolve to what a test says."""
 
 from __future__ import annotations
 
 import socket
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from ipaddress import ip_network
 
 import pytest
 from aiohttp import AsyncResolver
 from aiohttp.abc import ResolveResult
 from yarl import URL
 
-from dispatcher.targets.http import HttpClient, NoReply, Reply
+from dispatcher.http import Exchange, Request, Response, TransportError
 from tests.receiver import Receiver
 
-
-async def post(client: HttpClient, url: str, body: bytes = b"{}") -> Reply:
-    return await client.exchange("POST", URL(url), {}, body)
+LOOPBACK = [ip_network("127.0.0.0/8"), ip_network("::1/128")]
 
 
-async def failure(client: HttpClient, url: str, method: str = "POST") -> NoReply:
+async def ask(
+    client: Exchange, method: str, url: URL, headers: Mapping[str, str], body: bytes | None = None
+) -> Response:
+    return await client.send(Request.build(method, url, headers, body))
+
+
+async def post(client: Exchange, url: str, body: bytes = b"{}") -> Response:
+    return await ask(client, "POST", URL(url), {}, body)
+
+
+async def failure(client: Exchange, url: str, method: str = "POST") -> TransportError:
     """The failure of a request that must fail."""
-    with pytest.raises(NoReply) as caught:
-        await client.exchange(method, URL(url), {}, None if method == "GET" else b"{}")
+    with pytest.raises(TransportError) as caught:
+        await ask(client, method, URL(url), {}, None if method == "GET" else b"{}")
     return caught.value
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from yarl import URL
 
-from dispatcher.targets.http import Headers, Origin
-from dispatcher.targets.http_messages import UnsendableHeader, header_lines, opening
+from dispatcher.http import Headers, Origin, Request, TransportError
+from dispatcher.http.messages import UnsendableHeader, common_fields, header_lines
 
 
 @pytest.mark.parametrize(
@@ -25,7 +26,7 @@ def test_an_origin_is_shown_with_its_port_and_named_to_a_receiver_without_the_us
 ) -> None:
     assert Origin.parse(text) == origin
     assert origin.place == place
-    assert opening(origin, {}).startswith(f"Host: {authority}\r\n".encode())
+    assert common_fields(origin, {}).startswith(f"Host: {authority}\r\n".encode())
 
 
 @given(st.dictionaries(st.text(), st.text()))
@@ -46,3 +47,32 @@ def test_headers_are_found_in_any_case_and_the_first_one_counts() -> None:
     assert "y" not in headers
     assert list(headers) == ["retry-after", "x"]
     assert len(headers) == 2
+
+
+@pytest.mark.parametrize(
+    ("method", "body", "end"),
+    [
+        ("POST", b"", b"Content-Length: 0\r\n\r\n"),
+        ("POST", b"{}", b"Content-Length: 2\r\n\r\n{}"),
+        ("GET", b"", b"X-A: b\r\n\r\n"),
+    ],
+)
+def test_a_request_is_serialized_with_the_length_of_its_body(method: str, body: bytes, end: bytes) -> None:
+    sent = Request.build(method, URL("http://example.org/a?b=c"), {"X-A": "b"}, body).serialized()
+
+    assert sent.startswith(method.encode() + b" /a?b=c HTTP/1.1\r\nHost: example.org\r\n")
+    assert sent.endswith(end)
+
+
+def test_the_parts_of_a_request_can_be_read_again() -> None:
+    request = Request.build("PUT", URL("https://[::1]:8443/a%2Fb?c=%26"), {"X-A": "é: b"}, b"body")
+
+    assert request.method == "PUT"
+    assert request.url == URL("https://[::1]:8443/a%2Fb?c=%26", encoded=True)
+    assert request.headers[0] == ("Host", "[::1]:8443")
+    assert request.headers[-1] == ("X-A", "é: b")
+
+
+def test_a_request_that_would_break_out_of_its_line_is_not_built() -> None:
+    with pytest.raises(TransportError, match="the request could not be made"):
+        Request.build("GET", URL("http://example.org/"), {"X": "a\r\nY: b"})

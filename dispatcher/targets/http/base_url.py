@@ -1,4 +1,4 @@
-"""Addresses of servers, as they stand in targets whose kind knows the paths itself."""
+"""Base URLs of servers, for kinds that know the paths themselves."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from yarl import URL
 from dispatcher.domain.errors import InvalidInput
 from dispatcher.domain.url_templates import UrlTemplate
 from dispatcher.domain.variables import TemplateError
-from dispatcher.targets.network import BlockedAddress, Guard
+from dispatcher.targets.ssrf_guard import BlockedAddress, Guard
 
 
-def checked_server(address: str, field: str, guard: Guard) -> str:
+def check_base_url(address: str, field: str, guard: Guard) -> str:
     """The destination (`https://example.org:443`) of an address with at most a path.
 
     Raises InvalidInput, naming `field`, when it is none, holds variables or is seen to be blocked.

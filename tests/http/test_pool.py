@@ -9,13 +9,13 @@ import pytest
 from aiohttp import AsyncResolver
 from aiohttp.abc import ResolveResult
 
-from dispatcher.targets import http_pool
-from dispatcher.targets.http import HttpClient, NoReply
-from dispatcher.targets.http_connection import Connection
+from dispatcher.http import HttpClient, TransportError
+from dispatcher.http import pool as pools
+from dispatcher.http.connection import Connection
+from tests.http.requests import failure, found, on_port, post, resolve_to
+from tests.http.servers import answering, hang, raw_server
+from tests.http.test_connection import ORIGIN, Wire
 from tests.receiver import Receiver
-from tests.targets.requests import failure, found, on_port, post, resolve_to
-from tests.targets.servers import answering, hang, raw_server
-from tests.targets.test_http_connection import ORIGIN, Wire
 
 
 class Server:
@@ -56,7 +56,7 @@ async def test_the_connection_that_was_used_last_is_used_next(client: HttpClient
 async def test_a_connection_that_rested_too_long_is_closed(
     client: HttpClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(http_pool, "KEEP_ALIVE", 0.02)
+    monkeypatch.setattr(pools, "KEEP_ALIVE", 0.02)
     server = Server()
     async with raw_server(server) as url:
         await post(client, url)
@@ -68,7 +68,7 @@ async def test_a_connection_that_rested_too_long_is_closed(
 async def test_no_more_connections_rest_than_the_bound(
     client: HttpClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(http_pool, "MAX_RESTING", 2)
+    monkeypatch.setattr(pools, "MAX_IDLE", 2)
     server = Server()
     async with raw_server(server) as url:
         await asyncio.gather(*(post(client, url) for _ in range(3)))
@@ -76,35 +76,35 @@ async def test_no_more_connections_rest_than_the_bound(
         assert len(server.open) == 2
 
 
-def resting(pool: http_pool.Pool) -> tuple[Connection, Wire]:
+def idle(pool: pools.Pool) -> tuple[Connection, Wire]:
     """A connection that rests in this pool, and its other side."""
     wire = Wire()
-    connection = pool.make(ORIGIN)
+    connection = pool.new_connection(ORIGIN)
     connection.connection_made(wire)
-    connection._rest(connection)
+    connection._on_idle(connection)
     return connection, wire
 
 
-async def test_connections_that_left_or_were_taken_do_not_count_as_resting(
+async def test_connections_that_left_or_were_taken_do_not_count_as_idle(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(http_pool, "MAX_RESTING", 1)
-    pool = http_pool.Pool()
-    resting(pool)[0].eof_received()
-    connection, wire = resting(pool)
-    assert pool.take(ORIGIN) is connection
-    _, other = resting(pool)
-    _, one_too_many = resting(pool)
+    monkeypatch.setattr(pools, "MAX_IDLE", 1)
+    pool = pools.Pool()
+    idle(pool)[0].eof_received()
+    connection, wire = idle(pool)
+    assert pool.acquire(ORIGIN) is connection
+    _, other = idle(pool)
+    _, one_too_many = idle(pool)
     pool.close()
 
     assert (wire.closed, other.closed, one_too_many.closed) == (False, False, True)
 
 
-async def test_a_resting_connection_that_is_closing_is_not_taken() -> None:
-    pool = http_pool.Pool()
-    resting(pool)[1].closed = True
+async def test_a_idle_connection_that_is_closing_is_not_taken() -> None:
+    pool = pools.Pool()
+    idle(pool)[1].closed = True
 
-    assert pool.take(ORIGIN) is None
+    assert pool.acquire(ORIGIN) is None
     pool.close()
 
 
@@ -151,7 +151,7 @@ async def test_a_closed_client_tells_who_waits(client: HttpClient) -> None:
         async with raw_server(server) as other:
             await post(client, other)
         await client.close()
-        with pytest.raises(NoReply, match="the client was closed"):
+        with pytest.raises(TransportError, match="the client was closed"):
             await waiting
 
 

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dispatcher.targets.http import MAX_READ, NoReply, Origin, Reply
-from dispatcher.targets.http_connection import Connection
+from dispatcher.http import MAX_READ, Origin, Response, TransportError
+from dispatcher.http.connection import Connection
 
 ORIGIN = Origin(False, "example.org", 80)
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
@@ -54,7 +54,7 @@ class Line:
         self.connection = Connection(ORIGIN, self.rested.append, self.gone.append)
         self.connection.connection_made(self.wire)
 
-    def ask(self, request: bytes = b"POST / HTTP/1.1\r\n\r\n") -> asyncio.Future[Reply]:
+    def ask(self, request: bytes = b"POST / HTTP/1.1\r\n\r\n") -> asyncio.Future[Response]:
         waiter = self.loop.create_future()
         self.connection.begin(request, waiter)
         return waiter
@@ -67,9 +67,9 @@ def line() -> Iterator[Line]:
     line.loop.close()
 
 
-def problem(waiter: asyncio.Future[Reply]) -> NoReply:
+def problem(waiter: asyncio.Future[Response]) -> TransportError:
     found = waiter.exception()
-    assert isinstance(found, NoReply)
+    assert isinstance(found, TransportError)
     return found
 
 
@@ -169,7 +169,7 @@ def test_padding_around_a_body_has_a_bound(line: Line, endless: bytes) -> None:
     assert came < 1024 * 1024
 
 
-def answered(pieces: list[bytes]) -> tuple[Reply | NoReply, bool]:
+def answered(pieces: list[bytes]) -> tuple[Response | TransportError, bool]:
     """What a request gets when these pieces come and the connection ends, and if it could have gone on before that."""
     loop = asyncio.new_event_loop()
     try:
@@ -187,14 +187,14 @@ def answered(pieces: list[bytes]) -> tuple[Reply | NoReply, bool]:
         problem = waiter.exception()
         if problem is None:
             return waiter.result(), goes_on
-        assert isinstance(problem, NoReply)
+        assert isinstance(problem, TransportError)
         return problem, goes_on
     finally:
         loop.close()
 
 
-def shown(reply: Reply | NoReply) -> object:
-    if isinstance(reply, NoReply):
+def shown(reply: Response | TransportError) -> object:
+    if isinstance(reply, TransportError):
         return str(reply), reply.early
     return reply.status, dict(reply.headers), reply.body, reply.complete
 
@@ -206,7 +206,7 @@ def test_an_answer_is_the_same_in_whatever_pieces_it_comes(answer: bytes, data: 
     whole, goes_on = answered([answer])
     cut, cut_goes_on = answered(pieces)
 
-    assert isinstance(whole, Reply)
+    assert isinstance(whole, Response)
     assert shown(cut) == shown(whole)
     assert cut_goes_on == goes_on
 
@@ -225,7 +225,7 @@ def test_an_answer_is_the_same_in_whatever_pieces_it_comes(answer: bytes, data: 
 def test_whatever_comes_is_an_answer_or_none_and_within_the_bounds(pieces: list[bytes]) -> None:
     reply, _ = answered(pieces)
 
-    if isinstance(reply, Reply):
+    if isinstance(reply, Response):
         assert 100 <= reply.status <= 999
         assert len(reply.body) <= MAX_READ
     else:

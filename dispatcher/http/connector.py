@@ -1,6 +1,6 @@
-"""How the HTTP client makes a connection: finds addresses, asks the guard, tries them in turn, shakes hands.
+"""How the HTTP client connects: looks addresses up, asks the policy, tries them in turn, does the TLS handshake.
 
-The guard sees the address of every socket, whether a URL names it or a look-up gave it.
+The policy sees the address of every socket, whether a URL names it or a look-up gave it.
 """
 
 from __future__ import annotations
@@ -16,45 +16,47 @@ from aiohappyeyeballs import AddrInfoType, start_connection
 from aiohttp.abc import ResolveResult
 from cachetools import TTLCache
 
-from dispatcher.targets.http_connection import Connection
-from dispatcher.targets.http_messages import NoReply, Origin
-from dispatcher.targets.network import BlockedAddress, Guard, GuardedResolver
+from dispatcher.http.addresses import AddressPolicy, BlockedAddress, GuardedResolver
+from dispatcher.http.connection import Connection
+from dispatcher.http.messages import Origin, TransportError
 
-_REMEMBERED = 10.0
-_MAX_REMEMBERED = 1000
+_CACHE_SECONDS = 10.0
+_MAX_CACHED_HOSTS = 1000
 # Seconds until the next address is tried beside one that does not answer (RFC 8305, section 5).
-_NEXT_ADDRESS = 0.25
+_HAPPY_EYEBALLS_DELAY = 0.25
 
 
-class Dialer:
-    """Makes connections, each within `limit` seconds. Addresses are remembered for ten seconds.
+class Connector:
+    """Makes connections, each within `timeout` seconds. Addresses are cached for ten seconds.
 
     Without `tls` it trusts what the system trusts.
     """
 
-    def __init__(self, guard: Guard, limit: float, tls: ssl.SSLContext | None = None) -> None:
-        self._guard = guard
-        self._limit = limit
+    def __init__(self, policy: AddressPolicy, timeout: float, tls: ssl.SSLContext | None = None) -> None:
+        self._policy = policy
+        self._timeout = timeout
         self._resolver: GuardedResolver | None = None
-        self._found: TTLCache[str, asyncio.Task[list[ResolveResult]]] = TTLCache(_MAX_REMEMBERED, _REMEMBERED)
+        self._lookups: TTLCache[str, asyncio.Task[list[ResolveResult]]] = TTLCache(
+            _MAX_CACHED_HOSTS, _CACHE_SECONDS
+        )
         self._tls = tls
-        self._reading_tls = asyncio.Lock()
+        self._tls_lock = asyncio.Lock()
 
     async def connect(self, origin: Origin, make: Callable[[], Connection]) -> Connection:
-        """A connection with this origin. Raises NoReply when there is none in time."""
+        """A connection with this origin. Raises TransportError when there is none in time."""
         connected: list[socket.socket] = []
         try:
-            async with asyncio.timeout(self._limit):
+            async with asyncio.timeout(self._timeout):
                 return await self._connect(origin, make, connected)
         except TimeoutError:
-            problem = f"no connection to {origin.place} within {self._limit:g} s"
-            raise NoReply(problem, down=not connected) from None
+            problem = f"no connection to {origin.place} within {self._timeout:g} s"
+            raise TransportError(problem, down=not connected) from None
 
     async def close(self) -> None:
-        """Forget all addresses."""
-        for lookup in list(self._found.values()):
+        """Clear the cache of addresses."""
+        for lookup in list(self._lookups.values()):
             lookup.cancel()
-        self._found.clear()
+        self._lookups.clear()
         if self._resolver is not None:
             await self._resolver.close()
             self._resolver = None
@@ -63,22 +65,27 @@ class Dialer:
         self, origin: Origin, make: Callable[[], Connection], connected: list[socket.socket]
     ) -> Connection:
         addresses = await self._addresses(origin)
-        context = await self._context() if origin.tls else None
+        context = await self._tls_context() if origin.tls else None
         try:
             connected.append(
                 await start_connection(
                     addresses,
-                    happy_eyeballs_delay=_NEXT_ADDRESS,
+                    happy_eyeballs_delay=_HAPPY_EYEBALLS_DELAY,
                     interleave=1,
-                    socket_factory=self._guard.open_socket,
+                    socket_factory=self._open_socket,
                 )
             )
             _, connection = await asyncio.get_running_loop().create_connection(
                 make, sock=connected[0], ssl=context, server_hostname=origin.host if origin.tls else None
             )
         except (OSError, RuntimeError) as error:  # uvloop raises RuntimeError for some sockets
-            raise NoReply(_problem(error, origin), down=not connected) from error
+            raise TransportError(_problem(error, origin), down=not connected) from error
         return connection
+
+    def _open_socket(self, info: AddrInfoType) -> socket.socket:
+        family, kind, protocol, _, address = info
+        self._policy.check(address[0])
+        return socket.socket(family, kind, protocol)
 
     async def _addresses(self, origin: Origin) -> list[AddrInfoType]:
         try:
@@ -88,29 +95,31 @@ class Dialer:
         try:
             found = await self._look_up(origin.host)
         except BlockedAddress as error:
-            raise NoReply(f"blocked: {error.found_behind(origin.host)}") from error
+            raise TransportError(f"blocked: {error.found_behind(origin.host)}") from error
         except OSError as error:
             reason = error.strerror or error
-            raise NoReply(f"could not find the address of {origin.host}: {reason}", down=True) from error
+            raise TransportError(
+                f"could not find the address of {origin.host}: {reason}", down=True
+            ) from error
         return [_address_info(one["host"], origin.port) for one in found]
 
     async def _look_up(self, host: str) -> list[ResolveResult]:
         """The addresses of a host; those who ask at the same time wait for the same look-up."""
-        lookup = self._found.get(host)
+        lookup = self._lookups.get(host)
         if lookup is None:
-            self._resolver = self._resolver or GuardedResolver(self._guard)
+            self._resolver = self._resolver or GuardedResolver(self._policy)
             lookup = asyncio.create_task(self._resolver.resolve(host, family=socket.AF_UNSPEC))
             lookup.add_done_callback(lambda done: self._forget_failure(host, done))
-            self._found[host] = lookup
+            self._lookups[host] = lookup
         return await asyncio.shield(lookup)
 
     def _forget_failure(self, host: str, done: asyncio.Task[list[ResolveResult]]) -> None:
-        # Asking for the exception also says that it was seen, when all who wanted to know it have left.
-        if (done.cancelled() or done.exception()) and self._found.get(host) is done:
-            del self._found[host]
+        # Asking for the exception also marks it as retrieved, when all who waited for it were cancelled.
+        if (done.cancelled() or done.exception()) and self._lookups.get(host) is done:
+            del self._lookups[host]
 
-    async def _context(self) -> ssl.SSLContext:
-        async with self._reading_tls:
+    async def _tls_context(self) -> ssl.SSLContext:
+        async with self._tls_lock:
             if self._tls is None:
                 # In a thread: it reads some hundred certificates from files.
                 self._tls = await asyncio.to_thread(ssl.create_default_context)

@@ -1,7 +1,7 @@
-"""One connection of the HTTP client: writes a request, reads its answer within bounds, and says if it can go on.
+"""One connection of the HTTP client: writes a request, reads the response within bounds, and says if it is reusable.
 
 llhttp parses; it has no bounds of its own. Whatever a receiver sends that was not asked for ends the connection,
-so that it can never be taken for the answer to a later request. A status line decides, whatever is wrong behind it.
+so that it can never be taken for the response to a later request. A status line decides, whatever is wrong behind it.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from typing import cast
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 
-from dispatcher.targets.http_lenient import Head, is_unfinished, lenient_parser, read_head
-from dispatcher.targets.http_messages import MAX_READ, Headers, NoReply, Origin, Reply
+from dispatcher.http.lenient import Head, is_unfinished, lenient_parser, read_head
+from dispatcher.http.messages import MAX_READ, Headers, Origin, Response, TransportError
 
 MAX_HEAD = 64 * 1024
-"""Bytes that an answer's head may have, with all interim answers before it."""
+"""Bytes that a response's head may have, with all interim responses before it."""
 
 _TOO_LONG = f"its head is longer than {MAX_HEAD // 1024} KiB"
 _SWITCHING = 101
@@ -27,7 +27,8 @@ _SWITCHING = 101
 class Connection(asyncio.Protocol):
     """A connection with `origin`, for one request after the other.
 
-    `rest(connection)` is called when it can take another request, `gone(connection)` when it will take none any more.
+    `on_idle(connection)` is called when it can take another request, `on_closed(connection)` when it will take no
+    more.
     """
 
     # A protocol is made for each connection, and its fields are touched for each event.
@@ -36,7 +37,6 @@ class Connection(asyncio.Protocol):
         "_complete",
         "_ended",
         "_fields",
-        "_gone",
         "_head",
         "_headers_done",
         "_interim",
@@ -44,10 +44,11 @@ class Connection(asyncio.Protocol):
         "_left",
         "_malformed",
         "_max_read",
+        "_on_closed",
+        "_on_idle",
         "_parser",
         "_problem",
         "_received",
-        "_rest",
         "_status",
         "_to_head",
         "_transport",
@@ -59,25 +60,25 @@ class Connection(asyncio.Protocol):
     def __init__(
         self,
         origin: Origin,
-        rest: Callable[[Connection], None],
-        gone: Callable[[Connection], None],
+        on_idle: Callable[[Connection], None],
+        on_closed: Callable[[Connection], None],
         max_read: int = MAX_READ,
     ) -> None:
         self.origin = origin
         self._max_read = max_read
         self.idle_since = 0.0
-        self._rest = rest
-        self._gone = gone
-        self._waiter: asyncio.Future[Reply] | None = None
-        self._ended: NoReply | None = None
+        self._on_idle = on_idle
+        self._on_closed = on_closed
+        self._waiter: asyncio.Future[Response] | None = None
+        self._ended: TransportError | None = None
 
     @property
     def usable(self) -> bool:
         """Whether a request can be written, as far as is known."""
         return not self._transport.is_closing()
 
-    def begin(self, request: bytes, waiter: asyncio.Future[Reply]) -> None:
-        """Write a whole request. `waiter` gets the Reply, or NoReply."""
+    def begin(self, request: bytes, waiter: asyncio.Future[Response]) -> None:
+        """Write a whole request. `waiter` gets the Response, or TransportError."""
         if self._ended is not None:
             waiter.set_exception(self._ended)
             return
@@ -93,25 +94,25 @@ class Connection(asyncio.Protocol):
         self._problem: str | None = None
         self._transport.write(request)
 
-    def give_up(self, problem: str) -> Reply:
-        """End an exchange that took too long: what came of its answer, else NoReply with the problem."""
+    def give_up(self, problem: str) -> Response:
+        """End an exchange that took too long: what came of its response, else TransportError with the problem."""
         self.drop()
         if self._headers_done or self._status_counts():
-            return self._reply(complete=False)
-        raise NoReply(problem)
+            return self._response(complete=False)
+        raise TransportError(problem)
 
     def drop(self) -> None:
         """Close the connection at once."""
         self._waiter = None
-        self._gone(self)
+        self._on_closed(self)
         self._transport.abort()
 
     def end(self) -> None:
-        """Close the connection at once; who waits for an answer gets NoReply."""
+        """Close the connection at once; the waiter gets TransportError."""
         waiter = self._waiter
         self.drop()
         if waiter is not None and not waiter.done():
-            waiter.set_exception(NoReply("the client was closed before an answer came"))
+            waiter.set_exception(TransportError("the client was closed before an answer came"))
 
     # What the transport calls
 
@@ -127,26 +128,26 @@ class Connection(asyncio.Protocol):
         if not self._headers_done:
             self._head.append(data)
         if self._malformed and not self._headers_done:
-            self._mend()
+            self._parse_leniently()
         else:
             self._feed(data)
-        self._judge()
+        self._check_progress()
 
     def eof_received(self) -> None:
-        self._gone(self)
+        self._on_closed(self)
 
     def connection_lost(self, error: Exception | None) -> None:
         del self._parser  # it refers to this connection, and this one to it
-        self._gone(self)
+        self._on_closed(self)
         waiter, self._waiter = self._waiter, None
         if waiter is None:
             self._ended = _lost(error, begun=False)
         elif waiter.done():
             pass
         elif self._headers_done:
-            waiter.set_result(self._reply(complete=error is None and self._until_end()))
+            waiter.set_result(self._response(complete=error is None and self._until_end()))
         elif self._status_counts():
-            waiter.set_result(self._reply(complete=False))
+            waiter.set_result(self._response(complete=False))
         else:
             waiter.set_exception(_lost(error, begun=self._received > 0))
 
@@ -161,9 +162,9 @@ class Connection(asyncio.Protocol):
             # With a context it is one of our own bounds that was broken, and not the grammar.
             if not self._headers_done and not self._malformed and error.__context__ is None:
                 self._malformed = True
-                self._mend()
+                self._parse_leniently()
 
-    def _mend(self) -> None:
+    def _parse_leniently(self) -> None:
         """Go on with a head that breaks the grammar as soon as it is whole."""
         received = b"".join(self._head)
         head = read_head(received)
@@ -173,16 +174,16 @@ class Connection(asyncio.Protocol):
         self._parser = lenient_parser(self)
         self._interim = False
         self._feed(head.normalized() + received[head.rest :])
-        self._take(head)
+        self._use(head)
 
     def _status_counts(self) -> bool:
         """Whether a final status was read in a head that is not whole or not right: then it is this response's."""
         head = read_head(b"".join(self._head)[:MAX_HEAD])
         if head is not None:
-            self._take(head)
+            self._use(head)
         return head is not None
 
-    def _take(self, head: Head) -> None:
+    def _use(self, head: Head) -> None:
         self._status, self._fields = head.status, head.fields
 
     # What the parser calls
@@ -223,7 +224,7 @@ class Connection(asyncio.Protocol):
         # After 101 the parser stops with an error.
         self._keep = self._parser.should_keep_alive() and not self._malformed
 
-    # What becomes of it
+    # How an exchange ends
 
     def _until_end(self) -> bool:
         """Whether the end of the connection is the end of the body (RFC 9112, section 6.3)."""
@@ -235,8 +236,8 @@ class Connection(asyncio.Protocol):
         # Chunks of one byte take six on the wire. What is more than that is padding, or endless trailers.
         return MAX_HEAD + 8 * self._max_read
 
-    def _judge(self) -> None:
-        """Tell the waiter when the answer is whole, or cannot become so."""
+    def _check_progress(self) -> None:
+        """Resolve the waiter when the response is complete, or cannot become so."""
         if self._complete and self._left >= 0:
             self._finish(complete=True)
         elif self._headers_done:
@@ -256,12 +257,12 @@ class Connection(asyncio.Protocol):
     def _finish(self, complete: bool) -> None:
         waiter, self._waiter = self._waiter, None
         if waiter is None or waiter.done():
-            self.drop()  # who waited has left, and is about to drop it as well
+            self.drop()  # the waiter was cancelled, and is about to drop it as well
             return
-        waiter.set_result(self._reply(complete))
+        waiter.set_result(self._response(complete))
         # A receiver that answers before it has read everything is likely to stop reading.
         if complete and self._keep and not self._transport.get_write_buffer_size():
-            self._rest(self)
+            self._on_idle(self)
         else:
             self.drop()
 
@@ -269,17 +270,17 @@ class Connection(asyncio.Protocol):
         waiter = self._waiter
         self.drop()
         if waiter is not None and not waiter.done():
-            waiter.set_exception(NoReply(f"the answer is not HTTP: {problem[:200]}"))
+            waiter.set_exception(TransportError(f"the answer is not HTTP: {problem[:200]}"))
 
-    def _reply(self, complete: bool) -> Reply:
-        return Reply(self._status, Headers(self._fields), b"".join(self._chunks), complete)
+    def _response(self, complete: bool) -> Response:
+        return Response(self._status, Headers(self._fields), b"".join(self._chunks), complete)
 
 
-def _lost(error: Exception | None, begun: bool) -> NoReply:
+def _lost(error: Exception | None, begun: bool) -> TransportError:
     if error is not None:
         number = error.errno if isinstance(error, OSError) and not isinstance(error, ssl.SSLError) else None
         detail = os.strerror(number) if number else type(error).__name__
-        return NoReply(f"the connection was lost before an answer came: {detail}", early=not begun)
+        return TransportError(f"the connection was lost before an answer came: {detail}", early=not begun)
     if begun:
-        return NoReply("the receiver closed the connection in the middle of its answer's headers")
-    return NoReply("the receiver closed the connection before it answered", early=True)
+        return TransportError("the receiver closed the connection in the middle of its answer's headers")
+    return TransportError("the receiver closed the connection before it answered", early=True)

@@ -9,11 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from dispatcher.targets.http import MAX_READ, HttpClient
-from dispatcher.targets.network import Guard, GuardedResolver
+from dispatcher.http import MAX_READ, HttpClient
+from dispatcher.http.addresses import BlockedAddress, GuardedResolver
+from dispatcher.http.connector import Connector
+from dispatcher.targets.ssrf_guard import Guard
+from tests.http.requests import failure, on_port, post, resolve_to
+from tests.http.servers import Authority, answering, raw_server
 from tests.receiver import Receiver
-from tests.targets.requests import failure, on_port, post, resolve_to
-from tests.targets.servers import Authority, answering, raw_server
 
 # TLS
 
@@ -187,3 +189,9 @@ async def test_the_socket_is_guarded_whatever_the_resolver_says(
 
     assert str(problem).startswith("blocked: liar.example resolves to 127.0.0.1, a loopback address")
     assert receiver.arrived == []
+
+
+def test_no_socket_is_made_for_a_blocked_address() -> None:
+    address = (socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", ("127.0.0.1", 80))
+    with pytest.raises(BlockedAddress):
+        Connector(Guard(), timeout=1)._open_socket(address)

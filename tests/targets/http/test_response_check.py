@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dispatcher.domain.targets import Answer
-from dispatcher.targets.answers import MAX_KEPT, Success, judge
-from dispatcher.targets.http import Headers, Reply
+from dispatcher.http import Headers, Response
+from dispatcher.targets.http.response_check import MAX_KEPT, Success, evaluate_response
 
 
 def judged(
@@ -23,7 +23,7 @@ def judged(
     **headers: str,
 ) -> Answer:
     named = Headers([(name.replace("_", "-").encode(), value.encode()) for name, value in headers.items()])
-    return judge(Reply(status, named, body, complete), "POST https://…", success, secrets)
+    return evaluate_response(Response(status, named, body, complete), "POST https://…", success, secrets)
 
 
 # Success

@@ -1,13 +1,12 @@
-"""The network guard, address by address. Connections through it are in test_http."""
+"""The guard against server-side request forgery, address by address. Connections: tests/http/test_connector.py."""
 
 from __future__ import annotations
 
-import socket
 from ipaddress import ip_address, ip_network
 
 import pytest
 
-from dispatcher.targets.network import BlockedAddress, Guard, Network
+from dispatcher.targets.ssrf_guard import BlockedAddress, Guard, Network
 
 # Each block with its first and last address, and what a reason must say.
 BLOCKS = {
@@ -226,13 +225,10 @@ def test_a_name_for_this_host_is_accepted_when_loopback_is_allowed() -> None:
     Guard(networks("127.0.0.0/8")).check_host("localhost")
 
 
-def test_no_socket_is_made_for_a_blocked_address() -> None:
-    with pytest.raises(BlockedAddress):
-        Guard().open_socket((socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", ("127.0.0.1", 80)))
-
-
 def test_the_problem_names_the_host_and_the_address_behind_it() -> None:
-    error = BlockedAddress("10.0.0.1", "a private address (RFC 1918)")
+    with pytest.raises(BlockedAddress) as caught:
+        Guard().check("10.0.0.1")
+    error = caught.value
 
     assert error.found_behind("example.org") == (
         "example.org resolves to 10.0.0.1, a private address (RFC 1918); network.allow does not name it"

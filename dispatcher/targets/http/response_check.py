@@ -1,4 +1,4 @@
-"""How a receiver's HTTP reply is judged: delivered or not, why not, and what it asks for."""
+"""Evaluates a receiver's HTTP response: delivered or not, why not, and what the receiver asks for."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from msgspec import Meta, Struct
 
 from dispatcher.domain.retry import MAX_RETRY_AFTER
 from dispatcher.domain.targets import Answer
-from dispatcher.targets.credentials import HIDDEN
-from dispatcher.targets.http import Reply
+from dispatcher.http import Response
+from dispatcher.targets.http.auth import HIDDEN
 
 MAX_KEPT = 4 * 1024
-"""Bytes of an answer's body that are kept."""
+"""Bytes of a response's body that are kept."""
 
 _MAX_LOCATION = 200
 _ASKS_TO_WAIT = (429, 503)
@@ -41,31 +41,33 @@ class Success(Struct, frozen=True, forbid_unknown_fields=True):
     json: dict[str, object] | None = None
 
 
-def judge(reply: Reply, request: str, success: Success | None, secrets: Sequence[str]) -> Answer:
+def evaluate_response(
+    response: Response, request: str, success: Success | None, secrets: Sequence[str]
+) -> Answer:
     """How an attempt ended.
 
-    `request` says what was asked; `secrets` are taken out of what is kept of the reply.
+    `request` says what was sent; `secrets` are taken out of what is kept of the response.
     """
-    text = _text(reply, secrets)
-    problem = _problem(reply, success)
+    text = _text(response, secrets)
+    problem = _problem(response, success)
     if problem is None:
-        return Answer(request=request, status=reply.status, body=text)
+        return Answer(request=request, status=response.status, body=text)
     return Answer(
         request=request,
-        status=reply.status,
+        status=response.status,
         body=text,
         error=_scrubbed(problem, secrets),
-        retry_after=_retry_after(reply) if reply.status in _ASKS_TO_WAIT else None,
-        disable=reply.status == HTTPStatus.GONE,
+        retry_after=_retry_after(response) if response.status in _ASKS_TO_WAIT else None,
+        disable=response.status == HTTPStatus.GONE,
     )
 
 
-def _problem(reply: Reply, success: Success | None) -> str | None:
-    if not _wanted_status(reply.status, success):
-        return _status_problem(reply)
+def _problem(response: Response, success: Success | None) -> str | None:
+    if not _wanted_status(response.status, success):
+        return _status_problem(response)
     if success is None or success.json is None:
         return None
-    return _json_problem(reply, success.json)
+    return _json_problem(response, success.json)
 
 
 def _wanted_status(status: int, success: Success | None) -> bool:
@@ -74,12 +76,12 @@ def _wanted_status(status: int, success: Success | None) -> bool:
     return status in success.status
 
 
-def _status_problem(reply: Reply) -> str:
-    answered = f"answered {reply.status} {_phrase(reply.status)}".rstrip()
-    if reply.status == HTTPStatus.GONE:
+def _status_problem(response: Response) -> str:
+    answered = f"answered {response.status} {_phrase(response.status)}".rstrip()
+    if response.status == HTTPStatus.GONE:
         return f"{answered}: the receiver wants nothing more from this subscription"
-    location = reply.headers.get("Location")
-    if 300 <= reply.status < 400 and location is not None:
+    location = response.headers.get("Location")
+    if 300 <= response.status < 400 and location is not None:
         shown = location if len(location) <= _MAX_LOCATION else location[:_MAX_LOCATION] + "…"
         return f"{answered} and points to {shown!a}: redirects are not followed"
     return answered
@@ -92,11 +94,11 @@ def _phrase(status: int) -> str:
         return ""
 
 
-def _json_problem(reply: Reply, wanted: dict[str, object]) -> str | None:
-    if not reply.complete:
+def _json_problem(response: Response, wanted: dict[str, object]) -> str | None:
+    if not response.complete:
         return "the answer's body was too long, too slow or broken off, so it cannot be looked at"
     try:
-        missing = _difference(wanted, _decode(reply.body), "")
+        missing = _difference(wanted, _decode(response.body), "")
     except (msgspec.DecodeError, RecursionError):
         return "the answer's body is not JSON"
     return None if missing is None else f"the answer's body does not have the wanted value in {missing}"
@@ -115,15 +117,15 @@ def _difference(wanted: object, found: object, path: str) -> str | None:
     return None if same else path.removeprefix(".") or "the whole"
 
 
-def _text(reply: Reply, secrets: Sequence[str]) -> str | None:
+def _text(response: Response, secrets: Sequence[str]) -> str | None:
     """What is kept of the body: its beginning, without what a database's text cannot hold."""
-    if not reply.body:
+    if not response.body:
         return None
-    encoding = reply.headers.get("Content-Encoding", "identity")
+    encoding = response.headers.get("Content-Encoding", "identity")
     if encoding != "identity":
-        return f"<{len(reply.body)} bytes, {encoding[:20]!a}>"
+        return f"<{len(response.body)} bytes, {encoding[:20]!a}>"
     # Scrubbed before it is cut, so that no half of a secret is left at the end.
-    beginning = reply.body if secrets else reply.body[:MAX_KEPT]
+    beginning = response.body if secrets else response.body[:MAX_KEPT]
     text = _scrubbed(beginning.decode("utf-8", "replace"), secrets)
     return text[:MAX_KEPT].replace("\0", "\ufffd")
 
@@ -134,12 +136,12 @@ def _scrubbed(text: str, secrets: Sequence[str]) -> str:
     return text
 
 
-def _retry_after(reply: Reply) -> float | None:
+def _retry_after(response: Response) -> float | None:
     """Seconds to wait, from a number of seconds or a date (RFC 9110, section 10.2.3).
 
     The number may have a fraction: some receivers send what they count with.
     """
-    value = reply.headers.get("Retry-After", "").strip()
+    value = response.headers.get("Retry-After", "").strip()
     if _SECONDS.fullmatch(value):
         return min(float(value), MAX_RETRY_AFTER)
     try:

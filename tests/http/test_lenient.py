@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dispatcher.targets.http import NoReply, Reply
-from tests.targets.test_http_connection import Line
+from dispatcher.http import Response, TransportError
+from tests.http.test_connection import Line
 
 MALFORMED = {
     "lines end with LF alone": (b"HTTP/1.1 200 OK\nContent-Length: 2\n\nok", b"ok"),
@@ -50,15 +50,15 @@ def line() -> Iterator[Line]:
     line.loop.close()
 
 
-def received(line: Line, *pieces: bytes) -> Reply | None:
+def received(line: Line, *pieces: bytes) -> Response | None:
     """What came of a request whose response arrives in these pieces, and then the end of the connection."""
-    waiter: asyncio.Future[Reply] = line.ask()
+    waiter: asyncio.Future[Response] = line.ask()
     for piece in pieces:
         if line.wire.closed:
             break
         line.connection.data_received(piece)
     line.connection.connection_lost(None)
-    return None if isinstance(waiter.exception(), NoReply) else waiter.result()
+    return None if isinstance(waiter.exception(), TransportError) else waiter.result()
 
 
 @pytest.mark.parametrize("name", MALFORMED)

@@ -11,16 +11,16 @@ from aiohttp.abc import ResolveResult
 from yarl import URL
 
 from dispatcher import __version__
-from dispatcher.targets.http import MAX_READ, HttpClient
+from dispatcher.http import MAX_READ, HttpClient
+from tests.http.requests import ask, failure, on_port, post, resolve_to
+from tests.http.servers import answering, hang, raw_server, reset
 from tests.receiver import Arrived, Receiver
-from tests.targets.requests import failure, on_port, post, resolve_to
-from tests.targets.servers import answering, hang, raw_server, reset
 
 # What goes out
 
 
 async def test_a_request_has_our_headers_and_no_others(client: HttpClient, receiver: Receiver) -> None:
-    await client.exchange("POST", URL(receiver.url + "/a%2Fb?c=%26"), {"X-Own": "é"}, b"body")
+    await ask(client, "POST", URL(receiver.url + "/a%2Fb?c=%26"), {"X-Own": "é"}, b"body")
 
     (arrived,) = receiver.arrived
     assert arrived.path == "/a%2Fb?c=%26"

@@ -7,9 +7,9 @@ import asyncio
 import pytest
 from yarl import URL
 
-from dispatcher.targets.http import MAX_READ, HttpClient, NoReply, Reply
-from tests.targets.requests import failure, post
-from tests.targets.servers import Handler, hang, raw_server
+from dispatcher.http import MAX_READ, HttpClient, Response, TransportError
+from tests.http.requests import ask, failure, post
+from tests.http.servers import Handler, hang, raw_server
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 
@@ -138,7 +138,7 @@ async def test_what_comes_unasked_ends_a_resting_connection(client: HttpClient) 
 async def test_an_answer_to_head_has_no_body_and_ends_the_connection(client: HttpClient) -> None:
     server = Answers(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n")
     async with raw_server(server) as url:
-        replies = [await client.exchange("HEAD", URL(url), {}, None) for _ in range(2)]
+        replies = [await ask(client, "HEAD", URL(url), {}, None) for _ in range(2)]
 
     assert [(reply.status, reply.body, reply.complete) for reply in replies] == [(200, b"", True)] * 2
     assert server.connections == 2
@@ -255,8 +255,8 @@ async def test_a_request_that_would_break_out_of_its_lines_is_not_sent(
 ) -> None:
     server = Answers(OK)
     async with raw_server(server) as url:
-        with pytest.raises(NoReply, match="the request could not be made"):
-            await client.exchange(method, URL(url), headers, b"{}")
+        with pytest.raises(TransportError, match="the request could not be made"):
+            await ask(client, method, URL(url), headers, b"{}")
 
     assert server.connections == 0
 
@@ -264,8 +264,8 @@ async def test_a_request_that_would_break_out_of_its_lines_is_not_sent(
 async def test_a_path_that_is_not_visible_ascii_is_not_sent(client: HttpClient) -> None:
     server = Answers(OK)
     async with raw_server(server) as url:
-        with pytest.raises(NoReply, match="visible ASCII"):
-            await client.exchange("GET", URL(url + "/a b\r\nX: y", encoded=True), {}, None)
+        with pytest.raises(TransportError, match="visible ASCII"):
+            await ask(client, "GET", URL(url + "/a b\r\nX: y", encoded=True), {}, None)
 
     assert server.connections == 0
 
@@ -289,7 +289,7 @@ async def test_a_request_says_how_long_its_body_is(
         writer.write(OK)
 
     async with raw_server(handle) as url:
-        await client.exchange(method, URL(url), {}, body)
+        await ask(client, method, URL(url), {}, body)
 
     assert heads[0].endswith(b"identity\r\n" + framing + b"\r\n")
     assert heads[0].lower().count(b"content-length") == bool(framing)
@@ -303,7 +303,7 @@ async def test_many_requests_at_once_get_their_own_answers(client: HttpClient) -
             body = await reader.readexactly(int(head.lower().partition(b"content-length:")[2].split()[0]))
             writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body))
 
-    async def one(number: int) -> Reply:
+    async def one(number: int) -> Response:
         return await post(client, url, str(number).encode())
 
     async with raw_server(echo) as url:

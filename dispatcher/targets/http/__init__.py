@@ -1,0 +1,1 @@
+"""What the kinds that send HTTP requests share: egress, credentials, checks of responses and of addresses."""
