@@ -35,8 +35,8 @@ from dispatcher.targets.http.egress import Egress
 from dispatcher.targets.http.response_check import evaluate_response
 from dispatcher.targets.signing import Signer
 from dispatcher.targets.ssrf_guard import Guard
-from dispatcher.targets.webhook import WebhookKind, WebhookTarget
-from dispatcher.targets.webhook_request import RequestTemplate
+from dispatcher.targets.webhook.kind import WebhookKind, WebhookTarget
+from dispatcher.targets.webhook.request import RequestTemplate
 from dispatcher.telemetry import logs
 from tests.factories import SECRET, make_claimed, make_event, make_subscription
 

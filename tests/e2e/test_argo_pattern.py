@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.e2e.service import Service
-from tests.targets.argo_server import TOKEN, ArgoServer, suspend_node, trigger_node
+from tests.targets.argo.server import TOKEN, ArgoServer, suspend_node, trigger_node
 
 
 @pytest.fixture

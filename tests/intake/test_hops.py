@@ -17,7 +17,7 @@ from dispatcher.intake.decode import Message
 from dispatcher.intake.loops import LoopLog
 from dispatcher.targets.http.egress import Egress
 from dispatcher.targets.ssrf_guard import Guard
-from dispatcher.targets.webhook import WebhookKind, WebhookTarget
+from dispatcher.targets.webhook.kind import WebhookKind, WebhookTarget
 from dispatcher.telemetry.metrics import LOOPS
 from tests.api.conftest import LOOPBACK
 from tests.factories import make_subscription

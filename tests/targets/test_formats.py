@@ -17,7 +17,7 @@ from dispatcher.domain.events import Event
 from dispatcher.domain.ids import new_id
 from dispatcher.targets.http.egress import Egress
 from dispatcher.targets.ssrf_guard import Guard
-from dispatcher.targets.webhook import WebhookKind, WebhookTarget
+from dispatcher.targets.webhook.kind import WebhookKind, WebhookTarget
 from tests.factories import SECRET, make_event, make_subscription
 from tests.intake.messages import cloudevent, plain, read
 from tests.receiver import Arrived, Receiver

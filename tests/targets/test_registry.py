@@ -9,7 +9,7 @@ from dispatcher import targets
 from dispatcher.targets.http.egress import Egress
 from dispatcher.targets.registry import Resources, load_kinds
 from dispatcher.targets.ssrf_guard import Guard
-from dispatcher.targets.webhook import WebhookKind
+from dispatcher.targets.webhook.kind import WebhookKind
 
 
 @pytest.fixture

@@ -13,8 +13,8 @@ from dispatcher.domain.errors import InvalidInput
 from dispatcher.domain.event_names import EVENT_NAME
 from dispatcher.domain.templates import TextTemplate
 from dispatcher.domain.variables import TemplateError
-from dispatcher.targets.argo_selector import SelectorTemplate
-from dispatcher.targets.argo_workflow import Action
+from dispatcher.targets.argo.selector import SelectorTemplate
+from dispatcher.targets.argo.workflow import Action
 from dispatcher.targets.http.auth import check_token
 from dispatcher.targets.http.base_url import check_base_url
 from dispatcher.targets.ssrf_guard import Guard

@@ -7,8 +7,8 @@ from cachetools import LRUCache
 from msgspec import Struct
 
 from dispatcher.domain.subscriptions import Subscription
-from dispatcher.targets.argo_sender import ArgoSender, Clients
-from dispatcher.targets.argo_target import ArgoTarget, check
+from dispatcher.targets.argo.config import ArgoTarget, check
+from dispatcher.targets.argo.sender import ArgoSender, Clients
 from dispatcher.targets.http.auth import HIDDEN
 from dispatcher.targets.http.egress import Egress
 from dispatcher.targets.registry import Resources

@@ -11,7 +11,7 @@ from dispatcher.domain.variables import TemplateError, Values
 from dispatcher.http import Origin, header_lines
 from dispatcher.http.messages import common_fields, request_line
 from dispatcher.targets.http.auth import auth_header, hide_in_url
-from dispatcher.targets.webhook_target import (
+from dispatcher.targets.webhook.config import (
     CONTENT_TYPE,
     WITHOUT_BODY,
     WebhookTarget,

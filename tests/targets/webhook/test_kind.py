@@ -19,7 +19,7 @@ from dispatcher.domain.ids import new_id
 from dispatcher.domain.targets import Answer
 from dispatcher.targets.http.egress import Egress
 from dispatcher.targets.signing import new_secret, public_key, verify
-from dispatcher.targets.webhook import WebhookKind, WebhookSender, WebhookTarget
+from dispatcher.targets.webhook.kind import WebhookKind, WebhookSender, WebhookTarget
 from tests.factories import SECRET, make_event, make_subscription
 from tests.http.servers import answering, hang, raw_server
 from tests.receiver import Arrived, Receiver

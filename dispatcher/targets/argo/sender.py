@@ -22,10 +22,10 @@ from dispatcher.domain.templates import RenderError, TextTemplate
 from dispatcher.domain.variable_values import EventValues
 from dispatcher.domain.variables import Values
 from dispatcher.http import Exchange, Request, Response, TransportError
-from dispatcher.targets import argo_workflow
-from dispatcher.targets.argo_selector import Selector, SelectorTemplate
-from dispatcher.targets.argo_target import NAMESPACE, WORKFLOW, ArgoTarget, authorization, bare_token
-from dispatcher.targets.argo_workflow import Action
+from dispatcher.targets.argo import workflow as workflows
+from dispatcher.targets.argo.config import NAMESPACE, WORKFLOW, ArgoTarget, authorization, bare_token
+from dispatcher.targets.argo.selector import Selector, SelectorTemplate
+from dispatcher.targets.argo.workflow import Action
 from dispatcher.targets.http.auth import scrubbable
 from dispatcher.targets.http.response_check import evaluate_response
 
@@ -131,7 +131,7 @@ class ArgoSender:
         except (TransportError, _NoWorkflow) as error:
             problem = f"{answer.error}; the look at the workflow failed: {error}"
             return replace(answer, error=problem, healthy=True)
-        found = argo_workflow.find(workflow, call.selector, call.action)
+        found = workflows.find(workflow, call.selector, call.action)
         return replace(
             answer,
             body=found.text,
@@ -141,14 +141,14 @@ class ArgoSender:
             final=found.final,
         )
 
-    def _workflow_in(self, response: Response) -> argo_workflow.Workflow:
+    def _workflow_in(self, response: Response) -> workflows.Workflow:
         answer = self._judged(response, "")
         if answer.error is not None:
             raise _NoWorkflow(answer.error)
         if not response.complete:
             raise _NoWorkflow(f"it is longer than {len(response.body)} bytes, too slow or broken off")
         try:
-            return argo_workflow.decode(response.body)
+            return workflows.decode(response.body)
         except (msgspec.DecodeError, RecursionError):
             raise _NoWorkflow("the answer is no workflow") from None
 

@@ -8,7 +8,7 @@ import pytest
 from dispatcher.domain.errors import InvalidInput
 from dispatcher.targets.http.egress import Egress
 from dispatcher.targets.ssrf_guard import Guard
-from dispatcher.targets.webhook import WebhookKind, WebhookTarget
+from dispatcher.targets.webhook.kind import WebhookKind, WebhookTarget
 
 
 def target(**fields: object) -> WebhookTarget:

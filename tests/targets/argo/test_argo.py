@@ -16,14 +16,14 @@ from hera.workflows.service import WorkflowsService
 from dispatcher.domain.errors import InvalidInput
 from dispatcher.domain.ids import new_id
 from dispatcher.domain.targets import Answer
-from dispatcher.targets.argo import MAX_WORKFLOW, ArgoKind
-from dispatcher.targets.argo_target import ArgoTarget
+from dispatcher.targets.argo.config import ArgoTarget
+from dispatcher.targets.argo.kind import MAX_WORKFLOW, ArgoKind
 from dispatcher.targets.http.egress import Egress
 from dispatcher.targets.ssrf_guard import Guard
 from tests.factories import make_event, make_subscription
 from tests.http.requests import resolve_to
 from tests.http.servers import Authority
-from tests.targets.argo_server import TOKEN, ArgoServer, suspend_node, trigger_node
+from tests.targets.argo.server import TOKEN, ArgoServer, suspend_node, trigger_node
 
 DELIVERY = new_id("dlv")
 

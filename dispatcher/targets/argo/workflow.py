@@ -8,7 +8,7 @@ from typing import Literal, TypeAlias
 import msgspec
 from msgspec import Struct
 
-from dispatcher.targets.argo_selector import Condition, Selector
+from dispatcher.targets.argo.selector import Condition, Selector
 
 Action: TypeAlias = Literal["resume", "stop"]
 

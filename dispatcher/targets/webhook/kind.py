@@ -26,8 +26,8 @@ from dispatcher.targets.http.response_check import evaluate_response
 from dispatcher.targets.registry import Resources
 from dispatcher.targets.signing import Signer
 from dispatcher.targets.ssrf_guard import BlockedAddress
-from dispatcher.targets.webhook_request import RenderedRequest, RequestTemplate
-from dispatcher.targets.webhook_target import WITHOUT_BODY, WebhookTarget, check_target
+from dispatcher.targets.webhook.config import WITHOUT_BODY, WebhookTarget, check_target
+from dispatcher.targets.webhook.request import RenderedRequest, RequestTemplate
 
 BATCH = "application/cloudevents-batch+json"
 """The media type of a digest."""

@@ -1,0 +1,1 @@
+"""The target kind `webhook`: its config, its request, and its sender."""
