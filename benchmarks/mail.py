@@ -21,14 +21,14 @@ from dispatcher.domain.ids import new_id
 from dispatcher.domain.subscriptions import Subscription
 from dispatcher.store.connect import open_store
 from dispatcher.store.sealing import Sealer
-from dispatcher.targets.email import EmailKind
-from dispatcher.targets.mail.desk import Desk, Rules
-from dispatcher.targets.mail.links import Links
-from dispatcher.targets.mail.mailer import Mailer
-from dispatcher.targets.mail.message import sender_of
-from dispatcher.targets.mail.pool import Pool
-from dispatcher.targets.mail.relay import Timeouts, relay_at
-from dispatcher.targets.mail.templates import Templates
+from dispatcher.targets.email.consent import ConsentService, MailPolicy
+from dispatcher.targets.email.kind import EmailKind
+from dispatcher.targets.email.links import Links
+from dispatcher.targets.email.mailer import Mailer
+from dispatcher.targets.email.message import sender_of
+from dispatcher.targets.email.smtp import Timeouts, relay_at
+from dispatcher.targets.email.smtp_pool import Pool
+from dispatcher.targets.email.templates import Templates
 from tests.factories import make_event, make_subscription
 
 MAILS = 1000
@@ -84,8 +84,8 @@ async def _pooled(port: int, count: int) -> float:
             links=Links("https://dispatcher.example.org", [KEY]),
         )
         trusted = frozenset({"example.org"})
-        rules = Rules(trusted_domains=trusted, max_per_hour=10**6, max_per_domain=10**6)
-        kind = EmailKind(Desk(mailer, store.recipients, rules))
+        rules = MailPolicy(trusted_domains=trusted, max_per_hour=10**6, max_per_domain=10**6)
+        kind = EmailKind(ConsentService(mailer, store.recipients, rules))
         try:
             return await _send(kind, make_subscription(target={"kind": "email", "to": [TO]}), count)
         finally:

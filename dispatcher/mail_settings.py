@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from dispatcher.config import Settings, secret_keys
-from dispatcher.targets.mail.desk import Book, Desk, Rules
-from dispatcher.targets.mail.links import Links
-from dispatcher.targets.mail.mailer import Mailer
-from dispatcher.targets.mail.message import sender_of
-from dispatcher.targets.mail.pool import Pool
-from dispatcher.targets.mail.relay import Timeouts, relay_at
-from dispatcher.targets.mail.templates import Templates
+from dispatcher.targets.email.consent import ConsentService, MailPolicy, RecipientRepository
+from dispatcher.targets.email.links import Links
+from dispatcher.targets.email.mailer import Mailer
+from dispatcher.targets.email.message import sender_of
+from dispatcher.targets.email.smtp import Timeouts, relay_at
+from dispatcher.targets.email.smtp_pool import Pool
+from dispatcher.targets.email.templates import Templates
 
 
-def make_desk(settings: Settings, book: Book) -> Desk | None:
+def make_consent_service(settings: Settings, repository: RecipientRepository) -> ConsentService | None:
     """What decides about mails and sends them; None without a relay.
 
     SettingsError when the templates cannot be read.
@@ -26,11 +26,11 @@ def make_desk(settings: Settings, book: Book) -> Desk | None:
         templates=Templates(smtp.templates),
         links=Links(settings.http.public_url, secret_keys(settings)),
     )
-    rules = Rules(
+    rules = MailPolicy(
         trusted_domains=frozenset(smtp.trusted_domains),
         max_per_hour=smtp.max_per_hour,
         max_per_domain=smtp.max_per_domain,
         confirmations_per_key=smtp.confirmations_per_key,
         confirmations_per_address=smtp.confirmations_per_address,
     )
-    return Desk(mailer, book, rules)
+    return ConsentService(mailer, repository, rules)

@@ -14,8 +14,8 @@ from jinja2 import Environment, StrictUndefined
 
 from dispatcher.api.services import Services
 from dispatcher.domain.subscriptions import EVERY_OWNER, Subscription
-from dispatcher.targets.mail.desk import Seat
-from dispatcher.targets.mail.links import PATHS, Purpose
+from dispatcher.targets.email.consent import ResolvedRecipient
+from dispatcher.targets.email.links import PATHS, Purpose
 
 _POLICY = "default-src 'none'; style-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
 _STYLE = "/mail.css"
@@ -61,34 +61,38 @@ class _Pages:
 
         async def act(request: web.Request) -> web.Response:
             found = await self._named(purpose, request)
-            desk = self._services.desk
-            if found is None or desk is None:
+            consent = self._services.consent
+            if found is None or consent is None:
                 return self._gone()
             if purpose == "confirm":
-                await desk.book.confirm(found[1].recipient)
+                await consent.repository.confirm(found[1].recipient)
                 self._services.engine.wake()
             else:
-                await desk.book.unsubscribe(found[1].recipient)
+                await consent.repository.unsubscribe(found[1].recipient)
             return self._page(purpose, *found, done=True)
 
         return act
 
-    async def _named(self, purpose: Purpose, request: web.Request) -> tuple[Subscription, Seat] | None:
-        desk = self._services.desk
-        return None if desk is None else await desk.named(purpose, request.match_info["token"])
+    async def _named(
+        self, purpose: Purpose, request: web.Request
+    ) -> tuple[Subscription, ResolvedRecipient] | None:
+        consent = self._services.consent
+        return None if consent is None else await consent.named(purpose, request.match_info["token"])
 
-    async def _is_done(self, purpose: Purpose, seat: Seat) -> bool:
+    async def _is_done(self, purpose: Purpose, addressee: ResolvedRecipient) -> bool:
         """Whether what the page asks for holds already: somebody may open the link again."""
-        desk = self._services.desk
-        if desk is None:
+        consent = self._services.consent
+        if consent is None:
             return False
-        [standing] = await desk.book.standings([seat.recipient])
+        [standing] = await consent.repository.standings([addressee.recipient])
         left = standing.unsubscribed_at is not None
         return left if purpose == "unsubscribe" else standing.confirmed_at is not None and not left
 
-    def _page(self, purpose: Purpose, subscription: Subscription, seat: Seat, *, done: bool) -> web.Response:
+    def _page(
+        self, purpose: Purpose, subscription: Subscription, addressee: ResolvedRecipient, *, done: bool
+    ) -> web.Response:
         owner = "an administrator" if subscription.subscriber == EVERY_OWNER else subscription.subscriber
-        return self._answer(200, purpose=purpose, done=done, address=seat.address.key, owner=owner)
+        return self._answer(200, purpose=purpose, done=done, address=addressee.address.key, owner=owner)
 
     def _gone(self) -> web.Response:
         return self._answer(404, purpose="gone", done=False, address="", owner="")

@@ -13,7 +13,12 @@ from dispatcher.api.services import Services
 from dispatcher.domain.errors import Conflict, InvalidInput, NotFound
 from dispatcher.domain.recipients import Standing
 from dispatcher.domain.subscriptions import Subscription
-from dispatcher.targets.mail.desk import Desk, Seat, is_refused, seats_of
+from dispatcher.targets.email.consent import (
+    ConsentService,
+    ResolvedRecipient,
+    is_refused,
+    resolved_recipients,
+)
 
 EMAIL = "email"
 
@@ -22,37 +27,39 @@ async def recipients_of(
     subscriptions: Sequence[Subscription], services: Services
 ) -> Mapping[str, list[RecipientView]]:
     """How it stands with the recipients of those subscriptions that send e-mail, by subscription."""
-    desk = services.desk
-    if desk is None:
+    consent = services.consent
+    if consent is None:
         return {}
-    seats = [seat for one in subscriptions if one.kind == EMAIL for seat in seats_of(one)]
-    if not seats:
+    addressees = [
+        addressee for one in subscriptions if one.kind == EMAIL for addressee in resolved_recipients(one)
+    ]
+    if not addressees:
         return {}
-    standings = await desk.book.standings([seat.recipient for seat in seats])
+    standings = await consent.repository.standings([addressee.recipient for addressee in addressees])
     found: dict[str, list[RecipientView]] = {}
-    for seat, standing in zip(seats, standings, strict=True):
-        found.setdefault(seat.recipient.subscription_id, []).append(_view(seat, standing, desk))
+    for addressee, standing in zip(addressees, standings, strict=True):
+        found.setdefault(addressee.recipient.subscription_id, []).append(_view(addressee, standing, consent))
     return found
 
 
 def check_recipients(subscription: Subscription, services: Services) -> None:
     """Raise InvalidInput when a recipient would have to confirm, and there can be no link for it."""
-    desk = services.desk
-    if desk is None or subscription.kind != EMAIL or desk.mailer.links.available:
+    consent = services.consent
+    if consent is None or subscription.kind != EMAIL or consent.mailer.links.available:
         return
-    for index, seat in enumerate(seats_of(subscription)):
-        if not desk.is_own(seat):
+    for index, addressee in enumerate(resolved_recipients(subscription)):
+        if not consent.is_own(addressee):
             raise InvalidInput(
                 f"target.to[{index}]",
-                f"{seat.address.key} would have to confirm first, and there is no link for it: expected an address of "
-                "a domain in smtp.trusted_domains, or http.public_url to be set",
+                f"{addressee.address.key} would have to confirm first, and there is no link for it: expected an "
+                "address of a domain in smtp.trusted_domains, or http.public_url to be set",
             )
 
 
 def invite(subscription: Subscription, services: Services) -> None:
     """Ask the recipients who have to confirm; it goes on after this returns."""
-    if services.desk is not None and subscription.kind == EMAIL:
-        services.desk.invite(subscription)
+    if services.consent is not None and subscription.kind == EMAIL:
+        services.consent.invite(subscription)
 
 
 async def restore_recipient(call: Call[NoQuery, NamedRecipient]) -> RecipientView:
@@ -63,33 +70,38 @@ async def restore_recipient(call: Call[NoQuery, NamedRecipient]) -> RecipientVie
     """
     services = call.services
     subscription = await subscription_for(call.caller, call.path["id"], services)
-    desk = services.desk
-    if desk is None or subscription.kind != EMAIL:
+    consent = services.consent
+    if consent is None or subscription.kind != EMAIL:
         raise Conflict(f"{subscription.id} sends no e-mail")
     wanted = call.body.address.lower()
-    seat = next((seat for seat in seats_of(subscription) if seat.address.key == wanted), None)
-    if seat is None:
+    addressee = next(
+        (addressee for addressee in resolved_recipients(subscription) if addressee.address.key == wanted),
+        None,
+    )
+    if addressee is None:
         raise NotFound(f"{subscription.id} has no recipient {call.body.address[:80]!r}")
-    await desk.restore(seat)
-    [standing] = await desk.book.standings([seat.recipient])
-    return _view(seat, standing, desk)
+    await consent.restore(addressee)
+    [standing] = await consent.repository.standings([addressee.recipient])
+    return _view(addressee, standing, consent)
 
 
-def _view(seat: Seat, standing: Standing, desk: Desk) -> RecipientView:
-    state, since = _state(seat, standing, desk)
+def _view(addressee: ResolvedRecipient, standing: Standing, consent: ConsentService) -> RecipientView:
+    state, since = _state(addressee, standing, consent)
     return RecipientView(
-        address=seat.address.key,
+        address=addressee.address.key,
         state=state,
         since=since,
         reason=standing.refusal if state == "refused" else None,
     )
 
 
-def _state(seat: Seat, standing: Standing, desk: Desk) -> tuple[RecipientState, Any]:
+def _state(
+    addressee: ResolvedRecipient, standing: Standing, consent: ConsentService
+) -> tuple[RecipientState, Any]:
     if standing.unsubscribed_at is not None:
         return "unsubscribed", standing.unsubscribed_at
     if is_refused(standing):
         return "refused", standing.refused_at
-    if standing.confirmed_at is None and not desk.is_own(seat):
+    if standing.confirmed_at is None and not consent.is_own(addressee):
         return "unconfirmed", standing.asked_at
     return "active", standing.confirmed_at

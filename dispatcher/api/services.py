@@ -14,10 +14,10 @@ from dispatcher.api.waiters import Waiters
 from dispatcher.domain.events import Event
 from dispatcher.domain.keys import ApiKey
 from dispatcher.domain.subscriptions import Subscription
-from dispatcher.domain.targets import Answer, TargetKind
+from dispatcher.domain.targets import AttemptResult, TargetKind
 from dispatcher.intake.delivery_quotas import DeliveryQuotas
 from dispatcher.store.contract import Store
-from dispatcher.targets.mail.desk import Desk
+from dispatcher.targets.email.consent import ConsentService
 
 
 class Intake(Protocol):
@@ -44,13 +44,17 @@ class Lane(Protocol):
 class Trials(Protocol):
     """Sends at a person's request; see `dispatcher.delivery.trial.Trials`."""
 
-    async def send(self, subscription: Subscription, send: Callable[[], Awaitable[Answer]]) -> Answer: ...
+    async def send(
+        self, subscription: Subscription, send: Callable[[], Awaitable[AttemptResult]]
+    ) -> AttemptResult: ...
 
 
 class Unlimited:
     """For an API without a delivery engine beside it."""
 
-    async def send(self, subscription: Subscription, send: Callable[[], Awaitable[Answer]]) -> Answer:
+    async def send(
+        self, subscription: Subscription, send: Callable[[], Awaitable[AttemptResult]]
+    ) -> AttemptResult:
         """What `send` answers."""
         return await send()
 
@@ -69,7 +73,7 @@ class Engine(Protocol):
 class Services(Struct, frozen=True, kw_only=True):
     """The parts of one process that the API speaks to.
 
-    `admin_key` is the one from the settings. `readiness` gives each part's problem, None when it has none. `desk` is
+    `admin_key` is the one from the settings. `readiness` gives each part's problem, None when it has none. `consent` is
     for e-mail, None when there is no relay. `public_url` is where people reach the API, if the settings say so.
     `tokens` checks those of Tapis, None when none are accepted. `before_publish` are called with a key and the
     events that it publishes, before they are stored; what they raise refuses the events. `callbacks` says who may
@@ -87,7 +91,7 @@ class Services(Struct, frozen=True, kw_only=True):
     quotas: OwnerQuotas
     delivery_quotas: DeliveryQuotas
     waiters: Waiters
-    desk: Desk | None = None
+    consent: ConsentService | None = None
     tokens: Tokens | None = None
     callbacks: Callbacks = Callbacks()
     public_url: str | None = None

@@ -29,7 +29,7 @@ from dispatcher.domain.events import Event, utc_now
 from dispatcher.domain.ids import new_id
 from dispatcher.domain.keys import ApiKey
 from dispatcher.domain.subscriptions import EVERY_OWNER, Subscription
-from dispatcher.domain.targets import Answer
+from dispatcher.domain.targets import AttemptResult
 from dispatcher.intake.decode import Message, decode
 from dispatcher.store.contract import DestinationFilter, SubscriptionFilter
 from dispatcher.targets.signing import new_secret, public_key
@@ -136,13 +136,13 @@ async def try_out(subscription: Subscription, event: Event, delivery_id: str, se
     began = time.perf_counter()
     sender = kind.sender(subscription)
 
-    async def send() -> Answer:
+    async def send() -> AttemptResult:
         return await sender.send(event, delivery_id, 1, None)
 
     answer = await services.trials.send(subscription, send)
     return Trial(
         delivered=answer.error is None,
-        request=answer.request,
+        request=answer.request_line,
         status=answer.status,
         duration=time.perf_counter() - began,
         error=answer.error,

@@ -240,9 +240,9 @@ async def _depth(connection: AbstractConnection, queue: str) -> int | None:
 
 async def mail_relay(settings: Settings) -> Finding:
     """Whether the relay answers, offers what the URL wants, and takes the user."""
-    from dispatcher.targets.mail.relay import Timeouts, relay_at
-    from dispatcher.targets.mail.replies import Refused
-    from dispatcher.targets.mail.session import NotReached, open_session
+    from dispatcher.targets.email.replies import Refused
+    from dispatcher.targets.email.session import NotReached, open_session
+    from dispatcher.targets.email.smtp import Timeouts, relay_at
 
     url, smtp = settings.smtp.url, settings.smtp
     if url is None:

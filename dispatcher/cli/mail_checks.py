@@ -9,8 +9,8 @@ from dispatcher.domain.errors import SettingsError
 
 def mails(settings: Settings) -> Finding:
     """Whether mails have links, and whether each template can be rendered."""
-    from dispatcher.targets.mail.rehearsal import faults
-    from dispatcher.targets.mail.templates import Templates
+    from dispatcher.targets.email.preview import faults
+    from dispatcher.targets.email.templates import Templates
 
     if settings.smtp.url is None:
         return Finding("mails", State.OK, "none are sent")

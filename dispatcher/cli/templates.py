@@ -10,7 +10,7 @@ import typer
 from dispatcher.cli.output import say
 
 if TYPE_CHECKING:
-    from dispatcher.targets.mail.templates import Templates
+    from dispatcher.targets.email.templates import Templates
 
 app = typer.Typer(no_args_is_help=True, help="Preview and check e-mail templates.")
 
@@ -23,7 +23,7 @@ def check() -> None:
     Example:
       DISPATCHER_SMTP_TEMPLATES=mails dispatcher templates check
     """
-    from dispatcher.targets.mail.rehearsal import faults
+    from dispatcher.targets.email.preview import faults
 
     templates = _templates()
     found = list(faults(templates))
@@ -55,10 +55,10 @@ def preview(
       dispatcher templates preview --event FAILED --open
     """
     from dispatcher.domain.errors import InvalidInput
-    from dispatcher.targets.mail.digest import DIGEST
-    from dispatcher.targets.mail.rehearsal import files_of, preview_digest
-    from dispatcher.targets.mail.rehearsal import preview as rehearse
-    from dispatcher.targets.mail.templates import TemplateFault
+    from dispatcher.targets.email.digest import DIGEST
+    from dispatcher.targets.email.preview import files_of, preview_digest
+    from dispatcher.targets.email.preview import preview as rehearse
+    from dispatcher.targets.email.templates import TemplateFault
 
     templates = _templates()
     if template is not None and template not in templates.variants:
@@ -90,6 +90,6 @@ def _open(html: str) -> None:
 
 def _templates() -> Templates:
     from dispatcher.config import load
-    from dispatcher.targets.mail.templates import Templates
+    from dispatcher.targets.email.templates import Templates
 
     return Templates(load().smtp.templates)

@@ -28,7 +28,7 @@ from dispatcher.domain.deliveries import Attempt, ClaimedDelivery, Outcome, Stat
 from dispatcher.domain.errors import StoreUnavailable
 from dispatcher.domain.events import utc_now
 from dispatcher.domain.subscriptions import Subscription
-from dispatcher.domain.targets import Answer
+from dispatcher.domain.targets import AttemptResult
 
 STORE_WAIT = 1.0
 """Seconds to wait while the store is away."""
@@ -99,7 +99,7 @@ class Attempts:
             answer, others = await self._senders.send(claimed, claimed.attempts + 1)
             where = "outcome"
             learn(self._breakers, claimed.subscription, lane, answer, began)
-            if answer.untried:
+            if answer.not_attempted:
                 self._give_back(work, postponed(claimed, answer, utc_now()))
                 return
             outcome = _outcome(claimed, answer, started_at, time.perf_counter() - began)
@@ -110,7 +110,7 @@ class Attempts:
         except Exception as error:
             raise InternalError(where, error) from error
         self._settle(work, outcome, others)
-        if answer.disable or not claimed.subscription.persistent:
+        if answer.disable_subscription or not claimed.subscription.persistent:
             self._end_if_asked(claimed.subscription, outcome.state, answer)
 
     async def _may_begin(self, work: Work) -> bool:
@@ -141,8 +141,8 @@ class Attempts:
         else:
             self.put(work, outcome)
 
-    def _end_if_asked(self, subscription: Subscription, state: State, answer: Answer) -> None:
-        if answer.disable:
+    def _end_if_asked(self, subscription: Subscription, state: State, answer: AttemptResult) -> None:
+        if answer.disable_subscription:
             self._outcomes.end_subscription(
                 subscription.id, "disabled", answer.error or "disabled by the receiver"
             )
@@ -160,12 +160,14 @@ class Attempts:
             log_error("report", error, delivery=outcome.delivery_id)
 
 
-def _outcome(claimed: ClaimedDelivery, answer: Answer, started_at: datetime, duration: float) -> Outcome:
+def _outcome(
+    claimed: ClaimedDelivery, answer: AttemptResult, started_at: datetime, duration: float
+) -> Outcome:
     attempt = Attempt(
         number=claimed.attempts + 1,
         started_at=started_at,
         duration=duration,
-        request=answer.request,
+        request=answer.request_line,
         status=answer.status,
         error=answer.error,
         answer=answer.body,

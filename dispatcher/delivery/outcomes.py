@@ -18,7 +18,7 @@ from dispatcher.domain.deliveries import Attempt, ClaimedDelivery, Joining, Outc
 from dispatcher.domain.errors import StoreUnavailable
 from dispatcher.domain.retry import EARLY_RETRY, MAX_RETRY_AFTER, RetryPolicy
 from dispatcher.domain.subscriptions import SubscriptionStatus
-from dispatcher.domain.targets import Answer
+from dispatcher.domain.targets import AttemptResult
 from dispatcher.telemetry.background import InternalErrors
 
 log = structlog.get_logger("dispatcher.delivery")
@@ -35,7 +35,7 @@ RETRY_DELAYS = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 
 
 def decide(
-    claimed: ClaimedDelivery, attempt: Attempt, answer: Answer, now: datetime, chance: float
+    claimed: ClaimedDelivery, attempt: Attempt, answer: AttemptResult, now: datetime, chance: float
 ) -> Outcome:
     """The outcome of one attempt: delivered, due again after the retry policy, or exhausted with the reason.
 
@@ -45,7 +45,7 @@ def decide(
     """
     if answer.error is None:
         return _ended(claimed, State.DELIVERED, now, None, attempt)
-    if answer.disable or answer.final:
+    if answer.disable_subscription or answer.permanent:
         return _given_up(claimed, answer, now, answer.error, attempt)
     policy = claimed.subscription.retry
     tried = attempt.number - claimed.restarted_after
@@ -65,33 +65,33 @@ def decide(
         ended_at=None,
         reason=answer.error,
         attempt=attempt,
-        memo=answer.memo or claimed.memo,
+        memo=answer.attempt_state or claimed.memo,
         joins=_joining(claimed, answer),
     )
 
 
-def _delay(policy: RetryPolicy, tried: int, answer: Answer, chance: float) -> float | None:
+def _delay(policy: RetryPolicy, tried: int, answer: AttemptResult, chance: float) -> float | None:
     """Seconds until what is left is tried; None when there is no retry for it."""
-    if answer.postponed is not None:
-        return answer.postponed
+    if answer.retry_at_delay is not None:
+        return answer.retry_at_delay
     delay = policy.delay_after(tried, chance)
     if delay is not None and answer.retry_after is not None:
         return min(answer.retry_after, MAX_RETRY_AFTER)
-    if delay is not None and answer.early and tried == 1:
+    if delay is not None and answer.retry_early and tried == 1:
         return min(delay, EARLY_RETRY)
     return delay
 
 
-def _joining(claimed: ClaimedDelivery, answer: Answer) -> Joining | None:
+def _joining(claimed: ClaimedDelivery, answer: AttemptResult) -> Joining | None:
     """What a delivery joins that is to go with others."""
-    return Joining(claimed.subscription.id, len(claimed.event.document)) if answer.together else None
+    return Joining(claimed.subscription.id, len(claimed.event.document)) if answer.coalesce else None
 
 
-def postponed(claimed: ClaimedDelivery, answer: Answer, now: datetime) -> Outcome:
+def postponed(claimed: ClaimedDelivery, answer: AttemptResult, now: datetime) -> Outcome:
     """The outcome of a delivery that was not tried: it waits up to its max_age, or a later one took its place."""
     if answer.superseded:
         return without_attempt(claimed, State.SUPERSEDED, now, answer.error or "a later one has arrived")
-    due = now + timedelta(seconds=answer.postponed or 0)
+    due = now + timedelta(seconds=answer.retry_at_delay or 0)
     max_age = claimed.subscription.retry.max_age
     if due > claimed.since + timedelta(seconds=max_age):
         reason = f"the next attempt would be later than max_age ({max_age:g} s): {answer.error}"
@@ -104,7 +104,7 @@ def postponed(claimed: ClaimedDelivery, answer: Answer, now: datetime) -> Outcom
         ended_at=None,
         reason=answer.error,
         attempt=None,
-        memo=answer.memo or claimed.memo,
+        memo=answer.attempt_state or claimed.memo,
         joins=_joining(claimed, answer),
     )
 
@@ -137,11 +137,15 @@ def put_back(claimed: ClaimedDelivery, due_at: datetime) -> Outcome:
 
 
 def _given_up(
-    claimed: ClaimedDelivery, answer: Answer, now: datetime, reason: str | None, attempt: Attempt | None
+    claimed: ClaimedDelivery,
+    answer: AttemptResult,
+    now: datetime,
+    reason: str | None,
+    attempt: Attempt | None,
 ) -> Outcome:
     # With the memo: when somebody sends it again, who has it already does not get it twice.
     ended = _ended(claimed, State.EXHAUSTED, now, reason, attempt)
-    return replace(ended, memo=answer.memo or claimed.memo)
+    return replace(ended, memo=answer.attempt_state or claimed.memo)
 
 
 def _ended(

@@ -12,7 +12,7 @@ from dispatcher.domain.deliveries import ClaimedDelivery
 from dispatcher.domain.digests import Gathered
 from dispatcher.domain.errors import StoreUnavailable
 from dispatcher.domain.subscriptions import Subscription
-from dispatcher.domain.targets import Answer, DigestSender, Sender, TargetKind
+from dispatcher.domain.targets import AttemptResult, DigestSender, Sender, TargetKind
 
 STORE_WAIT = 1.0
 """Seconds to wait while the store is away."""
@@ -32,7 +32,7 @@ class Senders:
         self._kinds = kinds
         self._ready: LRUCache[str, tuple[int, Sender, DigestSender | None]] = LRUCache(10_000)
 
-    async def send(self, claimed: ClaimedDelivery, number: int) -> tuple[Answer, int]:
+    async def send(self, claimed: ClaimedDelivery, number: int) -> tuple[AttemptResult, int]:
         """The answer to attempt `number`, and how many other deliveries it was for.
 
         InternalError for whatever a target kind raises.
@@ -47,7 +47,7 @@ class Senders:
                     return await gathering.send_digest(together, number), len(others)
             return await sender.send(claimed.event, claimed.id, number, claimed.memo), 0
         except StoreUnavailable as error:
-            return Answer(request="", error=str(error), postponed=STORE_WAIT), 0
+            return AttemptResult(request_line="", error=str(error), retry_at_delay=STORE_WAIT), 0
         except Exception as error:
             kind = subscription.target.get("kind")
             raise InternalError("send", error, f"internal error in the {kind} target: {error!r}") from error

@@ -13,7 +13,7 @@ from dispatcher.delivery.rates import Rates
 from dispatcher.domain.destinations import Scopes
 from dispatcher.domain.errors import Conflict, RateLimited
 from dispatcher.domain.subscriptions import Subscription
-from dispatcher.domain.targets import Answer
+from dispatcher.domain.targets import AttemptResult
 
 
 class Trials:
@@ -28,8 +28,12 @@ class Trials:
         self._ended = ended
 
     async def send(
-        self, subscription: Subscription, send: Callable[[], Awaitable[Answer]], *, returns: bool = False
-    ) -> Answer:
+        self,
+        subscription: Subscription,
+        send: Callable[[], Awaitable[AttemptResult]],
+        *,
+        returns: bool = False,
+    ) -> AttemptResult:
         """What `send` answers. It runs as an attempt at the destination, and where a probe is due it is that one.
 
         Raises Conflict while a breaker is open or the destination is paused, and when as much runs or waits there as

@@ -1,4 +1,4 @@
-"""What a target kind provides, and how its answer to an attempt is told."""
+"""What a target kind provides, and the result of one attempt."""
 
 from __future__ import annotations
 
@@ -18,55 +18,55 @@ UNTRUSTED = (
 """Why a target that acts does not believe an event."""
 
 
-class Answer(Struct, frozen=True, kw_only=True):
+class AttemptResult(Struct, frozen=True, kw_only=True):
     """How one attempt ended.
 
-    `request` is one line that says what was asked (`POST https://…`); `status` and `body` (text, cut) are what came
+    `request_line` says what was sent (`POST https://…`); `status` and `body` (text, cut) are what came
     back. `error` is None exactly when it was delivered. `retry_after` (seconds) is what the receiver asked for.
     """
 
-    request: str
+    request_line: str
     status: int | None = None
     body: str | None = None
     error: str | None = None
     retry_after: float | None = None
-    early: bool = False
-    """The connection was gone before an answer: worth one early retry."""
-    trouble: str | None = None
+    retry_early: bool = False
+    """The connection was closed before a response: worth one early retry."""
+    destination_error: str | None = None
     """What is wrong with the destination, for all who use it; None when `error` names nothing of one delivery."""
     destination_down: bool = False
-    """Whoever sends there fares no better: it could not be reached, or its trouble is not of one subscription."""
+    """Other subscriptions fare no better there: it could not be reached, or its error is not about one of them."""
     overloaded: bool = False
     """The destination works, and wants fewer attempts at once."""
     healthy: bool = False
     """The destination works, whatever `status` says."""
-    final: bool = False
+    permanent: bool = False
     """No retry can help."""
-    disable: bool = False
+    disable_subscription: bool = False
     """The receiver wants nothing more from this subscription."""
-    postponed: float | None = None
+    retry_at_delay: float | None = None
     """Seconds: what is left is to be tried then and not before, because it is not the time yet (`error` says why).
 
-    That is no retry. Without a `status` nothing was tried at all, and it is no attempt either. With a `trouble`
-    something else was tried in its place, and the destination failed.
+    That is no retry. Without a `status` nothing was tried at all, and it is no attempt either. With a
+    `destination_error` something else was tried in its place, and the destination failed.
     """
-    together: bool = False
-    """With `postponed`: what is postponed of this subscription should go in one message then."""
+    coalesce: bool = False
+    """With `retry_at_delay`: what waits of this subscription should go in one message then."""
     superseded: bool = False
     """It was not sent, because a later one has arrived there (`error` says so)."""
-    memo: str | None = None
+    attempt_state: str | None = None
     """What the kind wants to know at the next attempt of this delivery, such as who has it already."""
 
     @property
-    def untried(self) -> bool:
+    def not_attempted(self) -> bool:
         """Whether it is about no attempt."""
-        return self.superseded or (self.postponed is not None and self.status is None)
+        return self.superseded or (self.retry_at_delay is not None and self.status is None)
 
     @property
-    def unwell(self) -> bool:
-        """Whether the destination itself is in trouble, as far as this answer tells."""
-        settled = self.error is None or self.final or self.disable or self.healthy
-        if settled or (self.postponed is not None and self.trouble is None):
+    def is_destination_failure(self) -> bool:
+        """Whether the destination itself failed, as far as this result says."""
+        settled = self.error is None or self.permanent or self.disable_subscription or self.healthy
+        if settled or (self.retry_at_delay is not None and self.destination_error is None):
             return False
         return self.status is None or self.status >= 500
 
@@ -84,10 +84,12 @@ class TargetStatuses(Protocol):
 class Sender(Protocol):
     """One subscription's target, made ready: all that can be prepared once is prepared."""
 
-    async def send(self, event: Event, delivery_id: str, number: int, memo: str | None) -> Answer:
+    async def send(
+        self, event: Event, delivery_id: str, number: int, attempt_state: str | None
+    ) -> AttemptResult:
         """Make attempt `number` (from 1). Never raises for what a receiver or the network does.
 
-        `memo` is what the last answer of this delivery said in its own.
+        `attempt_state` is that of the last result of this delivery.
         """
         ...
 
@@ -98,19 +100,19 @@ class DigestSender(Sender, Protocol):
 
     @property
     def overflows(self) -> bool:
-        """Whether it may postpone deliveries `together`, so that one that comes may have others with it."""
+        """Whether it may ask to `coalesce` deliveries, so that one that comes may have others with it."""
         ...
 
-    async def send_digest(self, gathered: Sequence[Gathered], number: int) -> Answer:
+    async def send_digest(self, gathered: Sequence[Gathered], number: int) -> AttemptResult:
         """Make attempt `number` with all of these, of which the first leads: the message has its delivery's id.
 
-        The memo of the answer is the leader's.
+        The `attempt_state` of the result is the leader's.
         """
         ...
 
 
 class TargetKind(Protocol):
-    """One way of delivering; each kind is one module in `dispatcher.targets`."""
+    """One way of delivering; each kind is a module or folder of `dispatcher.targets`, or of another package."""
 
     @property
     def name(self) -> str:
@@ -138,7 +140,7 @@ class TargetKind(Protocol):
         ...
 
     async def close(self) -> None:
-        """Let go of connections."""
+        """Close connections."""
         ...
 
 

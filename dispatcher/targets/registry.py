@@ -12,15 +12,15 @@ from msgspec import Struct
 
 from dispatcher import targets
 from dispatcher.domain.targets import TargetKind, TargetStatuses
+from dispatcher.targets.email.consent import ConsentService
 from dispatcher.targets.http.egress import Egress
-from dispatcher.targets.mail.desk import Desk
 
 
 class Resources(Struct, frozen=True):
     """What kinds are made from."""
 
     egress: Egress
-    desk: Desk | None = None
+    consent: ConsentService | None = None
     statuses: TargetStatuses | None = None
     """What targets that keep state were sent; None where nothing is delivered (a check of targets)."""
 

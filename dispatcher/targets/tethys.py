@@ -22,7 +22,7 @@ from dispatcher.domain.event_names import EVENTS_TO_DASK
 from dispatcher.domain.events import Event
 from dispatcher.domain.hops import HEADER, outgoing
 from dispatcher.domain.subscriptions import Subscription
-from dispatcher.domain.targets import UNTRUSTED, Answer, TargetStatuses
+from dispatcher.domain.targets import UNTRUSTED, AttemptResult, TargetStatuses
 from dispatcher.domain.templates import RenderError, TextTemplate
 from dispatcher.domain.variable_values import EventValues
 from dispatcher.domain.variables import TemplateError
@@ -122,26 +122,30 @@ class TethysSender:
         self._turns = turns
         self._believes = subscription.believes
 
-    async def send(self, event: Event, delivery_id: str, number: int, memo: str | None = None) -> Answer:
+    async def send(
+        self, event: Event, delivery_id: str, number: int, attempt_state: str | None = None
+    ) -> AttemptResult:
         """Make one attempt, unless a later event of the portal's job has arrived there or is on its way.
 
         Raises for nothing that the portal or the network does; StoreUnavailable when nobody can say what arrived.
         """
         if not self._believes(event):
-            return Answer(request=f"GET {self._base}", error=UNTRUSTED, final=True)
+            return AttemptResult(request_line=f"GET {self._base}", error=UNTRUSTED, permanent=True)
         try:
             job = self._job_in(event)
             address = self._address(job, event)
         except RenderError as error:
-            return Answer(request=f"GET {self._base}", error=str(error), final=True)
+            return AttemptResult(request_line=f"GET {self._base}", error=str(error), permanent=True)
         if self._turns is None:
             return await self._ask(address, event)
         key = hashlib.sha256(f"{self._whose}\0{job}".encode()).digest()[:16]
         turn = await self._turns.begin(key, event.key, delivery_id, self._egress.timeout + _MARGIN)
         if turn == "superseded":
-            return Answer(request=f"GET {address}", error=_SUPERSEDED, superseded=True)
+            return AttemptResult(request_line=f"GET {address}", error=_SUPERSEDED, superseded=True)
         if turn != "go":
-            return Answer(request=f"GET {address}", error="another status is on its way", postponed=turn)
+            return AttemptResult(
+                request_line=f"GET {address}", error="another status is on its way", retry_at_delay=turn
+            )
         delivered = False
         try:
             answer = await self._ask(address, event)
@@ -162,20 +166,22 @@ class TethysSender:
                 else:
                     await asyncio.sleep(delay)
 
-    async def _ask(self, address: str, event: Event) -> Answer:
+    async def _ask(self, address: str, event: Event) -> AttemptResult:
         line = f"GET {address}"
         headers = {HEADER: str(outgoing(event.document))}
         try:
             request = Request.build("GET", URL(address, encoded=True), headers)
             response = await self._egress.exchange.send(request)
         except TransportError as error:
-            return Answer(request=line, error=str(error), early=error.early, destination_down=error.down)
+            return AttemptResult(
+                request_line=line, error=str(error), retry_early=error.early, destination_down=error.down
+            )
         answer = evaluate_response(response, line, _TAKEN, ())
         if response.status == 200 and answer.error is not None:
             problem = "the portal did not take it: it has no such job, or could not update it"
             return replace(answer, error=f"{problem} ({answer.error})")
-        if answer.disable:  # what is gone is this job: the others may be there
-            return replace(answer, error=f"answered {response.status}", disable=False)
+        if answer.disable_subscription:  # what is gone is this job: the others may be there
+            return replace(answer, error=f"answered {response.status}", disable_subscription=False)
         return answer
 
     def _job_in(self, event: Event) -> str:

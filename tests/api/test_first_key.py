@@ -9,7 +9,7 @@ import pytest
 
 from dispatcher.api.auth import ensure_admin_key
 from dispatcher.api.first_key import FirstKey
-from tests.mail.desks import open_file
+from tests.targets.email.offices import open_file
 
 
 @pytest.fixture

@@ -14,14 +14,14 @@ from dispatcher.delivery.engine import Engine, Limits
 from dispatcher.domain.deliveries import Delivery, State
 from dispatcher.domain.events import Event
 from dispatcher.domain.subscriptions import Subscription
-from dispatcher.domain.targets import Answer, TargetKind
+from dispatcher.domain.targets import AttemptResult, TargetKind
 from dispatcher.matching.matcher import Matcher
 from dispatcher.store.contract import DeliveryFilter, Store, Window
 from dispatcher.store.sealing import Sealer
 from tests.stores import prepared_store
 
-GOOD = Answer(request="POST x", status=204)
-BAD = Answer(request="POST x", status=500, error="answered 500")
+GOOD = AttemptResult(request_line="POST x", status=204)
+BAD = AttemptResult(request_line="POST x", status=500, error="answered 500")
 
 
 class Sent(Struct, frozen=True):
@@ -41,10 +41,10 @@ class ScriptedKind:
 
     def __init__(self) -> None:
         self.sent: list[Sent] = []
-        self.answer: Callable[[Sent], Awaitable[Answer]] = self.good
+        self.answer: Callable[[Sent], Awaitable[AttemptResult]] = self.good
         self._changed = asyncio.Condition()
 
-    async def good(self, _: Sent) -> Answer:
+    async def good(self, _: Sent) -> AttemptResult:
         return GOOD
 
     async def until(self, enough: Callable[[list[Sent]], bool]) -> list[Sent]:
@@ -52,7 +52,7 @@ class ScriptedKind:
             await self._changed.wait_for(lambda: enough(self.sent))
         return self.sent
 
-    async def attempted(self, sent: Sent) -> Answer:
+    async def attempted(self, sent: Sent) -> AttemptResult:
         async with self._changed:
             self.sent.append(sent)
             self._changed.notify_all()
@@ -78,7 +78,9 @@ class ScriptedSender:
         self._kind = kind
         self._subscription = subscription
 
-    async def send(self, event: Event, delivery_id: str, number: int, memo: str | None) -> Answer:
+    async def send(
+        self, event: Event, delivery_id: str, number: int, attempt_state: str | None
+    ) -> AttemptResult:
         return await self._kind.attempted(Sent(self._subscription, event, delivery_id, number))
 
 

@@ -17,7 +17,7 @@ from dispatcher.domain.destinations import Destination
 from dispatcher.domain.events import utc_now
 from dispatcher.domain.ids import new_id
 from dispatcher.domain.retry import RetryPolicy
-from dispatcher.domain.targets import Answer
+from dispatcher.domain.targets import AttemptResult
 from dispatcher.store.contract import DestinationFilter, Store
 from tests.breakers import open_breaker
 from tests.delivery.conftest import BAD, GOOD, ScriptedKind, Sent, deliveries, running, settled
@@ -35,7 +35,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(breakers, "FIRST_WAIT", 0.2)
 
 
-async def bad(_: Sent) -> Answer:
+async def bad(_: Sent) -> AttemptResult:
     return BAD
 
 
@@ -70,8 +70,10 @@ async def test_ten_failures_in_a_row_open_it_and_the_rest_waits_without_attempts
 
 
 async def test_the_reason_is_what_all_may_know(store: Store, kind: ScriptedKind) -> None:
-    async def told_apart(_: Sent) -> Answer:
-        return replace(BAD, error="answered 500: there is no workflow secret", trouble="answered 500")
+    async def told_apart(_: Sent) -> AttemptResult:
+        return replace(
+            BAD, error="answered 500: there is no workflow secret", destination_error="answered 500"
+        )
 
     kind.answer = told_apart
     await store.add_subscription(make_subscription(destination=A, retry=NEVER))
@@ -85,7 +87,7 @@ async def test_others_go_on_meanwhile(
 ) -> None:
     monkeypatch.setattr(breakers, "FIRST_WAIT", 3600)
 
-    async def a_is_bad(sent: Sent) -> Answer:
+    async def a_is_bad(sent: Sent) -> AttemptResult:
         return BAD if sent.subscription.destination == A else GOOD
 
     kind.answer = a_is_bad
@@ -99,7 +101,7 @@ async def test_others_go_on_meanwhile(
 async def test_a_probe_that_arrives_closes_it_and_all_that_waited_goes_out(
     store: Store, kind: ScriptedKind
 ) -> None:
-    async def later(sent: Sent) -> Answer:
+    async def later(sent: Sent) -> AttemptResult:
         return BAD if len(kind.sent) <= FAILURES else GOOD
 
     kind.answer = later
@@ -127,7 +129,7 @@ async def test_a_probe_that_fails_keeps_it_open_for_longer(store: Store, kind: S
 
 
 async def test_an_answer_in_between_keeps_it_closed(store: Store, kind: ScriptedKind) -> None:
-    async def now_and_then(_: Sent) -> Answer:
+    async def now_and_then(_: Sent) -> AttemptResult:
         return BAD if len(kind.sent) % FAILURES else GOOD
 
     kind.answer = now_and_then
@@ -141,8 +143,8 @@ async def test_an_answer_in_between_keeps_it_closed(store: Store, kind: Scripted
 
 
 async def test_a_refused_request_is_not_the_destinations_fault(store: Store, kind: ScriptedKind) -> None:
-    async def refused(_: Sent) -> Answer:
-        return Answer(request="POST x", status=404, error="answered 404")
+    async def refused(_: Sent) -> AttemptResult:
+        return AttemptResult(request_line="POST x", status=404, error="answered 404")
 
     kind.answer = refused
     await store.add_subscription(make_subscription(destination=A, retry=NEVER))

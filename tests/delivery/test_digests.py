@@ -8,7 +8,7 @@ from dispatcher.domain.deliveries import State
 from dispatcher.domain.digests import DigestPolicy, Gathered, Group
 from dispatcher.domain.events import Event
 from dispatcher.domain.subscriptions import Subscription
-from dispatcher.domain.targets import Answer
+from dispatcher.domain.targets import AttemptResult
 from dispatcher.store.contract import Store
 from tests.delivery.conftest import BAD, GOOD, ScriptedKind, ScriptedSender, Sent, running, settled
 from tests.delivery.test_engine import QUICK, new_event
@@ -38,11 +38,13 @@ class GatheringSender(ScriptedSender):
         self.overflows = kind.overflows
         self._batches = kind.batches
 
-    async def send(self, event: Event, delivery_id: str, number: int, memo: str | None) -> Answer:
+    async def send(
+        self, event: Event, delivery_id: str, number: int, attempt_state: str | None
+    ) -> AttemptResult:
         self._batches.append([event.event])
-        return await super().send(event, delivery_id, number, memo)
+        return await super().send(event, delivery_id, number, attempt_state)
 
-    async def send_digest(self, gathered: Sequence[Gathered], number: int) -> Answer:
+    async def send_digest(self, gathered: Sequence[Gathered], number: int) -> AttemptResult:
         self._batches.append([one.event.event for one in gathered])
         first = gathered[0]
         return await super().send(first.event, first.delivery_id, number, first.memo)
@@ -62,7 +64,7 @@ async def test_a_digest_takes_what_came_before_it_and_the_next_one_the_rest(stor
 async def test_a_digest_that_fails_is_tried_again_with_the_same_events(store: Store) -> None:
     kind = GatheringKind()
 
-    async def first_time_bad(sent: Sent) -> Answer:
+    async def first_time_bad(sent: Sent) -> AttemptResult:
         return BAD if sent.number == 1 else GOOD
 
     kind.answer = first_time_bad
@@ -77,9 +79,9 @@ async def test_a_digest_that_fails_is_tried_again_with_the_same_events(store: St
 async def test_what_a_recipient_cannot_take_now_becomes_one_message_later(store: Store) -> None:
     kind = GatheringKind(overflows=True)
 
-    async def full_at_first(sent: Sent) -> Answer:
+    async def full_at_first(sent: Sent) -> AttemptResult:
         if len(kind.batches) <= 3:
-            return Answer(request="x", error="too many", postponed=1.0, together=True)
+            return AttemptResult(request_line="x", error="too many", retry_at_delay=1.0, coalesce=True)
         return GOOD
 
     kind.answer = full_at_first

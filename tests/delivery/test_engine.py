@@ -10,7 +10,7 @@ from dispatcher.delivery.engine import Limits
 from dispatcher.domain.deliveries import State
 from dispatcher.domain.events import Event, utc_now
 from dispatcher.domain.retry import RetryPolicy, Schedule
-from dispatcher.domain.targets import Answer
+from dispatcher.domain.targets import AttemptResult
 from dispatcher.store.contract import Store
 from tests.delivery.conftest import BAD, GOOD, ScriptedKind, Sent, deliveries, running, settled
 from tests.factories import make_event, make_subscription
@@ -27,9 +27,9 @@ class Gate:
     """An answer that waits until it is opened."""
 
     opened: asyncio.Event
-    answer: Answer = GOOD
+    answer: AttemptResult = GOOD
 
-    async def __call__(self, _: Sent) -> Answer:
+    async def __call__(self, _: Sent) -> AttemptResult:
         await self.opened.wait()
         return self.answer
 
@@ -49,7 +49,7 @@ async def test_a_fresh_delivery_goes_out_at_once_and_its_attempt_is_kept(
 async def test_a_failed_delivery_comes_back_from_the_store_under_the_same_id(
     store: Store, kind: ScriptedKind
 ) -> None:
-    async def third_time(sent: Sent) -> Answer:
+    async def third_time(sent: Sent) -> AttemptResult:
         return GOOD if sent.number == 3 else BAD
 
     kind.answer = third_time
@@ -69,7 +69,7 @@ async def test_a_failed_delivery_comes_back_from_the_store_under_the_same_id(
 async def test_a_delivery_without_retries_left_is_exhausted_and_can_be_sent_again(
     store: Store, kind: ScriptedKind
 ) -> None:
-    async def fail(_: Sent) -> Answer:
+    async def fail(_: Sent) -> AttemptResult:
         return BAD
 
     kind.answer = fail
@@ -101,7 +101,7 @@ async def test_what_does_not_fit_into_a_lane_waits_in_the_store_and_comes_back(
 async def test_a_hanging_destination_delays_only_itself(store: Store, kind: ScriptedKind) -> None:
     gate = Gate(asyncio.Event())
 
-    async def hang_there(sent: Sent) -> Answer:
+    async def hang_there(sent: Sent) -> AttemptResult:
         return await gate(sent) if "hangs" in sent.subscription.destination else GOOD
 
     kind.answer = hang_there
@@ -144,8 +144,10 @@ async def test_a_stop_does_not_wait_longer_than_its_grace(store: Store, kind: Sc
 async def test_gone_disables_the_subscription_and_cancels_what_waits(
     store: Store, kind: ScriptedKind
 ) -> None:
-    async def gone(_: Sent) -> Answer:
-        return Answer(request="POST x", status=410, error="answered 410 Gone", disable=True)
+    async def gone(_: Sent) -> AttemptResult:
+        return AttemptResult(
+            request_line="POST x", status=410, error="answered 410 Gone", disable_subscription=True
+        )
 
     kind.answer = gone
     subscription = make_subscription(retry=RetryPolicy(strategy=Schedule((3600, 1))))
@@ -166,7 +168,7 @@ async def test_gone_disables_the_subscription_and_cancels_what_waits(
 async def test_a_subscription_that_is_not_persistent_ends_with_its_first_success(
     store: Store, kind: ScriptedKind
 ) -> None:
-    async def second_time(sent: Sent) -> Answer:
+    async def second_time(sent: Sent) -> AttemptResult:
         return GOOD if len(kind.sent) > 1 else BAD
 
     kind.answer = second_time
@@ -186,7 +188,7 @@ async def test_a_subscription_that_is_not_persistent_ends_with_its_first_success
 async def test_a_fault_in_a_target_costs_an_attempt_and_not_the_process(
     store: Store, kind: ScriptedKind
 ) -> None:
-    async def broken(sent: Sent) -> Answer:
+    async def broken(sent: Sent) -> AttemptResult:
         raise ZeroDivisionError(sent.number)
 
     kind.answer = broken

@@ -20,7 +20,7 @@ from dispatcher.domain.events import utc_now
 from dispatcher.domain.ids import new_id
 from dispatcher.domain.retry import RetryPolicy
 from dispatcher.domain.subscriptions import Subscription
-from dispatcher.domain.targets import Answer
+from dispatcher.domain.targets import AttemptResult
 from dispatcher.store import breakers as breakers_within
 from dispatcher.store import destinations
 from dispatcher.store.contract import Changes, DestinationFilter, Store
@@ -31,8 +31,8 @@ from tests.factories import make_subscription
 
 A = "https://shared:443"
 NEVER = RetryPolicy(strategy="delayed", delay=3600, jitter=0)
-DOWN = Answer(request="POST x", error="connection refused", destination_down=True)
-WAIT = Answer(request="POST x", status=429, error="answered 429", retry_after=3600)
+DOWN = AttemptResult(request_line="POST x", error="connection refused", destination_down=True)
+WAIT = AttemptResult(request_line="POST x", status=429, error="answered 429", retry_after=3600)
 
 
 @pytest.fixture(autouse=True)
@@ -46,8 +46,8 @@ def for_long(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(breakers, "LONGEST_WAIT", 3600)
 
 
-def by(answers: dict[str, Answer]) -> Callable[[Sent], Awaitable[Answer]]:
-    async def answer(sent: Sent) -> Answer:
+def by(answers: dict[str, AttemptResult]) -> Callable[[Sent], Awaitable[AttemptResult]]:
+    async def answer(sent: Sent) -> AttemptResult:
         return answers.get(sent.subscription.subscriber, GOOD)
 
     return answer
@@ -90,7 +90,7 @@ async def test_a_failing_path_is_left_alone_and_all_of_anothers_arrive_at_the_sa
 async def test_a_hanging_path_takes_no_place_of_anothers(store: Store, kind: ScriptedKind) -> None:
     released = asyncio.Event()
 
-    async def answer(sent: Sent) -> Answer:
+    async def answer(sent: Sent) -> AttemptResult:
         if sent.subscription.subscriber == "mallory":
             await released.wait()
         return GOOD
@@ -231,9 +231,9 @@ async def test_a_target_that_wants_one_delivery_later_holds_back_no_other(
     store: Store, kind: ScriptedKind
 ) -> None:
     # As Argo's does when a node is suspended a moment after it was to be resumed.
-    later = Answer(request="PUT x", status=400, error="too early", retry_after=3600, healthy=True)
+    later = AttemptResult(request_line="PUT x", status=400, error="too early", retry_after=3600, healthy=True)
 
-    async def answer(sent: Sent) -> Answer:
+    async def answer(sent: Sent) -> AttemptResult:
         return later if sent.event.event == "RUNNING" else GOOD
 
     kind.answer = answer
@@ -265,11 +265,11 @@ async def test_two_owners_that_are_asked_to_wait_hold_back_all(store: Store, kin
 async def test_after_the_wait_one_probe_goes_and_then_everything(store: Store, kind: ScriptedKind) -> None:
     asked = asyncio.Event()
 
-    async def answer(_: Sent) -> Answer:
+    async def answer(_: Sent) -> AttemptResult:
         if asked.is_set():
             return GOOD
         asked.set()
-        return Answer(request="POST x", status=503, error="answered 503", retry_after=0.3)
+        return AttemptResult(request_line="POST x", status=503, error="answered 503", retry_after=0.3)
 
     kind.answer = answer
     await subscribe(store, "alice")
@@ -285,7 +285,7 @@ async def test_after_the_wait_one_probe_goes_and_then_everything(store: Store, k
 async def test_a_success_that_was_under_way_does_not_end_the_wait(store: Store, kind: ScriptedKind) -> None:
     late = asyncio.Event()
 
-    async def answer(sent: Sent) -> Answer:
+    async def answer(sent: Sent) -> AttemptResult:
         if sent is kind.sent[0]:
             await late.wait()
             return GOOD
@@ -383,7 +383,7 @@ async def test_a_send_at_a_persons_request_keeps_to_the_limits_of_deliveries(
 ) -> None:
     sends: list[str] = []
 
-    async def send() -> Answer:
+    async def send() -> AttemptResult:
         sends.append("sent")
         return GOOD
 

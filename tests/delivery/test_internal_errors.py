@@ -20,7 +20,7 @@ from dispatcher.domain.destinations import LONGEST_INTERVAL, RateLimit, Scopes, 
 from dispatcher.domain.ids import new_id
 from dispatcher.domain.retry import RetryPolicy, internal_error_delay
 from dispatcher.domain.subscriptions import Subscription
-from dispatcher.domain.targets import Answer
+from dispatcher.domain.targets import AttemptResult
 from dispatcher.store.contract import Store
 from dispatcher.store.schema import subscriptions
 from dispatcher.telemetry.metrics import REGISTRY
@@ -147,15 +147,15 @@ async def test_a_delivery_that_cannot_be_placed_is_stored_as_due_with_the_others
 @pytest.mark.parametrize(
     "answer",
     [
-        Answer(request="POST x", status=2**40),
-        Answer(request="POST x", status=500, error="x", body="\ud800\0" * 10),
-        Answer(request="POST x", status=500, error="x", memo=3),  # type: ignore[arg-type]  # a kind's slip
+        AttemptResult(request_line="POST x", status=2**40),
+        AttemptResult(request_line="POST x", status=500, error="x", body="\ud800\0" * 10),
+        AttemptResult(request_line="POST x", status=500, error="x", attempt_state=3),  # type: ignore[arg-type]  # a kind's slip
     ],
 )
 async def test_an_outcome_that_the_store_refuses_holds_up_no_other(
-    store: Store, kind: ScriptedKind, answer: Answer
+    store: Store, kind: ScriptedKind, answer: AttemptResult
 ) -> None:
-    async def odd(sent: Sent) -> Answer:
+    async def odd(sent: Sent) -> AttemptResult:
         return answer if sent.subscription.destination == POISON else GOOD
 
     kind.answer = odd

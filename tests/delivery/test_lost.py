@@ -15,7 +15,7 @@ from dispatcher.domain.deliveries import State, Waiting
 from dispatcher.domain.errors import StoreUnavailable
 from dispatcher.domain.events import utc_now
 from dispatcher.domain.retry import RetryPolicy
-from dispatcher.domain.targets import Answer
+from dispatcher.domain.targets import AttemptResult
 from dispatcher.matching.matcher import Matcher
 from dispatcher.store import turns
 from dispatcher.store.contract import Store
@@ -120,7 +120,7 @@ async def test_what_follows_from_outcomes_is_repeated_alone_when_the_store_goes_
     gate, told = Gate(asyncio.Event()), Gate(asyncio.Event(), BAD)
     pass_on, passed = turns.pass_on, []
 
-    async def answer(sent: Sent) -> Answer:
+    async def answer(sent: Sent) -> AttemptResult:
         if sent.subscription.ordered:
             told.opened.set()
             return GOOD

@@ -7,7 +7,7 @@ import asyncio
 from dispatcher.delivery.engine import Limits
 from dispatcher.domain.deliveries import State
 from dispatcher.domain.retry import RetryPolicy
-from dispatcher.domain.targets import Answer
+from dispatcher.domain.targets import AttemptResult
 from dispatcher.store.contract import Store
 from tests.delivery.conftest import BAD, GOOD, ScriptedKind, Sent, running, settled
 from tests.delivery.test_engine import QUICK, new_event
@@ -17,7 +17,7 @@ from tests.factories import make_subscription
 async def test_a_jobs_events_arrive_in_order_although_some_fail_at_first(
     store: Store, kind: ScriptedKind
 ) -> None:
-    async def first_time_bad(sent: Sent) -> Answer:
+    async def first_time_bad(sent: Sent) -> AttemptResult:
         return BAD if sent.number == 1 and sent.event.event in ("e2", "e5") else GOOD
 
     kind.answer = first_time_bad
@@ -39,7 +39,7 @@ async def test_one_batch_keeps_the_order_too(store: Store, kind: ScriptedKind) -
 
 
 async def test_a_failing_job_holds_back_no_other(store: Store, kind: ScriptedKind) -> None:
-    async def bad_for_one(sent: Sent) -> Answer:
+    async def bad_for_one(sent: Sent) -> AttemptResult:
         return BAD if sent.event.job_id == "bad" else GOOD
 
     kind.answer = bad_for_one
@@ -52,7 +52,7 @@ async def test_a_failing_job_holds_back_no_other(store: Store, kind: ScriptedKin
 
 
 async def test_an_exhausted_one_lets_the_next_go(store: Store, kind: ScriptedKind) -> None:
-    async def first_is_bad(sent: Sent) -> Answer:
+    async def first_is_bad(sent: Sent) -> AttemptResult:
         return BAD if sent.event.event == "e0" else GOOD
 
     kind.answer = first_is_bad
@@ -65,7 +65,7 @@ async def test_an_exhausted_one_lets_the_next_go(store: Store, kind: ScriptedKin
 async def test_the_order_is_kept_over_a_restart(store: Store, kind: ScriptedKind) -> None:
     hang = asyncio.Event()
 
-    async def wait(_: Sent) -> Answer:
+    async def wait(_: Sent) -> AttemptResult:
         await hang.wait()
         return GOOD
 

@@ -10,12 +10,12 @@ import pytest
 from dispatcher.delivery.outcomes import decide
 from dispatcher.domain.deliveries import Attempt, Outcome, State
 from dispatcher.domain.retry import RetryPolicy
-from dispatcher.domain.targets import Answer
+from dispatcher.domain.targets import AttemptResult
 from tests.factories import NOW, make_claimed, make_subscription
 
 
 def settle(
-    answer: Answer, *, number: int = 1, restarted_after: int = 0, age: float = 0, **policy: object
+    answer: AttemptResult, *, number: int = 1, restarted_after: int = 0, age: float = 0, **policy: object
 ) -> Outcome:
     retry = RetryPolicy(**{"jitter": 0} | policy)  # type: ignore[arg-type]  # each test names real fields
     claimed = make_claimed(
@@ -25,7 +25,7 @@ def settle(
         number=number,
         started_at=NOW,
         duration=0.1,
-        request=answer.request,
+        request=answer.request_line,
         status=answer.status,
         error=answer.error,
         answer=None,
@@ -33,11 +33,11 @@ def settle(
     return decide(claimed, attempt, answer, NOW + timedelta(seconds=age), 0.5)
 
 
-FAILED = Answer(request="POST https://example.org/", status=500, error="answered 500")
+FAILED = AttemptResult(request_line="POST https://example.org/", status=500, error="answered 500")
 
 
 def test_an_answer_without_an_error_is_delivered() -> None:
-    outcome = settle(Answer(request="POST https://example.org/", status=204))
+    outcome = settle(AttemptResult(request_line="POST https://example.org/", status=204))
     assert (outcome.state, outcome.due_at, outcome.reason) == (State.DELIVERED, None, None)
 
 
@@ -55,12 +55,16 @@ def test_the_last_retry_exhausts_with_the_reason() -> None:
 
 
 def test_what_is_postponed_waits_for_its_time_whatever_the_policy_has_left() -> None:
-    for_one = Answer(request="MAIL x", status=250, error="x got 60 mails", postponed=600, together=True)
+    for_one = AttemptResult(
+        request_line="MAIL x", status=250, error="x got 60 mails", retry_at_delay=600, coalesce=True
+    )
     outcome = settle(for_one, strategy="none")
     assert (outcome.state, outcome.attempts) == (State.PENDING, 1)
     assert outcome.due_at == NOW + timedelta(seconds=600)
     assert outcome.joins is not None
-    alone = Answer(request="MAIL x", status=250, error="waits for x to confirm", postponed=600)
+    alone = AttemptResult(
+        request_line="MAIL x", status=250, error="waits for x to confirm", retry_at_delay=600
+    )
     assert settle(alone).joins is None
 
 
@@ -80,30 +84,30 @@ def test_no_attempt_is_planned_later_than_max_age() -> None:
 
 @pytest.mark.parametrize(("asked", "waits"), [(2, 2), (600, 600), (200_000, 86_400)])
 def test_retry_after_moves_the_next_attempt_a_day_at_most(asked: float, waits: float) -> None:
-    answer = Answer(request="POST x", status=503, error="answered 503", retry_after=asked)
+    answer = AttemptResult(request_line="POST x", status=503, error="answered 503", retry_after=asked)
     assert settle(answer).due_at == NOW + timedelta(seconds=waits)
 
 
 def test_retry_after_gives_no_attempt_that_the_policy_has_not() -> None:
-    answer = Answer(request="POST x", status=503, error="answered 503", retry_after=1)
+    answer = AttemptResult(request_line="POST x", status=503, error="answered 503", retry_after=1)
     assert settle(answer, strategy="none").state is State.EXHAUSTED
 
 
 def test_a_connection_that_was_gone_is_tried_early_once() -> None:
-    answer = Answer(request="POST x", error="the connection was closed", early=True)
+    answer = AttemptResult(request_line="POST x", error="the connection was closed", retry_early=True)
     assert settle(answer, delay=60).due_at == NOW + timedelta(seconds=1)
     assert settle(answer, number=2, delay=60, factor=1).due_at == NOW + timedelta(seconds=60)
     assert settle(answer, strategy="immediate").due_at == NOW
 
 
-@pytest.mark.parametrize("flag", ["final", "disable"])
+@pytest.mark.parametrize("flag", ["permanent", "disable_subscription"])
 def test_what_cannot_help_is_not_tried_again(flag: str) -> None:
-    answer = Answer(request="POST x", status=410, error="answered 410 Gone", **{flag: True})  # type: ignore[arg-type]  # a flag
+    answer = AttemptResult(request_line="POST x", status=410, error="answered 410 Gone", **{flag: True})  # type: ignore[arg-type]  # a flag
     outcome = settle(answer)
     assert (outcome.state, outcome.reason, outcome.due_at) == (State.EXHAUSTED, "answered 410 Gone", None)
 
 
 def test_what_is_given_up_keeps_what_its_target_noted() -> None:
-    noted = msgspec.structs.replace(FAILED, memo="ann has it")
+    noted = msgspec.structs.replace(FAILED, attempt_state="ann has it")
     for outcome in (settle(noted, strategy="none"), settle(noted, age=10**9)):
         assert (outcome.state, outcome.memo) == (State.EXHAUSTED, "ann has it")

@@ -14,7 +14,7 @@ from dispatcher.domain.deliveries import State
 from dispatcher.domain.errors import Conflict
 from dispatcher.domain.events import utc_now
 from dispatcher.domain.subscriptions import Subscription
-from dispatcher.domain.targets import Answer
+from dispatcher.domain.targets import AttemptResult
 from dispatcher.store.contract import Store
 from tests.breakers import open_breaker
 from tests.delivery.conftest import GOOD, Running, ScriptedKind, Sent, running, settled
@@ -22,14 +22,14 @@ from tests.delivery.test_engine import new_event
 from tests.factories import make_subscription
 
 A = "https://a:443"
-DOWN = Answer(request="POST x", error="cannot connect", destination_down=True)
+DOWN = AttemptResult(request_line="POST x", error="cannot connect", destination_down=True)
 
 
-async def good() -> Answer:
+async def good() -> AttemptResult:
     return GOOD
 
 
-async def down() -> Answer:
+async def down() -> AttemptResult:
     return DOWN
 
 
@@ -45,11 +45,11 @@ async def test_it_has_to_have_a_place_to_run_and_gives_it_back(
 ) -> None:
     go_on, began = asyncio.Event(), asyncio.Event()
 
-    async def hangs(_: Sent) -> Answer:
+    async def hangs(_: Sent) -> AttemptResult:
         await go_on.wait()
         return GOOD
 
-    async def waits() -> Answer:
+    async def waits() -> AttemptResult:
         began.set()
         await go_on.wait()
         return GOOD
@@ -129,9 +129,13 @@ async def test_a_delivery_that_waits_because_the_relay_failed_at_something_else_
 ) -> None:
     """As when a recipient is to be asked first, and the relay cannot be reached."""
 
-    async def waits(_: Sent) -> Answer:
-        return Answer(
-            request="MAIL", error="waits", postponed=3600, trouble="cannot connect", destination_down=True
+    async def waits(_: Sent) -> AttemptResult:
+        return AttemptResult(
+            request_line="MAIL",
+            error="waits",
+            retry_at_delay=3600,
+            destination_error="cannot connect",
+            destination_down=True,
         )
 
     kind.answer = waits

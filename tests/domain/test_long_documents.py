@@ -12,7 +12,7 @@ from dispatcher.domain.events import LONG_DOCUMENT, Event
 from dispatcher.domain.jobs import project_one
 from dispatcher.domain.permissions import permission_of
 from dispatcher.domain.variable_values import EventValues
-from dispatcher.targets.mail.facts import facts_of
+from dispatcher.targets.email.template_context import build_context
 from tests.factories import make_event
 
 MANY: list[object] = [[] for _ in range(30_000)]
@@ -65,7 +65,7 @@ def test_what_is_known_of_a_job_and_told_in_a_mail_decodes_a_long_document_once(
     monkeypatch.setattr(events, "_decode_document", counted)
     event = make_event(data={"job": {"name": "align", "x": MANY}, "message": "said"})
     assert (project_one(event).name, len(decoded)) == ("align", 1)
-    assert (facts_of(event).job_name, len(decoded)) == ("align", 2)
+    assert (build_context(event).job_name, len(decoded)) == ("align", 2)
 
 
 @pytest.mark.parametrize(

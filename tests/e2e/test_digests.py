@@ -16,8 +16,8 @@ from standardwebhooks import Webhook
 
 from tests.e2e.service import Service
 from tests.e2e.test_faults import all_delivered
-from tests.mail.relay import Mail, Relay, relay
 from tests.receiver import Arrived, Receiver
+from tests.targets.email.relay import Mail, Relay, relay
 
 pytestmark = pytest.mark.timeout(120)
 

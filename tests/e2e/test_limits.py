@@ -10,9 +10,9 @@ import pytest
 from aiohttp import web
 
 from tests.e2e.service import Service
-from tests.mail.relay import Relay, relay
 from tests.receiver import Arrived, Receiver
 from tests.servers import free_port
+from tests.targets.email.relay import Relay, relay
 
 EVENT = {"event": "FINISHED", "job_id": "job-1", "owner": "alice"}
 BASE = "https://jobs.example.org"

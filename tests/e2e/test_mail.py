@@ -13,9 +13,9 @@ import pytest
 
 from dispatcher.domain.events import utc_now
 from tests.e2e.service import Service
-from tests.mail.relay import relay
 from tests.servers import free_port
 from tests.servers.opensmtpd import OpenSMTPD
+from tests.targets.email.relay import relay
 
 ANN, GUEST = "ann@example.org", "guest@elsewhere.org"
 

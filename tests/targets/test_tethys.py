@@ -11,7 +11,7 @@ from aiohttp import web
 from dispatcher.domain.errors import InvalidInput
 from dispatcher.domain.event_names import DASK_TO_TETHYS, EVENTS, EVENTS_TO_DASK, TETHYS_EVENTS
 from dispatcher.domain.ids import new_id
-from dispatcher.domain.targets import Answer
+from dispatcher.domain.targets import AttemptResult
 from dispatcher.targets.http.egress import Egress
 from dispatcher.targets.ssrf_guard import Guard
 from dispatcher.targets.tethys import TethysKind, TethysTarget
@@ -37,7 +37,7 @@ def portal(receiver: Receiver) -> Receiver:
     return receiver
 
 
-async def sent(egress: Egress, portal: Receiver, event: dict[str, Any], /, **fields: Any) -> Answer:
+async def sent(egress: Egress, portal: Receiver, event: dict[str, Any], /, **fields: Any) -> AttemptResult:
     """The answer to the delivery of an event to a target that passed the check."""
     target = {"kind": "tethys", "portal": portal.url, "job": "$<JOB_NAME>"} | fields
     kind = TethysKind(egress)
@@ -48,8 +48,8 @@ async def sent(egress: Egress, portal: Receiver, event: dict[str, Any], /, **fie
 async def test_the_portal_is_asked_to_look_at_the_job_again(egress: Egress, portal: Receiver) -> None:
     answer = await sent(egress, portal, {"data": {"name": "27"}})
 
-    assert answer == Answer(
-        request=f"GET {portal.url}/update-job-status/27/", status=200, body='{"success": true}'
+    assert answer == AttemptResult(
+        request_line=f"GET {portal.url}/update-job-status/27/", status=200, body='{"success": true}'
     )
     (arrived,) = portal.arrived
     assert (arrived.method, arrived.path, arrived.body) == ("GET", "/update-job-status/27/", b"")
@@ -62,7 +62,7 @@ async def test_a_portal_is_told_nothing_for_every_owner_on_the_word_of_an_owners
     target = {"kind": "tethys", "portal": portal.url, "job": "$<JOB_NAME>"}
     sender = TethysKind(egress).sender(make_subscription(target=target, owner="*"))
     answer = await sender.send(forged, new_id("dlv"), 1)
-    assert (answer.final, "owner's own key" in str(answer.error), portal.arrived) == (True, True, [])
+    assert (answer.permanent, "owner's own key" in str(answer.error), portal.arrived) == (True, True, [])
 
 
 async def test_a_portal_may_be_served_below_a_path(egress: Egress, portal: Receiver) -> None:
@@ -76,7 +76,7 @@ async def test_a_job_that_the_portal_does_not_know_is_a_failure_although_it_answ
 ) -> None:
     answer = await sent(egress, portal, {"data": {"name": "28"}})
 
-    assert (answer.status, answer.final) == (200, False)
+    assert (answer.status, answer.permanent) == (200, False)
     assert (answer.error or "").startswith("the portal did not take it: it has no such job")
 
 
@@ -112,7 +112,7 @@ async def test_what_means_nothing_to_a_portal_is_not_sent(
 ) -> None:
     answer = await sent(egress, portal, event, **fields)
 
-    assert answer.final
+    assert answer.permanent
     assert problem in (answer.error or "")
     assert portal.arrived == []
 
@@ -128,13 +128,13 @@ async def test_another_answer_is_a_failure_that_leaves_the_subscription(
     answer = await sent(egress, portal, {"data": {"name": "27"}})
 
     assert (answer.error or "").startswith(f"answered {status}")
-    assert not answer.disable
+    assert not answer.disable_subscription
 
 
 async def test_a_portal_that_is_away_is_tried_again(hasty: Egress, portal: Receiver) -> None:
     answer = await sent(hasty, portal, {"data": {"name": "27"}}, portal="http://127.0.0.1:1")
 
-    assert not answer.final
+    assert not answer.permanent
     assert "no connection to 127.0.0.1:1" in (answer.error or "")
 
 

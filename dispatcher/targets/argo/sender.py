@@ -17,7 +17,7 @@ from yarl import URL
 
 from dispatcher.domain.events import Event
 from dispatcher.domain.hops import HEADER, outgoing
-from dispatcher.domain.targets import UNTRUSTED, Answer
+from dispatcher.domain.targets import UNTRUSTED, AttemptResult
 from dispatcher.domain.templates import RenderError, TextTemplate
 from dispatcher.domain.variable_values import EventValues
 from dispatcher.domain.variables import Values
@@ -86,26 +86,30 @@ class ArgoSender:
             self._headers["Authorization"] = authorization(target.token)
             self._secrets = scrubbable([target.token, bare_token(target.token)])
 
-    async def send(self, event: Event, delivery_id: str, number: int, memo: str | None = None) -> Answer:
+    async def send(
+        self, event: Event, delivery_id: str, number: int, attempt_state: str | None = None
+    ) -> AttemptResult:
         """Make one attempt. Raises for nothing that the server or the network does."""
         if not self._believes(event):
-            return Answer(request=self._server, error=UNTRUSTED, final=True)
+            return AttemptResult(request_line=self._server, error=UNTRUSTED, permanent=True)
         action = self._actions.get(event.event)
         if action is None:
             known = ", ".join(self._actions)
             problem = f"target.actions says nothing about {event.event}: expected one of {known}"
-            return Answer(request=self._server, error=problem, final=True)
+            return AttemptResult(request_line=self._server, error=problem, permanent=True)
         try:
             call = self._call(action, event)
         except RenderError as error:
-            return Answer(request=self._server, error=str(error), final=True)
+            return AttemptResult(request_line=self._server, error=str(error), permanent=True)
         line = f"PUT {call.address}"
         headers = self._headers | {"Content-Type": "application/json", HEADER: str(outgoing(event.document))}
         try:
             request = Request.build("PUT", URL(call.address, encoded=True), headers, call.body)
             response = await self._clients.act.send(request)
         except TransportError as error:
-            return Answer(request=line, error=str(error), early=error.early, destination_down=error.down)
+            return AttemptResult(
+                request_line=line, error=str(error), retry_early=error.early, destination_down=error.down
+            )
         answer = self._judged(response, line)
         if response.status >= 400 and _NOTHING_SUSPENDED in response.body:
             return await self._look(call, answer)
@@ -122,7 +126,7 @@ class ArgoSender:
         address = f"{self._server}/api/v1/workflows/{namespace}/{workflow}"
         return _Call(action, address, selector, _encode(body))
 
-    async def _look(self, call: _Call, answer: Answer) -> Answer:
+    async def _look(self, call: _Call, answer: AttemptResult) -> AttemptResult:
         """Tell what it means that no suspended node was found. `answer` is the one that said so."""
         try:
             request = Request.build("GET", URL(f"{call.workflow}?{_LOOKED_AT}", encoded=True), self._headers)
@@ -138,7 +142,7 @@ class ArgoSender:
             error=None if found.done else found.text,
             retry_after=_SOON if found.soon else answer.retry_after,
             healthy=True,
-            final=found.final,
+            permanent=found.final,
         )
 
     def _workflow_in(self, response: Response) -> workflows.Workflow:
@@ -152,12 +156,14 @@ class ArgoSender:
         except (msgspec.DecodeError, RecursionError):
             raise _NoWorkflow("the answer is no workflow") from None
 
-    def _judged(self, response: Response, line: str) -> Answer:
+    def _judged(self, response: Response, line: str) -> AttemptResult:
         answer = evaluate_response(response, line, None, self._secrets)
         if answer.error is None:
             return replace(answer, body=None)  # it is the whole workflow
         # What is gone is this workflow: those of other jobs may be there.
-        return replace(answer, error=_explained(answer), trouble=answer.error, disable=False)
+        return replace(
+            answer, error=_explained(answer), destination_error=answer.error, disable_subscription=False
+        )
 
 
 class _NoWorkflow(Exception):
@@ -176,9 +182,9 @@ def _message(event: Event, values: Values) -> str:
     return message[:MAX_MESSAGE].encode("utf-8", "replace").decode()
 
 
-def _explained(answer: Answer) -> str:
+def _explained(answer: AttemptResult) -> str:
     """The problem with the server's own words."""
-    problem = (answer.error or "").partition(": ")[0] if answer.disable else answer.error or ""
+    problem = (answer.error or "").partition(": ")[0] if answer.disable_subscription else answer.error or ""
     try:
         message = _decode_problem(answer.body or "").message
     except (msgspec.DecodeError, RecursionError):

@@ -13,7 +13,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from dispatcher.domain.retry import MAX_RETRY_AFTER
-from dispatcher.domain.targets import Answer
+from dispatcher.domain.targets import AttemptResult
 from dispatcher.http import Response
 from dispatcher.targets.http.auth import HIDDEN
 
@@ -43,7 +43,7 @@ class Success(Struct, frozen=True, forbid_unknown_fields=True):
 
 def evaluate_response(
     response: Response, request: str, success: Success | None, secrets: Sequence[str]
-) -> Answer:
+) -> AttemptResult:
     """How an attempt ended.
 
     `request` says what was sent; `secrets` are taken out of what is kept of the response.
@@ -51,14 +51,14 @@ def evaluate_response(
     text = _text(response, secrets)
     problem = _problem(response, success)
     if problem is None:
-        return Answer(request=request, status=response.status, body=text)
-    return Answer(
-        request=request,
+        return AttemptResult(request_line=request, status=response.status, body=text)
+    return AttemptResult(
+        request_line=request,
         status=response.status,
         body=text,
         error=_scrubbed(problem, secrets),
         retry_after=_retry_after(response) if response.status in _ASKS_TO_WAIT else None,
-        disable=response.status == HTTPStatus.GONE,
+        disable_subscription=response.status == HTTPStatus.GONE,
     )
 
 

@@ -15,7 +15,7 @@ from dispatcher.domain.errors import InvalidInput
 from dispatcher.domain.events import Event
 from dispatcher.domain.hops import HEADER, outgoing
 from dispatcher.domain.subscriptions import Subscription
-from dispatcher.domain.targets import Answer
+from dispatcher.domain.targets import AttemptResult
 from dispatcher.domain.templates import RenderError
 from dispatcher.domain.variable_values import EventValues
 from dispatcher.http import Origin, Request, TransportError, UnsendableHeader, header_lines
@@ -108,19 +108,21 @@ class WebhookSender:
         until = subscription.previous_secret_until
         self._rotation_end = float("inf") if until is None else until.timestamp()
 
-    async def send(self, event: Event, delivery_id: str, number: int, memo: str | None = None) -> Answer:
+    async def send(
+        self, event: Event, delivery_id: str, number: int, attempt_state: str | None = None
+    ) -> AttemptResult:
         """Make one attempt. Raises for nothing that the receiver or the network does."""
         try:
             request = self._fixed or self._template.render(EventValues(event))
             fields, body = self._fields_and_body(request, event, delivery_id, number)
             hops = outgoing(event.document)
         except (RenderError, UnsendableHeader) as error:
-            return Answer(request=self._template.shown, error=str(error), final=True)
+            return AttemptResult(request_line=self._template.shown, error=str(error), permanent=True)
         return await self._send(request, fields, body, delivery_id, hops)
 
     async def _send(
         self, request: RenderedRequest, fields: bytes, body: bytes, delivery_id: str, hops: int
-    ) -> Answer:
+    ) -> AttemptResult:
         now = time.time()
         signer = self._signer if now < self._rotation_end else self._next_signer
         signature = signer.lines(delivery_id, int(now), body)
@@ -129,20 +131,23 @@ class WebhookSender:
                 Request(self._template.origin, request.line, fields + _hops_line(hops) + signature, body)
             )
         except TransportError as error:
-            return Answer(
-                request=request.shown, error=str(error), early=error.early, destination_down=error.down
+            return AttemptResult(
+                request_line=request.shown,
+                error=str(error),
+                retry_early=error.early,
+                destination_down=error.down,
             )
         return evaluate_response(response, request.shown, self._success, self._credentials)
 
     overflows = False
 
-    async def send_digest(self, gathered: Sequence[Gathered], number: int) -> Answer:
+    async def send_digest(self, gathered: Sequence[Gathered], number: int) -> AttemptResult:
         """Make one attempt with all these events as a batch of CloudEvents; the URL is that of the first."""
         first = gathered[0]
         try:
             request = self._batch.render(EventValues(first.event))
         except RenderError as error:
-            return Answer(request=self._batch.shown, error=str(error), final=True)
+            return AttemptResult(request_line=self._batch.shown, error=str(error), permanent=True)
         body = b"[" + b",".join(one.event.document for one in gathered) + b"]"
         hops = max(outgoing(one.event.document) for one in gathered)
         return await self._send(request, request.fields, body, first.delivery_id, hops)

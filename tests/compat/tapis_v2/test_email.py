@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from tests.compat.tapis_v2.conftest import JOB, Tapis, serving
-from tests.mail.relay import relay
+from tests.targets.email.relay import relay
 
 NOTIFICATIONS = "/notifications/v2"
 

@@ -8,8 +8,8 @@ from aiohttp import ClientSession
 
 from dispatcher.app import running
 from tests.compat.tapis_v3.conftest import Site, event, read, subscription, until
-from tests.mail.relay import relay
 from tests.receiver import Receiver
+from tests.targets.email.relay import relay
 
 
 async def test_everything_works_on_postgresql(

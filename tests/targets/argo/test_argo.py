@@ -15,7 +15,7 @@ from hera.workflows.service import WorkflowsService
 
 from dispatcher.domain.errors import InvalidInput
 from dispatcher.domain.ids import new_id
-from dispatcher.domain.targets import Answer
+from dispatcher.domain.targets import AttemptResult
 from dispatcher.targets.argo.config import ArgoTarget
 from dispatcher.targets.argo.kind import MAX_WORKFLOW, ArgoKind
 from dispatcher.targets.http.egress import Egress
@@ -50,7 +50,7 @@ def document(server: str, **fields: Any) -> dict[str, Any]:
 
 async def sent(
     kind: ArgoKind, argo: ArgoServer, event: dict[str, Any] | None = None, **fields: Any
-) -> Answer:
+) -> AttemptResult:
     """The answer to the delivery of an event to a target that passed the check."""
     target = document(argo.url, **fields)
     kind.check(msgspec.convert(target, ArgoTarget))
@@ -64,7 +64,7 @@ async def sent(
 async def test_a_finished_job_resumes_the_node_that_waits_for_it(kind: ArgoKind, argo: ArgoServer) -> None:
     answer = await sent(kind, argo)
 
-    assert answer == Answer(request=f"PUT {argo.url}/api/v1/workflows/jobs/wf/resume", status=200)
+    assert answer == AttemptResult(request_line=f"PUT {argo.url}/api/v1/workflows/jobs/wf/resume", status=200)
     assert argo.node("one")["phase"] == "Succeeded"
     assert argo.node("two")["phase"] == "Running"
 
@@ -77,7 +77,7 @@ async def test_no_workflow_is_resumed_for_every_owner_on_the_word_of_an_owners_o
         sender = kind.sender(make_subscription(target=document(argo.url), owner=owner))
         answer = await sender.send(forged, DELIVERY, 1)
         assert (answer.error is None) is resumed
-        assert answer.final is not resumed
+        assert answer.permanent is not resumed
         assert (argo.node("one")["phase"] == "Succeeded") is resumed
 
 
@@ -119,7 +119,7 @@ async def test_a_target_says_which_event_does_what(kind: ArgoKind, argo: ArgoSer
 async def test_an_event_that_no_action_names_is_not_sent(kind: ArgoKind, argo: ArgoServer) -> None:
     answer = await sent(kind, argo, {"event": "RUNNING"})
 
-    assert answer.final
+    assert answer.permanent
     assert answer.error == (
         "target.actions says nothing about RUNNING: expected one of FINISHED, FAILED, KILLED, STOPPED"
     )
@@ -171,7 +171,7 @@ async def test_a_value_that_cannot_stand_where_it_should_ends_the_delivery(
 ) -> None:
     answer = await sent(kind, argo, {"data": {"bad": "wf/../../x"}}, **fields)
 
-    assert answer.final
+    assert answer.permanent
     assert problem in (answer.error or "")
     assert argo.requests == []
 
@@ -189,7 +189,7 @@ async def test_a_token_works_with_and_without_its_scheme(
 async def test_a_wrong_token_is_a_failure_that_does_not_show_it(kind: ArgoKind, argo: ArgoServer) -> None:
     answer = await sent(kind, argo, token="Basic hunter22")
 
-    assert (answer.status, answer.final) == (401, False)
+    assert (answer.status, answer.permanent) == (401, False)
     assert (answer.error or "").startswith("answered 401 Unauthorized: token not valid")
     assert "hunter22" not in repr(answer)
 
@@ -199,7 +199,7 @@ async def test_a_workflow_that_is_not_there_is_a_failure_in_the_servers_words(
 ) -> None:
     answer = await sent(kind, argo, workflow="other")
 
-    assert (answer.status, answer.final) == (404, False)
+    assert (answer.status, answer.permanent) == (404, False)
     assert answer.error == 'answered 404 Not Found: workflows.argoproj.io "other" not found'
 
 
@@ -214,7 +214,7 @@ async def test_a_workflow_that_is_gone_leaves_the_subscription(kind: ArgoKind, a
     argo.fault = 410
     answer = await sent(kind, argo)
 
-    assert not answer.disable
+    assert not answer.disable_subscription
     assert answer.error == "answered 410 Gone: try again"
 
 
@@ -253,7 +253,7 @@ async def test_a_repeat_of_what_was_done_is_delivered(kind: ArgoKind, argo: Argo
     first = await sent(kind, argo)
     second = await sent(kind, argo)
 
-    assert first.early
+    assert first.retry_early
     assert argo.node("one")["phase"] == "Succeeded"
     assert (second.error, second.status) == (None, 500)
     assert second.body == "already resumed: the suspended node is Succeeded"
@@ -275,7 +275,7 @@ async def test_a_workflow_that_is_not_suspended_yet_is_tried_again(kind: ArgoKin
     argo.add(trigger_node("job-1"), suspend_node("one", "job-1"))
     later = await sent(kind, argo)
 
-    assert not early.final
+    assert not early.permanent
     assert early.error == (
         "the workflow is Running and not suspended at a node with inputs.parameters.uuid.value=job-1"
     )
@@ -298,7 +298,7 @@ async def test_a_workflow_that_was_never_suspended_ends_the_delivery(
     argo.add(trigger_node("job-1"), suspend_node("two", "job-2", phase="Succeeded"), phase=phase)
     answer = await sent(kind, argo)
 
-    assert answer.final
+    assert answer.permanent
     assert answer.error == (
         f"the workflow is {phase} and was never suspended at a node with inputs.parameters.uuid.value=job-1"
     )
@@ -308,7 +308,7 @@ async def test_a_node_that_somebody_stopped_cannot_be_resumed(kind: ArgoKind, ar
     await sent(kind, argo, {"event": "KILLED"})
     answer = await sent(kind, argo)
 
-    assert answer.final
+    assert answer.permanent
     assert answer.error == "the suspended node is Failed already: it is too late to resume it"
 
 
@@ -317,7 +317,7 @@ async def test_who_may_not_look_is_told_so_and_tries_again(kind: ArgoKind, argo:
     argo.may_look = False
     answer = await sent(kind, argo)
 
-    assert not answer.final
+    assert not answer.permanent
     assert "no suspend nodes matching" in (answer.error or "")
     assert (answer.error or "").endswith(
         "the look at the workflow failed: answered 403 Forbidden: workflows is forbidden"
@@ -459,7 +459,7 @@ async def test_a_workflow_that_never_suspends_is_not_the_servers_trouble(
     argo.add(trigger_node("job-1"))
     for argo.may_look in (True, False):
         answer = await sent(kind, argo)
-        assert (answer.status, answer.unwell) == (500, False)
+        assert (answer.status, answer.is_destination_failure) == (500, False)
         assert answer.error is not None
 
 
@@ -468,4 +468,4 @@ async def test_the_servers_words_about_a_workflow_are_for_its_owner_alone(
 ) -> None:
     argo.fault = 500
     answer = await sent(kind, argo)
-    assert answer.error != answer.trouble == "answered 500 Internal Server Error"
+    assert answer.error != answer.destination_error == "answered 500 Internal Server Error"

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dispatcher.domain.targets import Answer
+from dispatcher.domain.targets import AttemptResult
 from dispatcher.http import Headers, Response
 from dispatcher.targets.http.response_check import MAX_KEPT, Success, evaluate_response
 
@@ -21,7 +21,7 @@ def judged(
     success: Success | None = None,
     secrets: tuple[str, ...] = (),
     **headers: str,
-) -> Answer:
+) -> AttemptResult:
     named = Headers([(name.replace("_", "-").encode(), value.encode()) for name, value in headers.items()])
     return evaluate_response(Response(status, named, body, complete), "POST https://…", success, secrets)
 
@@ -52,7 +52,12 @@ def test_everything_else_is_a_failure(status: int, error: str) -> None:
     answer = judged(status, b"why")
 
     assert (answer.error, answer.status, answer.body) == (error, status, "why")
-    assert (answer.disable, answer.early, answer.final, answer.retry_after) == (False, False, False, None)
+    assert (answer.disable_subscription, answer.retry_early, answer.permanent, answer.retry_after) == (
+        False,
+        False,
+        False,
+        None,
+    )
 
 
 def test_a_redirect_says_where_it_pointed() -> None:
@@ -72,7 +77,7 @@ def test_a_long_or_strange_location_is_cut_and_quoted() -> None:
 def test_gone_disables_the_subscription() -> None:
     answer = judged(410)
 
-    assert answer.disable
+    assert answer.disable_subscription
     assert answer.error == "answered 410 Gone: the receiver wants nothing more from this subscription"
 
 
@@ -81,7 +86,7 @@ def test_only_the_wanted_statuses_are_a_success(status: int, delivered: bool) ->
     answer = judged(status, success=Success(status=(302, 410)))
 
     assert (answer.error is None) == delivered
-    assert not answer.disable
+    assert not answer.disable_subscription
 
 
 @pytest.mark.parametrize(

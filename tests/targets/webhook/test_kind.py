@@ -16,7 +16,7 @@ from dispatcher.domain.digests import DigestPolicy, Gathered
 from dispatcher.domain.errors import InvalidInput
 from dispatcher.domain.events import Event
 from dispatcher.domain.ids import new_id
-from dispatcher.domain.targets import Answer
+from dispatcher.domain.targets import AttemptResult
 from dispatcher.targets.http.egress import Egress
 from dispatcher.targets.signing import new_secret, public_key, verify
 from dispatcher.targets.webhook.kind import WebhookKind, WebhookSender, WebhookTarget
@@ -209,7 +209,7 @@ async def test_a_delivered_event_says_what_was_asked_and_answered(egress: Egress
     answer_with(receiver, lambda: web.Response(status=201, text="thanks"))
     answer = await sender(egress, receiver.url + "/jobs/${JOB_ID}").send(make_event(), DELIVERY, 1)
 
-    assert answer == Answer(request=f"POST {receiver.url}/jobs/job-1", status=201, body="thanks")
+    assert answer == AttemptResult(request_line=f"POST {receiver.url}/jobs/job-1", status=201, body="thanks")
 
 
 async def test_a_receiver_is_judged_by_what_success_says(egress: Egress, receiver: Receiver) -> None:
@@ -233,21 +233,21 @@ async def test_a_full_receiver_says_when_to_come_again(egress: Egress, receiver:
 async def test_a_receiver_that_is_gone_disables_the_subscription(egress: Egress, receiver: Receiver) -> None:
     answer_with(receiver, lambda: web.Response(status=410))
 
-    assert (await sender(egress, receiver.url).send(make_event(), DELIVERY, 1)).disable
+    assert (await sender(egress, receiver.url).send(make_event(), DELIVERY, 1)).disable_subscription
 
 
 async def test_no_answer_is_a_failure_that_can_be_tried_again(hasty: Egress) -> None:
     async with raw_server(answering(then=hang)) as url:
         answer = await sender(hasty, url).send(make_event(), DELIVERY, 1)
 
-    assert answer == Answer(request=f"POST {url}", error="no answer within 0.3 s")
+    assert answer == AttemptResult(request_line=f"POST {url}", error="no answer within 0.3 s")
 
 
 async def test_a_connection_without_an_answer_is_worth_an_early_retry(egress: Egress) -> None:
     async with raw_server(answering()) as url:
         answer = await sender(egress, url).send(make_event(), DELIVERY, 1)
 
-    assert answer.early
+    assert answer.retry_early
 
 
 @pytest.mark.parametrize(
@@ -263,10 +263,10 @@ async def test_a_value_that_cannot_stand_where_it_should_ends_the_delivery(
     url = receiver.url + str(fields.pop("url"))
     answer = await sender(egress, url, **fields).send(make_event(**event), DELIVERY, 1)
 
-    assert answer.final
+    assert answer.permanent
     assert answer.error is not None
     assert problem in answer.error
-    assert answer.request == f"POST {url}"
+    assert answer.request_line == f"POST {url}"
     assert receiver.arrived == []
 
 
@@ -277,7 +277,7 @@ async def test_a_form_whose_headers_cannot_be_sent_ends_the_delivery(
 
     answer = await sender(egress, receiver.url, format="binary").send(event, DELIVERY, 1)
 
-    assert answer.final
+    assert answer.permanent
     assert answer.error is not None
     assert "Content-Type" in answer.error
     assert receiver.arrived == []
@@ -308,7 +308,7 @@ async def test_a_template_that_repeats_a_long_value_is_not_filled(
     answer = await sender(egress, receiver.url, **fields).send(event, DELIVERY, 1)
 
     assert answer.error is not None
-    assert answer.final
+    assert answer.permanent
     assert "data.a" in answer.error
     assert receiver.arrived == []
 
@@ -331,7 +331,7 @@ async def test_credentials_stay_out_of_answers_although_the_receiver_repeats_the
     )
     answer = await send.send(make_event(), DELIVERY, 1)
 
-    assert answer.request == f"POST {receiver.url}/?job=job-1&token=***"
+    assert answer.request_line == f"POST {receiver.url}/?job=job-1&token=***"
     assert answer.body is not None
     assert "job=job-1" in answer.body
     assert base64.b64encode(b"ann:hunter44").decode() not in answer.body
@@ -387,6 +387,6 @@ async def test_a_stored_template_that_is_refused_by_now_ends_its_delivery_with_t
     old = WebhookKind(egress).sender(make_subscription(target=document))
     answer = await old.send(make_event(), DELIVERY, 1)
 
-    assert answer.final
+    assert answer.permanent
     assert "JOB_NAME stands in the name of a form's field" in (answer.error or "")
     assert receiver.arrived == []
