@@ -146,7 +146,7 @@ async def measure(bench: Bench, port: int) -> list[Step]:
 
 def _made(bench: Bench, claimed: ClaimedDelivery, url: str) -> list[Step]:
     event = claimed.event
-    template = RequestTemplate(WebhookTarget(url + _PATH))
+    template = RequestTemplate(WebhookTarget(url + _PATH), {})
     signer = Signer([SECRET])
     response = Response(204, Headers(), b"", True)
     return [

@@ -23,7 +23,8 @@ def learn(
         if breakers.answered(scopes):
             lane.restart(key)
         return
-    if answer.not_attempted and answer.destination_error is None and not answer.overloaded:
+    idle = answer.not_attempted and answer.destination_error is None and not answer.overloaded
+    if idle or answer.not_sent:
         return  # nothing was asked of the destination
     now = time.perf_counter()
     reason = answer.destination_error or answer.error or ""

@@ -36,6 +36,8 @@ class AttemptResult(Struct, frozen=True, kw_only=True):
     """What is wrong with the destination, for all who use it; None when `error` names nothing of one delivery."""
     destination_down: bool = False
     """Other subscriptions fare no better there: it could not be reached, or its error is not about one of them."""
+    not_sent: bool = False
+    """The attempt failed before the destination was asked: it says nothing about the destination."""
     overloaded: bool = False
     """The destination works, and wants fewer attempts at once."""
     healthy: bool = False
@@ -65,7 +67,9 @@ class AttemptResult(Struct, frozen=True, kw_only=True):
     @property
     def is_destination_failure(self) -> bool:
         """Whether the destination itself failed, as far as this result says."""
-        settled = self.error is None or self.permanent or self.disable_subscription or self.healthy
+        settled = (
+            self.error is None or self.not_sent or self.permanent or self.disable_subscription or self.healthy
+        )
         if settled or (self.retry_at_delay is not None and self.destination_error is None):
             return False
         return self.status is None or self.status >= 500

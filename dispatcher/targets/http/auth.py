@@ -1,11 +1,11 @@
-"""Credentials of HTTP targets: how they go into a request, and how everything else leaves them out."""
+"""Authentication of HTTP targets: credentials, the headers that carry them, and how all else leaves them out."""
 
 from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Iterable, Mapping
-from typing import Annotated, TypeAlias
+from collections.abc import Collection, Iterable, Mapping
+from typing import Annotated, Protocol, TypeAlias
 
 from msgspec import Meta, Struct
 
@@ -50,11 +50,58 @@ class HeaderAuth(_Credential, frozen=True, tag="header"):
     value: _Text
 
 
-Auth: TypeAlias = BearerAuth | BasicAuth | HeaderAuth
+Credentials: TypeAlias = BearerAuth | BasicAuth | HeaderAuth
+"""What stands in a target's `auth`."""
 
 
-def auth_header(auth: Auth) -> tuple[str, str]:
-    """The name and value of the header that carries it."""
+class AuthFailed(Exception):
+    """There are no headers for an attempt; the message says why, without a secret. The attempt can be repeated."""
+
+
+class Auth(Protocol):
+    """Authenticates the requests of one target."""
+
+    @property
+    def fixed(self) -> Mapping[str, str] | None:
+        """The headers when all attempts have the same: they are serialized once, and `headers` is not called."""
+        ...
+
+    @property
+    def header_names(self) -> Collection[str]:
+        """The headers that it sets, which nothing else may set."""
+        ...
+
+    async def headers(self, now: float) -> Mapping[str, str]:
+        """The headers of an attempt at `now` (unix seconds). Raises AuthFailed.
+
+        It may wait, as for a new token, and limits that itself: an attempt takes that much longer.
+        """
+        ...
+
+
+class StaticAuth:
+    """Credentials that stand in the target."""
+
+    def __init__(self, credentials: Credentials) -> None:
+        self.fixed: Mapping[str, str] = dict([_header(credentials)])
+        self.header_names = tuple(self.fixed)
+
+    async def headers(self, now: float) -> Mapping[str, str]:
+        """The same at any time."""
+        return self.fixed
+
+
+def auth_of(credentials: Credentials | None) -> Auth | None:
+    """What authenticates with these credentials."""
+    return None if credentials is None else StaticAuth(credentials)
+
+
+def header_name(credentials: Credentials) -> str:
+    """The name of the header that carries them."""
+    return _header(credentials)[0]
+
+
+def _header(auth: Credentials) -> tuple[str, str]:
     if isinstance(auth, BearerAuth):
         return "Authorization", f"Bearer {auth.token}"
     if isinstance(auth, BasicAuth):
@@ -62,7 +109,7 @@ def auth_header(auth: Auth) -> tuple[str, str]:
     return auth.name, auth.value
 
 
-def check_auth(auth: Auth, field: str) -> None:
+def check_auth(auth: Credentials, field: str) -> None:
     """Raise InvalidInput, naming the part of `field` that cannot stand in a header, but not its value."""
     if isinstance(auth, BearerAuth):
         check_token(auth.token, f"{field}.token")
@@ -116,7 +163,7 @@ def hide_in_headers(headers: Mapping[str, str]) -> dict[str, str]:
     return {name: HIDDEN if looks_secret(name) else value for name, value in headers.items()}
 
 
-def hide_in_auth(auth: Auth) -> dict[str, str]:
+def hide_in_auth(auth: Credentials) -> dict[str, str]:
     """What may be shown of it."""
     if isinstance(auth, BearerAuth):
         return {"type": "bearer", "token": HIDDEN}
@@ -125,16 +172,20 @@ def hide_in_auth(auth: Auth) -> dict[str, str]:
     return {"type": "header", "name": auth.name, "value": HIDDEN}
 
 
-def secrets_in(url: str, headers: Mapping[str, str], auth: Auth | None) -> tuple[str, ...]:
+def secrets_in(url: str, headers: Mapping[str, str], auth: Credentials | None) -> tuple[str, ...]:
     """The credentials that a receiver may repeat in its answer, the longest first."""
     found = {value for name, value in _PARAMETER.findall(url) if looks_secret(name)}
     found |= {value for name, value in headers.items() if looks_secret(name)}
     if auth is not None:
-        _, value = auth_header(auth)
-        found |= {value, value.rpartition(" ")[2]}
+        found |= with_token(_header(auth)[1])
     if isinstance(auth, BasicAuth):
         found.add(auth.password)
     return scrubbable(found)
+
+
+def with_token(value: str) -> set[str]:
+    """A header's value, and what stands behind its scheme."""
+    return {value, value.rpartition(" ")[2]}
 
 
 def scrubbable(secrets: Iterable[str]) -> tuple[str, ...]:

@@ -15,11 +15,11 @@ from dispatcher.domain.url_templates import UrlTemplate
 from dispatcher.domain.variables import TemplateError
 from dispatcher.targets.formats import FORMATS
 from dispatcher.targets.http.auth import (
-    Auth,
-    auth_header,
+    Credentials,
     check_auth,
     check_header_name,
     check_url,
+    header_name,
     hide_in_url,
     looks_secret,
     refuse_hidden,
@@ -85,7 +85,7 @@ class WebhookTarget(Struct, frozen=True, forbid_unknown_fields=True, tag_field="
     body: Body = None
     format: Literal["cloudevents", "binary", "plain", "tapis", "tapis-v3"] = "cloudevents"
     signature: Literal["v1", "v1a"] = "v1"
-    auth: Auth | None = None
+    auth: Credentials | None = None
     success: Success | None = None
 
     def __repr__(self) -> str:
@@ -137,7 +137,7 @@ def _check_headers(target: WebhookTarget) -> None:
     taken: set[str] = set()
     if target.auth is not None:
         check_auth(target.auth, "target.auth")
-        name = auth_header(target.auth)[0]
+        name = header_name(target.auth)
         _check_header_name(name, "target.auth.name", taken)
     for name, value in target.headers.items():
         field = f"target.headers.{name}"
@@ -167,7 +167,7 @@ def _check_format(target: WebhookTarget) -> None:
         raise InvalidInput("target.format", f"expected none, because {target.method} carries no body")
     named = {f"target.headers.{name}": name for name in target.headers}
     if target.auth is not None:
-        named["target.auth.name"] = auth_header(target.auth)[0]
+        named["target.auth.name"] = header_name(target.auth)
     for field, name in named.items():
         if name.lower().startswith(form.headers):
             raise InvalidInput(field, f'the format "{target.format}" sets {name}: expected another header')

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
+from itertools import chain
 
 import msgspec
 from msgspec import Struct
@@ -20,7 +21,17 @@ from dispatcher.domain.templates import RenderError
 from dispatcher.domain.variable_values import EventValues
 from dispatcher.http import Origin, Request, TransportError, UnsendableHeader, header_lines
 from dispatcher.targets.formats import FORMATS
-from dispatcher.targets.http.auth import auth_header, hide_in_auth, hide_in_headers, hide_in_url, secrets_in
+from dispatcher.targets.http.auth import (
+    Auth,
+    AuthFailed,
+    auth_of,
+    hide_in_auth,
+    hide_in_headers,
+    hide_in_url,
+    scrubbable,
+    secrets_in,
+    with_token,
+)
 from dispatcher.targets.http.egress import Egress
 from dispatcher.targets.http.response_check import evaluate_response
 from dispatcher.targets.registry import Resources
@@ -75,7 +86,8 @@ class WebhookKind:
 
     def sender(self, subscription: Subscription) -> WebhookSender:
         """The sender of a subscription whose target was checked."""
-        return WebhookSender(self._egress, msgspec.convert(subscription.target, WebhookTarget), subscription)
+        target = msgspec.convert(subscription.target, WebhookTarget)
+        return WebhookSender(self._egress, target, subscription, auth_of(target.auth))
 
     async def close(self) -> None:
         """Close connections."""
@@ -90,21 +102,27 @@ def make_kind(resources: Resources) -> WebhookKind:
 class WebhookSender:
     """One subscription's requests. Nothing that is the same for every event is made twice."""
 
-    def __init__(self, egress: Egress, target: WebhookTarget, subscription: Subscription) -> None:
+    def __init__(
+        self, egress: Egress, target: WebhookTarget, subscription: Subscription, auth: Auth | None
+    ) -> None:
         self._exchange = egress.exchange
         self._success = target.success
         self._credentials = secrets_in(target.url, target.headers, target.auth)
-        self._template = RequestTemplate(target)
+        fixed = {} if auth is None else auth.fixed
+        self._renewed_auth = auth if fixed is None else None
+        self._template = RequestTemplate(target, fixed or {})
         self._fixed = self._template.render(_NoValues()) if self._template.is_static else None
         form = FORMATS.get(target.format)
         self._form = None if form is None else form.prepare(subscription)
         self._own_headers = {name.lower() for name in target.headers}
-        if target.auth is not None:
-            self._own_headers.add(auth_header(target.auth)[0].lower())
+        if auth is not None:
+            self._own_headers |= {name.lower() for name in auth.header_names}
         asymmetric = target.signature == "v1a"
         self._signer = Signer(subscription.secrets, asymmetric=asymmetric)
         self._next_signer = Signer(subscription.secrets[:1], asymmetric=asymmetric)
-        self._batch = _batch_template(target) if subscription.digest is not None else self._template
+        self._batch = (
+            _batch_template(target, fixed or {}) if subscription.digest is not None else self._template
+        )
         until = subscription.previous_secret_until
         self._rotation_end = float("inf") if until is None else until.timestamp()
 
@@ -123,7 +141,14 @@ class WebhookSender:
     async def _send(
         self, request: RenderedRequest, fields: bytes, body: bytes, delivery_id: str, hops: int
     ) -> AttemptResult:
-        now = time.time()
+        now, secrets = time.time(), self._credentials
+        if self._renewed_auth is not None:
+            try:
+                headers = await self._renewed_auth.headers(now)
+                fields += header_lines(headers)
+            except (AuthFailed, UnsendableHeader) as error:
+                return AttemptResult(request_line=request.shown, error=str(error), not_sent=True)
+            secrets = scrubbable({*secrets, *chain.from_iterable(map(with_token, headers.values()))})
         signer = self._signer if now < self._rotation_end else self._next_signer
         signature = signer.lines(delivery_id, int(now), body)
         try:
@@ -137,7 +162,7 @@ class WebhookSender:
                 retry_early=error.early,
                 destination_down=error.down,
             )
-        return evaluate_response(response, request.shown, self._success, self._credentials)
+        return evaluate_response(response, request.shown, self._success, secrets)
 
     overflows = False
 
@@ -170,8 +195,8 @@ def _hops_line(hops: int) -> bytes:
     return header_lines({HEADER: str(hops)})
 
 
-def _batch_template(target: WebhookTarget) -> RequestTemplate:
-    return RequestTemplate(replace(target, headers={"Content-Type": BATCH} | target.headers))
+def _batch_template(target: WebhookTarget, auth: Mapping[str, str]) -> RequestTemplate:
+    return RequestTemplate(replace(target, headers={"Content-Type": BATCH} | target.headers), auth)
 
 
 class _NoValues:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from dispatcher.domain.templates import HeaderTemplate, JsonTemplate, RenderError
@@ -10,7 +11,7 @@ from dispatcher.domain.url_templates import UrlTemplate
 from dispatcher.domain.variables import TemplateError, Values
 from dispatcher.http import Origin, header_lines
 from dispatcher.http.messages import common_fields, request_line
-from dispatcher.targets.http.auth import auth_header, hide_in_url
+from dispatcher.targets.http.auth import hide_in_url
 from dispatcher.targets.webhook.config import (
     CONTENT_TYPE,
     WITHOUT_BODY,
@@ -32,9 +33,9 @@ class RenderedRequest(NamedTuple):
 
 
 class RequestTemplate:
-    """A target, compiled. `shown` is for a request that could not be rendered."""
+    """A target, compiled; `auth` are headers of every request. `shown` is for a request that could not be rendered."""
 
-    def __init__(self, target: WebhookTarget) -> None:
+    def __init__(self, target: WebhookTarget, auth: Mapping[str, str]) -> None:
         self.shown = f"{target.method} {hide_in_url(target.url)}"[:_MAX_LINE]
         self._method = target.method
         self._url = UrlTemplate.compile(target.url)
@@ -44,7 +45,7 @@ class RequestTemplate:
         templates = {name: HeaderTemplate.compile(value) for name, value in target.headers.items()}
         self._headers = {name: template for name, template in templates.items() if template.names}
         fixed = {name: value for name, value in target.headers.items() if name not in self._headers}
-        self._fields = common_fields(self.origin, _implied_headers(target) | fixed)
+        self._fields = common_fields(self.origin, {**auth, **_content_type(target), **fixed})
 
     @property
     def is_static(self) -> bool:
@@ -89,11 +90,10 @@ def _body(target: WebhookTarget) -> tuple[JsonTemplate | TextBodyTemplate | None
         return None, f"the body of the target: {error}"
 
 
-def _implied_headers(target: WebhookTarget) -> dict[str, str]:
-    """The headers that follow from the rest of a target."""
-    implied = {} if target.auth is None else dict([auth_header(target.auth)])
+def _content_type(target: WebhookTarget) -> dict[str, str]:
+    """The header that follows from the rest of a target."""
     sends_body = target.method not in WITHOUT_BODY
     own_type = any(name.lower() == CONTENT_TYPE for name in target.headers)
     if sends_body and not own_type and target.format == "cloudevents":
-        implied["Content-Type"] = content_type(target)
-    return implied
+        return {"Content-Type": content_type(target)}
+    return {}
