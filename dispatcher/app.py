@@ -28,12 +28,11 @@ from dispatcher.compat.tapis_v3.aftermath import Aftermath
 from dispatcher.config import Settings, secret_keys
 from dispatcher.delivery.engine import Engine
 from dispatcher.domain.errors import SettingsError, StoreUnavailable
-from dispatcher.domain.targets import TargetKind
+from dispatcher.domain.targets import RecipientKind, TargetKind
 from dispatcher.intake.announcing import AnnouncingStore
 from dispatcher.intake.batcher import Intake
 from dispatcher.intake.delivery_quotas import DeliveryQuotas
 from dispatcher.intake.expander import Expander
-from dispatcher.mail_settings import make_consent_service
 from dispatcher.matching.matcher import Matcher
 from dispatcher.parts import make_consumer, make_limits, make_tokens
 from dispatcher.process import collect_rarely, on_end, on_signal, patiently
@@ -41,7 +40,6 @@ from dispatcher.retention import retain
 from dispatcher.store.connect import open_store
 from dispatcher.store.contract import Store
 from dispatcher.store.sealing import Sealer
-from dispatcher.targets.email.consent import ConsentService
 from dispatcher.targets.http.egress import Egress
 from dispatcher.targets.registry import Resources, load_kinds
 from dispatcher.targets.ssrf_guard import Guard
@@ -77,7 +75,6 @@ class App:
         settings: Settings,
         store: Store,
         kinds: Mapping[str, TargetKind],
-        consent: ConsentService | None,
         share: Share | None = None,
     ) -> None:
         self.url = ""
@@ -87,10 +84,10 @@ class App:
         self._siblings = None if share is None else Siblings(share.directory, share.number)
         self._store = store
         self._kinds = kinds
-        self._consent = consent
         self._engine = Engine(store, kinds, make_limits(settings))
-        if consent is not None:
-            consent.limits = self._engine.trials
+        for kind in kinds.values():
+            if isinstance(kind, RecipientKind):
+                kind.limit_to(self._engine.trials)
         matcher = Matcher(store)
         self._quotas = DeliveryQuotas(store.quotas, settings.quotas.deliveries_per_minute)
         self._waiters = Waiters(store, settings.http.max_waiters)
@@ -194,7 +191,6 @@ class App:
             admin_key=configured.reveal() if configured else None,
             readiness=self._problems,
             metrics=self._metrics,
-            consent=self._consent,
             tokens=make_tokens(self._settings),
             callbacks=Callbacks(secret_keys(self._settings), self._settings.tethys.open_to == "loopback"),
             before_publish=[Embedded()],
@@ -227,11 +223,10 @@ async def running(settings: Settings, share: Share | None = None) -> AsyncIterat
     """
     store = open_store(settings.database.url.reveal(), Sealer(secret_keys(settings)), settings.retention.keep)
     egress = Egress(Guard(settings.network.allow), settings.delivery.timeout)
-    consent = make_consent_service(settings, store.recipients)
-    kinds = load_kinds(Resources(egress, consent, store.target_statuses))
+    kinds = load_kinds(Resources(egress, settings, store))
     await patiently(store.open, str(settings.database.url))
     try:
-        app = App(settings, store, kinds, consent, share)
+        app = App(settings, store, kinds, share)
         await app.begin()
         async with asyncio.TaskGroup() as group:
             app.launch(group)

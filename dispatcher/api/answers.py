@@ -13,6 +13,7 @@ from dispatcher.domain.destinations import BreakerState, RateLimit
 from dispatcher.domain.digests import DigestPolicy
 from dispatcher.domain.keys import Scope
 from dispatcher.domain.quotas import Quotas
+from dispatcher.domain.recipients import RecipientState
 from dispatcher.domain.retry import RetryPolicy
 from dispatcher.domain.subscriptions import SubscriptionStatus
 from dispatcher.store.contract import Page
@@ -81,9 +82,6 @@ class Replayed(Struct, frozen=True):
     """The new deliveries of a replay."""
 
     deliveries: list[str]
-
-
-RecipientState = Literal["active", "unconfirmed", "unsubscribed", "refused"]
 
 
 class RecipientView(Struct, frozen=True, kw_only=True):

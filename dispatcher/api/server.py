@@ -9,12 +9,13 @@ from typing import TypeAlias
 import structlog
 from aiohttp import web
 
-from dispatcher.api import docs, mail_pages, routing
+from dispatcher.api import docs, routing
 from dispatcher.api.http_server import Runner
 from dispatcher.api.openapi import openapi
 from dispatcher.api.problems import MAX_BODY, logged_path, problem_response
 from dispatcher.api.routes import routes
 from dispatcher.api.services import Services
+from dispatcher.targets.pages import PageKind
 
 log = structlog.get_logger("dispatcher.api")
 
@@ -44,7 +45,9 @@ def build(services: Services, extensions: Sequence[Extension] = ()) -> web.Appli
     table = routes(services.kinds)
     routing.attach(app, table, services)
     docs.attach(app, openapi(table))
-    mail_pages.attach(app, services)
+    for kind in services.kinds.values():
+        if isinstance(kind, PageKind):
+            app.add_routes(kind.pages(services.engine.wake))
     for attach in extensions:
         attach(app, services)
     return app

@@ -17,7 +17,6 @@ from dispatcher.domain.subscriptions import Subscription
 from dispatcher.domain.targets import AttemptResult, TargetKind
 from dispatcher.intake.delivery_quotas import DeliveryQuotas
 from dispatcher.store.contract import Store
-from dispatcher.targets.email.consent import ConsentService
 
 
 class Intake(Protocol):
@@ -73,8 +72,8 @@ class Engine(Protocol):
 class Services(Struct, frozen=True, kw_only=True):
     """The parts of one process that the API speaks to.
 
-    `admin_key` is the one from the settings. `readiness` gives each part's problem, None when it has none. `consent` is
-    for e-mail, None when there is no relay. `public_url` is where people reach the API, if the settings say so.
+    `admin_key` is the one from the settings. `readiness` gives each part's problem, None when it has none.
+    `public_url` is where people reach the API, if the settings say so.
     `tokens` checks those of Tapis, None when none are accepted. `before_publish` are called with a key and the
     events that it publishes, before they are stored; what they raise refuses the events. `callbacks` says who may
     tell of a job without a key. `trials` keeps test sends to the limits of deliveries, `delivery_quotas` says what is
@@ -91,7 +90,6 @@ class Services(Struct, frozen=True, kw_only=True):
     quotas: OwnerQuotas
     delivery_quotas: DeliveryQuotas
     waiters: Waiters
-    consent: ConsentService | None = None
     tokens: Tokens | None = None
     callbacks: Callbacks = Callbacks()
     public_url: str | None = None

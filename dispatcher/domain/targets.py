@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Literal, Protocol, runtime_checkable
 
 from msgspec import Struct
 
 from dispatcher.domain.digests import Gathered
 from dispatcher.domain.events import Event
+from dispatcher.domain.recipients import RecipientRepository, ShownRecipient
 from dispatcher.domain.subscriptions import Subscription
 
 UNTRUSTED = (
@@ -85,6 +86,16 @@ class TargetStatuses(Protocol):
     async def finish(self, key: bytes, event_key: str, delivery_id: str, *, delivered: bool) -> None: ...
 
 
+class KindStore(Protocol):
+    """What the store keeps for kinds with state."""
+
+    @property
+    def target_statuses(self) -> TargetStatuses: ...
+
+    @property
+    def recipients(self) -> RecipientRepository: ...
+
+
 class Sender(Protocol):
     """One subscription's target, made ready: all that can be prepared once is prepared."""
 
@@ -154,4 +165,42 @@ class DigestKind(TargetKind, Protocol):
 
     def check_digest(self, target: Struct) -> None:
         """Raise InvalidInput when this target cannot tell of many events in one message."""
+        ...
+
+
+class AttemptLimits(Protocol):
+    """Keeps what is sent to the limits of its destination; see `dispatcher.delivery.trial.Trials`."""
+
+    async def send(
+        self, subscription: Subscription, send: Callable[[], Awaitable[AttemptResult]], *, returns: bool
+    ) -> AttemptResult:
+        """What `send` answers. Raises Conflict when nothing may go now.
+
+        Raises RateLimited when a rate limit lets nothing go; who `returns` after its seconds has that time to itself.
+        """
+        ...
+
+
+@runtime_checkable
+class RecipientKind(TargetKind, Protocol):
+    """A kind whose targets name people, who may have to agree before they get messages."""
+
+    def check_recipients(self, subscription: Subscription) -> None:
+        """Raise InvalidInput when somebody would have to agree and cannot be asked."""
+        ...
+
+    def invite(self, subscription: Subscription) -> None:
+        """Ask those who have to agree; it goes on after this returns."""
+        ...
+
+    async def recipients(self, subscriptions: Sequence[Subscription]) -> Mapping[str, list[ShownRecipient]]:
+        """How it stands with the recipients of subscriptions of this kind, by the subscriptions' ids."""
+        ...
+
+    async def restore(self, subscription: Subscription, address: str) -> ShownRecipient:
+        """Let a recipient have messages again. Raises NotFound and Conflict."""
+        ...
+
+    def limit_to(self, limits: AttemptLimits) -> None:
+        """Keep what is sent apart from deliveries to these limits."""
         ...

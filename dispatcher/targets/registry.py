@@ -6,35 +6,65 @@ import importlib
 import importlib.util
 import pkgutil
 from collections.abc import Callable, Iterator
+from importlib.metadata import EntryPoint, entry_points
 from typing import TypeAlias
 
 from msgspec import Struct
 
 from dispatcher import targets
-from dispatcher.domain.targets import TargetKind, TargetStatuses
-from dispatcher.targets.email.consent import ConsentService
+from dispatcher.config import Settings
+from dispatcher.domain.errors import SettingsError
+from dispatcher.domain.targets import KindStore, TargetKind
 from dispatcher.targets.http.egress import Egress
+
+GROUP = "dispatcher.targets"
+"""The group of entry points by which other packages declare kinds: `name = "package.module:make_kind"`."""
 
 
 class Resources(Struct, frozen=True):
-    """What kinds are made from."""
+    """What kinds are made from. Where nothing is delivered (a check of targets) it is `egress` alone."""
 
     egress: Egress
-    consent: ConsentService | None = None
-    statuses: TargetStatuses | None = None
-    """What targets that keep state were sent; None where nothing is delivered (a check of targets)."""
+    settings: Settings | None = None
+    store: KindStore | None = None
 
 
 MakeKind: TypeAlias = Callable[[Resources], TargetKind]
 
 
 def load_kinds(resources: Resources) -> dict[str, TargetKind]:
-    """The kinds by name: `make_kind(resources)` of every module that has one."""
+    """The kinds by name. SettingsError when that of another package cannot be loaded, or has a name twice."""
     kinds: dict[str, TargetKind] = {}
     for make_kind in _built_in():
         kind = make_kind(resources)
         kinds[kind.name] = kind
+    for entry_point in entry_points(group=GROUP):
+        kind = _installed(entry_point, resources)
+        if kind.name in kinds:
+            raise SettingsError(f"{_origin(entry_point)}: there is a target kind {kind.name!r} already")
+        kinds[kind.name] = kind
     return kinds
+
+
+def _installed(entry_point: EntryPoint, resources: Resources) -> TargetKind:
+    try:
+        make_kind: MakeKind = entry_point.load()
+        kind = make_kind(resources)
+        config = kind.spec.__struct_config__
+    except SettingsError:
+        raise
+    except Exception as error:
+        raise SettingsError(f"{_origin(entry_point)}: cannot be loaded ({error!r})") from error
+    if (config.tag_field, config.tag) != ("kind", kind.name):
+        raise SettingsError(
+            f'{_origin(entry_point)}: expected a spec with tag_field="kind" and the tag {kind.name!r}'
+        )
+    return kind
+
+
+def _origin(entry_point: EntryPoint) -> str:
+    package = entry_point.dist.name if entry_point.dist is not None else "unknown"
+    return f"entry point {GROUP} {entry_point.name!r} of the package {package}"
 
 
 def _built_in() -> Iterator[MakeKind]:

@@ -101,7 +101,7 @@ class TethysKind:
 
 def make_kind(resources: Resources) -> TethysKind:
     """Called by the registry."""
-    return TethysKind(resources.egress, resources.statuses)
+    return TethysKind(resources.egress, None if resources.store is None else resources.store.target_statuses)
 
 
 class TethysSender:

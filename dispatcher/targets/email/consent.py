@@ -1,29 +1,35 @@
-"""Who may get mails: consent, refusals, caps. What the kind `email` and the API's pages for recipients share."""
+"""Who may get mails: consent, refusals, caps."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import timedelta
 from functools import partial
-from typing import Protocol
 
 import structlog
 from msgspec import Struct
 
 from dispatcher.domain.event_names import EVENTS
 from dispatcher.domain.events import utc_now
-from dispatcher.domain.recipients import WAITS_FOR_CONSENT, Quota, Recipient, Standing
+from dispatcher.domain.recipients import (
+    WAITS_FOR_CONSENT,
+    Quota,
+    RecipientRepository,
+    ShownRecipient,
+    Standing,
+)
 from dispatcher.domain.subscriptions import EVERY_OWNER, Subscription
-from dispatcher.domain.targets import AttemptResult
-from dispatcher.targets.email.addresses import ANY_DOMAIN, Address, checked_addresses
+from dispatcher.domain.targets import AttemptLimits, AttemptResult
+from dispatcher.targets.email.addresses import Address
 from dispatcher.targets.email.admission import Counted, Deferred, Rejected
-from dispatcher.targets.email.invitations import Invitations, Limits, Unlimited, when_let
+from dispatcher.targets.email.invitations import Invitations, Unlimited, when_let
 from dispatcher.targets.email.links import Purpose
 from dispatcher.targets.email.mailer import Mailer
 from dispatcher.targets.email.message import MessageHeaders
 from dispatcher.targets.email.recipient_results import Progress, RecipientResults
+from dispatcher.targets.email.recipients import ResolvedRecipient, is_refused, resolved_recipients, shown
 from dispatcher.targets.email.repeats import Repeats
-from dispatcher.targets.email.replies import Refused, is_of_address
+from dispatcher.targets.email.replies import Refused
 from dispatcher.targets.email.session import NotReached, Unsure
 from dispatcher.targets.email.templates import TemplateFault
 
@@ -38,32 +44,6 @@ ASKING = timedelta(minutes=45)
 HOUR, MINUTE = 3600, 60
 
 
-class RecipientRepository(Protocol):
-    """What is stored of recipients; see `dispatcher.store.recipients.RecipientStore`."""
-
-    async def standings(self, recipients: Sequence[Recipient]) -> list[Standing]: ...
-
-    async def take(self, quotas: Sequence[Quota], at: datetime) -> tuple[Quota, float] | None: ...
-
-    async def give_back(self, quotas: Sequence[Quota], at: datetime) -> None: ...
-
-    async def begin_asking(self, recipient: Recipient, until: datetime) -> bool: ...
-
-    async def end_asking(self, recipient: Recipient, *, asked: bool) -> None: ...
-
-    async def confirm(self, recipient: Recipient) -> None: ...
-
-    async def unsubscribe(self, recipient: Recipient) -> None: ...
-
-    async def refuse(self, recipient: Recipient, refusal: str) -> None: ...
-
-    async def lift_refusals(self, recipients: Sequence[Recipient]) -> None: ...
-
-    async def restore(self, recipient: Recipient, *, own: bool) -> None: ...
-
-    async def subscription(self, subscription_id: str) -> Subscription | None: ...
-
-
 class MailPolicy(Struct, frozen=True, kw_only=True):
     """Whom the operator trusts, and how many messages there may be: an hour to an address, a minute to a domain."""
 
@@ -72,13 +52,6 @@ class MailPolicy(Struct, frozen=True, kw_only=True):
     max_per_domain: int = 600
     confirmations_per_key: int = 20
     confirmations_per_address: int = 2
-
-
-class ResolvedRecipient(Struct, frozen=True):
-    """One recipient of a subscription: the address, and the name under which it is stored."""
-
-    address: Address
-    recipient: Recipient
 
 
 class ConsentService:
@@ -90,7 +63,7 @@ class ConsentService:
         self._rules = rules
         self._repeats = Repeats()
         self.invitations = Invitations()
-        self.limits: Limits = Unlimited()
+        self.limits: AttemptLimits = Unlimited()
         """The limits that questions for consent keep to which no delivery asks."""
 
     async def close(self) -> None:
@@ -280,8 +253,20 @@ class ConsentService:
         ]
         return (subscription, found[0]) if found else None
 
-    async def restore(self, addressee: ResolvedRecipient) -> None:
-        """Let a recipient have mails again; who did not ask for them is asked first."""
+    async def shown(self, subscriptions: Sequence[Subscription]) -> dict[str, list[ShownRecipient]]:
+        """How it stands with the recipients of these, by subscription."""
+        addressees = [addressee for one in subscriptions for addressee in resolved_recipients(one)]
+        if not addressees:
+            return {}
+        standings = await self.repository.standings([addressee.recipient for addressee in addressees])
+        found: dict[str, list[ShownRecipient]] = {}
+        for addressee, standing in zip(addressees, standings, strict=True):
+            one = shown(addressee, standing, own=self.is_own(addressee))
+            found.setdefault(addressee.recipient.subscription_id, []).append(one)
+        return found
+
+    async def restore(self, addressee: ResolvedRecipient) -> ShownRecipient:
+        """Let a recipient have mails again; one who did not agree is asked first."""
         own = self.is_own(addressee)
         await self.repository.restore(addressee.recipient, own=own)
         [standing] = await self.repository.standings([addressee.recipient])
@@ -289,6 +274,7 @@ class ConsentService:
             subscription = await self.repository.subscription(addressee.recipient.subscription_id)
             if subscription is not None:
                 self._ask_beside(subscription, [addressee])
+        return shown(addressee, standing, own=own)
 
 
 def known_events(names: Sequence[str]) -> str:
@@ -303,19 +289,3 @@ def known_events(names: Sequence[str]) -> str:
 def _is_to_be_asked(standing: Standing) -> bool:
     agreed = standing.confirmed_at is not None and standing.unsubscribed_at is None
     return standing.asked_at is None and not agreed and not is_refused(standing)
-
-
-def is_refused(standing: Standing) -> bool:
-    """Whether the relay has said that there is no such address.
-
-    What it said is read again: versions before 0.2.0 took each refusal for that.
-    """
-    return standing.refused_at is not None and is_of_address(standing.refusal or "")
-
-
-def resolved_recipients(subscription: Subscription) -> list[ResolvedRecipient]:
-    """The recipients of a subscription of the kind `email`."""
-    texts = subscription.target["to"]
-    addresses = checked_addresses("target.to", texts if isinstance(texts, list | tuple) else (), ANY_DOMAIN)
-    whose = (subscription.tenant, subscription.subscriber, subscription.id)
-    return [ResolvedRecipient(address, Recipient(*whose, address.key)) for address in addresses]

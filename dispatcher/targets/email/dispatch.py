@@ -10,9 +10,10 @@ from msgspec import Struct
 
 from dispatcher.domain.events import utc_now
 from dispatcher.targets.email.admission import Counted, Rejected
-from dispatcher.targets.email.consent import ConsentService, ResolvedRecipient
+from dispatcher.targets.email.consent import ConsentService
 from dispatcher.targets.email.message import MessageHeaders
 from dispatcher.targets.email.recipient_results import RecipientResults
+from dispatcher.targets.email.recipients import ResolvedRecipient
 from dispatcher.targets.email.replies import Refused
 from dispatcher.targets.email.session import NotReached, Unsure
 from dispatcher.targets.email.templates import Content

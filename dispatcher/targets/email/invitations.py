@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
-from typing import Protocol
 
 import structlog
 
 from dispatcher.domain.errors import Conflict, RateLimited, StoreUnavailable
 from dispatcher.domain.subscriptions import Subscription
-from dispatcher.domain.targets import AttemptResult
+from dispatcher.domain.targets import AttemptLimits, AttemptResult
 from dispatcher.telemetry.background import InternalErrors
 
 log = structlog.get_logger("dispatcher.mail")
@@ -20,19 +19,6 @@ MOST = 1000
 
 FIRST_WAIT, LONGEST_WAIT = 0.5, 5.0
 """Seconds until it is tried again what the limits did not let go; each time in vain doubles them."""
-
-
-class Limits(Protocol):
-    """Keeps what is sent to the limits of its destination; see `dispatcher.delivery.trial.Trials`."""
-
-    async def send(
-        self, subscription: Subscription, send: Callable[[], Awaitable[AttemptResult]], *, returns: bool
-    ) -> AttemptResult:
-        """What `send` answers. Raises Conflict when nothing may go now.
-
-        Raises RateLimited when a rate limit lets nothing go; who `returns` after its seconds has that time to itself.
-        """
-        ...
 
 
 class Unlimited:
@@ -81,7 +67,7 @@ class Invitations:
 
 
 async def when_let(
-    limits: Limits, subscription: Subscription, send: Callable[[], Awaitable[AttemptResult]]
+    limits: AttemptLimits, subscription: Subscription, send: Callable[[], Awaitable[AttemptResult]]
 ) -> None:
     """Send as soon as the limits let it, and again while the relay cannot be reached."""
     wait, said = 0.0, False

@@ -8,22 +8,27 @@ from datetime import timedelta
 from typing import Annotated
 
 import msgspec
+from aiohttp import web
 from msgspec import Meta, Struct
 from msgspec.structs import asdict
 
 from dispatcher.domain.digests import DigestPolicy, Gathered
-from dispatcher.domain.errors import InvalidInput
+from dispatcher.domain.errors import Conflict, InvalidInput, NotFound
 from dispatcher.domain.events import LONG_DOCUMENT, Event
+from dispatcher.domain.recipients import ShownRecipient
 from dispatcher.domain.subscriptions import Subscription
-from dispatcher.domain.targets import AttemptResult
+from dispatcher.domain.targets import AttemptLimits, AttemptResult
 from dispatcher.domain.templates import HeaderTemplate, RenderError, TextTemplate
 from dispatcher.domain.variable_values import EventValues
 from dispatcher.domain.variables import TemplateError
 from dispatcher.targets.email.addresses import checked_addresses
-from dispatcher.targets.email.consent import ConsentService, resolved_recipients
+from dispatcher.targets.email.consent import ConsentService
 from dispatcher.targets.email.digest import DIGEST, digest_context
 from dispatcher.targets.email.dispatch import LINK, OutgoingMail, send_all
+from dispatcher.targets.email.factory import make_consent_service
+from dispatcher.targets.email.pages import pages
 from dispatcher.targets.email.recipient_results import RecipientResults, read_progress
+from dispatcher.targets.email.recipients import resolved_recipients
 from dispatcher.targets.email.template_context import build_context, one_line
 from dispatcher.targets.email.templates import Content, TemplateFault, Templates, subject_line
 from dispatcher.targets.registry import Resources
@@ -91,15 +96,59 @@ class EmailKind:
         """The sender of a subscription whose target was checked."""
         return EmailSender(self._consent, msgspec.convert(subscription.target, EmailTarget), subscription)
 
+    def check_recipients(self, subscription: Subscription) -> None:
+        """InvalidInput when a recipient would have to confirm, and there can be no link for it."""
+        consent = self._consent
+        if consent is None or consent.mailer.links.available:
+            return
+        for index, addressee in enumerate(resolved_recipients(subscription)):
+            if not consent.is_own(addressee):
+                raise InvalidInput(
+                    f"target.to[{index}]",
+                    f"{addressee.address.key} would have to confirm first, and there is no link for it: expected an "
+                    "address of a domain in smtp.trusted_domains, or http.public_url to be set",
+                )
+
+    def invite(self, subscription: Subscription) -> None:
+        """Ask the recipients who have to confirm; it goes on after this returns."""
+        if self._consent is not None:
+            self._consent.invite(subscription)
+
+    async def recipients(self, subscriptions: Sequence[Subscription]) -> Mapping[str, list[ShownRecipient]]:
+        """How it stands with the recipients, by subscription."""
+        return {} if self._consent is None else await self._consent.shown(subscriptions)
+
+    async def restore(self, subscription: Subscription, address: str) -> ShownRecipient:
+        """Let a recipient have mails again; one who has to agree is asked for it once more."""
+        if self._consent is None:
+            raise Conflict(f"{subscription.id} sends no e-mail")
+        wanted = address.lower()
+        for addressee in resolved_recipients(subscription):
+            if addressee.address.key == wanted:
+                return await self._consent.restore(addressee)
+        raise NotFound(f"{subscription.id} has no recipient {address[:80]!r}")
+
+    def limit_to(self, limits: AttemptLimits) -> None:
+        """Keep requests to confirm to the limits of the relay."""
+        if self._consent is not None:
+            self._consent.limits = limits
+
+    def pages(self, wake: Callable[[], None]) -> Sequence[web.RouteDef]:
+        """The pages that links in mails lead to."""
+        return pages(self._consent, wake)
+
     async def close(self) -> None:
-        """Let go of connections."""
+        """Close connections."""
         if self._consent is not None:
             await self._consent.close()
 
 
 def make_kind(resources: Resources) -> EmailKind:
     """Called by the registry."""
-    return EmailKind(resources.consent)
+    settings, store = resources.settings, resources.store
+    if settings is None or store is None:
+        return EmailKind(None)
+    return EmailKind(make_consent_service(settings, store.recipients))
 
 
 class EmailSender:

@@ -68,7 +68,7 @@ async def office(store: Store, server: Relay) -> AsyncIterator[Office]:
         store, f"smtp://{server.url}", MailPolicy(trusted_domains=frozenset({"example.org"}))
     )
     kind = EmailKind(consent)
-    async with serving(store, consent=consent, kinds={"email": kind}) as api:
+    async with serving(store, kinds={"email": kind}) as api:
         yield Office(api, await api.caller("alice", "publish", "subscribe"), consent, kind, server)
     await kind.close()
 
@@ -283,7 +283,7 @@ async def test_confirmation_mails_are_capped_for_a_key_and_for_an_address(
     rules = MailPolicy(confirmations_per_key=2, confirmations_per_address=1)
     consent = make_consent_service(store, f"smtp://{server.url}", rules)
     kind = EmailKind(consent)
-    async with serving(store, consent=consent, kinds={"email": kind}) as api:
+    async with serving(store, kinds={"email": kind}) as api:
         alice, bob, carol = [await api.caller(name, "subscribe") for name in ("alice", "bob", "carol")]
         made = []
         for number in range(3):
@@ -319,7 +319,7 @@ async def test_who_could_not_be_asked_is_asked_by_the_first_delivery(office: Off
 async def test_without_links_only_trusted_addresses_are_taken(store: Store, server: Relay) -> None:
     consent = make_consent_service(store, f"smtp://{server.url}", base=None)
     kind = EmailKind(consent)
-    async with serving(store, consent=consent, kinds={"email": kind}) as api:
+    async with serving(store, kinds={"email": kind}) as api:
         alice = await api.caller("alice", "subscribe")
         refused = await alice.ask(
             "POST", "/v1/subscriptions", {"events": ["*"], "target": {"kind": "email", "to": [OWN, GUEST]}}

@@ -12,10 +12,10 @@ from importlib.resources import files
 from aiohttp import web
 from jinja2 import Environment, StrictUndefined
 
-from dispatcher.api.services import Services
 from dispatcher.domain.subscriptions import EVERY_OWNER, Subscription
-from dispatcher.targets.email.consent import ResolvedRecipient
+from dispatcher.targets.email.consent import ConsentService
 from dispatcher.targets.email.links import PATHS, Purpose
+from dispatcher.targets.email.recipients import ResolvedRecipient
 
 _POLICY = "default-src 'none'; style-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
 _STYLE = "/mail.css"
@@ -25,24 +25,26 @@ _environment = Environment(autoescape=True, undefined=StrictUndefined, trim_bloc
 _Handler = Callable[[web.Request], Awaitable[web.Response]]
 
 
-def attach(app: web.Application, services: Services) -> None:
-    """Let aiohttp answer the pages that links in mails lead to."""
+def pages(consent: ConsentService | None, wake: Callable[[], None]) -> list[web.RouteDef]:
+    """The pages that links in mails lead to. `wake` is called after a confirmation."""
     static = files(__package__).joinpath("static")
-    pages = _Pages(services, static.joinpath("mail.html").read_text())
+    made = _Pages(consent, wake, static.joinpath("mail.html").read_text())
     style = static.joinpath("mail.css").read_bytes()
-    for purpose, path in PATHS.items():
-        app.router.add_get(f"{path}/{{token}}", pages.shown(purpose))
-        app.router.add_post(f"{path}/{{token}}", pages.done(purpose))
 
     async def styled(request: web.Request) -> web.Response:
         return web.Response(body=style, content_type="text/css", charset="utf-8")
 
-    app.router.add_get(_STYLE, styled)
+    routes = [web.get(_STYLE, styled)]
+    for purpose, path in PATHS.items():
+        routes.append(web.get(f"{path}/{{token}}", made.shown(purpose)))
+        routes.append(web.post(f"{path}/{{token}}", made.done(purpose)))
+    return routes
 
 
 class _Pages:
-    def __init__(self, services: Services, template: str) -> None:
-        self._services = services
+    def __init__(self, consent: ConsentService | None, wake: Callable[[], None], template: str) -> None:
+        self._consent = consent
+        self._wake = wake
         self._template = _environment.from_string(template)
 
     def shown(self, purpose: Purpose) -> _Handler:
@@ -61,12 +63,12 @@ class _Pages:
 
         async def act(request: web.Request) -> web.Response:
             found = await self._named(purpose, request)
-            consent = self._services.consent
+            consent = self._consent
             if found is None or consent is None:
                 return self._gone()
             if purpose == "confirm":
                 await consent.repository.confirm(found[1].recipient)
-                self._services.engine.wake()
+                self._wake()
             else:
                 await consent.repository.unsubscribe(found[1].recipient)
             return self._page(purpose, *found, done=True)
@@ -76,12 +78,12 @@ class _Pages:
     async def _named(
         self, purpose: Purpose, request: web.Request
     ) -> tuple[Subscription, ResolvedRecipient] | None:
-        consent = self._services.consent
+        consent = self._consent
         return None if consent is None else await consent.named(purpose, request.match_info["token"])
 
     async def _is_done(self, purpose: Purpose, addressee: ResolvedRecipient) -> bool:
         """Whether what the page asks for holds already: somebody may open the link again."""
-        consent = self._services.consent
+        consent = self._consent
         if consent is None:
             return False
         [standing] = await consent.repository.standings([addressee.recipient])

@@ -1,9 +1,10 @@
-"""From the settings to what mails are sent with."""
+"""Builds what the kind `email` consists of from the settings and the store."""
 
 from __future__ import annotations
 
 from dispatcher.config import Settings, secret_keys
-from dispatcher.targets.email.consent import ConsentService, MailPolicy, RecipientRepository
+from dispatcher.domain.recipients import RecipientRepository
+from dispatcher.targets.email.consent import ConsentService, MailPolicy
 from dispatcher.targets.email.links import Links
 from dispatcher.targets.email.mailer import Mailer
 from dispatcher.targets.email.message import sender_of
