@@ -222,7 +222,12 @@ async def running(settings: Settings, share: Share | None = None) -> AsyncIterat
     Raises SettingsError for what stops the start, and the error of a part that fails later.
     """
     store = open_store(settings.database.url.reveal(), Sealer(secret_keys(settings)), settings.retention.keep)
-    egress = Egress(Guard(settings.network.allow), settings.delivery.timeout)
+    proxy = settings.network.proxy
+    egress = Egress(
+        Guard(settings.network.allow),
+        settings.delivery.timeout,
+        None if proxy is None else proxy.reveal(),
+    )
     kinds = load_kinds(Resources(egress, settings, store))
     await patiently(store.open, str(settings.database.url))
     try:

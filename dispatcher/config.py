@@ -33,6 +33,7 @@ from dispatcher.config_values import (
     one_secret,
     optional_file,
     optional_url,
+    proxy_url,
     public_url,
     secret_list,
     sender_address,
@@ -127,9 +128,10 @@ class Secrets(Struct, frozen=True, kw_only=True):
 
 
 class NetworkSettings(Struct, frozen=True, kw_only=True):
-    """Addresses that deliveries may reach although they are not public."""
+    """Addresses that deliveries may reach although they are not public, and the egress proxy of HTTP targets."""
 
     allow: Annotated[tuple[Network, ...], networks] = ()
+    proxy: Annotated[Url | None, proxy_url] = None
 
 
 class Log(Struct, frozen=True, kw_only=True):

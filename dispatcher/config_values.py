@@ -158,6 +158,14 @@ def optional_url(*schemes: str) -> Callable[[object], Url | None]:
     return read
 
 
+def proxy_url(raw: object) -> Url | None:
+    """The URL of an HTTP proxy, without a path; or nothing."""
+    url = optional_url("http")(raw)
+    if url is not None and (url.parts.path not in ("", "/") or url.parts.query):
+        raise ValueError("expected http:// and then user:password@host:port, or nothing; without a path")
+    return url
+
+
 def one_secret(raw: object) -> Secret | None:
     """A key, or nothing."""
     keys = [raw.strip()] if isinstance(raw, str) else [raw]

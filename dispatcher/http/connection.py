@@ -15,10 +15,7 @@ from typing import cast
 from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 
 from dispatcher.http.lenient import Head, is_unfinished, lenient_parser, read_head
-from dispatcher.http.messages import MAX_READ, Headers, Origin, Response, TransportError
-
-MAX_HEAD = 64 * 1024
-"""Bytes that a response's head may have, with all interim responses before it."""
+from dispatcher.http.messages import MAX_HEAD, MAX_READ, Headers, Origin, Response, TransportError
 
 _TOO_LONG = f"its head is longer than {MAX_HEAD // 1024} KiB"
 _SWITCHING = 101

@@ -14,6 +14,9 @@ from dispatcher import __version__
 MAX_READ = 64 * 1024
 """Bytes of a response's body that are read; the connection is dropped after them."""
 
+MAX_HEAD = 64 * 1024
+"""Bytes that a response's head may have, with all interim responses before it."""
+
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _ALWAYS = f"User-Agent: Dispatcher/{__version__}\r\nAccept: */*\r\nAccept-Encoding: identity\r\n".encode()
 _LENGTH_WITHOUT_BODY = (b"POST ", b"PUT ", b"PATCH ")

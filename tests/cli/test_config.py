@@ -19,6 +19,7 @@ def test_each_setting_is_shown_with_where_it_comes_from_and_no_secret(run: Run, 
         DISPATCHER_AUTH_ADMIN_KEY=KEY,
         DISPATCHER_SECRETS_KEY=f"{KEY},{KEY}2",
         DISPATCHER_NETWORK_ALLOW="10.0.0.0/8",
+        DISPATCHER_NETWORK_PROXY=f"http://dispatcher:{PASSWORD}@proxy.example.org:3128",
     )
 
     assert result.code == 0
@@ -27,6 +28,7 @@ def test_each_setting_is_shown_with_where_it_comes_from_and_no_secret(run: Run, 
     assert shown["amqp.prefetch"] == {"value": 70, "source": "environment DISPATCHER_AMQP_PREFETCH"}
     assert shown["http.port"] == {"value": 8080, "source": "default"}
     assert shown["network.allow"]["value"] == ["10.0.0.0/8"]
+    assert shown["network.proxy"]["value"] == "http://dispatcher:***@proxy.example.org:3128"
     assert shown["auth.admin_key"]["value"] == "***"
     assert shown["secrets.key"]["value"] == ["***", "***"]
     assert shown["database.url"]["value"] == "postgresql://dispatcher:***@db.example.org/jobs"

@@ -6,16 +6,16 @@ from typing import Any
 
 import msgspec
 import pytest
-from dispatcher.targets.network import Guard
 
 from dispatcher.api.openapi import openapi
 from dispatcher.api.routes import routes
 from dispatcher.client import models
-from dispatcher.targets.http import HttpClient
+from dispatcher.targets.http.egress import Egress
 from dispatcher.targets.registry import Resources, load_kinds
+from dispatcher.targets.ssrf_guard import Guard
 from tests.client.operations import Sent, matches, sent_by_the_async_client, sent_by_the_sync_client
 
-DOCUMENT = openapi(routes(load_kinds(Resources(HttpClient(Guard())))))
+DOCUMENT = openapi(routes(load_kinds(Resources(Egress(Guard())))))
 SCHEMAS = DOCUMENT["components"]["schemas"]
 OPERATIONS = [
     (method.upper(), path, operation)

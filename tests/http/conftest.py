@@ -13,7 +13,7 @@ from dispatcher.targets.ssrf_guard import Guard
 from tests.http.requests import LOOPBACK
 from tests.receiver import Receiver
 
-_ON_BOTH_LOOPS = {"test_client", "test_wire", "test_pool", "test_connector"}
+_ON_BOTH_LOOPS = {"test_exchange", "test_wire", "test_pool", "test_connector"}
 
 
 def pytest_asyncio_loop_factories(item: pytest.Item) -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:

@@ -8,6 +8,8 @@ from ipaddress import ip_network
 from pathlib import Path
 
 import pytest
+from aiohttp import AsyncResolver
+from aiohttp.abc import ResolveResult
 
 from dispatcher.http import MAX_READ, HttpClient
 from dispatcher.http.addresses import BlockedAddress, GuardedResolver
@@ -195,3 +197,24 @@ def test_no_socket_is_made_for_a_blocked_address() -> None:
     address = (socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", ("127.0.0.1", 80))
     with pytest.raises(BlockedAddress):
         Connector(Guard(), timeout=1)._open_socket(address)
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+async def test_a_refused_connection_says_so(client: HttpClient, method: str) -> None:
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        place = f"127.0.0.1:{unused.getsockname()[1]}"
+        problem = await failure(client, f"http://{place}", method)
+
+    assert (str(problem), problem.early) == (f"no connection to {place}: Connection refused", False)
+
+
+async def test_a_name_without_an_address_says_so(client: HttpClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def resolve(*_: object) -> list[ResolveResult]:
+        raise OSError(None, "Domain name not found")
+
+    monkeypatch.setattr(AsyncResolver, "resolve", resolve)
+
+    assert str(await failure(client, "http://nowhere.example/")) == (
+        "could not find the address of nowhere.example: Domain name not found"
+    )

@@ -9,7 +9,8 @@ from yarl import URL
 
 from dispatcher.http import MAX_READ, HttpClient, Response, TransportError
 from tests.http.requests import ask, failure, post
-from tests.http.servers import Handler, hang, raw_server
+from tests.http.servers import Handler, answering, hang, raw_server
+from tests.receiver import Receiver
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 
@@ -310,3 +311,47 @@ async def test_many_requests_at_once_get_their_own_answers(client: HttpClient) -
         for _ in range(5):
             replies = await asyncio.gather(*(one(number) for number in range(50)))
             assert [int(reply.body) for reply in replies] == list(range(50))
+
+
+async def test_headers_that_come_one_byte_at_a_time_end_with_the_time_limit(hasty: HttpClient) -> None:
+    async def drip(writer: asyncio.StreamWriter) -> None:
+        while True:
+            writer.write(b"X")
+            await writer.drain()
+            await asyncio.sleep(0.05)
+
+    async with raw_server(answering(b"HTTP/1.1 200 O", then=drip)) as url:
+        assert str(await failure(hasty, url)) == "no answer within 0.3 s"
+    async with raw_server(answering(b"HTTP/1.1 200 OK\r\n", then=drip)) as url:
+        reply = await post(hasty, url)
+    assert (reply.status, reply.complete) == (200, False)
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected"),
+    [
+        (b"SSH-2.0-OpenSSH_9.2\r\n", "the answer is not HTTP: Expected HTTP/"),
+        (b"HTTP/1.1 042 Low\r\n\r\n", "the answer is not HTTP: its status is 042"),
+        (
+            b"HTTP/1.1 100 Continue\r\n\r\n" * 20_000,
+            "the answer is not HTTP: its head is longer than 64 KiB",
+        ),
+        (b"HTTP/1.1 200 O", "the receiver closed the connection in the middle of its answer's headers"),
+    ],
+)
+async def test_what_is_not_http_is_no_answer(client: HttpClient, answer: bytes, expected: str) -> None:
+    async with raw_server(answering(answer)) as url:
+        problem = await failure(client, url)
+
+    assert str(problem).startswith(expected)
+    assert len(str(problem)) < 300
+    assert "\n" not in str(problem)
+    assert not problem.early
+
+
+async def test_a_proxy_from_the_environment_is_not_used(
+    client: HttpClient, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
+
+    assert (await post(client, receiver.url)).status == 204

@@ -1,0 +1,150 @@
+"""The transport through an egress proxy: what goes to the proxy, and what its refusals become."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import ssl
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from dispatcher.http import HttpClient
+from dispatcher.http.aiohttp_transport import AiohttpTransport
+from dispatcher.targets.ssrf_guard import Guard
+from tests.http.proxy import Proxy, proxy
+from tests.http.requests import LOOPBACK, failure, on_port, post, resolve_to
+from tests.http.servers import Authority, answering, hang, raw_server
+from tests.receiver import Receiver
+
+
+@pytest.fixture
+async def running() -> AsyncIterator[Proxy]:
+    """Yield a proxy with a password, which refuses one host."""
+    names = {"hook.example": "127.0.0.1"}
+    async with proxy(names, refused=["internal.example"], password="secret") as running:
+        yield running
+
+
+@pytest.fixture
+async def client(running: Proxy) -> AsyncIterator[AiohttpTransport]:
+    """Yield the transport through that proxy, which may not reach this host by itself."""
+    client = AiohttpTransport(Guard(), proxy=running.url)
+    yield client
+    await client.close()
+
+
+async def test_the_proxy_finds_the_host_and_gets_the_password(
+    client: AiohttpTransport, running: Proxy, receiver: Receiver
+) -> None:
+    url = on_port(receiver, "hook.example")
+    assert (await post(client, url)).status == 204
+
+    (arrived,) = receiver.arrived
+    assert running.asked == [f"POST {url}"]
+    assert arrived.headers["host"] == url.removeprefix("http://").rstrip("/")
+
+
+async def test_a_server_with_tls_is_reached_by_a_tunnel_that_hides_the_request(
+    running: Proxy, tmp_path: Path
+) -> None:
+    authority = Authority(tmp_path)
+    trust = ssl.create_default_context(cafile=authority.path)
+    client = AiohttpTransport(Guard(), tls=trust, proxy=running.url)
+    ok = answering(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+    async with raw_server(ok, authority.context("hook.example")) as url:
+        place = url.removeprefix("https://127.0.0.1")
+        assert (await post(client, f"https://hook.example{place}/path?token=hidden")).status == 200
+    await client.close()
+
+    assert running.asked == [f"CONNECT hook.example{place}"]
+
+
+async def test_what_the_proxy_refuses_fails_for_the_destination(client: AiohttpTransport) -> None:
+    problem = await failure(client, "https://internal.example/")
+
+    assert str(problem) == "the proxy refused internal.example:443: 403 Forbidden"
+    assert problem.down
+
+
+async def test_a_wrong_password_says_so(running: Proxy) -> None:
+    client = AiohttpTransport(Guard(), proxy=running.url.replace("secret", "wrong"))
+    problem = await failure(client, "https://hook.example/")
+    await client.close()
+
+    assert "407 Proxy Authentication Required" in str(problem)
+    assert "wrong" not in str(problem)
+
+
+async def test_a_proxy_that_is_away_is_named_without_its_password() -> None:
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        place = f"127.0.0.1:{unused.getsockname()[1]}"
+        client = AiohttpTransport(Guard(), proxy=f"http://user:secret@{place}")
+        problem = await failure(client, "https://hook.example/")
+        await client.close()
+
+    assert str(problem) == f"no connection to the proxy {place}: Connection refused"
+    assert problem.down
+
+
+async def test_a_literal_address_that_is_blocked_does_not_reach_the_proxy(
+    client: AiohttpTransport, running: Proxy
+) -> None:
+    for host in ("127.0.0.1", "[::1]", "localhost", "2130706433"):
+        assert str(await failure(client, f"http://{host}/")).startswith("blocked: ")
+
+    assert running.asked == []
+
+
+async def test_a_proxy_that_never_answers_takes_no_longer_than_connecting_may() -> None:
+    async with raw_server(answering(then=hang)) as url:
+        client = AiohttpTransport(Guard(), timeout=0.3, proxy=url)
+        problem = await failure(client, "https://hook.example/")
+        await client.close()
+
+    assert str(problem) == "no connection to hook.example:443 within 0.2 s"
+
+
+# Without a proxy
+
+
+async def test_without_a_proxy_every_socket_is_guarded(
+    receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = AiohttpTransport(Guard())
+    resolve_to(monkeypatch, ["127.0.0.1"])
+    problem = await failure(client, on_port(receiver, "private.example"))
+    await client.close()
+
+    assert str(problem).startswith("blocked: private.example resolves to 127.0.0.1, a loopback address")
+    assert receiver.arrived == []
+
+
+@pytest.mark.parametrize("kind", [HttpClient, AiohttpTransport])
+async def test_both_transports_say_the_same_of_a_refused_connection(
+    kind: type[HttpClient] | type[AiohttpTransport],
+) -> None:
+    client = kind(Guard(LOOPBACK))
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        place = f"127.0.0.1:{unused.getsockname()[1]}"
+        problem = await failure(client, f"http://{place}")
+    await client.close()
+
+    assert (str(problem), problem.early, problem.down) == (
+        f"no connection to {place}: Connection refused",
+        False,
+        True,
+    )
+
+
+async def test_a_proxy_is_asked_by_many_requests_at_once(
+    client: AiohttpTransport, running: Proxy, receiver: Receiver
+) -> None:
+    url = on_port(receiver, "hook.example")
+    replies = await asyncio.gather(*(post(client, url) for _ in range(50)))
+
+    assert {reply.status for reply in replies} == {204}
+    assert len(receiver.arrived) == 50
