@@ -18,7 +18,7 @@ from benchmarks.service import SEALER
 from dispatcher.domain.ids import lowest_id
 from dispatcher.store import schema
 from dispatcher.store.connect import open_store
-from dispatcher.store.contract import Store
+from dispatcher.store.protocols import Store
 
 POLL = 0.05
 

@@ -28,8 +28,8 @@ from dispatcher.domain.ids import Prefix, lowest_id
 from dispatcher.domain.retention import DAY, DEFAULT
 from dispatcher.domain.subscriptions import Subscription
 from dispatcher.store.connect import migrate, open_store
-from dispatcher.store.contract import Store
 from dispatcher.store.partitions import KEYS, bound
+from dispatcher.store.protocols import Store
 from dispatcher.store.sealing import Sealer
 from tests.claiming import claim
 from tests.factories import make_delivery, make_event, make_subscription

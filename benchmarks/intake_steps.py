@@ -44,7 +44,7 @@ from dispatcher.intake.transport import Frames
 from dispatcher.matching.matcher import Matcher
 from dispatcher.process import COLLECT
 from dispatcher.store.batches import digest
-from dispatcher.store.contract import Store
+from dispatcher.store.protocols import Store
 from tests.factories import make_event, make_subscription
 from tests.servers import PostgreSQL, RabbitMQ
 

@@ -19,7 +19,8 @@ from benchmarks.source import document
 from dispatcher.domain.deliveries import NewDelivery
 from dispatcher.domain.events import Event, utc_now
 from dispatcher.domain.ids import new_id
-from dispatcher.store.contract import Store, SubscriptionFilter, Window
+from dispatcher.store.filters import SubscriptionFilter, Window
+from dispatcher.store.protocols import Store
 from dispatcher.store.schema import deliveries, events
 from tests.claiming import claim_at
 from tests.claiming import waiting as waiting_destinations

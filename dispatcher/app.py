@@ -38,7 +38,7 @@ from dispatcher.parts import make_consumer, make_limits, make_tokens
 from dispatcher.process import collect_rarely, on_end, on_signal, patiently
 from dispatcher.retention import retain
 from dispatcher.store.connect import open_store
-from dispatcher.store.contract import Store
+from dispatcher.store.protocols import Store
 from dispatcher.store.sealing import Sealer
 from dispatcher.targets.http.egress import Egress
 from dispatcher.targets.registry import Resources, load_kinds

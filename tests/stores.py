@@ -9,7 +9,7 @@ import pytest
 
 from dispatcher.store import postgres
 from dispatcher.store.connect import open_store
-from dispatcher.store.contract import Store
+from dispatcher.store.protocols import Store
 from dispatcher.store.sealing import Sealer
 
 

@@ -16,7 +16,8 @@ from dispatcher.domain.jobs import Job
 from dispatcher.domain.keys import ApiKey
 from dispatcher.domain.names import is_name
 from dispatcher.domain.subscriptions import Subscription
-from dispatcher.store.contract import DeliveryFilter, Store, Window
+from dispatcher.store.filters import DeliveryFilter, Window
+from dispatcher.store.protocols import Store
 
 
 def only_owner(caller: ApiKey) -> str | None:

@@ -16,7 +16,7 @@ from dispatcher.domain.quotas import Quotas
 from dispatcher.domain.recipients import RecipientState
 from dispatcher.domain.retry import RetryPolicy
 from dispatcher.domain.subscriptions import SubscriptionStatus
-from dispatcher.store.contract import Page
+from dispatcher.store.filters import Page
 
 Time: TypeAlias = Annotated[datetime, Meta(tz=True)]
 

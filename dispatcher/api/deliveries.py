@@ -15,7 +15,7 @@ from dispatcher.domain.deliveries import Delivery, State
 from dispatcher.domain.errors import Conflict, InvalidInput
 from dispatcher.domain.keys import ApiKey
 from dispatcher.domain.times import parse_time
-from dispatcher.store.contract import DeliveryFilter
+from dispatcher.store.filters import DeliveryFilter
 
 
 async def list_deliveries(call: Call[DeliveriesQuery, None]) -> DeliveryList:

@@ -12,7 +12,7 @@ from dispatcher.domain.destinations import Destination
 from dispatcher.domain.errors import Forbidden, NotFound
 from dispatcher.domain.events import DEFAULT_TENANT, utc_now
 from dispatcher.domain.keys import ApiKey
-from dispatcher.store.contract import DestinationFilter, Window
+from dispatcher.store.filters import DestinationFilter, Window
 
 
 async def list_destinations(call: Call[DestinationsQuery, None]) -> DestinationList:

@@ -36,7 +36,7 @@ from dispatcher.intake.decode import Message, decode_in_slices
 from dispatcher.intake.grouping import grouped
 from dispatcher.matching.matcher import Matcher, reasons
 from dispatcher.matching.selection import Match
-from dispatcher.store.contract import DeliveryFilter, EventFilter, Window
+from dispatcher.store.filters import DeliveryFilter, EventFilter, Window
 from dispatcher.telemetry.metrics import EVENTS
 
 MAX_SHOWN_DELIVERIES = 100

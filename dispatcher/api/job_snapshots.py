@@ -11,8 +11,9 @@ from msgspec import Struct
 from dispatcher.domain.errors import InvalidInput
 from dispatcher.domain.event_names import check_patterns, event_matcher
 from dispatcher.domain.events import Event
-from dispatcher.store.contract import EventFilter, Store, Window
+from dispatcher.store.filters import EventFilter, Window
 from dispatcher.store.job_changes import JobKey
+from dispatcher.store.protocols import Store
 from dispatcher.store.waits import Version
 
 SHOWN = 10

@@ -17,7 +17,7 @@ from dispatcher.domain.errors import NotFound
 from dispatcher.domain.event_names import EVENTS
 from dispatcher.domain.events import Event
 from dispatcher.domain.names import is_name
-from dispatcher.store.contract import EventFilter, JobFilter
+from dispatcher.store.filters import EventFilter, JobFilter
 
 AGAIN_SECONDS = 1.0
 """After how long a request looks again at a job that has had too many events at once."""

@@ -10,7 +10,7 @@ from dispatcher.api.routing import Call, NoQuery
 from dispatcher.domain.errors import NotFound
 from dispatcher.domain.events import check_text
 from dispatcher.domain.quotas import QuotaOverride
-from dispatcher.store.contract import Window
+from dispatcher.store.filters import Window
 
 
 async def list_quotas(call: Call[QuotasQuery, None]) -> QuotaList:

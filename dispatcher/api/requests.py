@@ -13,7 +13,7 @@ from dispatcher.domain.digests import DigestPolicy
 from dispatcher.domain.keys import Scope
 from dispatcher.domain.retry import RetryPolicy
 from dispatcher.domain.subscriptions import SubscriptionStatus
-from dispatcher.store.contract import Window
+from dispatcher.store.filters import Window
 
 ONE_LINE = r"^[^\x00-\x1f\x7f]*(?!\n)$"
 """No control characters. To Python `$` alone is also before a line break that ends the text."""

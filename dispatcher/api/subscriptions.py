@@ -31,7 +31,7 @@ from dispatcher.domain.keys import ApiKey
 from dispatcher.domain.subscriptions import EVERY_OWNER, Subscription
 from dispatcher.domain.targets import AttemptResult
 from dispatcher.intake.decode import Message, decode
-from dispatcher.store.contract import DestinationFilter, SubscriptionFilter
+from dispatcher.store.filters import DestinationFilter, SubscriptionFilter
 from dispatcher.targets.signing import new_secret, public_key
 
 ROTATION = timedelta(hours=24)

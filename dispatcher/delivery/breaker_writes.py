@@ -11,7 +11,7 @@ from typing import NamedTuple, Protocol
 
 import structlog
 
-from dispatcher.domain.destinations import Breaker, Destination
+from dispatcher.domain.destinations import Breaker, Destination, HealthChanges
 from dispatcher.domain.errors import StoreUnavailable
 
 log = structlog.get_logger("dispatcher.delivery")
@@ -20,30 +20,14 @@ MAX_BATCH = 500
 """Breakers that are opened in one statement."""
 
 
-class Changes(Protocol):
-    """What changed; see `dispatcher.store.contract.Changes`."""
-
-    @property
-    def destinations(self) -> list[Destination]: ...
-
-    @property
-    def breakers(self) -> list[Breaker]: ...
-
-    @property
-    def until(self) -> datetime: ...
-
-    @property
-    def more(self) -> bool: ...
-
-
 class BreakerStore(Protocol):
-    """What breakers need of the store; see `dispatcher.store.contract.Store`."""
+    """What breakers need of the store; see `dispatcher.store.protocols.Store`."""
 
     async def destinations_to_watch(self, after: str = "") -> list[Destination]: ...
 
     async def breakers_to_watch(self, after: str = "") -> list[Breaker]: ...
 
-    async def changes(self, since: datetime | None) -> Changes: ...
+    async def changes(self, since: datetime | None) -> HealthChanges: ...
 
     async def open_breakers(self, opened: Sequence[Breaker], probed: Collection[str]) -> None: ...
 

@@ -49,7 +49,7 @@ CANCEL_TIMEOUT = 2.0
 class DeliveryStore(
     ClaimStore, DigestStore, LeaseStore, OutcomeStore, BreakerStore, RateStore, UpkeepStore, Protocol
 ):
-    """What delivering needs of the store; see `dispatcher.store.contract.Store`."""
+    """What delivering needs of the store; see `dispatcher.store.protocols.Store`."""
 
 
 class Limits(Struct, frozen=True, kw_only=True):

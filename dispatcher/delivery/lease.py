@@ -22,7 +22,7 @@ CLOCK_MARGIN = 60.0
 
 
 class LeaseStore(Protocol):
-    """What a lease needs of the store; see `dispatcher.store.contract.Store`."""
+    """What a lease needs of the store; see `dispatcher.store.protocols.Store`."""
 
     async def register(self, host: str, pid: int, lease: float) -> int: ...
 

@@ -165,7 +165,7 @@ def _ended(
 
 
 class OutcomeStore(Protocol):
-    """What writing outcomes needs of the store; see `dispatcher.store.contract.Store`."""
+    """What writing outcomes needs of the store; see `dispatcher.store.protocols.Store`."""
 
     async def write_outcomes(self, process: int, outcomes: Sequence[Outcome]) -> None: ...
 

@@ -24,7 +24,7 @@ STORE_WAIT = 1.0
 
 
 class RateStore(Protocol):
-    """What rate limits need of the store; see `dispatcher.store.contract.Store`."""
+    """What rate limits need of the store; see `dispatcher.store.protocols.Store`."""
 
     async def take_slots(self, key: str, limit: RateLimit, wanted: int) -> Slots: ...
 

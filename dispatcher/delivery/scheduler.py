@@ -47,7 +47,7 @@ LONGEST = timedelta(seconds=60)
 
 
 class ClaimStore(Protocol):
-    """What claiming needs of the store; see `dispatcher.store.contract.Store`."""
+    """What claiming needs of the store; see `dispatcher.store.protocols.Store`."""
 
     async def waiting_destinations(self, after: str, limit: int) -> list[tuple[str, datetime | None]]: ...
 

@@ -19,7 +19,7 @@ STORE_WAIT = 1.0
 
 
 class DigestStore(Protocol):
-    """What digests need of the store; see `dispatcher.store.contract.Store`."""
+    """What digests need of the store; see `dispatcher.store.protocols.Store`."""
 
     async def take_digest(self, leader: str) -> list[Gathered]: ...
 

@@ -48,7 +48,7 @@ Place: TypeAlias = tuple[datetime, str]
 
 
 class UpkeepStore(Protocol):
-    """What upkeep needs of the store; see `dispatcher.store.contract.Store`."""
+    """What upkeep needs of the store; see `dispatcher.store.protocols.Store`."""
 
     async def eldest(self, process: int) -> bool: ...
 

@@ -91,6 +91,18 @@ class Breaker(Struct, frozen=True, kw_only=True):
     alone: bool = False
 
 
+class HealthChanges(Struct, frozen=True, kw_only=True):
+    """Destinations and breakers that changed, as they are now, and from when on to ask the next time.
+
+    Some are told twice: what a transaction changes is seen when it ends. `more`: there is more at once.
+    """
+
+    destinations: list[Destination]
+    breakers: list[Breaker]
+    until: datetime
+    more: bool = False
+
+
 def owner_key(destination: str, tenant: str, owner: str) -> str:
     """The key of what the subscriptions of one owner share at a destination."""
     return f"{tenant}/{owner} at {destination}"

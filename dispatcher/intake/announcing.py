@@ -24,7 +24,7 @@ class AnnouncingStore:
         deliveries: Sequence[NewDelivery],
         expansions: Sequence[NewExpansion],
     ) -> Mapping[str, str]:
-        """See `dispatcher.store.contract.Store.accept`."""
+        """See `dispatcher.store.protocols.Store.accept`."""
         existing = await self._store.accept(process, events, deliveries, expansions)
         self._stored(events)
         return existing

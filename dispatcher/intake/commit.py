@@ -69,7 +69,7 @@ class Quotas(Protocol):
 
 
 class EventStore(Protocol):
-    """Stores events with their deliveries; see `dispatcher.store.contract.Store`."""
+    """Stores events with their deliveries; see `dispatcher.store.protocols.Store`."""
 
     async def accept(
         self,

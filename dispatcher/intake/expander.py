@@ -33,7 +33,7 @@ LONGEST_REST = 5.0
 
 
 class ExpansionStore(Protocol):
-    """What expanding needs of the store; see `dispatcher.store.contract.Store`."""
+    """What expanding needs of the store; see `dispatcher.store.protocols.Store`."""
 
     async def claim_expansions(self, after: bytes) -> list[Expansion]: ...
 

@@ -21,7 +21,7 @@ Permit = tuple[str, str, str, str]
 
 
 class SubscriptionStore(Protocol):
-    """What matching needs of the store; see `dispatcher.store.contract.Store`."""
+    """What matching needs of the store; see `dispatcher.store.protocols.Store`."""
 
     async def candidates(self, match_keys: Iterable[str]) -> list[Subscription]: ...
 

@@ -26,7 +26,7 @@ OF_OWNER, OF_BATCH = 5 * FAN_OUT, 20 * FAN_OUT
 
 
 class PageStore(Protocol):
-    """What selecting needs of the store; see `dispatcher.store.contract.Store`."""
+    """What selecting needs of the store; see `dispatcher.store.protocols.Store`."""
 
     def candidate_pages(self, match_keys: Iterable[str], size: int) -> AsyncIterator[list[Subscription]]: ...
 

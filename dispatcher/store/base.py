@@ -35,7 +35,7 @@ from dispatcher.store import (
     turns,
 )
 from dispatcher.store import jobs as job_queries
-from dispatcher.store.contract import (
+from dispatcher.store.filters import (
     DeliveryFilter,
     DestinationFilter,
     EventFilter,

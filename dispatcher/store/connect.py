@@ -7,8 +7,8 @@ from pathlib import Path
 from dispatcher.domain.errors import SettingsError
 from dispatcher.domain.retention import DEFAULT, Keep
 from dispatcher.store import postgres_server, sqlite
-from dispatcher.store.contract import Store
 from dispatcher.store.postgres import PostgresStore
+from dispatcher.store.protocols import Store
 from dispatcher.store.sealing import Sealer
 
 _SQLITE = "sqlite:///"

@@ -35,7 +35,7 @@ from dispatcher.domain.deliveries import Attempt, Delivery, State
 from dispatcher.domain.ids import is_id, lowest_id
 from dispatcher.store import digests, turns
 from dispatcher.store.columns import DELIVERED, DELIVERING
-from dispatcher.store.contract import DeliveryFilter, Page, Window
+from dispatcher.store.filters import DeliveryFilter, Page, Window
 from dispatcher.store.queries import Branch, Condition, below, chunks, limit_of, newest, page, rows_of, walk
 from dispatcher.store.rows import ATTEMPT, DELIVERY, Row, attempt_of, delivery_of, known_id, safe
 from dispatcher.store.schema import (

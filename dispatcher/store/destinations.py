@@ -28,7 +28,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from dispatcher.domain.destinations import Destination, RateLimit, Slots, slots
 from dispatcher.domain.events import utc_now
 from dispatcher.store.columns import Moment
-from dispatcher.store.contract import DestinationFilter, Page, Window
+from dispatcher.store.filters import DestinationFilter, Page, Window
 from dispatcher.store.queries import MAX_LIMIT, limit_of
 from dispatcher.store.rows import safe
 from dispatcher.store.schema import breakers, deliveries, destinations, rates, subscriptions

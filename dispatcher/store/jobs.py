@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from sqlalchemy import ColumnElement, Connection, Text, and_, column, or_, select, tuple_, values
 
 from dispatcher.domain.jobs import Job
-from dispatcher.store.contract import JobFilter, Page, Window
+from dispatcher.store.filters import JobFilter, Page, Window
 from dispatcher.store.job_changes import JobKey
 from dispatcher.store.queries import (
     MAX_VALUES,

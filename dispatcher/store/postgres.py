@@ -19,7 +19,7 @@ from sqlalchemy import Connection
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from dispatcher.domain.deliveries import ClaimedDelivery, NewDelivery, Outcome, Share, Waiting
-from dispatcher.domain.destinations import Breaker
+from dispatcher.domain.destinations import Breaker, HealthChanges
 from dispatcher.domain.errors import StoreUnavailable
 from dispatcher.domain.events import Event, utc_now
 from dispatcher.domain.expansions import Expansion, NewExpansion
@@ -36,8 +36,8 @@ from dispatcher.store import (
 from dispatcher.store import postgres_sql as sql
 from dispatcher.store.base import CLAIM_BYTES, Claim, Revision, SqlStore
 from dispatcher.store.batches import ATTEMPT, OUTCOME, Batch
-from dispatcher.store.contract import Changes, Place
 from dispatcher.store.failures import unavailable
+from dispatcher.store.filters import Place
 from dispatcher.store.postgres_accept import TO, accept, add, is_large, resumed_of
 from dispatcher.store.postgres_connect import CONNECT_TIMEOUT
 from dispatcher.store.postgres_rests import Rests
@@ -57,7 +57,7 @@ Proxy: TypeAlias = "asyncpg.pool.PoolConnectionProxy[asyncpg.Record]"
 
 
 class PostgresStore(SqlStore):
-    """See `dispatcher.store.contract.Store`. `width` is which time a new partition holds."""
+    """See `dispatcher.store.protocols.Store`. `width` is which time a new partition holds."""
 
     def __init__(self, url: str, sealer: Sealer, width: timedelta = DEFAULT.width) -> None:
         super().__init__(sealer)
@@ -169,7 +169,7 @@ class PostgresStore(SqlStore):
             await add(connection, process, deliveries, self._rests.after)
         return True
 
-    async def changes(self, since: datetime | None) -> Changes:
+    async def changes(self, since: datetime | None) -> HealthChanges:
         async with self._hot() as connection:
             return await postgres_breakers.changes(connection, since)
 

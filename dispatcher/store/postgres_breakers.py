@@ -11,10 +11,9 @@ from datetime import datetime
 
 import asyncpg
 
-from dispatcher.domain.destinations import Breaker
+from dispatcher.domain.destinations import Breaker, HealthChanges
 from dispatcher.store.breakers import OVERLAP, PAGE, breaker_of
 from dispatcher.store.columns import finite
-from dispatcher.store.contract import Changes
 from dispatcher.store.destinations import of_row
 from dispatcher.store.rows import safe
 
@@ -78,18 +77,18 @@ where breakers.open_until is null or excluded.asked or breakers.key = any ($6::t
 """The same for breakers within destinations; and these, and whether nothing else arrives there."""
 
 
-async def changes(connection: Connection, since: datetime | None) -> Changes:
+async def changes(connection: Connection, since: datetime | None) -> HealthChanges:
     """See `Store.changes`."""
     if since is None:
         now: datetime = await connection.fetchval(_CLOCK)
-        return Changes(destinations=[], breakers=[], until=now - OVERLAP)
+        return HealthChanges(destinations=[], breakers=[], until=now - OVERLAP)
     rows = await connection.fetch(_CHANGES, since, PAGE)
     found = [dict(row) for row in rows if row["key"] is not None]
     own, within = [row for row in found if row["own"]], [row for row in found if not row["own"]]
     # A page that is full may have left out what changed after its last row.
     ends = [max(row["changed_at"] for row in some) for some in (own, within) if len(some) == PAGE]
     until = min([rows[0]["now"] - OVERLAP, *ends])
-    return Changes(
+    return HealthChanges(
         destinations=[of_row(_only(row, ("own", "now", "destination", "alone"))) for row in own],
         breakers=[
             breaker_of(_only(row, ("own", "now", "paused_at", "paused_reason", "per_second", "burst")))

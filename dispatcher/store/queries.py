@@ -27,7 +27,7 @@ from dispatcher.domain.event_names import selected_names
 from dispatcher.domain.events import Event
 from dispatcher.domain.ids import Prefix, is_id, lowest_id
 from dispatcher.domain.keys import ApiKey
-from dispatcher.store.contract import EventFilter, Page, SubscriptionFilter, Window
+from dispatcher.store.filters import EventFilter, Page, SubscriptionFilter, Window
 from dispatcher.store.rows import EVENT, Row, api_key_of, event_of, known_id
 from dispatcher.store.schema import api_keys, deliveries, events, grants, jobs, subscriptions
 

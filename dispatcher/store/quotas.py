@@ -15,8 +15,8 @@ from dispatcher.domain.events import utc_now
 from dispatcher.domain.quotas import Caps, QuotaOverride, exceeded
 from dispatcher.store import delivery_quotas
 from dispatcher.store.columns import EPOCH
-from dispatcher.store.contract import Page, Window
 from dispatcher.store.delivery_quotas import StoredOverride
+from dispatcher.store.filters import Page, Window
 from dispatcher.store.queries import limit_of
 from dispatcher.store.rows import safe
 from dispatcher.store.schema import quotas, subscriptions, usage

@@ -21,7 +21,7 @@ from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import DBAPIError
 
 from dispatcher.domain.deliveries import ClaimedDelivery, NewDelivery, Outcome, Share, Waiting
-from dispatcher.domain.destinations import Breaker
+from dispatcher.domain.destinations import Breaker, HealthChanges
 from dispatcher.domain.errors import SettingsError
 from dispatcher.domain.events import Event, utc_now
 from dispatcher.domain.expansions import Expansion, NewExpansion
@@ -39,8 +39,8 @@ from dispatcher.store import (
 )
 from dispatcher.store.base import Claim, Revision, SqlStore
 from dispatcher.store.batches import Batch
-from dispatcher.store.contract import Changes, Place
 from dispatcher.store.failures import leaves_file_usable, unavailable
+from dispatcher.store.filters import Place
 from dispatcher.store.migrations import upgrade
 from dispatcher.store.retention import Sweep, Swept
 from dispatcher.store.rows import Row
@@ -58,7 +58,7 @@ R = TypeVar("R")
 
 
 class SqliteStore(SqlStore):
-    """See `dispatcher.store.contract.Store`."""
+    """See `dispatcher.store.protocols.Store`."""
 
     def __init__(self, path: Path, sealer: Sealer) -> None:
         super().__init__(sealer)
@@ -110,7 +110,7 @@ class SqliteStore(SqlStore):
     ) -> bool:
         return await self._write(sqlite_sql.expand, process, [one.seq for one in orders], deliveries)
 
-    async def changes(self, since: datetime | None) -> Changes:
+    async def changes(self, since: datetime | None) -> HealthChanges:
         return await self._read(sqlite_breakers.changes, since)
 
     async def open_breakers(self, opened: Sequence[Breaker], probed: Collection[str]) -> None:

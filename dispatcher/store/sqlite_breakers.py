@@ -12,10 +12,9 @@ from typing import Any
 from sqlalchemy import Connection, func, select, update
 from sqlalchemy.dialects.sqlite import insert
 
-from dispatcher.domain.destinations import Breaker
+from dispatcher.domain.destinations import Breaker, HealthChanges
 from dispatcher.domain.events import utc_now
 from dispatcher.store.breakers import OVERLAP, PAGE, breaker_of
-from dispatcher.store.contract import Changes
 from dispatcher.store.destinations import of_row
 from dispatcher.store.rows import safe
 from dispatcher.store.schema import breakers, destinations
@@ -23,11 +22,11 @@ from dispatcher.store.schema import breakers, destinations
 _own, _within = destinations.c, breakers.c
 
 
-def changes(connection: Connection, since: datetime | None) -> Changes:
+def changes(connection: Connection, since: datetime | None) -> HealthChanges:
     """See `Store.changes`."""
     now = utc_now()
     if since is None:
-        return Changes(destinations=[], breakers=[], until=now - OVERLAP)
+        return HealthChanges(destinations=[], breakers=[], until=now - OVERLAP)
     pages: list[list[dict[str, Any]]] = []
     for table in (destinations, breakers):
         at = table.c.changed_at
@@ -36,7 +35,7 @@ def changes(connection: Connection, since: datetime | None) -> Changes:
     # A page that is full may have left out what changed after its last row.
     ends = [page[-1]["changed_at"] for page in pages if len(page) == PAGE]
     until = min([now - OVERLAP, *ends])
-    return Changes(
+    return HealthChanges(
         destinations=[of_row(row) for row in pages[0]],
         breakers=[breaker_of(row) for row in pages[1]],
         until=max(until, since),

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, select, text
 from dispatcher.domain.events import Event
 from dispatcher.domain.jobs import Job
 from dispatcher.store import jobs as job_queries
-from dispatcher.store.contract import EventFilter, Page, Window
+from dispatcher.store.filters import EventFilter, Page, Window
 from dispatcher.store.job_changes import JobKey
 from dispatcher.store.queries import chunks, event_page
 from dispatcher.store.rows import safe, safe_or_none

@@ -16,7 +16,7 @@ INTERVAL = 15.0
 
 
 class WatchedStore(Protocol):
-    """What is asked of the store; see `dispatcher.store.contract.Store`."""
+    """What is asked of the store; see `dispatcher.store.protocols.Store`."""
 
     async def backlog(self) -> Mapping[State, int]: ...
 

@@ -29,7 +29,7 @@ from dispatcher.intake.announcing import AnnouncingStore
 from dispatcher.intake.batcher import Intake
 from dispatcher.intake.delivery_quotas import DeliveryQuotas
 from dispatcher.matching.matcher import Matcher
-from dispatcher.store.contract import Store
+from dispatcher.store.protocols import Store
 from dispatcher.store.sealing import Sealer
 from dispatcher.targets.http.egress import Egress
 from dispatcher.targets.registry import Resources, load_kinds

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from dispatcher.api.auth import ensure_admin_key
-from dispatcher.store.contract import Store, Window
+from dispatcher.store.filters import Window
+from dispatcher.store.protocols import Store
 from tests.api.conftest import ADMIN_KEY, Api, Caller, Reply, serving
 
 

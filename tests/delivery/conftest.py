@@ -16,7 +16,8 @@ from dispatcher.domain.events import Event
 from dispatcher.domain.subscriptions import Subscription
 from dispatcher.domain.targets import AttemptResult, TargetKind
 from dispatcher.matching.matcher import Matcher
-from dispatcher.store.contract import DeliveryFilter, Store, Window
+from dispatcher.store.filters import DeliveryFilter, Window
+from dispatcher.store.protocols import Store
 from dispatcher.store.sealing import Sealer
 from tests.stores import prepared_store
 

@@ -18,7 +18,8 @@ from dispatcher.domain.events import utc_now
 from dispatcher.domain.ids import new_id
 from dispatcher.domain.retry import RetryPolicy
 from dispatcher.domain.targets import AttemptResult
-from dispatcher.store.contract import DestinationFilter, Store
+from dispatcher.store.filters import DestinationFilter
+from dispatcher.store.protocols import Store
 from tests.breakers import open_breaker
 from tests.delivery.conftest import BAD, GOOD, ScriptedKind, Sent, deliveries, running, settled
 from tests.delivery.test_engine import new_event

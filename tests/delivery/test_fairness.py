@@ -14,7 +14,7 @@ from dispatcher.delivery.engine import Limits
 from dispatcher.delivery.failures import Failures
 from dispatcher.delivery.shares import divide, rotated
 from dispatcher.domain.deliveries import NewDelivery, Queue, State
-from dispatcher.domain.destinations import Destination, RateLimit, Scopes, owner_key
+from dispatcher.domain.destinations import Destination, HealthChanges, RateLimit, Scopes, owner_key
 from dispatcher.domain.errors import Conflict, RateLimited
 from dispatcher.domain.events import utc_now
 from dispatcher.domain.ids import new_id
@@ -23,7 +23,8 @@ from dispatcher.domain.subscriptions import Subscription
 from dispatcher.domain.targets import AttemptResult
 from dispatcher.store import breakers as breakers_within
 from dispatcher.store import destinations
-from dispatcher.store.contract import Changes, DestinationFilter, Store
+from dispatcher.store.filters import DestinationFilter
+from dispatcher.store.protocols import Store
 from tests.breakers import open_breaker
 from tests.delivery.conftest import BAD, GOOD, ScriptedKind, Sent, deliveries, running, settled
 from tests.delivery.test_engine import new_event
@@ -416,14 +417,14 @@ async def test_what_was_read_before_a_breaker_was_written_does_not_close_it(
 ) -> None:
     changes, answered, go_on = store.changes, asyncio.Event(), asyncio.Event()
 
-    async def late(since: datetime | None) -> Changes:
+    async def late(since: datetime | None) -> HealthChanges:
         # A row of this destination as it was before, as others may have changed it a moment ago.
         found = await changes(since)
         if since is None or not opening.is_set() or answered.is_set():
             return found
         answered.set()
         await go_on.wait()
-        return Changes(destinations=[Destination(key=A)], breakers=[], until=found.until)
+        return HealthChanges(destinations=[Destination(key=A)], breakers=[], until=found.until)
 
     opening = asyncio.Event()
     kind.answer = by({"mallory": DOWN})

@@ -21,7 +21,7 @@ from dispatcher.domain.ids import new_id
 from dispatcher.domain.retry import RetryPolicy, internal_error_delay
 from dispatcher.domain.subscriptions import Subscription
 from dispatcher.domain.targets import AttemptResult
-from dispatcher.store.contract import Store
+from dispatcher.store.protocols import Store
 from dispatcher.store.schema import subscriptions
 from dispatcher.telemetry.metrics import REGISTRY
 from tests.delivery.conftest import GOOD, ScriptedKind, Sent, deliveries, running, settled

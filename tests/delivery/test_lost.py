@@ -18,7 +18,7 @@ from dispatcher.domain.retry import RetryPolicy
 from dispatcher.domain.targets import AttemptResult
 from dispatcher.matching.matcher import Matcher
 from dispatcher.store import turns
-from dispatcher.store.contract import Store
+from dispatcher.store.protocols import Store
 from tests.breakers import open_breaker
 from tests.delivery.conftest import BAD, GOOD, ScriptedKind, Sent, deliveries, running, settled
 from tests.delivery.test_engine import Gate, new_event

@@ -13,7 +13,7 @@ from dispatcher.domain.events import Event, utc_now
 from dispatcher.domain.subscriptions import Subscription
 from dispatcher.matching.matcher import Matcher, reasons
 from dispatcher.store.connect import open_store
-from dispatcher.store.contract import Store
+from dispatcher.store.protocols import Store
 from dispatcher.store.sealing import Sealer
 from dispatcher.telemetry.metrics import INTERNAL_ERRORS
 from tests.factories import make_event, make_subscription

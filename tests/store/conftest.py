@@ -7,7 +7,7 @@ from contextlib import AsyncExitStack
 
 import pytest
 
-from dispatcher.store.contract import Store
+from dispatcher.store.protocols import Store
 from dispatcher.store.sealing import Sealer
 from tests.stores import prepared_store
 

@@ -9,7 +9,8 @@ from dispatcher.domain.deliveries import Attempt, Delivery, NewDelivery, Outcome
 from dispatcher.domain.events import utc_now
 from dispatcher.domain.ids import new_id
 from dispatcher.domain.subscriptions import Subscription
-from dispatcher.store.contract import DeliveryFilter, Store, Window
+from dispatcher.store.filters import DeliveryFilter, Window
+from dispatcher.store.protocols import Store
 from tests.factories import NOW, make_delivery, make_event, make_subscription
 
 PAST = utc_now() - timedelta(hours=1)

@@ -13,15 +13,15 @@ from dispatcher.domain.destinations import RateLimit
 from dispatcher.domain.events import utc_now
 from dispatcher.domain.quotas import Caps
 from dispatcher.domain.recipients import Quota, Recipient
-from dispatcher.store.contract import (
+from dispatcher.store.filters import (
     DeliveryFilter,
     DestinationFilter,
     EventFilter,
     JobFilter,
-    Store,
     SubscriptionFilter,
     Window,
 )
+from dispatcher.store.protocols import Store
 from dispatcher.store.quotas import check_caps
 from tests.breakers import open_breaker
 from tests.claiming import next_due

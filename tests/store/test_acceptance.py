@@ -9,8 +9,9 @@ import pytest
 from dispatcher.domain.deliveries import State
 from dispatcher.domain.events import Event
 from dispatcher.domain.subscriptions import Subscription
-from dispatcher.store.contract import EventFilter, Store
+from dispatcher.store.filters import EventFilter
 from dispatcher.store.postgres_accept import PART
+from dispatcher.store.protocols import Store
 from tests.claiming import claim, next_due
 from tests.factories import NOW, make_delivery, make_event, make_subscription
 from tests.store.conftest import OpenAnother

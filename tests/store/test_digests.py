@@ -16,7 +16,7 @@ from dispatcher.domain.digests import DigestPolicy
 from dispatcher.domain.events import utc_now
 from dispatcher.domain.subscriptions import Subscription
 from dispatcher.store import overflow
-from dispatcher.store.contract import Store
+from dispatcher.store.protocols import Store
 from dispatcher.store.schema import deliveries
 from tests.claiming import claim
 from tests.factories import make_delivery, make_event

@@ -15,7 +15,8 @@ from dispatcher.domain.ids import new_id
 from dispatcher.domain.retention import Keep
 from dispatcher.domain.subscriptions import Subscription
 from dispatcher.store import expansions
-from dispatcher.store.contract import DeliveryFilter, Store, Window
+from dispatcher.store.filters import DeliveryFilter, Window
+from dispatcher.store.protocols import Store
 from tests.claiming import claim
 from tests.factories import make_delivery, make_event, make_subscription
 from tests.store.conftest import OpenAnother

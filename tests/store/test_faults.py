@@ -15,8 +15,9 @@ from dispatcher.domain.deliveries import State
 from dispatcher.domain.errors import StoreUnavailable
 from dispatcher.store import postgres_sql
 from dispatcher.store.connect import open_store
-from dispatcher.store.contract import EventFilter, Store
+from dispatcher.store.filters import EventFilter
 from dispatcher.store.postgres import PostgresStore
+from dispatcher.store.protocols import Store
 from tests.claiming import claim
 from tests.factories import make_delivery, make_event
 from tests.servers import PostgreSQL

@@ -12,14 +12,8 @@ from dispatcher.domain.events import Event, utc_now
 from dispatcher.domain.ids import new_id
 from dispatcher.domain.keys import ApiKey, hash_key
 from dispatcher.store import queries
-from dispatcher.store.contract import (
-    DeliveryFilter,
-    EventFilter,
-    JobFilter,
-    Store,
-    SubscriptionFilter,
-    Window,
-)
+from dispatcher.store.filters import DeliveryFilter, EventFilter, JobFilter, SubscriptionFilter, Window
+from dispatcher.store.protocols import Store
 from tests.claiming import claim
 from tests.factories import NOW, make_delivery, make_event, make_subscription
 from tests.store.helpers import ALL, FUTURE, PAST, accept, ended, ids, stored, subscribed, unknown

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from dispatcher.domain.deliveries import Attempt, Outcome, State
-from dispatcher.store.contract import Store
+from dispatcher.store.protocols import Store
 from tests.claiming import claim
 from tests.factories import NOW, make_delivery, make_event, make_subscription
 

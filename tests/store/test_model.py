@@ -29,7 +29,7 @@ from dispatcher.domain.events import utc_now
 from dispatcher.domain.ids import new_id
 from dispatcher.domain.subscriptions import SubscriptionStatus
 from dispatcher.store.connect import open_store
-from dispatcher.store.contract import DeliveryFilter, Window
+from dispatcher.store.filters import DeliveryFilter, Window
 from dispatcher.store.postgres import PostgresStore
 from dispatcher.store.schema import deliveries, digests, metadata
 from dispatcher.store.sqlite import SqliteStore

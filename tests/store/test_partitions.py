@@ -20,8 +20,9 @@ from dispatcher.domain.retention import DAY, DEFAULT, Keep
 from dispatcher.store import batches, postgres_retention, postgres_server
 from dispatcher.store import postgres_sql as sql
 from dispatcher.store.connect import migrate, open_store
-from dispatcher.store.contract import DeliveryFilter, Store
+from dispatcher.store.filters import DeliveryFilter
 from dispatcher.store.partitions import AHEAD, KEYS, Partition, make_ahead, partitions, time_of
+from dispatcher.store.protocols import Store
 from tests.claiming import claim
 from tests.factories import NOW, make_event
 from tests.servers import Databases

@@ -12,8 +12,8 @@ from dispatcher.domain.deliveries import State
 from dispatcher.domain.errors import SettingsError
 from dispatcher.domain.retention import DEFAULT
 from dispatcher.store.connect import open_store
-from dispatcher.store.contract import Store
 from dispatcher.store.postgres_pooler import refuse_shared_sessions
+from dispatcher.store.protocols import Store
 from tests.claiming import claim
 from tests.factories import make_event
 from tests.servers import PgBouncer

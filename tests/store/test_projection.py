@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from dispatcher.domain.events import Event
 from dispatcher.domain.ids import new_id
 from dispatcher.domain.jobs import Job, project_one
-from dispatcher.store.contract import Store
+from dispatcher.store.protocols import Store
 from tests.factories import make_event
 
 moments = st.integers(0, 5).map(lambda second: datetime(2026, 5, 4, 12, 0, second, tzinfo=UTC))

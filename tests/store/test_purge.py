@@ -20,8 +20,8 @@ from dispatcher.domain.subscriptions import Subscription
 from dispatcher.store import changes, destinations, purge
 from dispatcher.store import retention as rows_retention
 from dispatcher.store.base import SqlStore
-from dispatcher.store.contract import Store
 from dispatcher.store.postgres import PostgresStore
+from dispatcher.store.protocols import Store
 from dispatcher.store.schema import destinations as destination_table
 from dispatcher.store.schema import (
     digests,

@@ -12,7 +12,8 @@ from dispatcher.domain.events import utc_now
 from dispatcher.domain.quotas import Caps
 from dispatcher.domain.retention import DEFAULT
 from dispatcher.domain.subscriptions import Subscription
-from dispatcher.store.contract import Store, SubscriptionFilter, Window
+from dispatcher.store.filters import SubscriptionFilter, Window
+from dispatcher.store.protocols import Store
 from tests.factories import make_subscription
 from tests.store.conftest import OpenAnother
 

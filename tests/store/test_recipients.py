@@ -8,7 +8,8 @@ from datetime import timedelta
 from dispatcher.domain.deliveries import Outcome, State
 from dispatcher.domain.events import utc_now
 from dispatcher.domain.recipients import WAITS_FOR_CONSENT, Quota, Recipient
-from dispatcher.store.contract import DeliveryFilter, Store, Window
+from dispatcher.store.filters import DeliveryFilter, Window
+from dispatcher.store.protocols import Store
 from tests.claiming import claim
 from tests.factories import NOW, make_delivery, make_event, make_subscription
 

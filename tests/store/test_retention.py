@@ -14,7 +14,8 @@ from dispatcher.domain.retention import DAY, Keep
 from dispatcher.domain.subscriptions import Subscription
 from dispatcher.store import retention
 from dispatcher.store.connect import open_store
-from dispatcher.store.contract import EventFilter, JobFilter, Store
+from dispatcher.store.filters import EventFilter, JobFilter
+from dispatcher.store.protocols import Store
 from tests.claiming import claim
 from tests.factories import make_delivery, make_event
 from tests.store.conftest import SEALER

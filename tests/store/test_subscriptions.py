@@ -17,7 +17,8 @@ from dispatcher.domain.quotas import Caps
 from dispatcher.domain.retry import RetryPolicy, Schedule
 from dispatcher.domain.subscriptions import Subscription, SubscriptionStatus, event_match_keys
 from dispatcher.store.connect import open_store
-from dispatcher.store.contract import Store, SubscriptionFilter, Window
+from dispatcher.store.filters import SubscriptionFilter, Window
+from dispatcher.store.protocols import Store
 from dispatcher.store.sealing import Sealer
 from tests.claiming import claim
 from tests.factories import NOW, make_delivery, make_event, make_subscription

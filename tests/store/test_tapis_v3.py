@@ -13,7 +13,7 @@ from dispatcher.domain.errors import Conflict
 from dispatcher.domain.events import utc_now
 from dispatcher.domain.ids import new_id
 from dispatcher.domain.subscriptions import Subscription
-from dispatcher.store.contract import Store
+from dispatcher.store.protocols import Store
 from dispatcher.store.tapis_v3 import Named
 from tests.claiming import claim
 from tests.factories import make_delivery, make_event, make_subscription

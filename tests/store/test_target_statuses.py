@@ -10,7 +10,7 @@ import pytest
 from dispatcher.domain.events import utc_now
 from dispatcher.domain.ids import new_id
 from dispatcher.store import target_statuses
-from dispatcher.store.contract import Store
+from dispatcher.store.protocols import Store
 from tests.store.conftest import OpenAnother
 
 KEY, OTHER = b"k" * 16, b"o" * 16

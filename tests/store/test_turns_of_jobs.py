@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from dispatcher.domain.deliveries import NewDelivery, State
 from dispatcher.domain.events import utc_now
-from dispatcher.store.contract import Store
+from dispatcher.store.protocols import Store
 from tests.claiming import claim
 from tests.factories import make_delivery, make_event
 from tests.store.conftest import OpenAnother

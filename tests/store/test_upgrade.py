@@ -14,7 +14,8 @@ from alembic import command
 
 from dispatcher.domain.events import utc_now
 from dispatcher.store.connect import migrate, open_store
-from dispatcher.store.contract import EventFilter, JobFilter, Store
+from dispatcher.store.filters import EventFilter, JobFilter
+from dispatcher.store.protocols import Store
 from tests.factories import make_event
 from tests.store.conftest import SEALER
 from tests.store.helpers import ALL

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dispatcher.domain.events import Event
 from dispatcher.domain.ids import new_id
 from dispatcher.domain.keys import ApiKey, hash_key
-from dispatcher.store.contract import Store
+from dispatcher.store.protocols import Store
 from dispatcher.store.waits import UNKNOWN, Version
 from tests.factories import NOW, make_event
 

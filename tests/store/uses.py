@@ -24,10 +24,11 @@ from dispatcher.domain.quotas import Caps, QuotaOverride
 from dispatcher.domain.recipients import WAITS_FOR_CONSENT, Quota, Recipient
 from dispatcher.domain.retention import Keep
 from dispatcher.domain.subscriptions import Subscription
-from dispatcher.store.contract import DestinationFilter, Store, Window
 from dispatcher.store.destinations import ABANDONED
+from dispatcher.store.filters import DestinationFilter, Window
 from dispatcher.store.postgres import PostgresStore
 from dispatcher.store.postgres_accept import WHOLE
+from dispatcher.store.protocols import Store
 from dispatcher.store.tapis_v3 import Named
 from tests.claiming import claim, claim_at
 from tests.factories import NOW, make_delivery, make_event, make_subscription

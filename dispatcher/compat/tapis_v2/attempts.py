@@ -14,7 +14,7 @@ from dispatcher.compat.tapis_v2.views import Kept, Notice, Tried, attempt_view, 
 from dispatcher.domain.agave import attempt_of
 from dispatcher.domain.deliveries import Delivery, State
 from dispatcher.domain.errors import Conflict, NotFound
-from dispatcher.store.contract import DeliveryFilter, Window
+from dispatcher.store.filters import DeliveryFilter, Window
 
 MAX_HIDDEN = 100
 """Attempts that can be removed one by one before all have to be."""

@@ -24,7 +24,7 @@ from dispatcher.domain.errors import Conflict, InvalidInput, QuotaExceeded
 from dispatcher.domain.events import Event
 from dispatcher.domain.keys import ApiKey
 from dispatcher.domain.subscriptions import EVERY_OWNER
-from dispatcher.store.contract import SubscriptionFilter, Window
+from dispatcher.store.filters import SubscriptionFilter, Window
 
 log = structlog.get_logger("dispatcher.compat")
 

@@ -16,7 +16,7 @@ from dispatcher.domain.errors import Forbidden, InvalidInput, NotFound
 from dispatcher.domain.events import Event, utc_now
 from dispatcher.domain.ids import new_id
 from dispatcher.intake.decode import Message, decode
-from dispatcher.store.contract import EventFilter, Window
+from dispatcher.store.filters import EventFilter, Window
 
 FORCED = "FORCED_EVENT"
 

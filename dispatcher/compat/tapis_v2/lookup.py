@@ -14,7 +14,7 @@ from dispatcher.compat.tapis_v2.search import Term
 from dispatcher.compat.tapis_v2.views import ACTIVE, Last, Notice, facts, notice_of, status_of
 from dispatcher.domain.agave import subscription_id
 from dispatcher.domain.errors import Forbidden, InvalidInput, NotFound
-from dispatcher.store.contract import DeliveryFilter, Window
+from dispatcher.store.filters import DeliveryFilter, Window
 
 B = TypeVar("B")
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from dispatcher.domain.subscriptions import Subscription
 from dispatcher.store.connect import open_store
-from dispatcher.store.contract import Store
+from dispatcher.store.protocols import Store
 from dispatcher.store.sealing import Sealer
 from dispatcher.targets.email.consent import ConsentService, MailPolicy
 from dispatcher.targets.email.links import Links

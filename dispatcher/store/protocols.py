@@ -7,9 +7,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Generic, Protocol, TypeAlias, TypeVar
-
-from msgspec import Struct
+from typing import TYPE_CHECKING, Protocol
 
 from dispatcher.domain.deliveries import (
     Attempt,
@@ -22,7 +20,7 @@ from dispatcher.domain.deliveries import (
     State,
     Waiting,
 )
-from dispatcher.domain.destinations import Breaker, Destination, RateLimit, Slots
+from dispatcher.domain.destinations import Breaker, Destination, HealthChanges, RateLimit, Slots
 from dispatcher.domain.digests import Gathered
 from dispatcher.domain.events import Event
 from dispatcher.domain.expansions import Expansion, NewExpansion
@@ -31,6 +29,16 @@ from dispatcher.domain.keys import ApiKey
 from dispatcher.domain.quotas import Caps
 from dispatcher.domain.retention import Keep, Kept
 from dispatcher.domain.subscriptions import Subscription, SubscriptionStatus
+from dispatcher.store.filters import (
+    DeliveryFilter,
+    DestinationFilter,
+    EventFilter,
+    JobFilter,
+    Page,
+    Place,
+    SubscriptionFilter,
+    Window,
+)
 
 if TYPE_CHECKING:
     from dispatcher.store.quotas import QuotaRepository
@@ -38,99 +46,6 @@ if TYPE_CHECKING:
     from dispatcher.store.tapis_v3 import TapisStore
     from dispatcher.store.target_statuses import TargetStatusRepository
     from dispatcher.store.waits import WaitRepository
-
-T = TypeVar("T")
-
-
-class Page(Struct, Generic[T], frozen=True):
-    """Some items, newest first, and the cursor that goes on after them; None at the end."""
-
-    items: list[T]
-    next: str | None
-
-
-class Window(Struct, frozen=True):
-    """Which part of a list is wanted: `limit` items after `cursor`, which is the id of the last one seen."""
-
-    limit: int = 100
-    cursor: str | None = None
-
-
-class EventFilter(Struct, frozen=True, kw_only=True):
-    """Events of a tenant; with `visible_to` only this owner's, and those of owners who granted their job.
-
-    Events without an owner are seen by the owner of their job, if it is claimed. `selected` are patterns of names as
-    subscriptions have them (none: every name), `after` is the id of an event.
-    """
-
-    tenant: str
-    visible_to: str | None = None
-    job_id: str | None = None
-    event: str | None = None
-    since: datetime | None = None
-    selected: tuple[str, ...] = ()
-    after: str | None = None
-
-
-class JobFilter(Struct, frozen=True, kw_only=True):
-    """Jobs of a tenant; with `visible_to` only those that this owner owns or was granted.
-
-    Of one that nobody has claimed there is an item for each owner who said something of it.
-    """
-
-    tenant: str
-    visible_to: str | None = None
-    owner: str | None = None
-    status: str | None = None
-
-
-class SubscriptionFilter(Struct, frozen=True, kw_only=True):
-    """Subscriptions of a tenant; with `subscriber` only those that this owner's keys made."""
-
-    tenant: str
-    subscriber: str | None = None
-    job_id: str | None = None
-    status: SubscriptionStatus | None = None
-
-
-class DeliveryFilter(Struct, frozen=True, kw_only=True):
-    """Deliveries of a tenant; with `subscriber` only those of subscriptions that this owner's keys made."""
-
-    tenant: str
-    subscriber: str | None = None
-    state: State | None = None
-    job_id: str | None = None
-    event_key: str | None = None
-    subscription_id: str | None = None
-    destination: str | None = None
-    since: datetime | None = None
-
-
-class DestinationFilter(Struct, frozen=True, kw_only=True):
-    """Destinations of a tenant's subscriptions; with `subscriber` only of those that this owner's keys made.
-
-    With `everyone` all that are known, whoever uses them.
-    """
-
-    tenant: str
-    subscriber: str | None = None
-    everyone: bool = False
-
-
-Place: TypeAlias = tuple[datetime, str]
-"""A waiting delivery among those of its destination: its due time and its id."""
-
-
-class Changes(Struct, frozen=True, kw_only=True):
-    """Destinations and breakers that changed, as they are now, and from when on to ask the next time.
-
-    Some are told twice: what a transaction changes is seen when it ends. `more`: there is more at once.
-    """
-
-    destinations: list[Destination]
-    breakers: list[Breaker]
-    until: datetime
-    more: bool = False
 
 
 class Store(Protocol):
@@ -327,7 +242,7 @@ class Store(Protocol):
         """The breakers within destinations that are not closed: 1000 after this key."""
         ...
 
-    async def changes(self, since: datetime | None) -> Changes:
+    async def changes(self, since: datetime | None) -> HealthChanges:
         """What changed since this time, of destinations and of breakers within them; with None the time alone."""
         ...
 
