@@ -14,6 +14,7 @@ from dispatcher.domain.destinations import Breaker
 from dispatcher.domain.events import utc_now
 from dispatcher.store import destinations
 from dispatcher.store.delivery_queries import IS_WAITING
+from dispatcher.store.dialect import clock
 from dispatcher.store.rows import safe
 from dispatcher.store.schema import breakers, deliveries
 
@@ -51,9 +52,7 @@ def close_all(connection: Connection, destination: str) -> None:
 def not_alone(connection: Connection, destination: str) -> None:
     """Note that something arrives at a destination."""
     alone = (_table.destination == safe(destination), _table.alone)
-    connection.execute(
-        update(breakers).where(*alone).values(alone=False, changed_at=destinations.clock(connection))
-    )
+    connection.execute(update(breakers).where(*alone).values(alone=False, changed_at=clock(connection)))
 
 
 def forget(connection: Connection) -> None:
@@ -89,7 +88,7 @@ def _closed(connection: Connection) -> Update:
         reason=None,
         asked=False,
         alone=False,
-        changed_at=destinations.clock(connection),
+        changed_at=clock(connection),
     )
 
 

@@ -18,6 +18,7 @@ from dispatcher.domain.quotas import Caps
 from dispatcher.domain.subscriptions import Subscription, SubscriptionStatus
 from dispatcher.store import destinations, digests, held, turns
 from dispatcher.store.delivery_queries import end_waiting, free_claims, redirect_waiting
+from dispatcher.store.dialect import clock
 from dispatcher.store.queries import is_there, unindexed
 from dispatcher.store.quotas import IN_USE, check_caps
 from dispatcher.store.rows import safe
@@ -27,13 +28,6 @@ LONGEST_LEASE = timedelta(hours=2)
 """Longer than a lease can be set to."""
 
 REMOVED = "the subscription was removed"
-
-
-def clock(connection: Connection) -> datetime:
-    """The time by which leases are judged: the database's own where several machines share it."""
-    if connection.dialect.name == "sqlite":
-        return utc_now()
-    return connection.execute(select(func.now())).scalar_one()
 
 
 # Processes

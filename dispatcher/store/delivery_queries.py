@@ -28,13 +28,12 @@ from sqlalchemy import (
     true,
     update,
 )
-from sqlalchemy.ext.compiler import compiles
-from sqlalchemy.sql.compiler import SQLCompiler
 
 from dispatcher.domain.deliveries import Attempt, Delivery, State
 from dispatcher.domain.ids import is_id, lowest_id
 from dispatcher.store import digests, turns
 from dispatcher.store.columns import DELIVERED, DELIVERING
+from dispatcher.store.dialect import IsClaimed, has_lateral
 from dispatcher.store.filters import DeliveryFilter, Page, Window
 from dispatcher.store.queries import Branch, Condition, below, chunks, limit_of, newest, page, rows_of, walk
 from dispatcher.store.rows import ATTEMPT, DELIVERY, Row, attempt_of, delivery_of, known_id, safe
@@ -240,7 +239,7 @@ def _ids(
     oldest: bool = False,
 ) -> Select[str]:
     """The ids of the newest below a cursor, or the oldest of one state."""
-    if connection.dialect.name != "sqlite" and (which.event_key or which.job_id) is not None:
+    if has_lateral(connection) and (which.event_key or which.job_id) is not None:
         return _of_events(which, cursor, oldest=oldest).limit(limit)
     branches = _branches(which)
     if oldest:
@@ -276,28 +275,10 @@ def _branches(which: DeliveryFilter) -> list[Branch]:
         return [_with(led, _table.state == which.state)]
     if which.state is State.DELIVERING:
         few = Branch([*led.conditions, *([] if led.lead is None else [led.lead == led.value])])
-        return [_with(few, _Claimed()), _with(few, *_fresh_claims())]
+        return [_with(few, IsClaimed()), _with(few, *_fresh_claims())]
     if which.state is State.PENDING:
         return [_with(led, _table.listed_as == which.state, _PENDING)]
     return [_with(led, _table.listed_as == which.state, HAS_FAILED)]
-
-
-class _Claimed(ColumnElement[bool]):
-    """Whether a delivery stands in `claims`. These are read first: they are few, and deliveries are many."""
-
-    # No Boolean: SQLite has none, and "= 1" behind it would hide the condition from the planner.
-    inherit_cache = True
-
-
-@compiles(_Claimed)
-def _in_claims(element: _Claimed, compiler: SQLCompiler, **options: object) -> str:
-    return "deliveries.id in (select delivery_id from claims)"
-
-
-@compiles(_Claimed, "postgresql")
-def _in_claims_read_first(element: _Claimed, compiler: SQLCompiler, **options: object) -> str:
-    # As a subquery it is joined, and some plans go through all of a tenant's deliveries for it.
-    return "deliveries.id = any(array(select delivery_id from claims))"
 
 
 def _with(branch: Branch, *conditions: Condition) -> Branch:

@@ -6,11 +6,10 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 from sqlalchemy import Connection, Select, Text, and_, column, select, values
-from sqlalchemy.dialects import postgresql, sqlite
 
 from dispatcher.domain.delivery_quota import Grant, Owner, grant
 from dispatcher.domain.quotas import QuotaOverride
-from dispatcher.store.destinations import seconds
+from dispatcher.store import dialect
 from dispatcher.store.queries import chunks
 from dispatcher.store.rows import safe
 from dispatcher.store.schema import quotas, rates
@@ -48,7 +47,7 @@ def take(connection: Connection, needed: Mapping[Owner, int], default: int) -> d
     limited = sorted((_key(owner, limit), owner) for owner, limit in limits.items() if limit != UNLIMITED)
     for some in chunks(limited):
         owed = _locked(connection, [key for key, _ in some])
-        now = seconds(connection)
+        now = dialect.clock(connection).timestamp()
         for key, owner in some:
             given[owner], owed[key] = grant(limits[owner], owed[key], now, needed[owner])
         _keep(connection, owed)
@@ -82,6 +81,7 @@ def _keep(connection: Connection, owed: Mapping[str, float]) -> None:
     connection.execute(new.on_conflict_do_update(index_elements=[rates.c.key], set_=more))
 
 
-def _new(connection: Connection, owed: Mapping[str, float]) -> sqlite.Insert | postgresql.Insert:
-    insert = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
-    return insert(rates).values([{"key": key, "full_at": full_at} for key, full_at in owed.items()])
+def _new(connection: Connection, owed: Mapping[str, float]) -> dialect.Insert:
+    return dialect.insert(connection, rates).values(
+        [{"key": key, "full_at": full_at} for key, full_at in owed.items()]
+    )

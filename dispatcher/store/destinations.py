@@ -23,11 +23,12 @@ from sqlalchemy import (
     text,
     update,
 )
-from sqlalchemy.dialects import postgresql, sqlite
 
 from dispatcher.domain.destinations import Destination, RateLimit, Slots, slots
 from dispatcher.domain.events import utc_now
+from dispatcher.store import dialect
 from dispatcher.store.columns import Moment
+from dispatcher.store.dialect import clock
 from dispatcher.store.filters import DestinationFilter, Page, Window
 from dispatcher.store.queries import MAX_LIMIT, limit_of
 from dispatcher.store.rows import safe
@@ -55,14 +56,6 @@ def to_watch(connection: Connection, after: str) -> list[Destination]:
     """Those whose breaker is not closed, or that are held or limited, by name."""
     found = select(destinations).where(_TO_WATCH, _table.key > safe(after)).order_by(_table.key)
     return [_destination(row) for row in connection.execute(found.limit(WATCHED_PAGE))]
-
-
-def clock(connection: Connection) -> datetime:
-    """The time by which changes are ordered: the database's own where several machines share it."""
-    if connection.dialect.name == "sqlite":
-        return utc_now()
-    now: datetime = connection.execute(select(func.clock_timestamp())).scalar_one()
-    return now
 
 
 def forget_breakers(connection: Connection) -> None:
@@ -134,7 +127,7 @@ def take_slots(connection: Connection, key: str, rate_limit: RateLimit, wanted: 
     if full_at is None:
         _insert_once(connection, rates, {"key": safe(key), "full_at": 0.0})
         full_at = connection.execute(this).scalar_one()
-    now = seconds(connection)
+    now = clock(connection).timestamp()
     # More was granted only by a lower limit, which an admin has raised since, or before the clock was set back.
     most = now + rate_limit.tolerance + rate_limit.interval
     given, owed = slots(rate_limit, min(full_at, most), now, wanted)
@@ -218,10 +211,7 @@ def _ensure(connection: Connection, key: str) -> None:
 
 
 def _insert_once(connection: Connection, table: Table, row: Mapping[str, object]) -> None:
-    if connection.dialect.name == "sqlite":
-        connection.execute(sqlite.insert(table).values(row).on_conflict_do_nothing())
-    else:
-        connection.execute(postgresql.insert(table).values(row).on_conflict_do_nothing())
+    connection.execute(dialect.insert(connection, table).values(row).on_conflict_do_nothing())
 
 
 def _used(which: DestinationFilter) -> list[ColumnElement[bool]]:
@@ -232,14 +222,6 @@ def _used(which: DestinationFilter) -> list[ColumnElement[bool]]:
 
 def _now() -> ColumnElement[datetime]:
     return literal(utc_now(), Moment)
-
-
-def seconds(connection: Connection) -> float:
-    """The time by which rate limits are judged, in seconds since 1970: the database's own where several share it."""
-    if connection.dialect.name == "sqlite":
-        return utc_now().timestamp()
-    clock = select(func.extract("epoch", func.clock_timestamp()))
-    return float(connection.execute(clock).scalar_one())
 
 
 def _destination(row: Row[*tuple[object, ...]]) -> Destination:

@@ -12,13 +12,12 @@ from datetime import datetime
 
 from msgspec import Struct
 from sqlalchemy import Connection, Row, and_, case, delete, insert, or_, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 
 from dispatcher.domain.deliveries import NewDelivery, State
 from dispatcher.domain.digests import MAX_MEMBERS, DigestPolicy, Gathered, Group, group_id
 from dispatcher.domain.events import Event, utc_now
 from dispatcher.domain.ids import lowest_id
-from dispatcher.store import memos
+from dispatcher.store import dialect, memos
 from dispatcher.store.queries import chunks, rows_of
 from dispatcher.store.rows import EVENT
 from dispatcher.store.schema import attempts, deliveries, digest_members, digests, events
@@ -95,12 +94,11 @@ def enter(connection: Connection, new: Sequence[NewDelivery]) -> None:
 def locked(connection: Connection, key: bytes, subscription_id: str) -> Group:
     """Where a group stands, which nobody else changes before this transaction ends."""
     row = {"id": key, "subscription_id": subscription_id, "members": 0, "bytes": 0}
-    insert_ = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
     columns = (_group.leader, _group.due_at, _group.sent_at, _group.members, _group.bytes)
     this = select(*columns).where(_group.id == key).with_for_update()
     # Again when it was purged in between.
     while (found := connection.execute(this).one_or_none()) is None:
-        connection.execute(insert_(digests).values(row).on_conflict_do_nothing())
+        connection.execute(dialect.insert(connection, digests).values(row).on_conflict_do_nothing())
     return Group(*found)
 
 

@@ -10,7 +10,6 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import (
-    BigInteger,
     ColumnElement,
     Connection,
     Double,
@@ -23,15 +22,15 @@ from sqlalchemy import (
     literal,
     select,
     true,
-    type_coerce,
     update,
 )
 
 from dispatcher.domain.deliveries import State
 from dispatcher.domain.delivery_quota import HORIZON, Grant, Owner
 from dispatcher.store import delivery_queries, delivery_quotas, turns
-from dispatcher.store.columns import Moment, microseconds
+from dispatcher.store.columns import Moment
 from dispatcher.store.delivery_queries import IS_WAITING
+from dispatcher.store.dialect import later
 from dispatcher.store.schema import deliveries, digest_members
 from dispatcher.store.schema import turns as turns_table
 from dispatcher.telemetry.metrics import DELIVERIES_OVER_QUOTA
@@ -127,6 +126,4 @@ def _due(
     """When the delivery `number` (1 is the first) of those that were counted is due."""
     wait = grant.wait + (number - grant.granted - 1) * grant.interval
     seconds = cast(case((number <= grant.granted, 0.0), (wait < HORIZON, wait), else_=HORIZON), Double)
-    if connection.dialect.name == "sqlite":
-        return type_coerce(literal(microseconds(now)) + cast(seconds * 1_000_000, BigInteger), Moment)
-    return literal(now, Moment) + func.make_interval(0, 0, 0, 0, 0, 0, seconds)
+    return later(connection, now, seconds)

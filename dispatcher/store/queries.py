@@ -27,6 +27,7 @@ from dispatcher.domain.event_names import selected_names
 from dispatcher.domain.events import Event
 from dispatcher.domain.ids import Prefix, is_id, lowest_id
 from dispatcher.domain.keys import ApiKey
+from dispatcher.store.dialect import has_lateral, orders_by_whole_index
 from dispatcher.store.filters import EventFilter, Page, SubscriptionFilter, Window
 from dispatcher.store.rows import EVENT, Row, api_key_of, event_of, known_id
 from dispatcher.store.schema import api_keys, deliveries, events, grants, jobs, subscriptions
@@ -140,7 +141,7 @@ def walk(
     """
     lead, value = branch.lead, branch.value
     found, order = [*branch.conditions], [key]
-    if lead is None or connection.dialect.name == "sqlite":
+    if lead is None or not orders_by_whole_index(connection):
         found += [] if lead is None else [lead == value]
         found += [] if beyond is None else [key > beyond if rising else key < beyond]
     elif beyond is None:
@@ -234,7 +235,7 @@ def _granted_events(
 ) -> Select[str]:
     """The events that a user may see by grants, newest first: the newest MAX_LIMIT of each job at most."""
     key, granting = events.c.key, granted_to(tenant, user)
-    if connection.dialect.name == "sqlite":
+    if not has_lateral(connection):
         columns = tuple_(events.c.tenant, events.c.job_id, events.c.owner)
         return walk(connection, key, Branch([*conditions, columns.in_(granting)]), cursor)
     by = granting.subquery()

@@ -6,14 +6,13 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 
 import msgspec
-from sqlalchemy import ColumnElement, Connection, Select, delete, func, select, text
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import ColumnElement, Connection, Select, delete, func, select
 
 from dispatcher.domain.delivery_quota import Grant, Owner
 from dispatcher.domain.errors import TooManyAlike
 from dispatcher.domain.events import utc_now
 from dispatcher.domain.quotas import Caps, QuotaOverride, exceeded
-from dispatcher.store import delivery_quotas
+from dispatcher.store import delivery_quotas, dialect
 from dispatcher.store.columns import EPOCH
 from dispatcher.store.delivery_quotas import StoredOverride
 from dispatcher.store.filters import Page, Window
@@ -24,7 +23,6 @@ from dispatcher.store.transactions import Run
 
 _DAY = timedelta(days=1)
 _MIB = 1024 * 1024
-_LOCK = text("select pg_advisory_xact_lock(hashtextextended(:key, 0))")
 
 _THERE = subscriptions.c.removed_at.is_(None)
 
@@ -87,8 +85,7 @@ def check_caps(connection: Connection, row: Mapping[str, object], subscription_i
     Whoever stores one for the same subscriber waits until this transaction has ended: the count cannot be raced.
     """
     tenant, subscriber = str(row["tenant"]), str(row["subscriber"])
-    if connection.dialect.name == "postgresql":
-        connection.execute(_LOCK, {"key": f"quota\x1f{tenant}\x1f{subscriber}"})
+    dialect.advisory_lock(connection, f"quota\x1f{tenant}\x1f{subscriber}")
     table = subscriptions.c
     others = table.id != subscription_id
     mine = (table.tenant == tenant, table.subscriber == subscriber, _THERE, others)
@@ -138,8 +135,9 @@ def _page(connection: Connection, tenant: str, window: Window) -> Page[tuple[str
 def _set_override(
     connection: Connection, tenant: str, owner: str, override: QuotaOverride, now: datetime
 ) -> None:
-    insert = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
-    new = insert(quotas).values(tenant=tenant, owner=owner, limits=_encode(override), updated_at=now)
+    new = dialect.insert(connection, quotas).values(
+        tenant=tenant, owner=owner, limits=_encode(override), updated_at=now
+    )
     changed = {"limits": new.excluded.limits, "updated_at": new.excluded.updated_at}
     connection.execute(
         new.on_conflict_do_update(index_elements=[quotas.c.tenant, quotas.c.owner], set_=changed)
@@ -162,10 +160,9 @@ def _stored(connection: Connection, tenant: str, owner: str) -> int:
 
 
 def _note(connection: Connection, stored: Mapping[tuple[str, str], int], day: int) -> None:
-    insert = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
     # In one order, so that processes that do it together do not wait for each other in a circle.
     for (tenant, owner), size in sorted(stored.items()):
-        new = insert(usage).values(tenant=tenant, owner=owner, day=day, bytes=size)
+        new = dialect.insert(connection, usage).values(tenant=tenant, owner=owner, day=day, bytes=size)
         unique = [usage.c.tenant, usage.c.owner, usage.c.day]
         more = {"bytes": usage.c.bytes + new.excluded.bytes}
         connection.execute(new.on_conflict_do_update(index_elements=unique, set_=more))

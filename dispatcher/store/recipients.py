@@ -6,10 +6,9 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import groupby
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 from sqlalchemy import Connection, delete, func, literal_column, or_, select, tuple_, update
-from sqlalchemy.dialects import postgresql, sqlite
 
 from dispatcher.domain.deliveries import State
 from dispatcher.domain.events import utc_now
@@ -18,6 +17,7 @@ from dispatcher.domain.subscriptions import Subscription
 from dispatcher.store import queries
 from dispatcher.store.columns import DELIVERING
 from dispatcher.store.delivery_queries import CHUNK
+from dispatcher.store.dialect import upsert
 from dispatcher.store.rows import Row, safe
 from dispatcher.store.schema import deliveries, mail_consents, mail_counts, mail_unsubscribed, subscriptions
 from dispatcher.store.subscriptions import SubscriptionRows
@@ -184,7 +184,7 @@ def _take(connection: Connection, quotas: Sequence[Quota], now: datetime) -> tup
     for index, quota in enumerate(quotas):
         began = _began(quota, now)
         row = {"name": safe(quota.name), "began": began, "count": 1}
-        counted = _upsert(
+        counted = upsert(
             connection, mail_counts, row, {"count": _counts.count + 1}, _counts.count < quota.limit
         )
         if not counted:
@@ -214,7 +214,7 @@ def _begin_asking(connection: Connection, recipient: Recipient, until: datetime,
     row = {**_whose(recipient), "asking_until": until}
     nobody = or_(_consents.asking_until.is_(None), _consents.asking_until < now)
     free = (_consents.asked_at.is_(None)) & nobody
-    return _upsert(connection, mail_consents, row, {"asking_until": until}, free)
+    return upsert(connection, mail_consents, row, {"asking_until": until}, free)
 
 
 def _end_asking(connection: Connection, recipient: Recipient, asked_at: datetime | None) -> None:
@@ -225,7 +225,7 @@ def _end_asking(connection: Connection, recipient: Recipient, asked_at: datetime
 def _confirm(connection: Connection, recipient: Recipient, now: datetime) -> int:
     row = {**_whose(recipient), "asked_at": now, "confirmed_at": now}
     first = func.coalesce(_consents.confirmed_at, now)
-    _upsert(connection, mail_consents, row, {"confirmed_at": first}, None)
+    upsert(connection, mail_consents, row, {"confirmed_at": first}, None)
     connection.execute(delete(mail_unsubscribed).where(*_left(recipient)))
     return _release(connection, recipient, now)
 
@@ -256,12 +256,12 @@ def _release(connection: Connection, recipient: Recipient, now: datetime) -> int
 
 def _unsubscribe(connection: Connection, recipient: Recipient, now: datetime) -> None:
     row = {"subscription_id": recipient.subscription_id, "address": safe(recipient.key), "at": now}
-    _upsert(connection, mail_unsubscribed, row, {"at": _unsubscribed.at}, None)
+    upsert(connection, mail_unsubscribed, row, {"at": _unsubscribed.at}, None)
 
 
 def _refuse(connection: Connection, recipient: Recipient, refusal: str, now: datetime) -> None:
     refused = {"refused_at": now, "refusal": safe(refusal)}
-    _upsert(connection, mail_consents, {**_whose(recipient), **refused}, refused, None)
+    upsert(connection, mail_consents, {**_whose(recipient), **refused}, refused, None)
 
 
 def _lift_refusals(connection: Connection, recipients: Sequence[Recipient]) -> None:
@@ -298,20 +298,3 @@ def _left(recipient: Recipient) -> list[queries.Condition]:
         _unsubscribed.subscription_id == recipient.subscription_id,
         _unsubscribed.address == safe(recipient.key),
     ]
-
-
-def _upsert(
-    connection: Connection,
-    table: Any,
-    row: Mapping[str, object],
-    changes: Mapping[str, Any],
-    where: Any,
-) -> bool:
-    """Insert a row, or change the one that is there if `where` holds of it. Whether one of the two was done."""
-    # Any: the two dialects have no type for these in common.
-    insert: Any = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
-    statement = insert(table).values(row)
-    keys = [column.name for column in table.primary_key]
-    statement = statement.on_conflict_do_update(index_elements=keys, set_=changes, where=where)
-    done: int = connection.execute(statement).rowcount
-    return done == 1

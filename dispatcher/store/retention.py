@@ -16,6 +16,7 @@ from sqlalchemy import ColumnElement, Connection, Table, and_, delete, exists, l
 from dispatcher.domain.deliveries import State
 from dispatcher.domain.retention import Keep
 from dispatcher.store.columns import EPOCH
+from dispatcher.store.dialect import locks_rows
 from dispatcher.store.partitions import bound
 from dispatcher.store.rows import made_at
 from dispatcher.store.schema import (
@@ -133,10 +134,10 @@ def delete_rows(
     """Delete those of these rows that are to go. How many."""
     if table in (jobs, unclaimed_jobs):
         return _delete_jobs(connection, table, gone, *these)
-    if table is events and connection.dialect.name != "sqlite":
+    if table is events and locks_rows(connection):
         # Whoever adds a delivery to one of them has locked it: it is waited for, and seen below.
         connection.execute(select(events.c.key).where(*these).with_for_update())
-    if table in (destinations, digests) and connection.dialect.name != "sqlite":
+    if table in (destinations, digests) and locks_rows(connection):
         # What somebody is about to use is left alone; whether it is used is seen below, once it is locked.
         [key] = table.primary_key
         unlocked = select(key).where(*these, gone).with_for_update(skip_locked=True)

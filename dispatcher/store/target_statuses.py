@@ -10,9 +10,9 @@ from datetime import datetime, timedelta
 from typing import Literal
 
 from sqlalchemy import Connection, case, delete, literal, or_, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 
 from dispatcher.domain.events import utc_now
+from dispatcher.store.dialect import insert
 from dispatcher.store.schema import target_statuses
 from dispatcher.store.transactions import Run
 
@@ -53,8 +53,7 @@ class TargetStatusRepository:
 def _begin(
     connection: Connection, key: bytes, event_key: str, delivery_id: str, now: datetime, seconds: float
 ) -> Turn:
-    insert = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
-    wanted = insert(target_statuses).values(
+    wanted = insert(connection, target_statuses).values(
         key=key, busy_delivery=delivery_id, busy_until=now + timedelta(seconds=seconds), updated_at=now
     )
     new = wanted.excluded

@@ -6,7 +6,8 @@ from sqlalchemy import Connection, delete, select
 
 from dispatcher.domain.deliveries import State
 from dispatcher.domain.ids import lowest_id
-from dispatcher.store.destinations import PAID, seconds
+from dispatcher.store.destinations import PAID
+from dispatcher.store.dialect import clock
 from dispatcher.store.queries import chunks, is_there
 from dispatcher.store.schema import deliveries, mail_unsubscribed, memos, rates, subscriptions
 from dispatcher.store.transactions import Run
@@ -41,7 +42,7 @@ def forget_rates(connection: Connection, after: str) -> str:
         select(rates.c.key, rates.c.full_at).where(rates.c.key > after).order_by(rates.c.key).limit(AT_ONCE)
     )
     found = connection.execute(some).all()
-    before = seconds(connection) - PAID
+    before = clock(connection).timestamp() - PAID
     for keys in chunks([key for key, full_at in found if full_at < before]):
         connection.execute(delete(rates).where(rates.c.key.in_(keys), rates.c.full_at < before))
     return found[-1][0] if len(found) == AT_ONCE else ""

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 
-import msgspec
 from msgspec import Struct
 from sqlalchemy import Connection, select, text
 
 from dispatcher.domain.events import Event
 from dispatcher.domain.jobs import Job
 from dispatcher.store import jobs as job_queries
+from dispatcher.store.dialect import asked_pairs
 from dispatcher.store.filters import EventFilter, Page, Window
 from dispatcher.store.job_changes import JobKey
 from dispatcher.store.queries import chunks, event_page
@@ -40,11 +40,6 @@ select tenant, id, (
 ) as apart
 from {asked}
 """
-_ASKED = {
-    "postgresql": "unnest(cast(:tenants as text[]), cast(:ids as text[])) as asked (tenant, id)",
-    "sqlite": "(select json_extract(value, '$[0]') as tenant, json_extract(value, '$[1]') as id"
-    " from json_each(:pairs)) as asked",
-}
 
 
 class Seen(Struct, frozen=True):
@@ -82,12 +77,8 @@ class WaitRepository:
 
 def _versions(connection: Connection, wanted: Sequence[JobKey]) -> dict[JobKey, Version]:
     stored = {(safe(tenant), safe(job_id)): (tenant, job_id) for tenant, job_id in wanted}
-    dialect = connection.dialect.name
-    if dialect == "sqlite":
-        parameters: dict[str, object] = {"pairs": msgspec.json.encode(list(stored)).decode()}
-    else:
-        parameters = {"tenants": [tenant for tenant, _ in stored], "ids": [job_id for _, job_id in stored]}
-    statement = text(_VERSIONS.format(asked=_ASKED[dialect], most=MAX_OWNERS))
+    asked, parameters = asked_pairs(connection, list(stored))
+    statement = text(_VERSIONS.format(asked=asked, most=MAX_OWNERS))
     rows = connection.execute(statement, parameters)
     return {
         stored[tenant, job_id]: (trusted or 0, int(apart or 0)) for tenant, job_id, trusted, apart in rows
