@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Concatenate, ParamSpec, TypeVar
+from typing import TypeVar
 
 import msgspec
 from msgspec import Struct
-from sqlalchemy import Connection
 
 from dispatcher.domain.deliveries import Attempt, ClaimedDelivery, Delivery, Outcome, Overdue, State
 from dispatcher.domain.destinations import Breaker, Destination, RateLimit, Slots
@@ -50,14 +49,13 @@ from dispatcher.store.quotas import QuotaRepository
 from dispatcher.store.recipients import RecipientStore
 from dispatcher.store.rows import Row, api_key_row, made_at, safe, safe_or_none
 from dispatcher.store.sealing import Sealer
+from dispatcher.store.session import Run, Session
 from dispatcher.store.subscriptions import SubscriptionRows
 from dispatcher.store.tapis_v3 import TapisStore
 from dispatcher.store.target_statuses import TargetStatusRepository
 from dispatcher.store.tidying import Tidying
 from dispatcher.store.waits import WaitRepository
 
-P = ParamSpec("P")
-R = TypeVar("R")
 Filter = TypeVar("Filter", bound=Struct)
 Revision = tuple[str, int]
 
@@ -83,26 +81,18 @@ class Claim(Struct, frozen=True):
 class SqlStore(ABC):
     """A store on a database that SQLAlchemy knows."""
 
+    session: Session
+
     def __init__(self, sealer: Sealer) -> None:
+        self._read: Run = self.session.read
+        self._write: Run = self.session.write
         self._subscriptions = SubscriptionRows(sealer)
         self.tapis = TapisStore(self._read, self._write, self._subscriptions)
-        self.recipients = RecipientStore(self._read, self._write, self._subscriptions)
-        self.quotas = QuotaRepository(self._read, self._write)
-        self.waits = WaitRepository(self._read)
-        self.target_statuses = TargetStatusRepository(self._read, self._write)
+        self.recipients = RecipientStore(self.session, self._subscriptions)
+        self.quotas = QuotaRepository(self.session)
+        self.waits = WaitRepository(self.session)
+        self.target_statuses = TargetStatusRepository(self.session)
         self._tidying = Tidying(self._write)
-
-    @abstractmethod
-    async def _read(
-        self, operation: Callable[Concatenate[Connection, P], R], *args: P.args, **kwargs: P.kwargs
-    ) -> R:
-        """What `operation` returns, called with a connection for reading."""
-
-    @abstractmethod
-    async def _write(
-        self, operation: Callable[Concatenate[Connection, P], R], *args: P.args, **kwargs: P.kwargs
-    ) -> R:
-        """The same in a transaction of its own, which is committed when it returns."""
 
     @abstractmethod
     async def _matching(self, match_keys: Sequence[str]) -> Sequence[Revision]:

@@ -6,10 +6,11 @@ from pathlib import Path
 
 from dispatcher.domain.errors import SettingsError
 from dispatcher.domain.retention import DEFAULT, Keep
-from dispatcher.store import postgres_server, sqlite
+from dispatcher.store import postgres_server, sqlite_session
 from dispatcher.store.postgres import PostgresStore
 from dispatcher.store.protocols import Store
 from dispatcher.store.sealing import Sealer
+from dispatcher.store.sqlite import SqliteStore
 
 _SQLITE = "sqlite:///"
 _POSTGRES = "postgresql://"
@@ -21,7 +22,7 @@ def open_store(url: str, sealer: Sealer, keep: Keep = DEFAULT) -> Store:
     `keep` says how wide partitions are made.
     """
     path = _sqlite_path(url)
-    return PostgresStore(url, sealer, keep.width) if path is None else sqlite.SqliteStore(path, sealer)
+    return PostgresStore(url, sealer, keep.width) if path is None else SqliteStore(path, sealer)
 
 
 def migrate(url: str, keep: Keep = DEFAULT) -> list[str]:
@@ -30,13 +31,13 @@ def migrate(url: str, keep: Keep = DEFAULT) -> list[str]:
     Not for a thread with a running event loop. Raises SettingsError and StoreUnavailable, as opening does.
     """
     path = _sqlite_path(url)
-    return postgres_server.migrate(url, keep.width) if path is None else sqlite.migrate(path)
+    return postgres_server.migrate(url, keep.width) if path is None else sqlite_session.migrate(path)
 
 
 def pending(url: str) -> list[str]:
     """The revisions that `migrate` would apply, in order; nothing is changed. Raises as `migrate` does."""
     path = _sqlite_path(url)
-    return postgres_server.pending(url) if path is None else sqlite.pending(path)
+    return postgres_server.pending(url) if path is None else sqlite_session.pending(path)
 
 
 def _sqlite_path(url: str) -> Path | None:

@@ -1,22 +1,15 @@
-"""The store on PostgreSQL, for any number of processes.
-
-At most 8 connections a process: HOT for the statements of intake and delivery, COLD for everything else.
-"""
+"""The store on PostgreSQL, for any number of processes."""
 
 from __future__ import annotations
 
 import asyncio
 import time
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
-from contextlib import asynccontextmanager, nullcontext
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import nullcontext
 from datetime import datetime, timedelta
-from functools import partial
-from typing import Concatenate, ParamSpec, TypeAlias, TypeVar
 
 import asyncpg
-from sqlalchemy import Connection
-from sqlalchemy.ext.asyncio import create_async_engine
 
 from dispatcher.domain.deliveries import ClaimedDelivery, NewDelivery, Outcome, Share, Waiting
 from dispatcher.domain.destinations import Breaker, HealthChanges
@@ -36,43 +29,26 @@ from dispatcher.store import (
 from dispatcher.store import postgres_sql as sql
 from dispatcher.store.base import CLAIM_BYTES, Claim, Revision, SqlStore
 from dispatcher.store.batches import ATTEMPT, OUTCOME, Batch
-from dispatcher.store.failures import unavailable
 from dispatcher.store.filters import Place
 from dispatcher.store.postgres_accept import TO, accept, add, is_large, resumed_of
-from dispatcher.store.postgres_connect import CONNECT_TIMEOUT
 from dispatcher.store.postgres_rests import Rests
-from dispatcher.store.postgres_server import connect_limited, driver_connection, migrate
+from dispatcher.store.postgres_server import migrate
+from dispatcher.store.postgres_session import PostgresSession
 from dispatcher.store.rows import Row, hex_digits
 from dispatcher.store.sealing import Sealer
 
-HOT = 4
-COLD = 4
-
 TRIES = 10
 """How often a batch is written again because others stored some of its events in the meantime."""
-
-P = ParamSpec("P")
-R = TypeVar("R")
-Proxy: TypeAlias = "asyncpg.pool.PoolConnectionProxy[asyncpg.Record]"
 
 
 class PostgresStore(SqlStore):
     """See `dispatcher.store.protocols.Store`. `width` is which time a new partition holds."""
 
     def __init__(self, url: str, sealer: Sealer, width: timedelta = DEFAULT.width) -> None:
+        self.session = PostgresSession(url)
         super().__init__(sealer)
         self._url = url
         self._width = width
-        self._engine = create_async_engine(
-            "postgresql+asyncpg://",
-            async_creator=partial(connect_limited, url, sql.COLD_SETTINGS),
-            pool_size=COLD,
-            max_overflow=0,
-            pool_timeout=CONNECT_TIMEOUT,
-            pool_pre_ping=True,
-            hide_parameters=True,
-        )
-        self._reading = self._engine.execution_options(isolation_level="AUTOCOMMIT")
         self._claimed: defaultdict[int, set[str]] = defaultdict(set)
         self._unsure: set[int] = set()
         self._claiming = asyncio.Lock()
@@ -83,14 +59,7 @@ class PostgresStore(SqlStore):
     async def open(self) -> None:
         # In a thread, because Alembic keeps its state in modules: it cannot take turns with another store's.
         await asyncio.to_thread(migrate, self._url, self._width)
-        with unavailable():
-            self._pool = await asyncpg.create_pool(
-                self._url,
-                min_size=0,  # else the pool itself tries to connect again, with a traceback each time
-                max_size=HOT,
-                reset=_keep,
-                connect=partial(connect_limited, settings=sql.SETTINGS),
-            )
+        await self.session.open()
         try:
             await self._check_seals()
         except BaseException:
@@ -98,19 +67,15 @@ class PostgresStore(SqlStore):
             raise
 
     async def close(self) -> None:
-        await self._engine.dispose()
-        try:
-            await asyncio.wait_for(self._pool.close(), CONNECT_TIMEOUT)
-        except Exception:  # noqa: BLE001 - what a server that is not there any more makes of a farewell
-            self._pool.terminate()
+        await self.session.close()
 
     async def check_write(self, process: int) -> None:
-        async with self._hot() as connection, connection.transaction():
+        async with self.session.hot() as connection, connection.transaction():
             await connection.execute(sql.LOCK_LIKE_ACCEPT)
             await connection.execute(sql.CHECK_WRITE, process)
 
     async def heartbeat(self, process: int, lease: float, oldest_claim: str) -> bool:
-        async with self._hot() as connection:
+        async with self.session.hot() as connection:
             found = await connection.fetchval(sql.HEARTBEAT, process, lease, hex_digits(oldest_claim))
         if found is None:
             self._forget(process)
@@ -139,7 +104,7 @@ class PostgresStore(SqlStore):
             # A batch with orders holds locks that the jobs of others share: it rests when it has committed.
             rest = postgres_rests.none if batch.expansions else self._rests.after
             try:
-                async with self._bulk if large else nullcontext(), self._hot() as connection:
+                async with self._bulk if large else nullcontext(), self.session.hot() as connection:
                     await accept(connection, process, batch, rest)
                 if large and batch.expansions:
                     await self._rests.after(time.monotonic() - began)
@@ -152,33 +117,33 @@ class PostgresStore(SqlStore):
         raise StoreUnavailable(f"others stored events of the same batch {TRIES} times while it was written")
 
     async def _identities(self, digests: Collection[bytes]) -> dict[bytes, str]:
-        async with self._hot() as connection:
+        async with self.session.hot() as connection:
             rows = await connection.fetch(sql.IDENTITIES, [digest.hex() for digest in digests])
         return {digest.bytes: f"evt_{key.hex}" for digest, key in rows}
 
     async def add_deliveries(self, process: int, deliveries: Sequence[NewDelivery]) -> None:
-        async with self._hot() as connection:
+        async with self.session.hot() as connection:
             await add(connection, process, deliveries, self._rests.after)
 
     async def expand(
         self, process: int, orders: Sequence[Expansion], deliveries: Sequence[NewDelivery]
     ) -> bool:
-        async with self._bulk, self._hot() as connection, connection.transaction():
+        async with self._bulk, self.session.hot() as connection, connection.transaction():
             if not await postgres_expansions.take(connection, [one.seq for one in orders]):
                 return False
             await add(connection, process, deliveries, self._rests.after)
         return True
 
     async def changes(self, since: datetime | None) -> HealthChanges:
-        async with self._hot() as connection:
+        async with self.session.hot() as connection:
             return await postgres_breakers.changes(connection, since)
 
     async def open_breakers(self, opened: Sequence[Breaker], probed: Collection[str]) -> None:
-        async with self._hot() as connection:
+        async with self.session.hot() as connection:
             await postgres_breakers.open_all(connection, opened, probed)
 
     async def begin_probes(self, opened: Sequence[Breaker], until: datetime) -> set[str]:
-        async with self._hot() as connection:
+        async with self.session.hot() as connection:
             return await postgres_breakers.begin_probes(connection, opened, until)
 
     async def claim_shares(self, process: int, limit: int, shares: Sequence[Share]) -> list[ClaimedDelivery]:
@@ -187,19 +152,19 @@ class PostgresStore(SqlStore):
         return await self._claim_by(process, postgres_queues.CLAIM_SHARES, limit, of, places)
 
     async def waiting_destinations(self, after: str, limit: int) -> list[tuple[str, datetime | None]]:
-        async with self._hot() as connection:
+        async with self.session.hot() as connection:
             return await postgres_queues.waiting_destinations(connection, after, limit)
 
     async def look(self, after: Mapping[str, str], first: int, more: int) -> dict[str, Waiting]:
-        async with self._hot() as connection:
+        async with self.session.hot() as connection:
             return await postgres_queues.look(connection, after, utc_now(), first, more)
 
     async def _waiting(self, after: Mapping[str, Place | None], limit: int) -> Mapping[str, Sequence[Row]]:
-        async with self._hot() as connection:
+        async with self.session.hot() as connection:
             return await postgres_queues.waiting(connection, after, limit)
 
     async def claim_expansions(self, after: bytes) -> list[Expansion]:
-        async with self._hot() as connection:
+        async with self.session.hot() as connection:
             # Mostly there is none, and to see that is cheap.
             if not await connection.fetchval(postgres_expansions.ANY):
                 return []
@@ -220,7 +185,7 @@ class PostgresStore(SqlStore):
     async def _claim(
         self, process: int, statement: str, *arguments: object
     ) -> tuple[list[Claim], list[Revision]]:
-        async with self._hot() as connection:
+        async with self.session.hot() as connection:
             if process in self._unsure:
                 await connection.execute(sql.UNCLAIM, process, list(map(hex_digits, self._claimed[process])))
                 self._unsure.discard(process)
@@ -235,7 +200,7 @@ class PostgresStore(SqlStore):
 
     async def _finish(self, process: int, outcomes: Sequence[Outcome]) -> None:
         held = [outcome.delivery_id for outcome in outcomes if batches.held_outcome(outcome)]
-        async with self._hot() as connection, connection.transaction() if held else nullcontext():
+        async with self.session.hot() as connection, connection.transaction() if held else nullcontext():
             resumed = await resumed_of(connection, sql.RESUMED_DELIVERIES, "dlv", held)
             await connection.execute(
                 sql.FINISH,
@@ -252,40 +217,12 @@ class PostgresStore(SqlStore):
         return await postgres_retention.retain(self._url, keep)
 
     async def _matching(self, match_keys: Sequence[str]) -> Sequence[Revision]:
-        async with self._hot() as connection:
+        async with self.session.hot() as connection:
             return _revisions(await connection.fetch(sql.MATCHING, match_keys, utc_now()))
-
-    async def _read(
-        self, operation: Callable[Concatenate[Connection, P], R], *args: P.args, **kwargs: P.kwargs
-    ) -> R:
-        with unavailable():
-            async with self._reading.connect() as connection:
-                with unavailable(driver_connection(connection)):
-                    return await connection.run_sync(operation, *args, **kwargs)
-
-    async def _write(
-        self, operation: Callable[Concatenate[Connection, P], R], *args: P.args, **kwargs: P.kwargs
-    ) -> R:
-        with unavailable():
-            async with self._engine.connect() as connection:
-                with unavailable(driver_connection(connection)):
-                    async with connection.begin():
-                        return await connection.run_sync(operation, *args, **kwargs)
-
-    @asynccontextmanager
-    async def _hot(self) -> AsyncIterator[Proxy]:
-        with unavailable():
-            async with self._pool.acquire(timeout=CONNECT_TIMEOUT) as connection:
-                with unavailable(connection):
-                    yield connection
 
     def _forget(self, process: int) -> None:
         self._claimed.pop(process, None)
         self._unsure.discard(process)
-
-
-async def _keep(connection: asyncpg.Connection) -> None:
-    """Give a connection back as it is: our statements leave nothing there, and a reset is a round trip."""
 
 
 def _revisions(rows: Sequence[asyncpg.Record]) -> list[Revision]:

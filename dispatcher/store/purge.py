@@ -38,7 +38,7 @@ from dispatcher.store.schema import (
     tapis_series,
     tapis_subscriptions,
 )
-from dispatcher.store.transactions import Run
+from dispatcher.store.session import Run
 
 UNUSED = DAY
 """How long an unused destination is kept after its last change."""

@@ -19,7 +19,7 @@ from dispatcher.store.filters import Page, Window
 from dispatcher.store.queries import limit_of
 from dispatcher.store.rows import safe
 from dispatcher.store.schema import quotas, subscriptions, usage
-from dispatcher.store.transactions import Run
+from dispatcher.store.session import Repository
 
 _DAY = timedelta(days=1)
 _MIB = 1024 * 1024
@@ -33,12 +33,8 @@ _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(StoredOverride).decode
 
 
-class QuotaRepository:
+class QuotaRepository(Repository):
     """What is stored of quotas. All methods raise StoreUnavailable when the database cannot be reached."""
-
-    def __init__(self, read: Run, write: Run) -> None:
-        self._read = read
-        self._write = write
 
     async def override(self, tenant: str, owner: str) -> QuotaOverride | None:
         """What an admin set for an owner."""

@@ -20,8 +20,8 @@ from dispatcher.store.delivery_queries import CHUNK
 from dispatcher.store.dialect import upsert
 from dispatcher.store.rows import Row, safe
 from dispatcher.store.schema import deliveries, mail_consents, mail_counts, mail_unsubscribed, subscriptions
+from dispatcher.store.session import Repository, Session
 from dispatcher.store.subscriptions import SubscriptionRows
-from dispatcher.store.transactions import Run
 
 MAX_TAKEN = 200
 """Messages that are counted in one transaction."""
@@ -37,12 +37,11 @@ Taken: TypeAlias = "asyncio.Future[tuple[Quota, float] | None]"
 _consents, _counts, _unsubscribed = mail_consents.c, mail_counts.c, mail_unsubscribed.c
 
 
-class RecipientStore:
+class RecipientStore(Repository):
     """Recipients. All methods raise StoreUnavailable when the database cannot be reached."""
 
-    def __init__(self, read: Run, write: Run, rows: SubscriptionRows) -> None:
-        self._read = read
-        self._write = write
+    def __init__(self, session: Session, rows: SubscriptionRows) -> None:
+        super().__init__(session)
         self._rows = rows
         self._wanted: list[tuple[Sequence[Quota], datetime, Taken]] = []
         self._taking: asyncio.Task[None] | None = None

@@ -1,28 +1,17 @@
-"""The store on SQLite, for one process.
-
-One thread writes and two read, each on a connection of its own: a whole transaction costs the event loop one
-hand-over, and writing is in turn by itself. A lock on a file beside the database keeps other processes out.
-"""
+"""The store on SQLite, for one process."""
 
 from __future__ import annotations
 
 import asyncio
-import fcntl
-import os
 from collections.abc import Callable, Collection, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from functools import partial
 from pathlib import Path
-from typing import Concatenate, ParamSpec, TypeVar
 
-from sqlalchemy import URL, Connection, Engine, create_engine, event
-from sqlalchemy.engine.interfaces import DBAPIConnection
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy import Connection
 
 from dispatcher.domain.deliveries import ClaimedDelivery, NewDelivery, Outcome, Share, Waiting
 from dispatcher.domain.destinations import Breaker, HealthChanges
-from dispatcher.domain.errors import SettingsError
 from dispatcher.domain.events import Event, utc_now
 from dispatcher.domain.expansions import Expansion, NewExpansion
 from dispatcher.domain.retention import Keep, Kept
@@ -30,7 +19,6 @@ from dispatcher.store import (
     changes,
     delivery_queries,
     expansions,
-    migrations,
     purge,
     retention,
     sqlite_breakers,
@@ -39,37 +27,25 @@ from dispatcher.store import (
 )
 from dispatcher.store.base import Claim, Revision, SqlStore
 from dispatcher.store.batches import Batch
-from dispatcher.store.failures import leaves_file_usable, unavailable
 from dispatcher.store.filters import Place
 from dispatcher.store.migrations import upgrade
 from dispatcher.store.retention import Sweep, Swept
 from dispatcher.store.rows import Row
 from dispatcher.store.sealing import Sealer
-
-READERS = 2
-
-BUSY_TIMEOUT = 5.0
-"""Seconds to wait for somebody who reads or backs up the file with a tool of their own."""
-
-_HEADER = b"SQLite format 3\0"
-
-P = ParamSpec("P")
-R = TypeVar("R")
+from dispatcher.store.sqlite_session import SqliteSession
 
 
 class SqliteStore(SqlStore):
     """See `dispatcher.store.protocols.Store`."""
 
     def __init__(self, path: Path, sealer: Sealer) -> None:
+        self.session = SqliteSession(path)
         super().__init__(sealer)
-        self._path = path
         self._claiming = asyncio.Lock()
         self._unsure: list[str] = []
 
     async def open(self) -> None:
-        self._lock = _lock(self._path)
-        self._writer = _Worker(_engine(self._path, 1, "begin immediate"), 1)
-        self._readers = _Worker(_engine(self._path, READERS, "begin"), READERS)
+        self.session.open()
         try:
             await self._write(upgrade)
             await self._write(_drop_statistics)
@@ -81,9 +57,7 @@ class SqliteStore(SqlStore):
             raise
 
     async def close(self) -> None:
-        await self._readers.close()
-        await self._writer.close()
-        os.close(self._lock)
+        await self.session.close()
 
     async def check_write(self, process: int) -> None:
         await self._write(changes.check_write, process)
@@ -164,16 +138,6 @@ class SqliteStore(SqlStore):
     async def _matching(self, match_keys: Sequence[str]) -> Sequence[Revision]:
         return await self._read(sqlite_sql.matching, match_keys)
 
-    async def _read(
-        self, operation: Callable[Concatenate[Connection, P], R], *args: P.args, **kwargs: P.kwargs
-    ) -> R:
-        return await self._readers.run(lambda connection: operation(connection, *args, **kwargs))
-
-    async def _write(
-        self, operation: Callable[Concatenate[Connection, P], R], *args: P.args, **kwargs: P.kwargs
-    ) -> R:
-        return await self._writer.run(lambda connection: operation(connection, *args, **kwargs))
-
 
 def _drop_statistics(connection: Connection) -> None:
     """Drop what a tool may have noted of the tables: it is old soon, and plans are right without it."""
@@ -181,104 +145,3 @@ def _drop_statistics(connection: Connection) -> None:
     for name in connection.exec_driver_sql(tables).scalars().all():
         connection.exec_driver_sql(f"delete from {name}")  # noqa: S608 - one of the two above
         connection.exec_driver_sql("analyze sqlite_schema")  # it reads them again
-
-
-class _Worker:
-    """Runs transactions in threads of its own."""
-
-    def __init__(self, engine: Engine, threads: int) -> None:
-        self._engine = engine
-        self._threads = ThreadPoolExecutor(threads, thread_name_prefix="sqlite")
-
-    async def run(self, operation: Callable[[Connection], R]) -> R:
-        with unavailable():
-            return await asyncio.get_running_loop().run_in_executor(self._threads, self._transact, operation)
-
-    def _transact(self, operation: Callable[[Connection], R]) -> R:
-        with self._engine.connect() as connection:
-            try:
-                with connection.begin():
-                    return operation(connection)
-            except DBAPIError as error:
-                if not leaves_file_usable(error):
-                    connection.invalidate()  # the next one opens the file again
-                raise
-
-    async def close(self) -> None:
-        """Finish what was begun, and let go of the connections."""
-        await asyncio.to_thread(self._threads.shutdown)
-        self._engine.dispose()
-
-
-def migrate(path: Path) -> list[str]:
-    """Bring the schema up to date and return the revisions that were applied.
-
-    SettingsError while another process has the file.
-    """
-    lock = _lock(path)
-    engine = _engine(path, 1, "begin immediate")
-    try:
-        with unavailable(), engine.begin() as connection:
-            return upgrade(connection)
-    finally:
-        engine.dispose()
-        os.close(lock)
-
-
-def pending(path: Path) -> list[str]:
-    """The revisions that `migrate` would apply; a file that is not there is not made."""
-    if not path.exists():
-        return migrations.pending(None)
-    engine = _engine(path, 1, "begin")
-    try:
-        with unavailable(), engine.connect() as connection:
-            return migrations.pending(connection)
-    finally:
-        engine.dispose()
-
-
-def _lock(path: Path) -> int:
-    """Keep other processes out until the descriptor is closed; make the files, for their owner only."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
-        with path.open("rb") as file:
-            begin = file.read(len(_HEADER))
-        lock = os.open(path.with_name(f"{path.name}.lock"), os.O_CREAT | os.O_RDWR, 0o600)
-    except OSError as error:
-        raise SettingsError(f"DISPATCHER_DATABASE_URL: cannot write {path}: {error.strerror}") from error
-    if begin not in (b"", _HEADER):
-        os.close(lock)
-        raise SettingsError(
-            f"DISPATCHER_DATABASE_URL: {path} is no SQLite database; expected one, or no file yet"
-        )
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(lock)
-        raise SettingsError(
-            f"DISPATCHER_DATABASE_URL: {path} is in use by another process. SQLite is for one: stop that one "
-            "first, or use postgresql://… for several"
-        ) from None
-    return lock
-
-
-def _engine(path: Path, connections: int, begin: str) -> Engine:
-    engine = create_engine(
-        URL.create("sqlite", database=str(path)),
-        pool_size=connections,
-        max_overflow=0,
-        hide_parameters=True,
-        # None: the driver begins no transactions of its own.
-        connect_args={"timeout": BUSY_TIMEOUT, "isolation_level": None},
-    )
-    event.listen(engine, "connect", _prepare)
-    event.listen(engine, "begin", lambda connection: connection.exec_driver_sql(begin))
-    return engine
-
-
-def _prepare(connection: DBAPIConnection, _: object) -> None:
-    cursor = connection.cursor()
-    for pragma in ("journal_mode = wal", "synchronous = full", "temp_store = memory", "cache_size = -32000"):
-        cursor.execute(f"pragma {pragma}")
-    cursor.close()

@@ -22,8 +22,8 @@ from dispatcher.domain.subscriptions import Subscription
 from dispatcher.store import changes, delivery_queries, held, queries
 from dispatcher.store.rows import Row, safe
 from dispatcher.store.schema import subscriptions, tapis_notifications, tapis_series, tapis_subscriptions
+from dispatcher.store.session import Run
 from dispatcher.store.subscriptions import SubscriptionRows
-from dispatcher.store.transactions import Run
 
 MAX_LISTED = 10_000
 """How many a list looks at, the newest first."""

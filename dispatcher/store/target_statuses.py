@@ -14,7 +14,7 @@ from sqlalchemy import Connection, case, delete, literal, or_, select, update
 from dispatcher.domain.events import utc_now
 from dispatcher.store.dialect import insert
 from dispatcher.store.schema import target_statuses
-from dispatcher.store.transactions import Run
+from dispatcher.store.session import Repository
 
 KEPT = timedelta(days=60)
 """How long a status is kept: longer than the longest `max_age` of a delivery."""
@@ -27,12 +27,8 @@ Turn = Literal["go", "wait", "superseded"]
 _c = target_statuses.c
 
 
-class TargetStatusRepository:
+class TargetStatusRepository(Repository):
     """Statuses of targets. All methods raise StoreUnavailable when the database cannot be reached."""
-
-    def __init__(self, read: Run, write: Run) -> None:
-        self._read = read
-        self._write = write
 
     async def begin(self, key: bytes, event_key: str, delivery_id: str, seconds: float) -> Turn:
         """Whether a delivery of this event may go to the target `key` now; it then has `seconds` for it.

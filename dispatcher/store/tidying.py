@@ -10,7 +10,7 @@ from dispatcher.store.destinations import PAID
 from dispatcher.store.dialect import clock
 from dispatcher.store.queries import chunks, is_there
 from dispatcher.store.schema import deliveries, mail_unsubscribed, memos, rates, subscriptions
-from dispatcher.store.transactions import Run
+from dispatcher.store.session import Run
 
 AT_ONCE = 10_000
 """Rows of a table that one round looks at."""

@@ -16,7 +16,7 @@ from dispatcher.store.job_changes import JobKey
 from dispatcher.store.queries import chunks, event_page
 from dispatcher.store.rows import safe, safe_or_none
 from dispatcher.store.schema import api_keys
-from dispatcher.store.transactions import Run
+from dispatcher.store.session import Repository
 
 Version = tuple[int, int]
 """How many events of a job trusted publishers, its owner, and others have published; it changes with each."""
@@ -50,11 +50,8 @@ class Seen(Struct, frozen=True):
     events: Page[Event]
 
 
-class WaitRepository:
+class WaitRepository(Repository):
     """What waiting asks of the store. All methods raise StoreUnavailable when the database cannot be reached."""
-
-    def __init__(self, read: Run) -> None:
-        self._read = read
 
     async def versions(self, wanted: Sequence[JobKey]) -> Mapping[JobKey, Version]:
         """The versions of these jobs, with one statement for each 500; that of an unknown one is (0, 0)."""

@@ -250,7 +250,7 @@ async def test_the_store_is_not_asked_while_nobody_waits_and_once_a_tick_for_all
     monkeypatch.setattr(waiting, "POLL_SECONDS", 0.05)
     monkeypatch.setattr(waiting, "KEY_SECONDS", 60.0)
     asked: list[str] = []
-    for worker in (store._writer, store._readers):  # type: ignore[attr-defined]  # the SQLite store's
+    for worker in (store.session._writer, store.session._readers):  # type: ignore[attr-defined]  # the SQLite store's
         sql_event.listen(worker._engine, "before_cursor_execute", lambda *args: asked.append(args[2]))
     async with serving(store) as api:
         alice = await api.caller("alice", "subscribe", "publish")

@@ -183,7 +183,7 @@ async def test_a_subscription_that_cannot_be_read_ends_its_own_deliveries_only(
     process_number = await store.register("host", 1, 60)
     if broken != "kind":
         change = update(subscriptions).where(subscriptions.c.id == poison.id).values({broken: b"{"})
-        await store._write(lambda connection: connection.execute(change))  # type: ignore[attr-defined]
+        await store.session.write(lambda connection: connection.execute(change))  # type: ignore[attr-defined]
     event = new_event()
     waiting = [make_delivery(event, poison, claimed=False, due_at=event.time)]
     await store.accept(process_number, [event], waiting)

@@ -18,7 +18,7 @@ from sqlalchemy import Engine, event
 import dispatcher.store
 
 FOLDER = Path(dispatcher.store.__file__).parent
-RUNS = {"execute", "exec_driver_sql", "rows_of", "heavy_page", "_many", "_upsert", "_insert_once"}
+RUNS = {"execute", "exec_driver_sql", "rows_of", "heavy_page", "_many", "upsert", "_insert_once"}
 ASKS = re.compile(r"\s*(with|select|insert|update|delete|set local)\b", re.IGNORECASE)
 
 HOT = (
@@ -51,8 +51,8 @@ COLD = {
     "queries.owner_bound_keys": "once when the service starts",
     "retention.sweep": "one of its three: when a delivery has as many attempts as go at once",
     "sqlite._drop_statistics": "when SQLite's file is opened",
-    "sqlite._engine": "begins a transaction",
-    "sqlite._prepare": "sets up a connection",
+    "sqlite_session._engine": "begins a transaction",
+    "sqlite_session._prepare": "sets up a connection",
 }
 """Constants and functions that no test of plans asks, and why."""
 

@@ -55,8 +55,8 @@ class World:
 
     async def reconnect(self) -> None:
         """Let the next call make its connections first."""
-        await self.store._pool.expire_connections()
-        await self.store._engine.dispose()
+        await self.store.session._pool.expire_connections()
+        await self.store.session._engine.dispose()
 
     async def count(self, table: str, condition: str, *values: object) -> int:
         counted = f"select count(*) from {table} where {condition}"  # noqa: S608 - the tests' own words

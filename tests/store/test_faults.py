@@ -114,7 +114,7 @@ async def test_a_statement_that_takes_too_long_is_unavailable(
 
 
 async def test_a_file_that_is_locked_is_unavailable(sqlite_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dispatcher.store.sqlite.BUSY_TIMEOUT", 0.05)
+    monkeypatch.setattr("dispatcher.store.sqlite_session.BUSY_TIMEOUT", 0.05)
     store = open_store(sqlite_url, SEALER)
     await store.open()
     process = await store.register("a-host", 1, lease=60)

@@ -87,7 +87,7 @@ class World:
             for table in reversed(metadata.sorted_tables):
                 connection.execute(delete(table))
 
-        self.run(self.stores[0]._write(delete_all))
+        self.run(self.stores[0].session.write(delete_all))
 
     def close(self) -> None:
         for store in self.stores:
@@ -353,7 +353,7 @@ class Deliveries(RuleBasedStateMachine):
     @rule()
     def hours_pass(self) -> None:
         """All that waits for its time is due, and digests may go again."""
-        self.run(self.store._write(pass_hours))
+        self.run(self.store.session.write(pass_hours))
         self.model.hours_pass()
 
     @rule()

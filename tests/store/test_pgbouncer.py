@@ -71,7 +71,7 @@ async def test_a_session_has_the_settings_that_it_has_without_a_pooler(
     names = ["statement_timeout", "plan_cache_mode", "enable_seqscan", "application_name"]
     found = []
     for one in (store, direct):
-        async with one._hot() as connection:  # type: ignore[attr-defined]  # of PostgreSQL's
+        async with one.session.hot() as connection:  # type: ignore[attr-defined]  # of PostgreSQL's
             found.append([await connection.fetchval("select current_setting($1)", name) for name in names])
     await direct.close()
     assert found[0] == found[1] == ["30s", "force_generic_plan", "off", "dispatcher"]

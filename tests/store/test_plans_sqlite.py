@@ -87,7 +87,7 @@ class Steps:
     def __init__(self, store: SqliteStore) -> None:
         self.of: dict[str, int] = {}
         self._text = ""
-        for worker in (store._writer, store._readers):
+        for worker in (store.session._writer, store.session._readers):
             event.listen(worker._engine, "before_cursor_execute", self._watch)
 
     def _watch(self, _: object, cursor: Any, statement: str, *__: object) -> None:
@@ -139,7 +139,7 @@ async def _wrong(path: Path, names: Sequence[str], first: str = "select 1") -> l
     await store.open()
     try:
         use = Use(store, await store.register("a-host", 1, lease=60), "many")
-        await store._write(Connection.exec_driver_sql, first)
+        await store.session.write(Connection.exec_driver_sql, first)
         steps = Steps(store)
         for name in names:
             steps.of.clear()

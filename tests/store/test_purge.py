@@ -54,7 +54,7 @@ def test_every_table_has_a_rule_that_operators_can_read() -> None:
 async def run(store: Store, operation: Any, *args: Any) -> Any:
     """Carry out an operation in a transaction of the store."""
     assert isinstance(store, SqlStore)
-    return await store._write(operation, *args)
+    return await store.session.write(operation, *args)
 
 
 async def put(store: Store, table: Table, *rows: dict[str, object]) -> None:
@@ -309,7 +309,7 @@ async def test_a_destination_that_a_subscription_is_about_to_use_is_not_purged(
     name = "https://new:443"
     await put(store, destination_table, {"key": name, "openings": 0, "changed_at": utc_now()})
     subscription = make_subscription(destination=name)
-    async with store._engine.connect() as connection, connection.begin():
+    async with store.session._engine.connect() as connection, connection.begin():
         row = store._subscriptions.row(subscription)
         await connection.run_sync(changes.add_subscription, row, None)
         await store.retain(KEEP)
