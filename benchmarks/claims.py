@@ -96,7 +96,7 @@ async def _line(process: asyncio.subprocess.Process) -> bytes:
 
 async def _claim_all(arguments: Sequence[str]) -> None:
     async with opened(arguments[0]) as store:
-        process = await store.register("bench", 1, 60)
+        process = await store.leases.register("bench", 1, 60)
         print("ready", flush=True)
         await asyncio.to_thread(sys.stdin.readline)
         names, count = [name async for name, _ in waiting_destinations(store)], 0
@@ -106,7 +106,7 @@ async def _claim_all(arguments: Sequence[str]) -> None:
         await asyncio.to_thread(
             sys.stdin.read
         )  # others are still claiming: what we have stays ours until then
-        await store.leave(process)
+        await store.leases.release(process)
 
 
 if __name__ == "__main__":

@@ -114,7 +114,7 @@ async def bench(server: PostgreSQL, partitions: int | None) -> AsyncIterator[Ben
     # What is missing is made when a store opens; these tables are to have the partitions that are measured.
     with nullcontext() if partitions is None else patch("dispatcher.store.postgres_server.make_ahead"):
         await store.open()
-    made = Bench(server, url, store, await store.register("a-host", 1, lease=36_000))
+    made = Bench(server, url, store, await store.leases.register("a-host", 1, lease=36_000))
     await made.subscribe()
     yield made
     await store.close()
@@ -229,14 +229,14 @@ async def _make_old(one: Bench, number: int, kept: int) -> None:
             f"create table {name}_since partition of {name} for values from ('{high}') to ('{today}') {storage}"
         )
     await connection.close()
-    await one.store.heartbeat(one.process, 36_000, _id("dlv", 41 * DAY))
+    await one.store.leases.renew(one.process, 36_000, _id("dlv", 41 * DAY))
     for begin in range(0, number, 500):
         batch = one.new(500, 40 * DAY)
         await one.accept(batch)
         exhausted = max(min(kept - begin, 500), 0)
         await one.finish(batch[:exhausted], State.EXHAUSTED)
         await one.finish(batch[exhausted:])
-    await one.store.heartbeat(one.process, 36_000, _id("dlv", None))
+    await one.store.leases.renew(one.process, 36_000, _id("dlv", None))
 
 
 async def measure(arguments: argparse.Namespace) -> None:

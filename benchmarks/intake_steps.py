@@ -193,7 +193,7 @@ async def read_with_library(url: str, count: int) -> float:
 async def take_in(url: str, count: int, store: Store) -> float:
     """Seconds of CPU from the queue to the store."""
     await publish(url, count)
-    deliverer = Deliverer(await store.register("bench", 1, 600), count)
+    deliverer = Deliverer(await store.leases.register("bench", 1, 600), count)
     intake = Intake(Matcher(store), deliverer, store)
     consumer = Consumer(url, Topology(exchange=EXCHANGE, queue=QUEUE), prefetch=1000, intake=intake)
     running = asyncio.gather(intake.run(), consumer.run())
@@ -254,7 +254,7 @@ def _made(bench: Bench) -> list[Step]:
 
 async def _stored(bench: Bench, store: Store) -> Step:
     """Hand batches to the store that it has not seen."""
-    process, subscription = await store.register("bench", 1, 600), make_subscription(owner=EVERY_OWNER)
+    process, subscription = await store.leases.register("bench", 1, 600), make_subscription(owner=EVERY_OWNER)
     await store.add_subscription(subscription)
 
     async def once() -> float:

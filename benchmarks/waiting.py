@@ -116,7 +116,7 @@ async def accept_one(store: Store) -> None:
         NewDelivery(new_id("dlv"), event, one, claimed=False, due_at=now + timedelta(hours=1))
         for one in page.items
     ]
-    await store.accept(await store.register("bench", 1, 60), [event], new)
+    await store.accept(await store.leases.register("bench", 1, 60), [event], new)
 
 
 async def _fill(connection: asyncpg.Connection, count: int, due: int) -> None:
@@ -135,7 +135,7 @@ async def _fill(connection: asyncpg.Connection, count: int, due: int) -> None:
 
 async def _claims(store: Store) -> list[float]:
     """Seconds of each claim until all that is due is claimed; it is given back then."""
-    process = await store.register("bench", 1, 60)
+    process = await store.leases.register("bench", 1, 60)
     names = [name async for name, _ in waiting_destinations(store)]
     times: list[float] = []
     while True:
@@ -144,7 +144,7 @@ async def _claims(store: Store) -> list[float]:
         if len(claimed) < LIMIT:
             break
         times.append(time.perf_counter() - began)
-    await store.leave(process)
+    await store.leases.release(process)
     return times
 
 

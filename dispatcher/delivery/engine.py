@@ -23,7 +23,7 @@ from dispatcher.delivery.rates import Rates, RateStore
 from dispatcher.delivery.scheduler import ClaimStore, Scheduler
 from dispatcher.delivery.senders import DigestStore, Senders
 from dispatcher.delivery.trial import Trials
-from dispatcher.delivery.upkeep import Upkeep, UpkeepStore
+from dispatcher.delivery.upkeep import ElectionStore, Upkeep, UpkeepStore
 from dispatcher.domain.deliveries import ClaimedDelivery, NewDelivery, Outcome
 from dispatcher.domain.destinations import RateLimit
 from dispatcher.domain.errors import StoreUnavailable
@@ -46,10 +46,15 @@ CANCEL_TIMEOUT = 2.0
 """Seconds that attempts have to end after the grace time."""
 
 
-class DeliveryStore(
-    ClaimStore, DigestStore, LeaseStore, OutcomeStore, BreakerStore, RateStore, UpkeepStore, Protocol
-):
+class AllLeases(LeaseStore, ElectionStore, Protocol):
+    """What delivering needs of leases."""
+
+
+class DeliveryStore(ClaimStore, DigestStore, OutcomeStore, BreakerStore, RateStore, UpkeepStore, Protocol):
     """What delivering needs of the store; see `dispatcher.store.protocols.Store`."""
+
+    @property
+    def leases(self) -> AllLeases: ...
 
 
 class Limits(Struct, frozen=True, kw_only=True):
@@ -69,7 +74,7 @@ class Engine:
     def __init__(self, store: DeliveryStore, kinds: Mapping[str, TargetKind], limits: Limits) -> None:
         self._limits = limits
         self._lanes = Lanes(limits.concurrency, limits.queue, limits.in_memory)
-        self._lease = Lease(store, limits.lease)
+        self._lease = Lease(store.leases, limits.lease)
         self._pace = Pace()
         self._outcomes = OutcomeWriter(store, self._written)
         self._breakers = Breakers(store, limits.timeout * 2, self._changed)

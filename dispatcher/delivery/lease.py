@@ -22,15 +22,15 @@ CLOCK_MARGIN = 60.0
 
 
 class LeaseStore(Protocol):
-    """What a lease needs of the store; see `dispatcher.store.protocols.Store`."""
+    """What a lease needs of the store; see `dispatcher.store.leases.LeaseRepository`."""
 
     async def register(self, host: str, pid: int, lease: float) -> int: ...
 
-    async def heartbeat(self, process: int, lease: float, oldest_claim: str) -> bool: ...
+    async def renew(self, process: int, lease: float, oldest_claim: str) -> bool: ...
 
-    async def leave(self, process: int) -> int: ...
+    async def release(self, process: int) -> int: ...
 
-    async def take_over(self) -> int: ...
+    async def release_expired(self) -> int: ...
 
 
 class Lease:
@@ -39,8 +39,8 @@ class Lease:
     It also watches the others: the claims of one whose lease has ended are freed.
     """
 
-    def __init__(self, store: LeaseStore, seconds: float) -> None:
-        self._store = store
+    def __init__(self, leases: LeaseStore, seconds: float) -> None:
+        self._leases = leases
         self._seconds = seconds
         self._good_until = 0.0
         self._renewed = asyncio.Event()
@@ -50,14 +50,14 @@ class Lease:
     async def begin(self) -> None:
         """Enter this process. Raises StoreUnavailable."""
         asked = time.monotonic()
-        self.process = await self._store.register(socket.gethostname(), os.getpid(), self._seconds)
+        self.process = await self._leases.register(socket.gethostname(), os.getpid(), self._seconds)
         self._fresh.clear()
         self._good_until = asked + self._seconds
         self._renewed.set()
 
     async def end(self) -> int:
         """Leave, and give back what is still claimed; how many deliveries that was. Raises StoreUnavailable."""
-        return await self._store.leave(self.process)
+        return await self._leases.release(self.process)
 
     def lasts(self, seconds: float) -> bool:
         """Whether the lease is sure to last so much longer."""
@@ -96,7 +96,7 @@ class Lease:
                     self._good_until = 0.0
                     lost()
                     await self.begin()
-                count = await self._store.take_over()
+                count = await self._leases.release_expired()
             except StoreUnavailable as error:
                 log.warning("heartbeat failed", process=self.process, error=str(error))
                 continue
@@ -107,7 +107,7 @@ class Lease:
     async def _renew(self) -> bool:
         asked = time.monotonic()
         oldest = next(iter(self._fresh), None) or lowest_id("dlv", time.time() - CLOCK_MARGIN)
-        kept = await self._store.heartbeat(self.process, self._seconds, oldest)
+        kept = await self._leases.renew(self.process, self._seconds, oldest)
         if kept:
             self._good_until = asked + self._seconds
             self._renewed.set()

@@ -47,10 +47,17 @@ Place: TypeAlias = tuple[datetime, str]
 """A waiting delivery among those of its destination: its due time and its id."""
 
 
+class ElectionStore(Protocol):
+    """Knows which process does what only one has to do."""
+
+    async def is_oldest(self, process: int) -> bool: ...
+
+
 class UpkeepStore(Protocol):
     """What upkeep needs of the store; see `dispatcher.store.protocols.Store`."""
 
-    async def eldest(self, process: int) -> bool: ...
+    @property
+    def leases(self) -> ElectionStore: ...
 
     async def overdue(
         self, after: Mapping[str, Place | None], limit: int
@@ -85,7 +92,7 @@ class Upkeep:
         while True:
             await asyncio.sleep(INTERVAL)
             try:
-                if await self._store.eldest(process()):
+                if await self._store.leases.is_oldest(process()):
                     await self.round(tidy=rounds % TIDY_EVERY == 0)
                     rounds += 1
             except StoreUnavailable as error:

@@ -45,6 +45,7 @@ from dispatcher.store.filters import (
     Window,
 )
 from dispatcher.store.jobs import Permit
+from dispatcher.store.leases import LeaseRepository
 from dispatcher.store.quotas import QuotaRepository
 from dispatcher.store.recipients import RecipientStore
 from dispatcher.store.rows import Row, api_key_row, made_at, safe, safe_or_none
@@ -82,6 +83,7 @@ class SqlStore(ABC):
     """A store on a database that SQLAlchemy knows."""
 
     session: Session
+    leases: LeaseRepository
 
     def __init__(self, sealer: Sealer) -> None:
         self._read: Run = self.session.read
@@ -110,17 +112,6 @@ class SqlStore(ABC):
         """SettingsError when the keys do not open the secrets of the first and of the last subscription."""
         for row in await self._read(queries.outermost_subscriptions):
             self._subscriptions.restore(row)
-
-    # Processes
-
-    async def register(self, host: str, pid: int, lease: float) -> int:
-        return await self._write(changes.register, host, pid, lease)
-
-    async def leave(self, process: int) -> int:
-        return await self._write(changes.leave, process)
-
-    async def take_over(self) -> int:
-        return await self._write(changes.take_over)
 
     # Intake and matching
 
@@ -280,9 +271,6 @@ class SqlStore(ABC):
 
     async def waiting(self, destinations_: Sequence[str]) -> Mapping[str, int]:
         return await self._read(destinations.waiting, destinations_)
-
-    async def eldest(self, process: int) -> bool:
-        return await self._read(changes.eldest, process)
 
     async def overdue(
         self, after: Mapping[str, Place | None], limit: int

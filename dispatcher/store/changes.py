@@ -1,4 +1,4 @@
-"""What changes apart from the way of an event: processes and their leases, subscriptions, keys.
+"""What changes apart from the way of an event: subscriptions, keys.
 
 Each function is one transaction, or a part of one.
 """
@@ -6,104 +6,23 @@ Each function is one transaction, or a part of one.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime, timedelta
 
-from sqlalchemy import Connection, delete, func, insert, select, update
+from sqlalchemy import Connection, delete, insert, select, update
 
 from dispatcher.domain.deliveries import State
 from dispatcher.domain.errors import Conflict
 from dispatcher.domain.events import utc_now
-from dispatcher.domain.ids import is_id, new_id
+from dispatcher.domain.ids import is_id
 from dispatcher.domain.quotas import Caps
 from dispatcher.domain.subscriptions import Subscription, SubscriptionStatus
 from dispatcher.store import destinations, digests, held, turns
-from dispatcher.store.delivery_queries import end_waiting, free_claims, redirect_waiting
-from dispatcher.store.dialect import clock
+from dispatcher.store.delivery_queries import end_waiting, redirect_waiting
 from dispatcher.store.queries import is_there, unindexed
 from dispatcher.store.quotas import IN_USE, check_caps
 from dispatcher.store.rows import safe
-from dispatcher.store.schema import api_keys, processes, subscriptions
-
-LONGEST_LEASE = timedelta(hours=2)
-"""Longer than a lease can be set to."""
+from dispatcher.store.schema import api_keys, subscriptions
 
 REMOVED = "the subscription was removed"
-
-
-# Processes
-
-
-def register(connection: Connection, host: str, pid: int, lease: float) -> int:
-    """Enter a process."""
-    now = clock(connection)
-    row = {
-        "pid": pid,
-        "started_at": now,
-        "lease_until": now + timedelta(seconds=lease),
-        "oldest_claim": new_id("dlv"),
-        "host": safe(host),
-    }
-    entered: int = connection.execute(insert(processes).values(row).returning(processes.c.id)).scalar_one()
-    return entered
-
-
-def heartbeat(connection: Connection, process: int, lease: float, oldest_claim: str) -> bool:
-    """Renew a lease, unless the process was ended by others."""
-    until = clock(connection) + timedelta(seconds=lease)
-    renewed = (
-        update(processes)
-        .values(lease_until=until, oldest_claim=oldest_claim)
-        .where(processes.c.id == process)
-    )
-    return connection.execute(renewed).rowcount == 1
-
-
-def check_write(connection: Connection, process: int) -> None:
-    """Write a row of this process. Its lease gets a microsecond longer: what stays as it is SQLite does not write."""
-    this = processes.c.id == process
-    until = connection.execute(select(processes.c.lease_until).where(this)).scalar()
-    if until is not None:
-        connection.execute(
-            update(processes).values(lease_until=until + timedelta(microseconds=1)).where(this)
-        )
-
-
-def leave(connection: Connection, process: int) -> int:
-    """End a process."""
-    this = select(processes).where(processes.c.id == process).with_for_update()
-    return sum(_end(connection, row.id, row.oldest_claim) for row in connection.execute(this).all())
-
-
-def take_over(connection: Connection) -> int:
-    """End the processes whose lease has ended, except those that others end or that are storing a batch."""
-    lasting = processes.c.lease_until.between(*_leases(connection))
-    late = select(processes).where(~lasting).with_for_update(skip_locked=True)
-    return sum(_end(connection, row.id, row.oldest_claim) for row in connection.execute(late).all())
-
-
-def _leases(connection: Connection) -> tuple[datetime, datetime]:
-    """The times between which a lease ends now. One that ends later is from before the clock was set back."""
-    now = clock(connection)
-    return now, now + LONGEST_LEASE
-
-
-def end_all(connection: Connection) -> int:
-    """End every process: where there can only be one, those that are there have died."""
-    everyone = connection.execute(select(processes)).all()
-    return sum(_end(connection, row.id, row.oldest_claim) for row in everyone)
-
-
-def _end(connection: Connection, process: int, oldest_claim: str) -> int:
-    freed = free_claims(connection, process, oldest_claim, utc_now())
-    connection.execute(delete(processes).where(processes.c.id == process))
-    return freed
-
-
-def eldest(connection: Connection, process: int) -> bool:
-    """Whether no other process with a lease is older."""
-    oldest = select(func.min(processes.c.id)).where(processes.c.lease_until.between(*_leases(connection)))
-    found: int | None = connection.execute(oldest).scalar()
-    return found == process
 
 
 # Subscriptions

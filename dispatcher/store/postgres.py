@@ -31,6 +31,7 @@ from dispatcher.store.base import CLAIM_BYTES, Claim, Revision, SqlStore
 from dispatcher.store.batches import ATTEMPT, OUTCOME, Batch
 from dispatcher.store.filters import Place
 from dispatcher.store.postgres_accept import TO, accept, add, is_large, resumed_of
+from dispatcher.store.postgres_leases import PostgresLeases
 from dispatcher.store.postgres_rests import Rests
 from dispatcher.store.postgres_server import migrate
 from dispatcher.store.postgres_session import PostgresSession
@@ -47,6 +48,7 @@ class PostgresStore(SqlStore):
     def __init__(self, url: str, sealer: Sealer, width: timedelta = DEFAULT.width) -> None:
         self.session = PostgresSession(url)
         super().__init__(sealer)
+        self.leases = PostgresLeases(self.session, self._forget)
         self._url = url
         self._width = width
         self._claimed: defaultdict[int, set[str]] = defaultdict(set)
@@ -73,18 +75,6 @@ class PostgresStore(SqlStore):
         async with self.session.hot() as connection, connection.transaction():
             await connection.execute(sql.LOCK_LIKE_ACCEPT)
             await connection.execute(sql.CHECK_WRITE, process)
-
-    async def heartbeat(self, process: int, lease: float, oldest_claim: str) -> bool:
-        async with self.session.hot() as connection:
-            found = await connection.fetchval(sql.HEARTBEAT, process, lease, hex_digits(oldest_claim))
-        if found is None:
-            self._forget(process)
-        return found is not None
-
-    async def leave(self, process: int) -> int:
-        freed = await super().leave(process)
-        self._forget(process)
-        return freed
 
     async def accept(
         self,

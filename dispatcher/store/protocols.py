@@ -41,6 +41,7 @@ from dispatcher.store.filters import (
 )
 
 if TYPE_CHECKING:
+    from dispatcher.store.leases import LeaseRepository
     from dispatcher.store.quotas import QuotaRepository
     from dispatcher.store.recipients import RecipientStore
     from dispatcher.store.tapis_v3 import TapisStore
@@ -50,6 +51,11 @@ if TYPE_CHECKING:
 
 class Store(Protocol):
     """Events, deliveries, jobs, subscriptions, keys and processes."""
+
+    @property
+    def leases(self) -> LeaseRepository:
+        """The processes that share the work."""
+        ...
 
     @property
     def tapis(self) -> TapisStore:
@@ -86,28 +92,6 @@ class Store(Protocol):
 
     async def check_write(self, process: int) -> None:
         """Write what changes nothing, under the locks that storing events takes. They are waited for 4 s at most."""
-        ...
-
-    # Processes: each holds one lease for all that it has claimed.
-
-    async def register(self, host: str, pid: int, lease: float) -> int:
-        """Enter a process, with a lease of so many seconds; its number goes into every claim."""
-        ...
-
-    async def heartbeat(self, process: int, lease: float, oldest_claim: str) -> bool:
-        """Renew the lease.
-
-        `oldest_claim` is at most the lowest delivery id that it claimed on acceptance and still has.
-        False when the lease was lost: others have taken its claims over.
-        """
-        ...
-
-    async def leave(self, process: int) -> int:
-        """End a process: whatever it still has claimed is pending again, due now. How many."""
-        ...
-
-    async def take_over(self) -> int:
-        """The same for every process whose lease has ended. How many deliveries were freed."""
         ...
 
     # Intake and matching
@@ -303,10 +287,6 @@ class Store(Protocol):
 
     async def waiting(self, destinations: Sequence[str]) -> Mapping[str, int]:
         """How many deliveries wait for each of these, 10 000 at most."""
-        ...
-
-    async def eldest(self, process: int) -> bool:
-        """Whether no process that lives is older: that one does what only one has to do."""
         ...
 
     async def overdue(

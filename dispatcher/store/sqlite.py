@@ -16,9 +16,9 @@ from dispatcher.domain.events import Event, utc_now
 from dispatcher.domain.expansions import Expansion, NewExpansion
 from dispatcher.domain.retention import Keep, Kept
 from dispatcher.store import (
-    changes,
     delivery_queries,
     expansions,
+    leases,
     purge,
     retention,
     sqlite_breakers,
@@ -28,6 +28,7 @@ from dispatcher.store import (
 from dispatcher.store.base import Claim, Revision, SqlStore
 from dispatcher.store.batches import Batch
 from dispatcher.store.filters import Place
+from dispatcher.store.leases import LeaseRepository
 from dispatcher.store.migrations import upgrade
 from dispatcher.store.retention import Sweep, Swept
 from dispatcher.store.rows import Row
@@ -41,6 +42,7 @@ class SqliteStore(SqlStore):
     def __init__(self, path: Path, sealer: Sealer) -> None:
         self.session = SqliteSession(path)
         super().__init__(sealer)
+        self.leases = LeaseRepository(self.session)
         self._claiming = asyncio.Lock()
         self._unsure: list[str] = []
 
@@ -49,7 +51,7 @@ class SqliteStore(SqlStore):
         try:
             await self._write(upgrade)
             await self._write(_drop_statistics)
-            await self._write(changes.end_all)
+            await self._write(leases.release_all)
             await self._write(expansions.free_all)
             await self._check_seals()
         except BaseException:
@@ -60,10 +62,7 @@ class SqliteStore(SqlStore):
         await self.session.close()
 
     async def check_write(self, process: int) -> None:
-        await self._write(changes.check_write, process)
-
-    async def heartbeat(self, process: int, lease: float, oldest_claim: str) -> bool:
-        return await self._write(changes.heartbeat, process, lease, oldest_claim)
+        await self._write(leases.touch, process)
 
     async def accept(
         self,

@@ -222,7 +222,7 @@ class Api:
 async def serving(store: Store, extensions: Sequence[Extension] = (), **changes: Any) -> AsyncIterator[Api]:
     """The API over an opened store."""
     kinds = load_kinds(Resources(Egress(Guard([LOOPBACK]), timeout=5)))
-    engine = Parked(await store.register("test", 1, 3600))
+    engine = Parked(await store.leases.register("test", 1, 3600))
     waiters = changes.pop("waiters", None) or Waiters(store, 100)
     intake = Intake(Matcher(store), engine, AnnouncingStore(store, waiters.stored))
     tasks = [asyncio.create_task(part.run()) for part in (intake, waiters)]

@@ -202,7 +202,7 @@ async def test_what_is_too_old_is_found_behind_all_destinations_a_part_at_a_time
         monkeypatch.setattr(upkeep, name, value)
     names = [f"https://{letter}:443" for letter in "abcde"]
     short, long = (RetryPolicy(strategy="delayed", delay=1, max_age=age) for age in (0.001, 3600))
-    process = await store.register("host", 1, 60)
+    process = await store.leases.register("host", 1, 60)
     for name in names:
         for retry, count in ((short, 7 if name == A else 1), (long, 1)):
             subscription = make_subscription(destination=name, retry=retry)
@@ -221,7 +221,7 @@ async def test_upkeep_is_done_by_the_eldest_process_only(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(upkeep, "INTERVAL", 0)
-    elder, younger = [await store.register("host", 1, 60) for _ in range(2)]
-    assert [await store.eldest(one) for one in (elder, younger)] == [True, False]
-    await store.leave(elder)
-    assert await store.eldest(younger)
+    elder, younger = [await store.leases.register("host", 1, 60) for _ in range(2)]
+    assert [await store.leases.is_oldest(one) for one in (elder, younger)] == [True, False]
+    await store.leases.release(elder)
+    assert await store.leases.is_oldest(younger)

@@ -240,7 +240,7 @@ async def test_what_a_lost_lease_freed_is_delivered_by_somebody_else_only(
         first = process.engine.process
         await process.accept(*(new_event() for _ in range(3)))
         await kind.until(lambda sent: len(sent) == 1)
-        await store.leave(first)  # as others do when the lease has ended
+        await store.leases.release(first)  # as others do when the lease has ended
         await process.has(lambda: process.engine.process != first)
         gate.opened.set()
         await settled(store, {State.DELIVERED: 3})

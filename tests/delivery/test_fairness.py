@@ -114,7 +114,7 @@ async def test_a_hanging_path_takes_no_place_of_anothers(store: Store, kind: Scr
 async def test_what_waits_in_the_store_of_one_hides_nothing_of_anothers(
     store: Store, kind: ScriptedKind
 ) -> None:
-    process_before = await store.register("host", 1, 60)
+    process_before = await store.leases.register("host", 1, 60)
     flood, other = await subscribe(store, "mallory"), await subscribe(store, "alice")
     for one, count, age in ((flood, 600, 60), (other, 20, 1)):
         events = [new_event() for _ in range(count)]

@@ -180,7 +180,7 @@ async def test_a_subscription_that_cannot_be_read_ends_its_own_deliveries_only(
     await store.add_subscription(poison)
     await store.add_subscription(make_subscription())
     store._subscriptions._ready.clear()  # type: ignore[attr-defined]  # as after a start
-    process_number = await store.register("host", 1, 60)
+    process_number = await store.leases.register("host", 1, 60)
     if broken != "kind":
         change = update(subscriptions).where(subscriptions.c.id == poison.id).values({broken: b"{"})
         await store.session.write(lambda connection: connection.execute(change))  # type: ignore[attr-defined]

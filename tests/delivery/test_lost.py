@@ -34,7 +34,7 @@ async def test_what_was_made_ready_under_a_lost_lease_is_sent_once(store: Store,
         engine, event = process.engine, new_event()
         new = engine.reserve(await Matcher(store).match([event]))
         first = engine.process
-        await store.leave(first)  # as others do, while the database does not answer here
+        await store.leases.release(first)  # as others do, while the database does not answer here
         await process.has(lambda: engine.process != first)
         await store.accept(engine.process, [event], new)
         engine.start(new)
@@ -52,7 +52,7 @@ async def test_one_that_waited_for_another_of_its_subscription_is_left_to_others
         first = process.engine.process
         await process.accept(new_event(), new_event())
         await kind.until(lambda sent: len(sent) == 1)
-        await store.leave(first)
+        await store.leases.release(first)
         await process.has(lambda: process.engine.process != first)
         gate.opened.set()
         found = await settled(store, {State.PENDING: 2})

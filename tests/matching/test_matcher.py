@@ -75,7 +75,7 @@ async def test_an_event_without_an_owner_is_seen_by_those_who_want_every_job_onl
 
 
 async def test_a_granted_job_is_seen_until_the_grant_is_taken_back(store: Store) -> None:
-    process = await store.register("host", 1, 60)
+    process = await store.leases.register("host", 1, 60)
     subscription = make_subscription(name="bob's", job_id="job-1", owner="bob", subscriber="bob")
     grant = make_event(event="PERMISSION_GRANT", data={"username": "bob"})
     revoke = make_event(
@@ -89,7 +89,7 @@ async def test_a_granted_job_is_seen_until_the_grant_is_taken_back(store: Store)
 
 
 async def test_what_follows_a_revocation_in_the_same_batch_is_not_seen(store: Store) -> None:
-    process = await store.register("host", 1, 60)
+    process = await store.leases.register("host", 1, 60)
     await store.add_subscription(make_subscription(job_id="job-1", owner="bob", subscriber="bob"))
     grant = make_event(event="PERMISSION_GRANT", data={"username": "bob"})
     await store.accept(process, [grant], [])

@@ -43,4 +43,4 @@ async def store(store_url: str) -> AsyncIterator[Store]:
 @pytest.fixture
 async def process(store: Store) -> int:
     """Return a process with a lease."""
-    return await store.register("a-host", 4711, lease=60)
+    return await store.leases.register("a-host", 4711, lease=60)

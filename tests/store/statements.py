@@ -33,6 +33,7 @@ RARE = {
     "postgres_breakers": "carries out its own constants",
     "postgres_connect": "sets up a connection",
     "postgres_expansions": "carries out its own constants",
+    "postgres_leases": "carries out constants of the hot modules",
     "postgres_pooler": "asks the server what it is",
     "postgres_queues": "carries out its own constants",
     "postgres_server": "asks the server what it is",
@@ -42,7 +43,7 @@ RARE = {
 
 
 COLD = {
-    "changes.end_all": "when SQLite's file is opened, of processes that died: at most one",
+    "leases.release_all": "when SQLite's file is opened, of processes that died: at most one",
     "digests._release": "of a digest whose leader is gone, which retention does not let happen",
     "expansions.free_all": "when SQLite's file is opened",
     "postgres_breakers._BEGIN": "what the two after it are made of",

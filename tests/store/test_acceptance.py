@@ -116,13 +116,13 @@ async def test_the_same_id_from_another_source_or_tenant_is_another_event(store:
 
 
 async def test_a_batch_of_a_process_without_a_lease_is_due_now(store: Store) -> None:
-    gone = await store.register("a-host", 1, lease=60)
-    await store.leave(gone)
+    gone = await store.leases.register("a-host", 1, lease=60)
+    await store.leases.release(gone)
     (new,) = await stored(store, gone, await subscribed(store))
     delivery = await found(store, new)
     assert delivery.state is State.PENDING
     assert delivery.due_at is not None
-    heir = await store.register("a-host", 2, lease=60)
+    heir = await store.leases.register("a-host", 2, lease=60)
     assert [claimed.id for claimed in await claim(store, heir, 10)] == [new.id]
 
 
@@ -130,7 +130,7 @@ async def test_a_claim_below_what_the_heartbeat_said_is_due_now(store: Store, pr
     subscription = await subscribed(store)
     early = make_delivery(make_event(), subscription)
     late = make_delivery(make_event(), subscription)
-    assert await store.heartbeat(process, 60, late.id)
+    assert await store.leases.renew(process, 60, late.id)
     await accept(store, process, early, late)
     assert await state_of(store, early) is State.PENDING
     assert await state_of(store, late) is State.DELIVERING
@@ -197,7 +197,7 @@ async def test_replicas_that_get_the_same_events_store_them_once(open_postgres: 
     stores = [await open_postgres() for _ in range(3)]
     subscription: Subscription = make_subscription(owner="*")
     await stores[0].add_subscription(subscription)
-    processes = [await store.register("a-host", 1, lease=60) for store in stores]
+    processes = [await store.leases.register("a-host", 1, lease=60) for store in stores]
     names = [f"event-{number}" for number in range(40)]
 
     async def take(index: int, order: int) -> dict[str, str]:
@@ -244,7 +244,7 @@ async def test_a_large_batch_rests_after_each_part_while_others_store_something(
     open_postgres: OpenAnother, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store = await open_postgres()
-    process = await store.register("a-host", 1, lease=60)
+    process = await store.leases.register("a-host", 1, lease=60)
     rests: list[float] = []
     sleep = asyncio.sleep
 
@@ -266,7 +266,7 @@ async def test_a_large_batch_with_orders_rests_when_it_has_committed(
 ) -> None:
     # Its locks on jobs are shared with those of others.
     store, another = await open_postgres(), await open_postgres()
-    process = await store.register("a-host", 1, lease=60)
+    process = await store.leases.register("a-host", 1, lease=60)
     subscription = await subscribed(store)
     events = [make_event(job_id=str(number)) for number in range(1001)]
     stored: list[bool] = []

@@ -81,7 +81,7 @@ async def test_deliveries_of_one_event_share_it(store: Store, process: int) -> N
 
 async def test_a_process_without_a_lease_claims_nothing(store: Store, process: int) -> None:
     await stored(store, process, await subscribed(store), claimed=False, due_at=PAST)
-    await store.leave(process)
+    await store.leases.release(process)
     assert await claim(store, process, 10) == []
 
 
@@ -150,10 +150,10 @@ async def test_the_latest_hundred_attempts_are_shown(store: Store, process: int)
 
 
 async def test_an_outcome_of_a_lost_claim_changes_no_state(store: Store) -> None:
-    late = await store.register("a-host", 1, lease=-1)
-    heir = await store.register("a-host", 2, lease=60)
+    late = await store.leases.register("a-host", 1, lease=-1)
+    heir = await store.leases.register("a-host", 2, lease=60)
     (new,) = await stored(store, late, await subscribed(store))
-    assert await store.take_over() == 1
+    assert await store.leases.release_expired() == 1
     tried = attempt()
     await store.finish(late, [outcome(new.id, State.DELIVERED, attempt=tried)])
     assert await state_of(store, new) is State.PENDING
@@ -167,41 +167,41 @@ async def test_an_outcome_of_a_lost_claim_changes_no_state(store: Store) -> None
 
 
 async def test_whoever_dies_is_taken_over(store: Store) -> None:
-    dead = await store.register("a-host", 1, lease=-1)
-    alive = await store.register("a-host", 2, lease=60)
+    dead = await store.leases.register("a-host", 1, lease=-1)
+    alive = await store.leases.register("a-host", 2, lease=60)
     subscription = await subscribed(store)
     fresh = await stored(store, dead, subscription, 3)
     (finished,) = await stored(store, dead, subscription)
     await store.finish(dead, [outcome(finished.id, State.DELIVERED)])
     (others,) = await stored(store, alive, subscription)
     (waits,) = await stored(store, dead, subscription, claimed=False, due_at=FUTURE)
-    assert await store.take_over() == 3
+    assert await store.leases.release_expired() == 3
     assert {one.id for one in await claim(store, alive, 10)} == {one.id for one in fresh}
     assert await state_of(store, finished) is State.DELIVERED
     assert await state_of(store, others) is State.DELIVERING
     assert (await found(store, waits)).due_at == FUTURE
-    assert await store.take_over() == 0
+    assert await store.leases.release_expired() == 0
 
 
 async def test_a_claimed_retry_is_taken_over_although_it_is_older_than_all_fresh_claims(store: Store) -> None:
-    dead = await store.register("a-host", 1, lease=60)
+    dead = await store.leases.register("a-host", 1, lease=60)
     (old,) = await stored(store, dead, await subscribed(store), claimed=False, due_at=PAST)
     await claim(store, dead, 10)
-    assert await store.heartbeat(dead, -1, new_id("dlv"))
-    assert await store.take_over() == 1
+    assert await store.leases.renew(dead, -1, new_id("dlv"))
+    assert await store.leases.release_expired() == 1
     assert await state_of(store, old) is State.PENDING
 
 
 async def test_a_process_that_was_taken_over_learns_it_from_its_heartbeat(store: Store) -> None:
-    late = await store.register("a-host", 1, lease=-1)
-    assert await store.heartbeat(late, -1, new_id("dlv")), "nobody has taken it over yet"
-    await store.take_over()
-    assert not await store.heartbeat(late, 60, new_id("dlv"))
+    late = await store.leases.register("a-host", 1, lease=-1)
+    assert await store.leases.renew(late, -1, new_id("dlv")), "nobody has taken it over yet"
+    await store.leases.release_expired()
+    assert not await store.leases.renew(late, 60, new_id("dlv"))
 
 
 async def test_a_process_with_a_lease_keeps_its_claims(store: Store, process: int) -> None:
     (new,) = await stored(store, process, await subscribed(store))
-    assert await store.take_over() == 0
+    assert await store.leases.release_expired() == 0
     assert await state_of(store, new) is State.DELIVERING
 
 
@@ -210,14 +210,14 @@ async def test_whoever_leaves_gives_its_claims_back(store: Store, process: int) 
     (fresh,) = await stored(store, process, subscription)
     (retried,) = await stored(store, process, subscription, claimed=False, due_at=PAST)
     await claim(store, process, 10)
-    assert await store.leave(process) == 2
-    heir = await store.register("a-host", 2, lease=60)
+    assert await store.leases.release(process) == 2
+    heir = await store.leases.register("a-host", 2, lease=60)
     assert {one.id for one in await claim(store, heir, 10)} == {fresh.id, retried.id}
 
 
 async def test_a_number_is_not_given_twice(store: Store, process: int) -> None:
-    await store.leave(process)
-    assert await store.register("a-host", 1, lease=60) != process
+    await store.leases.release(process)
+    assert await store.leases.register("a-host", 1, lease=60) != process
 
 
 @pytest.mark.parametrize(
@@ -257,7 +257,9 @@ async def test_an_expired_subscription_still_gets_what_waited_for_it(store: Stor
 
 async def test_processes_never_claim_the_same_delivery(open_postgres: OpenAnother) -> None:
     stores = [await open_postgres() for _ in range(4)]
-    processes = [await store.register("a-host", number, lease=60) for number, store in enumerate(stores)]
+    processes = [
+        await store.leases.register("a-host", number, lease=60) for number, store in enumerate(stores)
+    ]
     subscription = await subscribed(stores[0])
     new = await stored(stores[0], processes[0], subscription, 300, claimed=False, due_at=PAST)
 
@@ -280,9 +282,9 @@ async def test_claims_at_once_within_a_process_do_not_meet(store: Store, process
 
 async def test_many_processes_take_a_dead_one_over_once(open_postgres: OpenAnother) -> None:
     stores = [await open_postgres() for _ in range(4)]
-    dead = await stores[0].register("a-host", 1, lease=-1)
+    dead = await stores[0].leases.register("a-host", 1, lease=-1)
     await stored(stores[0], dead, await subscribed(stores[0]), 50)
-    freed = await asyncio.gather(*(store.take_over() for store in stores))
+    freed = await asyncio.gather(*(store.leases.release_expired() for store in stores))
     assert sum(freed) == 50
 
 
@@ -290,7 +292,7 @@ async def test_a_claim_whose_answer_was_lost_is_found_again(
     open_postgres: OpenAnother, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store = await open_postgres()
-    process = await store.register("a-host", 1, lease=60)
+    process = await store.leases.register("a-host", 1, lease=60)
     subscription = await subscribed(store)
     (known,) = await stored(store, process, subscription, claimed=False, due_at=PAST)
     await claim(store, process, 10)
@@ -326,7 +328,7 @@ async def test_a_claim_does_not_wait_for_what_others_have_locked(
     open_postgres: OpenAnother, postgres_url: str
 ) -> None:
     store = await open_postgres()
-    process = await store.register("a-host", 1, lease=60)
+    process = await store.leases.register("a-host", 1, lease=60)
     first, second = await stored(store, process, await subscribed(store), 2, claimed=False, due_at=PAST)
     other = await asyncpg.connect(postgres_url)
     async with asyncio.timeout(5), other.transaction():
@@ -341,7 +343,7 @@ async def test_a_process_is_not_taken_over_while_it_stores_a_batch(
 ) -> None:
     """Else its claims would be stored after somebody has looked for them for the last time."""
     store = await open_postgres()
-    late = await store.register("a-host", 1, lease=-1)
+    late = await store.leases.register("a-host", 1, lease=-1)
     new = make_delivery(make_event(), await subscribed(store))
     other = await asyncpg.connect(postgres_url)
     transaction = other.transaction()
@@ -351,12 +353,12 @@ async def test_a_process_is_not_taken_over_while_it_stores_a_batch(
     async with asyncio.timeout(5):
         while not await other.fetchval("select count(*) from pg_locks where not granted"):
             await other.execute("select pg_sleep(0.01)")
-        assert await store.take_over() == 0
+        assert await store.leases.release_expired() == 0
         await transaction.rollback()
         await accepting
     await other.close()
     assert await state_of(store, new) is State.DELIVERING
-    assert await store.take_over() == 1
+    assert await store.leases.release_expired() == 1
 
 
 async def test_a_claim_reads_no_more_documents_than_its_bound_and_gives_the_rest_back(

@@ -36,7 +36,7 @@ async def stores(postgres_url: str) -> AsyncIterator[list[tuple[Store, int]]]:
             store = open_store(f"{postgres_url}?lock_timeout={LOCK_TIMEOUT}", SEALER)
             await store.open()
             stack.push_async_callback(store.close)
-            opened.append((store, await store.register("a-host", 1, lease=60)))
+            opened.append((store, await store.leases.register("a-host", 1, lease=60)))
         yield opened
 
 
@@ -60,7 +60,7 @@ async def test_what_waits_for_a_lock_fails_in_these_stores(
     async with other.transaction():
         await other.execute("select from processes for update")
         with pytest.raises(StoreUnavailable, match="lock timeout"):
-            await store.heartbeat(process, 60, new_id("dlv"))
+            await store.leases.renew(process, 60, new_id("dlv"))
     await other.close()
 
 

@@ -109,7 +109,7 @@ async def test_a_file_has_one_process(sqlite_url: str) -> None:
 async def test_what_a_process_left_claimed_in_a_file_is_due_when_it_is_opened_again(sqlite_url: str) -> None:
     store = open_store(sqlite_url, SEALER)
     await store.open()
-    process = await store.register("a-host", 1, lease=3600)
+    process = await store.leases.register("a-host", 1, lease=3600)
     subscription = await subscribed(store)
     (fresh,) = await stored(store, process, subscription)
     (again,) = await stored(store, process, subscription, claimed=False, due_at=PAST)
@@ -117,7 +117,7 @@ async def test_what_a_process_left_claimed_in_a_file_is_due_when_it_is_opened_ag
     await store.close()
     await store.open()
     assert [await state_of(store, one) for one in (fresh, again)] == [State.PENDING] * 2
-    heir = await store.register("a-host", 2, lease=3600)
+    heir = await store.leases.register("a-host", 2, lease=3600)
     assert heir != process
     assert len(await claim(store, heir, 10)) == 2
     await store.close()

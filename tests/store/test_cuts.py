@@ -70,7 +70,7 @@ async def world(postgres_url: str) -> AsyncIterator[World]:
     async with Proxy(postgres_url) as proxy:
         store = PostgresStore(proxy.url, SEALER)
         await store.open()
-        yield World(proxy, store, direct, await store.register("a-host", 1, lease=3600))
+        yield World(proxy, store, direct, await store.leases.register("a-host", 1, lease=3600))
         proxy.cut_after = None
         await store.close()
     await direct.close()
@@ -213,7 +213,7 @@ async def heartbeat(world: World) -> tuple[Call, Check]:
     kept: list[bool] = []
 
     async def call() -> None:
-        kept.append(await world.store.heartbeat(world.process, 3600, make_delivery_id()))
+        kept.append(await world.store.leases.renew(world.process, 3600, make_delivery_id()))
 
     async def check() -> None:
         assert kept == [True]
@@ -225,8 +225,8 @@ async def register_and_leave(world: World) -> tuple[Call, Check]:
     left = 0
 
     async def call() -> None:
-        process = await world.store.register("another-host", 2, lease=3600)
-        await world.store.leave(process)
+        process = await world.store.leases.register("another-host", 2, lease=3600)
+        await world.store.leases.release(process)
 
     async def check() -> None:
         # One whose answer was lost stays until its lease ends.
@@ -237,7 +237,7 @@ async def register_and_leave(world: World) -> tuple[Call, Check]:
 
 
 async def take_over(world: World) -> tuple[Call, Check]:
-    dead = await world.store.register("dead", 3, lease=-1)
+    dead = await world.store.leases.register("dead", 3, lease=-1)
     subscription = await subscribed(world.store)
     [left] = await stored(world.store, world.process, subscription)
     await world.direct.execute("update deliveries set claimed_by = $1 where id = $2", dead, left.id[4:])
@@ -248,7 +248,7 @@ async def take_over(world: World) -> tuple[Call, Check]:
         assert [one.id for one in await claim_due(world.store, world.process, 10)] == [left.id]
         await world.store.finish(world.process, [outcome(left.id, State.DELIVERED)])
 
-    return world.store.take_over, check
+    return world.store.leases.release_expired, check
 
 
 async def add_subscription(world: World) -> tuple[Call, Check]:
@@ -350,7 +350,7 @@ async def questions(world: World) -> tuple[Call, Check]:
         await world.store.jobs(JobFilter(tenant="default"), ALL)
         await world.store.deliveries(DeliveryFilter(tenant="default"), ALL)
         await world.store.backlog()
-        await world.store.eldest(world.process)
+        await world.store.leases.is_oldest(world.process)
 
     async def check() -> None:
         assert found == [subscription]

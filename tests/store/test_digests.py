@@ -298,7 +298,7 @@ async def test_what_comes_while_its_leader_is_cancelled_is_not_cancelled_with_it
     open_postgres: OpenAnother, postgres_url: str
 ) -> None:
     store = await open_postgres()
-    process = await store.register("a-host", 1, lease=60)
+    process = await store.leases.register("a-host", 1, lease=60)
     subscription = await subscribed(store, digest=replace(HOURLY, wait=3600))
     first, late = await gathered(store, process, subscription, "a", "b")
     other = await asyncpg.connect(postgres_url)
@@ -327,7 +327,7 @@ async def test_processes_that_accept_and_send_at_once_tell_every_event_once(
     open_postgres: OpenAnother,
 ) -> None:
     stores = [await open_postgres() for _ in range(3)]
-    numbers = [await store.register("host", 1, 60) for store in stores]
+    numbers = [await store.leases.register("host", 1, 60) for store in stores]
     subscription = await subscribed(stores[0], digest=DigestPolicy(wait=0, interval=1))
     told: list[str] = []
 
@@ -353,7 +353,7 @@ async def test_what_is_too_much_of_several_processes_is_gathered_into_one_digest
     open_postgres: OpenAnother,
 ) -> None:
     stores = [await open_postgres() for _ in range(3)]
-    numbers = [await store.register("host", 1, 60) for store in stores]
+    numbers = [await store.leases.register("host", 1, 60) for store in stores]
     subscription = await subscribed(stores[0])
     new = await gathered(stores[0], numbers[0], subscription, *"abcdefghijklmnopqr")
     joins = Joining(subscription.id, 100)

@@ -192,7 +192,7 @@ async def test_retention_keeps_an_event_while_its_order_is_open(store: Store, pr
 
 async def test_of_two_processes_one_carries_an_order_out(open_postgres: OpenAnother) -> None:
     one, another = await open_postgres(), await open_postgres()
-    process = await one.register("a-host", 1, lease=60)
+    process = await one.leases.register("a-host", 1, lease=60)
     subscription = await subscribed(one)
     events = [make_event(id=str(n), owner=str(n), job_id=str(n)) for n in range(8)]
     await one.accept(process, events, [], [order(event, subscription) for event in events])
@@ -212,7 +212,7 @@ async def test_ordered_deliveries_and_orders_of_one_job_do_not_miss_each_other(
     open_postgres: OpenAnother,
 ) -> None:
     one, another = await open_postgres(), await open_postgres()
-    process = await one.register("a-host", 1, lease=60)
+    process = await one.leases.register("a-host", 1, lease=60)
     ordered = await subscribed(one, ordered=True)
     events = [make_event(id=str(number), job_id=f"j{number % 3}") for number in range(24)]
 

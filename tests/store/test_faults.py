@@ -35,7 +35,7 @@ async def mortal(own_postgresql: PostgreSQL) -> AsyncIterator[PostgresStore]:
 
 
 async def test_everything_works_again_after_a_restart(mortal: Store, own_postgresql: PostgreSQL) -> None:
-    process = await mortal.register("a-host", 1, lease=60)
+    process = await mortal.leases.register("a-host", 1, lease=60)
     subscription = await subscribed(mortal)
     (fresh,) = await stored(mortal, process, subscription)
     (due,) = await stored(mortal, process, subscription, claimed=False, due_at=PAST)
@@ -47,8 +47,8 @@ async def test_everything_works_again_after_a_restart(mortal: Store, own_postgre
         "accept": lambda: accept(mortal, process, new),
         "finish": lambda: mortal.finish(process, [outcome(fresh.id, State.DELIVERED, attempt=attempt())]),
         "claim": lambda: claim(mortal, process, 10),
-        "heartbeat": lambda: mortal.heartbeat(process, 60, fresh.id),
-        "take_over": mortal.take_over,
+        "heartbeat": lambda: mortal.leases.renew(process, 60, fresh.id),
+        "take_over": mortal.leases.release_expired,
         "events": lambda: mortal.events(EventFilter(tenant="default"), ALL),
         "save": lambda: mortal.remove_subscription("default", subscription.id),
     }
@@ -64,7 +64,7 @@ async def test_everything_works_again_after_a_restart(mortal: Store, own_postgre
     await mortal.finish(process, [outcome(fresh.id, State.DELIVERED, attempt=attempt())])
     assert await state_of(mortal, fresh) is State.DELIVERED
     assert [claimed.id for claimed in await claim(mortal, process, 10)] == [due.id]
-    assert await mortal.heartbeat(process, 60, fresh.id)
+    assert await mortal.leases.renew(process, 60, fresh.id)
     assert len((await mortal.events(EventFilter(tenant="default"), ALL)).items) == 3
 
 
@@ -73,7 +73,7 @@ async def test_a_connection_that_breaks_within_a_call_is_unavailable(
 ) -> None:
     store = open_store(postgres_url, SEALER)
     await store.open()
-    process = await store.register("a-host", 1, lease=60)
+    process = await store.leases.register("a-host", 1, lease=60)
     subscription = await subscribed(store)
     new = make_delivery(make_event(), subscription)
     admin = await asyncpg.connect(postgres_url)
@@ -100,7 +100,7 @@ async def test_a_statement_that_takes_too_long_is_unavailable(
     monkeypatch.setattr("dispatcher.store.postgres_server.STATEMENT_TIMEOUT", 0.2)
     store = open_store(postgres_url, SEALER)
     await store.open()
-    process = await store.register("a-host", 1, lease=60)
+    process = await store.leases.register("a-host", 1, lease=60)
     admin = await asyncpg.connect(postgres_url)
     async with admin.transaction():
         await admin.execute("lock table jobs, api_keys in access exclusive mode")
@@ -117,7 +117,7 @@ async def test_a_file_that_is_locked_is_unavailable(sqlite_url: str, monkeypatch
     monkeypatch.setattr("dispatcher.store.sqlite_session.BUSY_TIMEOUT", 0.05)
     store = open_store(sqlite_url, SEALER)
     await store.open()
-    process = await store.register("a-host", 1, lease=60)
+    process = await store.leases.register("a-host", 1, lease=60)
     (new,) = await stored(store, process, await subscribed(store))
     tool = sqlite3.connect(sqlite_url.removeprefix("sqlite:///"), isolation_level=None)
     tool.execute("begin immediate")
@@ -170,7 +170,7 @@ async def test_a_check_sees_a_table_that_is_locked(
     monkeypatch.setattr(postgres_sql, "LOCK_LIKE_ACCEPT", postgres_sql.LOCK_LIKE_ACCEPT.replace("4s", "50ms"))
     store = open_store(postgres_url, SEALER)
     await store.open()
-    process = await store.register("a-host", 1, lease=60)
+    process = await store.leases.register("a-host", 1, lease=60)
     admin = await asyncpg.connect(postgres_url)
     async with admin.transaction():
         await admin.execute(f"lock table {table} in access exclusive mode")
@@ -184,7 +184,7 @@ async def test_a_check_sees_a_table_that_is_locked(
 async def test_a_check_writes_to_the_disk(sqlite_url: str) -> None:
     store = open_store(sqlite_url, SEALER)
     await store.open()
-    process = await store.register("a-host", 1, lease=60)
+    process = await store.leases.register("a-host", 1, lease=60)
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, before[1]))  # as on a full disk: no file takes a byte more
     try:

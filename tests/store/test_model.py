@@ -133,7 +133,7 @@ class Deliveries(RuleBasedStateMachine):
 
     def register(self, process: int) -> None:
         store = self.world.stores[process % len(self.world.stores)]
-        self.numbers[process] = self.run(store.register("a-host", process, 60))
+        self.numbers[process] = self.run(store.leases.register("a-host", process, 60))
 
     # In
 
@@ -241,11 +241,11 @@ class Deliveries(RuleBasedStateMachine):
         mine = self.model.held_by(number)
         fresh = [key for key in mine if self.model.kept[key].new.claimed]
         if crashed:
-            assert self.run(store.heartbeat(number, -1, min([*fresh, new_id("dlv")])))
-            assert self.run(self.store.take_over()) == len(mine)
-            assert not self.run(store.heartbeat(number, 60, new_id("dlv")))
+            assert self.run(store.leases.renew(number, -1, min([*fresh, new_id("dlv")])))
+            assert self.run(self.store.leases.release_expired()) == len(mine)
+            assert not self.run(store.leases.renew(number, 60, new_id("dlv")))
         else:
-            assert self.run(store.leave(number)) == len(mine)
+            assert self.run(store.leases.release(number)) == len(mine)
         assert self.model.free(number) == len(mine)
         self.lost += [(number, key) for key in mine]
         self.register(process)

@@ -81,7 +81,7 @@ async def aged(aged_url: str) -> AsyncIterator[Store]:
 @pytest.fixture
 async def process(aged: Store) -> int:
     """Return a process with a lease."""
-    return await aged.register("a-host", 4711, lease=60)
+    return await aged.leases.register("a-host", 4711, lease=60)
 
 
 async def listed(url: str, table: str = "deliveries") -> list[Partition]:
@@ -210,13 +210,13 @@ async def test_a_partition_with_a_claim_of_its_acceptance_stays(aged: Store, pro
     subscription = await subscribed(aged)
     fresh = await old(aged, process, subscription, 60 * DAY)
     held = fresh.id
-    await aged.heartbeat(process, 60, held)
+    await aged.leases.renew(process, 60, held)
     claimed = await old(aged, process, subscription, 60 * DAY, claimed=True, due_at=None)
     kept = await aged.retain(KEEP)
     assert kept.standing["deliveries"] > 0
     assert await is_there(aged, claimed)
     await aged.finish(process, [outcome(claimed.id, State.DELIVERED)])
-    await aged.heartbeat(process, 60, made("dlv", timedelta(0)))
+    await aged.leases.renew(process, 60, made("dlv", timedelta(0)))
     assert (await aged.retain(KEEP)).standing["deliveries"] == 0
     assert not await is_there(aged, claimed)
     assert await is_there(aged, fresh)

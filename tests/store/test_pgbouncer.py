@@ -50,7 +50,7 @@ async def store(pooled: Callable[..., str]) -> AsyncIterator[Store]:
 
 
 async def test_everything_works_in_session_mode(store: Store) -> None:
-    process = await store.register("a-host", 1, lease=60)
+    process = await store.leases.register("a-host", 1, lease=60)
     await store.check_write(process)
     subscription = await subscribed(store)
     (fresh,) = await stored(store, process, subscription)
@@ -60,7 +60,7 @@ async def test_everything_works_in_session_mode(store: Store) -> None:
     assert [one.id for one in await claim(store, process, 10)] == [due.id]
     kept = await store.retain(DEFAULT)
     assert kept.ahead
-    assert await store.leave(process) == 1
+    assert await store.leases.release(process) == 1
 
 
 async def test_a_session_has_the_settings_that_it_has_without_a_pooler(
@@ -135,7 +135,7 @@ async def test_events_are_accepted_through_it_again_after_its_restart(postgres_u
     with pooler:
         store = open_store(pooler.url, SEALER)
         await store.open()
-        process = await store.register("a-host", 1, lease=60)
+        process = await store.leases.register("a-host", 1, lease=60)
         await store.accept(process, [make_event()], [])
         pooler.kill()
         await pooler.start_async()

@@ -20,7 +20,7 @@ async def use_all(url: str) -> None:
     store = open_store(url, SEALER)
     await store.open()
     try:
-        use = Use(store, await store.register("a-host", 1, lease=60), "cover")
+        use = Use(store, await store.leases.register("a-host", 1, lease=60), "cover")
         for part in (*PARTS.values(), age):
             await part(use)
         for question in QUESTIONS:

@@ -71,7 +71,7 @@ async def test_every_statement_reads_few_rows_whatever_the_statistics_say(
         store = PostgresStore(url, SEALER)
         await store.open()
         try:
-            use = Use(store, await store.register("a-host", 1, lease=60), "many")
+            use = Use(store, await store.leases.register("a-host", 1, lease=60), "many")
             wrong: list[str] = []
             for name in (*PARTS, *QUESTIONS):
                 plans.found.clear()
@@ -109,7 +109,7 @@ async def hot_updates(url: str, expected: int) -> int:
 async def test_a_delivery_that_succeeds_at_once_changes_no_index(database_url: str) -> None:
     store = PostgresStore(database_url, SEALER)
     await store.open()
-    process = await store.register("a-host", 1, lease=60)
+    process = await store.leases.register("a-host", 1, lease=60)
     subscription = make_subscription(owner="*")
     await store.add_subscription(subscription)
     for _ in range(4):
@@ -123,7 +123,7 @@ async def test_a_delivery_that_succeeds_at_once_changes_no_index(database_url: s
 async def test_a_claim_changes_no_index(database_url: str) -> None:
     store = PostgresStore(database_url, SEALER)
     await store.open()
-    process = await store.register("a-host", 1, lease=60)
+    process = await store.leases.register("a-host", 1, lease=60)
     subscription = make_subscription(owner="*")
     await store.add_subscription(subscription)
     new = [make_delivery(make_event(), subscription, claimed=False, due_at=PAST) for _ in range(500)]

@@ -138,7 +138,7 @@ async def _wrong(path: Path, names: Sequence[str], first: str = "select 1") -> l
     store, wrong = SqliteStore(path, SEALER), list[str]()
     await store.open()
     try:
-        use = Use(store, await store.register("a-host", 1, lease=60), "many")
+        use = Use(store, await store.leases.register("a-host", 1, lease=60), "many")
         await store.session.write(Connection.exec_driver_sql, first)
         steps = Steps(store)
         for name in names:

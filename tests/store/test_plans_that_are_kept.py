@@ -127,7 +127,7 @@ async def test_hot_statements_read_few_rows_whatever_is_known_of_the_tables(
     store = PostgresStore(postgres_url, SEALER)
     await store.open()
     try:
-        process = await store.register("a-host", 1, lease=60)
+        process = await store.leases.register("a-host", 1, lease=60)
         await _use(store, process, "first")
         if statistics == "stale":
             await watched.execute("analyze")

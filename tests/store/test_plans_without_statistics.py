@@ -35,7 +35,7 @@ async def planned(
         store = PostgresStore(url, SEALER)
         await store.open()
         try:
-            yield store, await store.register("a-host", 1, lease=60), plans
+            yield store, await store.leases.register("a-host", 1, lease=60), plans
         finally:
             await store.close()
     await postgresql.drop_database(url)
@@ -81,7 +81,7 @@ async def test_whose_a_job_is_is_not_looked_for_among_all_jobs_of_the_tenant(pos
     store = PostgresStore(postgres_url, SEALER)
     await store.open()
     try:
-        process = await store.register("a-host", 1, lease=60)
+        process = await store.leases.register("a-host", 1, lease=60)
         for number in range(BATCHES):
             events = [make_event(owner=None, job_id=f"job-{number}-{index}") for index in range(BATCH)]
             await store.accept(process, events, [])

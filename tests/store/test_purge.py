@@ -239,10 +239,10 @@ async def test_a_process_whose_lease_lasts_impossibly_long_goes_and_stops_nobody
         later = changes.clock(connection) + 365 * DAY
         connection.execute(update(processes).where(processes.c.id == process).values(lease_until=later))
 
-    other = await store.register("b-host", 4712, lease=60)
+    other = await store.leases.register("b-host", 4712, lease=60)
     await run(store, set_back)
-    assert await store.eldest(other)
-    await store.take_over()
+    assert await store.leases.is_oldest(other)
+    await store.leases.release_expired()
     assert await keys(store, processes) == {other}
 
 

@@ -100,7 +100,9 @@ async def test_of_a_subscription_the_longest_due_are_claimed_and_nothing_that_is
 
 async def test_four_processes_that_look_at_once_claim_everything_once(open_postgres: OpenAnother) -> None:
     stores = [await open_postgres() for _ in range(4)]
-    processes = [await store.register("a-host", number, lease=60) for number, store in enumerate(stores)]
+    processes = [
+        await store.leases.register("a-host", number, lease=60) for number, store in enumerate(stores)
+    ]
     for _ in range(4):
         await waiting(stores[0], processes[0], 50)
 

@@ -91,8 +91,8 @@ async def test_what_failed_is_kept_for_a_time_of_its_own_that_counts_from_its_en
     gone = await old(store, process, subscription, 99 * DAY)
     stays = await old(store, process, subscription, 99 * DAY)
     await ended_as(store, process, [gone], state, utc_now() - 91 * DAY)
-    await store.leave(process)
-    process = await store.register("a-host", 1, lease=60)
+    await store.leases.release(process)
+    process = await store.leases.register("a-host", 1, lease=60)
     await ended_as(store, process, [stays], state, utc_now() - 89 * DAY)
     await store.retain(KEEP)
     assert not await is_there(store, gone)
@@ -192,7 +192,7 @@ async def test_more_than_a_chunk_goes(store: Store, process: int, monkeypatch: p
 async def test_what_only_events_need_goes_with_them(sqlite_url: str) -> None:
     store = open_store(sqlite_url, SEALER)
     await store.open()
-    process = await store.register("a-host", 1, lease=60)
+    process = await store.leases.register("a-host", 1, lease=60)
     await check_that_what_only_events_need_goes_with_them(store, process)
     await store.close()
 

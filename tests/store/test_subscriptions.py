@@ -274,7 +274,7 @@ async def test_a_resume_waits_for_who_is_storing_held_deliveries(
     open_postgres: OpenAnother, postgres_url: str
 ) -> None:
     store = await open_postgres()
-    process = await store.register("a-host", 1, lease=60)
+    process = await store.leases.register("a-host", 1, lease=60)
     paused = await subscribed(store, status="paused")
     held = make_delivery(make_event(), paused, claimed=False, due_at=None)
     blocker = await asyncpg.connect(postgres_url)

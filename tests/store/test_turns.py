@@ -47,7 +47,10 @@ async def test_each_gets_as_many_as_it_has_room_for(
 
 async def test_what_others_claim_at_the_same_time_is_skipped(open_postgres: OpenAnother) -> None:
     one, another = await open_postgres(), await open_postgres()
-    first, second = await one.register("a-host", 1, lease=60), await another.register("a-host", 2, lease=60)
+    first, second = (
+        await one.leases.register("a-host", 1, lease=60),
+        await another.leases.register("a-host", 2, lease=60),
+    )
     subscription = await subscribed(one, destination=A)
     new = [make_delivery(make_event(), subscription, claimed=False, due_at=PAST) for _ in range(4)]
     await accept(one, first, *new)

@@ -121,7 +121,7 @@ async def test_a_turn_that_a_crash_left_behind_is_mended(store: Store, process: 
 
 async def test_processes_that_accept_and_finish_at_once_lose_no_turn(open_postgres: OpenAnother) -> None:
     stores = [await open_postgres() for _ in range(3)]
-    numbers = [await store.register("host", 1, 60) for store in stores]
+    numbers = [await store.leases.register("host", 1, 60) for store in stores]
     subscription = await subscribed(stores[0], ordered=True)
 
     async def work(store: Store, process: int) -> list[str]:

@@ -69,7 +69,7 @@ async def _run(url: str, statements: Sequence[str]) -> None:
 
 
 async def _check(store: Store) -> None:
-    process = await store.register("host", 1, 60)
+    process = await store.leases.register("host", 1, 60)
     assert await store.job_owners("default", ["hers", "nobodys"]) == {"hers": "alice"}
     bob, carol = (("default", "hers", "alice", user) for user in ("bob", "carol"))
     assert await store.granted([bob, carol]) == {bob}
@@ -122,7 +122,7 @@ async def test_a_database_of_the_version_before_is_taken_over(
 async def test_what_a_process_of_the_version_before_is_told_of_permissions_counts(database_url: str) -> None:
     store = open_store(database_url, SEALER)
     await store.open()
-    process = await store.register("host", 1, 60)
+    process = await store.leases.register("host", 1, 60)
     await _run(database_url, STATEMENTS[:3])
     bob, carol = (("default", "hers", "alice", user) for user in ("bob", "carol"))
     assert await store.granted([bob, carol]) == {bob}

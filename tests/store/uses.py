@@ -155,16 +155,16 @@ async def recover(use: Use) -> None:
     unsure: set[int] | list[str] = {use.process} if isinstance(use.store, PostgresStore) else [new_id("dlv")]
     setattr(use.store, "_unsure", unsure)  # noqa: B010 - as after a claim whose answer was lost
     await claim(use.store, use.process, BATCH)
-    dead = await use.store.register("a-host", 2, lease=-1)
+    dead = await use.store.leases.register("a-host", 2, lease=-1)
     late = [make_delivery(make_event(), subscription) for _ in range(BATCH)]
     await use.store.accept(dead, [one.event for one in late], late)
     await claim(use.store, dead, BATCH)
-    assert await use.store.take_over() > 0
-    assert await use.store.heartbeat(use.process, 60, new_id("dlv"))
+    assert await use.store.leases.release_expired() > 0
+    assert await use.store.leases.renew(use.process, 60, new_id("dlv"))
     await use.store.check_write(use.process)
-    await use.store.eldest(use.process)
-    leaving = await use.store.register("a-host", 3, lease=60)
-    await use.store.leave(leaving)
+    await use.store.leases.is_oldest(use.process)
+    leaving = await use.store.leases.register("a-host", 3, lease=60)
+    await use.store.leases.release(leaving)
 
 
 async def order(use: Use) -> None:

@@ -1,0 +1,31 @@
+"""Leases on PostgreSQL: a renewal is one hot statement."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from dispatcher.store import postgres_sql as sql
+from dispatcher.store.leases import LeaseRepository
+from dispatcher.store.postgres_session import PostgresSession
+from dispatcher.store.rows import hex_digits
+
+
+class PostgresLeases(LeaseRepository):
+    """See `dispatcher.store.leases.LeaseRepository`. `forget` is called for a process whose lease has ended."""
+
+    def __init__(self, session: PostgresSession, forget: Callable[[int], None]) -> None:
+        super().__init__(session)
+        self._session = session
+        self._forget = forget
+
+    async def renew(self, process: int, lease: float, oldest_claim: str) -> bool:
+        async with self._session.hot() as connection:
+            found = await connection.fetchval(sql.HEARTBEAT, process, lease, hex_digits(oldest_claim))
+        if found is None:
+            self._forget(process)
+        return found is not None
+
+    async def release(self, process: int) -> int:
+        freed = await super().release(process)
+        self._forget(process)
+        return freed
