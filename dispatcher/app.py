@@ -160,7 +160,7 @@ class App:
             self._first_key = FirstKey(key)
 
     async def _name_owner_bound_keys(self) -> None:
-        keys = await self._store.owner_bound_keys()
+        keys = await self._store.keys.owner_bound()
         if keys:
             log.info("keys publish for their owner only, without the scope publish:any", keys=keys)
 

@@ -48,7 +48,7 @@ async def authenticate(authorization: str | None, services: Services) -> ApiKey:
     if services.admin_key is not None and _same(text, services.admin_key):
         return SETTINGS_KEY
     # Keys that we make are ASCII, and what aiohttp could not decode has no hash.
-    key = await services.store.key_by_digest(hash_key(text)) if text.isascii() else None
+    key = await services.store.keys.by_digest(hash_key(text)) if text.isascii() else None
     if key is None:
         raise unauthorized("this key is not known: it was mistyped or removed")
     return key
@@ -56,7 +56,7 @@ async def authenticate(authorization: str | None, services: Services) -> ApiKey:
 
 async def ensure_admin_key(store: Store, configured: str | None) -> str | None:
     """Make an admin key when none is configured and none is stored. Its text, which is known only now."""
-    if configured is not None or (await store.keys(None, Window(limit=1))).items:
+    if configured is not None or (await store.keys.page(None, Window(limit=1))).items:
         return None
     text = new_key_text()
     key = ApiKey(
@@ -67,7 +67,7 @@ async def ensure_admin_key(store: Store, configured: str | None) -> str | None:
         scopes=("admin",),
         created_at=utc_now(),
     )
-    await store.add_key(key, hash_key(text))
+    await store.keys.add(key, hash_key(text))
     return text
 
 

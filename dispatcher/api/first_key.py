@@ -47,7 +47,7 @@ class FirstKey:
         """Remove the key unless it was shown: the next start makes another one. Raises StoreUnavailable."""
         if self._written.is_set():
             return
-        key = await store.key_by_digest(hash_key(self._text))
+        key = await store.keys.by_digest(hash_key(self._text))
         if key is not None:
-            await store.remove_key(None, key.id)
+            await store.keys.remove(None, key.id)
             log.warning("the first admin key could not be shown; the next start makes another one")

@@ -34,20 +34,20 @@ async def create_key(call: Call[NoQuery, NewKey]) -> KeyWithText:
         scopes=tuple(dict.fromkeys(new.scopes)),
         created_at=utc_now(),
     )
-    await call.services.store.add_key(key, hash_key(text))
+    await call.services.store.keys.add(key, hash_key(text))
     return KeyWithText(**asdict(key), key=text)
 
 
 async def list_keys(call: Call[ListQuery, None]) -> KeyList:
     """Keys, newest first. Admins of the tenant `default` see those of every tenant."""
-    page = await call.services.store.keys(_reach(call.caller), call.query.window)
+    page = await call.services.store.keys.page(_reach(call.caller), call.query.window)
     return KeyList(convert(page.items, list[KeyView], from_attributes=True), page.next)
 
 
 async def delete_key(call: Call[NoQuery, None]) -> None:
     """Remove a key; it works no longer from this moment."""
     key_id = call.path["id"]
-    if not is_id("key", key_id) or not await call.services.store.remove_key(_reach(call.caller), key_id):
+    if not is_id("key", key_id) or not await call.services.store.keys.remove(_reach(call.caller), key_id):
         raise NotFound(f"there is no key {key_id[:80]!r}")
 
 

@@ -13,7 +13,7 @@ _ADVICE = "where one is a service's that publishes for others: make it a key wit
 
 async def publishers(settings: Settings) -> Finding:
     """Which keys publish for their owner only and subscribe as well; before version 0.2 they named any owner."""
-    from dispatcher.store.queries import MAX_NAMED_KEYS
+    from dispatcher.store.keys import MAX_NAMED_KEYS
 
     try:
         found = await _owner_bound(settings)
@@ -29,7 +29,7 @@ async def publishers(settings: Settings) -> Finding:
 
 
 async def _owner_bound(settings: Settings) -> Sequence[tuple[str, str, str]]:
-    from dispatcher.store.queries import OWNER_BOUND_KEYS
+    from dispatcher.store.keys import OWNER_BOUND_KEYS
 
     rows = await read_rows(settings, OWNER_BOUND_KEYS)
     return [

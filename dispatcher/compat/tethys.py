@@ -134,7 +134,7 @@ async def _caller(request: web.Request, job: str, services: Services) -> ApiKey:
             "a token is needed: ?token=…, from POST /update-job-status/<job>/token/ with an API key"
         )
     key_id = services.callbacks.key_id(token, job)
-    key = None if key_id is None else await services.store.key(key_id)
+    key = None if key_id is None else await services.store.keys.get(key_id)
     if key is None or not key.may("publish"):
         raise _Refused("the token is not one for this job, or its key was removed")
     return key

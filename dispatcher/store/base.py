@@ -16,7 +16,6 @@ from dispatcher.domain.digests import Gathered
 from dispatcher.domain.events import Event, utc_now
 from dispatcher.domain.expansions import Expansion
 from dispatcher.domain.jobs import Job
-from dispatcher.domain.keys import ApiKey
 from dispatcher.domain.quotas import Caps
 from dispatcher.domain.retry import INTERNAL_ERROR_DELAYS, internal_error_delay
 from dispatcher.domain.subscriptions import Subscription, SubscriptionStatus
@@ -45,10 +44,11 @@ from dispatcher.store.filters import (
     Window,
 )
 from dispatcher.store.jobs import Permit
+from dispatcher.store.keys import KeyRepository
 from dispatcher.store.leases import LeaseRepository
 from dispatcher.store.quotas import QuotaRepository
 from dispatcher.store.recipients import RecipientStore
-from dispatcher.store.rows import Row, api_key_row, made_at, safe, safe_or_none
+from dispatcher.store.rows import Row, made_at, safe, safe_or_none
 from dispatcher.store.sealing import Sealer
 from dispatcher.store.session import Run, Session
 from dispatcher.store.subscriptions import SubscriptionRows
@@ -91,6 +91,7 @@ class SqlStore(ABC):
         self._subscriptions = SubscriptionRows(sealer)
         self.tapis = TapisStore(self._read, self._write, self._subscriptions)
         self.recipients = RecipientStore(self.session, self._subscriptions)
+        self.keys = KeyRepository(self.session)
         self.quotas = QuotaRepository(self.session)
         self.waits = WaitRepository(self.session)
         self.target_statuses = TargetStatusRepository(self.session)
@@ -381,26 +382,6 @@ class SqlStore(ABC):
 
     async def cancel_delivery(self, tenant: str, delivery_id: str, reason: str) -> bool:
         return await self._write(delivery_queries.cancel_one, safe(tenant), delivery_id, reason, utc_now())
-
-    # Keys
-
-    async def add_key(self, key: ApiKey, digest: str) -> None:
-        await self._write(changes.add_key, api_key_row(key, digest))
-
-    async def key_by_digest(self, digest: str) -> ApiKey | None:
-        return await self._read(queries.api_key, safe(digest))
-
-    async def key(self, key_id: str) -> ApiKey | None:
-        return await self._read(queries.api_key_by_id, key_id)
-
-    async def keys(self, tenant: str | None, window: Window) -> Page[ApiKey]:
-        return await self._read(queries.api_key_page, None if tenant is None else safe(tenant), window)
-
-    async def owner_bound_keys(self) -> list[str]:
-        return await self._read(queries.owner_bound_keys)
-
-    async def remove_key(self, tenant: str | None, key_id: str) -> bool:
-        return await self._write(changes.remove_key, None if tenant is None else safe(tenant), key_id)
 
 
 def _claimed(claim: Claim, event: Event, subscription: Subscription, memo: str | None) -> ClaimedDelivery:

@@ -1,4 +1,4 @@
-"""What changes apart from the way of an event: subscriptions, keys.
+"""What changes apart from the way of an event: subscriptions.
 
 Each function is one transaction, or a part of one.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy import Connection, insert, select, update
 
 from dispatcher.domain.deliveries import State
 from dispatcher.domain.errors import Conflict
@@ -20,7 +20,7 @@ from dispatcher.store.delivery_queries import end_waiting, redirect_waiting
 from dispatcher.store.queries import is_there, unindexed
 from dispatcher.store.quotas import IN_USE, check_caps
 from dispatcher.store.rows import safe
-from dispatcher.store.schema import api_keys, subscriptions
+from dispatcher.store.schema import subscriptions
 
 REMOVED = "the subscription was removed"
 
@@ -98,21 +98,3 @@ def remove_subscription(connection: Connection, tenant: str, subscription_id: st
     if connection.execute(removed).rowcount != 1:
         return None
     return end_waiting(connection, subscription_id, State.CANCELLED, REMOVED, now)
-
-
-# Keys
-
-
-def add_key(connection: Connection, row: Mapping[str, object]) -> None:
-    """Store a key."""
-    connection.execute(insert(api_keys).values(row))
-
-
-def remove_key(connection: Connection, tenant: str | None, key_id: str) -> bool:
-    """Remove a key, of any tenant when that is None."""
-    if not is_id("key", key_id):
-        return False
-    removed = delete(api_keys).where(api_keys.c.id == key_id)
-    if tenant is not None:
-        removed = removed.where(api_keys.c.tenant == tenant)
-    return connection.execute(removed).rowcount == 1

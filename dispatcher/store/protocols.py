@@ -25,7 +25,6 @@ from dispatcher.domain.digests import Gathered
 from dispatcher.domain.events import Event
 from dispatcher.domain.expansions import Expansion, NewExpansion
 from dispatcher.domain.jobs import Job
-from dispatcher.domain.keys import ApiKey
 from dispatcher.domain.quotas import Caps
 from dispatcher.domain.retention import Keep, Kept
 from dispatcher.domain.subscriptions import Subscription, SubscriptionStatus
@@ -41,6 +40,7 @@ from dispatcher.store.filters import (
 )
 
 if TYPE_CHECKING:
+    from dispatcher.store.keys import KeyRepository
     from dispatcher.store.leases import LeaseRepository
     from dispatcher.store.quotas import QuotaRepository
     from dispatcher.store.recipients import RecipientStore
@@ -55,6 +55,11 @@ class Store(Protocol):
     @property
     def leases(self) -> LeaseRepository:
         """The processes that share the work."""
+        ...
+
+    @property
+    def keys(self) -> KeyRepository:
+        """API keys."""
         ...
 
     @property
@@ -416,30 +421,4 @@ class Store(Protocol):
 
     async def cancel_delivery(self, tenant: str, delivery_id: str, reason: str) -> bool:
         """Cancel one that is pending. False when it is not."""
-        ...
-
-    # Keys
-
-    async def add_key(self, key: ApiKey, digest: str) -> None:
-        """Store a key with the hash of its text."""
-        ...
-
-    async def key_by_digest(self, digest: str) -> ApiKey | None:
-        """The key whose text has this hash."""
-        ...
-
-    async def key(self, key_id: str) -> ApiKey | None:
-        """The key with this id."""
-        ...
-
-    async def keys(self, tenant: str | None, window: Window) -> Page[ApiKey]:
-        """Keys, newest first; of every tenant when that is None."""
-        ...
-
-    async def owner_bound_keys(self) -> list[str]:
-        """Some of the keys that publish for their owner only and subscribe as well: before, they named any owner."""
-        ...
-
-    async def remove_key(self, tenant: str | None, key_id: str) -> bool:
-        """Remove a key; it works no longer from the moment that this returns."""
         ...

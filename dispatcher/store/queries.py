@@ -1,4 +1,4 @@
-"""What people ask of events, subscriptions and keys: bounded lists, newest first, through an index."""
+"""What people ask of events and subscriptions: bounded lists, newest first, through an index."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ from sqlalchemy import (
 from dispatcher.domain.event_names import selected_names
 from dispatcher.domain.events import Event
 from dispatcher.domain.ids import Prefix, is_id, lowest_id
-from dispatcher.domain.keys import ApiKey
+
 from dispatcher.store.dialect import has_lateral, orders_by_whole_index
 from dispatcher.store.filters import EventFilter, Page, SubscriptionFilter, Window
-from dispatcher.store.rows import EVENT, Row, api_key_of, event_of, known_id
-from dispatcher.store.schema import api_keys, deliveries, events, grants, jobs, subscriptions
+from dispatcher.store.rows import EVENT, Row, event_of, known_id
+from dispatcher.store.schema import deliveries, events, grants, jobs, subscriptions
 
 MAX_LIMIT = 500
 MAX_VALUES = 500
@@ -279,7 +279,7 @@ def delivery_counts(connection: Connection, event_keys: Sequence[str]) -> dict[s
     return dict(connection.execute(counted).all())
 
 
-# Subscriptions and keys
+# Subscriptions
 
 
 def subscription_row(connection: Connection, tenant: str, subscription_id: str) -> Row | None:
@@ -326,43 +326,3 @@ def subscription_page(connection: Connection, which: SubscriptionFilter, window:
     sizes = walk(connection, table.id, Branch(conditions, lead, value), below(window, "sub"))
     sizes = sizes.limit(limit_of(window) + 1)
     return heavy_page(connection, [*table], size, sizes, window, lambda row: row)
-
-
-def api_key(connection: Connection, digest: str) -> ApiKey | None:
-    """The key with this hash."""
-    found = rows_of(connection, select(api_keys).where(api_keys.c.digest == digest))
-    return api_key_of(found[0]) if found else None
-
-
-def api_key_by_id(connection: Connection, key_id: str) -> ApiKey | None:
-    """The key with this id."""
-    if not is_id("key", key_id):
-        return None
-    found = rows_of(connection, select(api_keys).where(api_keys.c.id == key_id))
-    return api_key_of(found[0]) if found else None
-
-
-MAX_NAMED_KEYS = 20
-"""How many keys are named when somebody is told about them; the statement finds one more."""
-
-OWNER_BOUND_KEYS = """
-select id, owner, tenant from api_keys
-where ' ' || scopes || ' ' like '% publish %' and ' ' || scopes || ' ' like '% subscribe %'
-    and ' ' || scopes || ' ' not like '% publish:any %' and ' ' || scopes || ' ' not like '% admin %'
-order by id limit 21
-"""
-"""Keys that publish for their owner only and subscribe as well: before, they could name any owner."""
-
-
-def owner_bound_keys(connection: Connection) -> list[str]:
-    """Ids of keys that publish for their owner only and subscribe as well; one more than MAX_NAMED_KEYS at most."""
-    found = connection.execute(text(OWNER_BOUND_KEYS).columns(api_keys.c.id))
-    return list(found.scalars())
-
-
-def api_key_page(connection: Connection, tenant: str | None, window: Window) -> Page[ApiKey]:
-    """A page of keys, of every tenant when that is None."""
-    branch = Branch([]) if tenant is None else Branch([], api_keys.c.tenant, tenant)
-    ids = walk(connection, api_keys.c.id, branch, below(window, "key")).limit(limit_of(window) + 1)
-    statement = select(api_keys).where(api_keys.c.id.in_(ids)).order_by(api_keys.c.id.desc())
-    return page(rows_of(connection, statement), window, "id", api_key_of)

@@ -119,7 +119,7 @@ async def test_the_first_start_makes_an_admin_key_once(store: Store) -> None:
     text = await ensure_admin_key(store, None)
     assert text is not None
     assert await ensure_admin_key(store, None) is None
-    [key] = (await store.keys(None, Window())).items
+    [key] = (await store.keys.page(None, Window())).items
     assert (key.owner, key.tenant, key.admin) == ("admin", "default", True)
     async with serving(store, admin_key=None) as api:
         reply: Reply = await api.with_key(text).ask("GET", "/v1/keys")
@@ -129,4 +129,4 @@ async def test_the_first_start_makes_an_admin_key_once(store: Store) -> None:
 
 async def test_with_a_key_in_the_settings_none_is_made(store: Store) -> None:
     assert await ensure_admin_key(store, ADMIN_KEY) is None
-    assert (await store.keys(None, Window())).items == []
+    assert (await store.keys.page(None, Window())).items == []

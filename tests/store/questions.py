@@ -156,10 +156,10 @@ QUESTIONS: dict[str, Callable[[Store], Awaitable[object]]] = {
     "exhausted deliveries to a destination": deliveries(state=State.EXHAUSTED, destination="https://h9:443"),
     "how many are exhausted": count(state=State.EXHAUSTED),
     "how many wait for a subscriber": count(state=State.PENDING, subscriber="s9"),
-    "keys": lambda store: store.keys("default", ALL),
-    "another tenant's keys": lambda store: store.keys("other", ALL),
-    "a key": lambda store: store.key_by_digest("digest7"),
-    "a key by its id": lambda store: store.key(some_id("key", 7)),
+    "keys": lambda store: store.keys.page("default", ALL),
+    "another tenant's keys": lambda store: store.keys.page("other", ALL),
+    "a key": lambda store: store.keys.by_digest("digest7"),
+    "a key by its id": lambda store: store.keys.get(some_id("key", 7)),
     "retry many": lambda store: store.retry_deliveries(DeliveryFilter(tenant="default"), 9),
     "retry a subscriber's": lambda store: store.retry_deliveries(
         DeliveryFilter(tenant="default", subscriber="s8"), 9

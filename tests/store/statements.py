@@ -49,7 +49,7 @@ COLD = {
     "postgres_breakers._BEGIN": "what the two after it are made of",
     "postgres_sql.LOCK_LIKE_ACCEPT": "asks for locks only",
     "queries.outermost_subscriptions": "when the store is opened",
-    "queries.owner_bound_keys": "once when the service starts",
+    "keys._owner_bound": "once when the service starts",
     "retention.sweep": "one of its three: when a delivery has as many attempts as go at once",
     "sqlite._drop_statistics": "when SQLite's file is opened",
     "sqlite_session._engine": "begins a transaction",

@@ -164,7 +164,7 @@ async def test_a_start_that_failed_leaves_no_connection(store_url: str) -> None:
     with pytest.raises(SettingsError):
         await wrong.open()
     await store.open()
-    assert len((await store.keys(None, ALL)).items) == 0
+    assert len((await store.keys.page(None, ALL)).items) == 0
     await store.close()
 
 

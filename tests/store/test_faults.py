@@ -107,7 +107,7 @@ async def test_a_statement_that_takes_too_long_is_unavailable(
         with pytest.raises(StoreUnavailable):
             await store.accept(process, [make_event()], [])
         with pytest.raises(StoreUnavailable):
-            await store.keys(None, ALL)
+            await store.keys.page(None, ALL)
     await admin.close()
     await store.accept(process, [make_event()], [])
     await store.close()

@@ -215,7 +215,7 @@ async def test_any_text_can_be_asked_for(store: Store) -> None:
     assert await ids(store, subscriber=odd, job_id=odd, destination=odd) == []
     assert await store.granted([(odd, odd, odd, odd)]) == set()
     assert await store.candidates([odd]) == []
-    assert await store.key_by_digest(odd) is None
+    assert await store.keys.by_digest(odd) is None
 
 
 async def test_deliveries_are_filtered(store: Store, process: int) -> None:
@@ -292,34 +292,34 @@ def make_key(**fields: object) -> ApiKey:
 
 async def test_a_key_is_found_by_its_hash_until_it_is_removed(store: Store) -> None:
     key = make_key()
-    await store.add_key(key, hash_key("text"))
-    assert await store.key_by_digest(hash_key("text")) == key
-    assert await store.key_by_digest(hash_key("other")) is None
-    assert await store.key(key.id) == key
-    assert [await store.key(id) for id in (new_id("key"), "nonsense")] == [None, None]
-    assert not await store.remove_key("other", key.id)
-    assert await store.remove_key("default", key.id)
-    assert not await store.remove_key("default", key.id)
-    assert await store.key_by_digest(hash_key("text")) is None
-    assert await store.key(key.id) is None
+    await store.keys.add(key, hash_key("text"))
+    assert await store.keys.by_digest(hash_key("text")) == key
+    assert await store.keys.by_digest(hash_key("other")) is None
+    assert await store.keys.get(key.id) == key
+    assert [await store.keys.get(id) for id in (new_id("key"), "nonsense")] == [None, None]
+    assert not await store.keys.remove("other", key.id)
+    assert await store.keys.remove("default", key.id)
+    assert not await store.keys.remove("default", key.id)
+    assert await store.keys.by_digest(hash_key("text")) is None
+    assert await store.keys.get(key.id) is None
 
 
 async def test_a_key_of_any_tenant_can_be_removed_by_who_is_above_them(store: Store) -> None:
     key = make_key(tenant="other")
-    await store.add_key(key, hash_key("text"))
-    assert not await store.remove_key(None, "nonsense")
-    assert await store.remove_key(None, key.id)
+    await store.keys.add(key, hash_key("text"))
+    assert not await store.keys.remove(None, "nonsense")
+    assert await store.keys.remove(None, key.id)
 
 
 async def test_keys_are_listed_newest_first(store: Store) -> None:
     keys = [make_key(tenant=tenant, scopes=()) for tenant in ("default", "other", "default")]
     for key in keys:
-        await store.add_key(key, hash_key(key.id))
-    assert (await store.keys(None, ALL)).items == keys[::-1]
-    assert (await store.keys("other", ALL)).items == [keys[1]]
-    first = await store.keys("default", Window(limit=1))
+        await store.keys.add(key, hash_key(key.id))
+    assert (await store.keys.page(None, ALL)).items == keys[::-1]
+    assert (await store.keys.page("other", ALL)).items == [keys[1]]
+    first = await store.keys.page("default", Window(limit=1))
     assert (first.items, first.next) == ([keys[2]], keys[2].id)
-    assert (await store.keys("default", Window(limit=1, cursor=first.next))).items == [keys[0]]
+    assert (await store.keys.page("default", Window(limit=1, cursor=first.next))).items == [keys[0]]
 
 
 async def test_the_first_and_the_last_time_there_is_can_be_stored_and_asked_for(

@@ -87,13 +87,13 @@ async def _check(store: Store) -> None:
     )
     await store.accept(process, [revoke], [])
     assert await store.granted([bob]) == set(), "its grant from the future ends when it is revoked"
-    scopes = {key.name: key.scopes for key in (await store.keys(None, ALL)).items}
+    scopes = {key.name: key.scopes for key in (await store.keys.page(None, ALL)).items}
     assert scopes == {
         "a service": ("publish", "publish:any"),
         "hers": ("publish", "subscribe"),
         "an admin": ("admin", "publish"),
     }
-    assert len(await store.owner_bound_keys()) == 1
+    assert len(await store.keys.owner_bound()) == 1
 
 
 async def test_a_file_of_the_version_before_is_taken_over(

@@ -66,8 +66,8 @@ async def test_a_key_is_known_until_it_is_deleted(store: Store) -> None:
         for _ in range(2)
     ]
     for key in keys:
-        await store.add_key(key, hash_key(key.id))
+        await store.keys.add(key, hash_key(key.id))
     ids = [key.id for key in keys]
     assert await store.waits.known_keys([*ids, new_id("key")]) == set(ids)
-    await store.remove_key("default", ids[0])
+    await store.keys.remove("default", ids[0])
     assert await store.waits.known_keys(ids) == {ids[1]}

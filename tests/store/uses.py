@@ -325,9 +325,9 @@ async def keep_keys(use: Use) -> None:
     key = ApiKey(
         id=new_id("key"), tenant="default", owner="ann", name="a key", scopes=("publish",), created_at=NOW
     )
-    await use.store.add_key(key, f"digest of {key.id}")
-    assert await use.store.key_by_digest(f"digest of {key.id}") is not None
-    await use.store.remove_key("default", key.id)
+    await use.store.keys.add(key, f"digest of {key.id}")
+    assert await use.store.keys.by_digest(f"digest of {key.id}") is not None
+    await use.store.keys.remove("default", key.id)
 
 
 async def serve_tapis(use: Use) -> None:
