@@ -39,7 +39,7 @@ async def check_publisher(caller: ApiKey, events: Sequence[Event], store: Store)
                 f"owner: expected {caller.owner!r}, the owner of the key, or none, got {event.owner!r}; "
                 "an admin's key, or one with the scope publish:any, may name any"
             )
-    owners = await store.job_owners(caller.tenant, {event.job_id for event in events})
+    owners = await store.jobs.owners(caller.tenant, {event.job_id for event in events})
     for job_id, owner in owners.items():
         if owner != caller.owner:
             raise Forbidden(
@@ -64,7 +64,7 @@ async def event_for(caller: ApiKey, key: str, services: Services) -> Event:
 async def job_for(caller: ApiKey, job_id: str, services: Services) -> Job:
     """The job, or NotFound."""
     seen_by = only_owner(caller)
-    job = await services.store.job(caller.tenant, job_id, seen_by) if is_name(job_id) else None
+    job = await services.store.jobs.get(caller.tenant, job_id, seen_by) if is_name(job_id) else None
     if job is None:
         raise NotFound(f"there is no job {job_id[:255]!r} that had an event")
     return job
@@ -92,10 +92,10 @@ async def _may_see_event(caller: ApiKey, event: Event, store: Store) -> bool:
     if caller.admin or event.owner == caller.owner:
         return True
     if event.owner is None:
-        owners = await store.job_owners(event.tenant, [event.job_id])
+        owners = await store.jobs.owners(event.tenant, [event.job_id])
         return owners.get(event.job_id) == caller.owner
     permit = (event.tenant, event.job_id, event.owner, caller.owner)
-    return permit in await store.granted([permit])
+    return permit in await store.jobs.granted([permit])
 
 
 async def _may_see_delivery(caller: ApiKey, delivery: Delivery, store: Store) -> bool:

@@ -31,7 +31,7 @@ async def list_jobs(call: Call[JobsQuery, None]) -> JobList:
         owner=call.query.owner,
         status=call.query.status,
     )
-    page = await call.services.store.jobs(which, call.query.window)
+    page = await call.services.store.jobs.page(which, call.query.window)
     return JobList(convert(page.items, list[JobView], from_attributes=True), page.next)
 
 

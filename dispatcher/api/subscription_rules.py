@@ -90,10 +90,10 @@ async def check_job(caller: ApiKey, job_id: str | None, store: Store) -> None:
     """Raise Forbidden when the job is known as somebody else's who has not granted it."""
     if job_id is None or caller.admin:
         return
-    owner = (await store.job_owners(caller.tenant, [job_id])).get(job_id)
+    owner = (await store.jobs.owners(caller.tenant, [job_id])).get(job_id)
     if owner in (None, caller.owner):
         return
-    if await store.job(caller.tenant, job_id, caller.owner) is None:
+    if await store.jobs.get(caller.tenant, job_id, caller.owner) is None:
         raise Forbidden(
             f"job_id: job {job_id!r} belongs to somebody else, who has not granted it to {caller.owner!r} "
             "(a PERMISSION_GRANT event does)"

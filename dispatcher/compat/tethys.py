@@ -152,7 +152,7 @@ async def _store(caller: ApiKey, job: str, status: str, services: Services, hops
 
     What a trusted publisher's key says is of the job's owner, or of none as long as nobody has claimed the job.
     """
-    owners = await services.store.job_owners(caller.tenant, [job]) if caller.trusted else {}
+    owners = await services.store.jobs.owners(caller.tenant, [job]) if caller.trusted else {}
     document = {
         "event": TETHYS_EVENTS[status] if status else "UPDATED",
         "job_id": job,

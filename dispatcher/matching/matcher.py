@@ -20,6 +20,12 @@ log = structlog.get_logger("dispatcher.matching")
 Permit = tuple[str, str, str, str]
 
 
+class GrantStore(Protocol):
+    """Knows who may see whose jobs; see `dispatcher.store.jobs.JobRepository`."""
+
+    async def granted(self, wanted: Iterable[Permit]) -> set[Permit]: ...
+
+
 class SubscriptionStore(Protocol):
     """What matching needs of the store; see `dispatcher.store.protocols.Store`."""
 
@@ -29,7 +35,8 @@ class SubscriptionStore(Protocol):
 
     async def in_use(self, subscription_ids: Collection[str]) -> list[Subscription]: ...
 
-    async def granted(self, wanted: Iterable[Permit]) -> set[Permit]: ...
+    @property
+    def jobs(self) -> GrantStore: ...
 
 
 class Matcher:
@@ -77,7 +84,7 @@ class Matcher:
     async def _allowed(self, matches: list[Match], events: Sequence[Event]) -> list[Match]:
         """Without those of events of somebody else who has not granted the job."""
         doubtful = {permit(e, e.owner, s) for e, s in matches if e.owner and not owner_fits(e, s)}
-        granted = await self._store.granted(doubtful) if doubtful else set()
+        granted = await self._store.jobs.granted(doubtful) if doubtful else set()
         revoked = _revoked_before(events) if granted else set()
 
         def allowed(event: Event, subscription: Subscription) -> bool:

@@ -5,9 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import TypeVar
 
-import msgspec
 from msgspec import Struct
 
 from dispatcher.domain.deliveries import Attempt, ClaimedDelivery, Delivery, Outcome, Overdue, State
@@ -15,7 +13,6 @@ from dispatcher.domain.destinations import Breaker, Destination, RateLimit, Slot
 from dispatcher.domain.digests import Gathered
 from dispatcher.domain.events import Event, utc_now
 from dispatcher.domain.expansions import Expansion
-from dispatcher.domain.jobs import Job
 from dispatcher.domain.quotas import Caps
 from dispatcher.domain.retry import INTERNAL_ERROR_DELAYS, internal_error_delay
 from dispatcher.domain.subscriptions import Subscription, SubscriptionStatus
@@ -32,23 +29,21 @@ from dispatcher.store import (
     queries,
     turns,
 )
-from dispatcher.store import jobs as job_queries
 from dispatcher.store.filters import (
     DeliveryFilter,
     DestinationFilter,
     EventFilter,
-    JobFilter,
     Page,
     Place,
     SubscriptionFilter,
     Window,
 )
-from dispatcher.store.jobs import Permit
+from dispatcher.store.jobs import JobRepository
 from dispatcher.store.keys import KeyRepository
 from dispatcher.store.leases import LeaseRepository
 from dispatcher.store.quotas import QuotaRepository
 from dispatcher.store.recipients import RecipientStore
-from dispatcher.store.rows import Row, made_at, safe, safe_or_none
+from dispatcher.store.rows import Row, made_at, safe, safe_filter
 from dispatcher.store.sealing import Sealer
 from dispatcher.store.session import Run, Session
 from dispatcher.store.subscriptions import SubscriptionRows
@@ -57,7 +52,6 @@ from dispatcher.store.target_statuses import TargetStatusRepository
 from dispatcher.store.tidying import Tidying
 from dispatcher.store.waits import WaitRepository
 
-Filter = TypeVar("Filter", bound=Struct)
 Revision = tuple[str, int]
 
 
@@ -91,6 +85,7 @@ class SqlStore(ABC):
         self._subscriptions = SubscriptionRows(sealer)
         self.tapis = TapisStore(self._read, self._write, self._subscriptions)
         self.recipients = RecipientStore(self.session, self._subscriptions)
+        self.jobs = JobRepository(self.session)
         self.keys = KeyRepository(self.session)
         self.quotas = QuotaRepository(self.session)
         self.waits = WaitRepository(self.session)
@@ -138,13 +133,6 @@ class SqlStore(ABC):
             restored = map(self._subscriptions.restore_for_delivery, rows)
             loaded += [one for one in restored if one is not None]
         return loaded
-
-    async def granted(self, wanted: Iterable[Permit]) -> set[Permit]:
-        found: set[Permit] = set()
-        asked = [(safe(tenant), safe(job), safe(owner), safe(user)) for tenant, job, owner, user in wanted]
-        for some in queries.chunks(asked):
-            found |= await self._read(job_queries.granted, some)
-        return found
 
     async def claim_expansions(self, after: bytes) -> list[Expansion]:
         return await self._write(expansions.claim, after)
@@ -265,10 +253,10 @@ class SqlStore(ABC):
         await self.target_statuses.tidy()
 
     async def destination(self, which: DestinationFilter, key: str) -> Destination | None:
-        return await self._read(destinations.destination, _safe_filter(which), key)
+        return await self._read(destinations.destination, safe_filter(which), key)
 
     async def destinations(self, which: DestinationFilter, window: Window) -> Page[Destination]:
-        return await self._read(destinations.destination_page, _safe_filter(which), window)
+        return await self._read(destinations.destination_page, safe_filter(which), window)
 
     async def waiting(self, destinations_: Sequence[str]) -> Mapping[str, int]:
         return await self._read(destinations.waiting, destinations_)
@@ -312,27 +300,13 @@ class SqlStore(ABC):
         return await self._read(queries.event, safe(tenant), key)
 
     async def events(self, which: EventFilter, window: Window) -> Page[Event]:
-        return await self._read(queries.event_page, _safe_filter(which), window)
+        return await self._read(queries.event_page, safe_filter(which), window)
 
     async def delivery_counts(self, event_keys: Sequence[str]) -> Mapping[str, int]:
         counts = dict.fromkeys(event_keys, 0)
         for some in queries.chunks(list(counts)):
             counts |= await self._read(queries.delivery_counts, some)
         return counts
-
-    async def job(self, tenant: str, job_id: str, visible_to: str | None = None) -> Job | None:
-        return await self._read(job_queries.job, safe(tenant), safe(job_id), safe_or_none(visible_to))
-
-    async def jobs(self, which: JobFilter, window: Window) -> Page[Job]:
-        return await self._read(job_queries.job_page, _safe_filter(which), window)
-
-    async def job_owners(self, tenant: str, job_ids: Collection[str]) -> Mapping[str, str]:
-        wanted = sorted({(safe(tenant), safe(job_id)) for job_id in job_ids})
-        found = await self._read(job_queries.owners, wanted) if wanted else {}
-        return {job_id: owner for (_, job_id), owner in found.items()}
-
-    async def is_known(self, tenant: str, job_id: str, publisher: str | None) -> bool:
-        return await self._read(job_queries.is_known, safe(tenant), safe(job_id), safe_or_none(publisher))
 
     async def add_subscription(self, subscription: Subscription, caps: Caps | None = None) -> None:
         await self._write(changes.add_subscription, self._subscriptions.row(subscription), caps)
@@ -342,7 +316,7 @@ class SqlStore(ABC):
         return None if row is None else self._subscriptions.restore(row)
 
     async def subscriptions(self, which: SubscriptionFilter, window: Window) -> Page[Subscription]:
-        rows = await self._read(queries.subscription_page, _safe_filter(which), window)
+        rows = await self._read(queries.subscription_page, safe_filter(which), window)
         return Page([self._subscriptions.restore(row) for row in rows.items], rows.next)
 
     async def save_subscription(
@@ -369,13 +343,13 @@ class SqlStore(ABC):
         return await self._read(delivery_queries.attempts_of, delivery_id)
 
     async def deliveries(self, which: DeliveryFilter, window: Window) -> Page[Delivery]:
-        return await self._read(delivery_queries.delivery_page, _safe_filter(which), window)
+        return await self._read(delivery_queries.delivery_page, safe_filter(which), window)
 
     async def count_deliveries(self, which: DeliveryFilter) -> int:
-        return await self._read(delivery_queries.count, _safe_filter(which))
+        return await self._read(delivery_queries.count, safe_filter(which))
 
     async def retry_deliveries(self, which: DeliveryFilter, limit: int) -> int:
-        return await self._write(delivery_queries.retry, _safe_filter(which), limit, utc_now())
+        return await self._write(delivery_queries.retry, safe_filter(which), limit, utc_now())
 
     async def retry_delivery(self, tenant: str, delivery_id: str) -> bool:
         return await self._write(delivery_queries.retry_one, safe(tenant), delivery_id, utc_now())
@@ -446,9 +420,3 @@ def _end_of(subscription: Subscription | None) -> tuple[State, str | None]:
         return State.PENDING, None
     state = State.SUPERSEDED if subscription.status == "completed" else State.CANCELLED
     return state, subscription.status_reason or f"the subscription is {subscription.status}"
-
-
-def _safe_filter(which: Filter) -> Filter:
-    """The filter with texts that a database takes: they come from anywhere."""
-    texts = {name: value for name in which.__struct_fields__ if type(value := getattr(which, name)) is str}
-    return msgspec.structs.replace(which, **{name: safe(text) for name, text in texts.items()})

@@ -6,12 +6,13 @@ trusted publishers said without naming an owner, for admins; beside it stands in
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
-from sqlalchemy import ColumnElement, Connection, Text, and_, column, or_, select, tuple_, values
+from sqlalchemy import ColumnElement, Connection, Text, column, or_, select, tuple_, values
 
 from dispatcher.domain.jobs import Job
 from dispatcher.store.filters import JobFilter, Page, Window
+from dispatcher.store.grants import Permit, granted, granted_to, owner_of
 from dispatcher.store.job_changes import JobKey
 from dispatcher.store.queries import (
     MAX_VALUES,
@@ -19,24 +20,54 @@ from dispatcher.store.queries import (
     Condition,
     below,
     chunks,
-    granted_to,
     limit_of,
     newest,
-    owner_of,
     page,
     rows_of,
     walk,
 )
-from dispatcher.store.rows import JOB, UNCLAIMED_JOB, Row, job_of
+from dispatcher.store.rows import JOB, UNCLAIMED_JOB, Row, job_of, safe, safe_filter, safe_or_none
 from dispatcher.store.schema import grants, jobs, unclaimed_jobs
+from dispatcher.store.session import Repository
 
 WALKS = 2
 """So often some of what owners said is looked at for a page: most may have been claimed since. It then ends early."""
 
-Permit = tuple[str, str, str, str]
-"""Tenant, job, owner and user: the user may see what the owner has of the job."""
-
 _unclaimed = unclaimed_jobs.c
+
+
+class JobRepository(Repository):
+    """Jobs, as their events tell of them."""
+
+    async def get(self, tenant: str, job_id: str, visible_to: str | None = None) -> Job | None:
+        """One job; with `visible_to` only as this owner may see it.
+
+        One that is not claimed is what this owner says of it, or somebody who granted it to the owner; without
+        `visible_to` what trusted publishers say, or else the first who said anything.
+        """
+        return await self._read(find_job, safe(tenant), safe(job_id), safe_or_none(visible_to))
+
+    async def page(self, which: JobFilter, window: Window) -> Page[Job]:
+        """Jobs by their first event, newest first; the cursor is that event's key."""
+        return await self._read(_page, safe_filter(which), window)
+
+    async def owners(self, tenant: str, job_ids: Collection[str]) -> Mapping[str, str]:
+        """Whose these jobs are, of those that are claimed: a trusted publisher gave them to somebody."""
+        wanted = sorted({(safe(tenant), safe(job_id)) for job_id in job_ids})
+        found = await self._read(owners, wanted) if wanted else {}
+        return {job_id: owner for (_, job_id), owner in found.items()}
+
+    async def is_known(self, tenant: str, job_id: str, publisher: str | None) -> bool:
+        """Whether a trusted publisher, or `publisher` with the own key, has said anything of a job."""
+        return await self._read(_is_known, safe(tenant), safe(job_id), safe_or_none(publisher))
+
+    async def granted(self, wanted: Iterable[Permit]) -> set[Permit]:
+        """Of which of these (tenant, job, owner, user) the user may see what the owner has of the job, by a grant."""
+        found: set[Permit] = set()
+        asked = [(safe(tenant), safe(job), safe(owner), safe(user)) for tenant, job, owner, user in wanted]
+        for some in chunks(asked):
+            found |= await self._read(granted, some)
+        return found
 
 
 def owners(connection: Connection, wanted: Sequence[JobKey]) -> dict[JobKey, str]:
@@ -50,8 +81,7 @@ def owners(connection: Connection, wanted: Sequence[JobKey]) -> dict[JobKey, str
     return found
 
 
-def is_known(connection: Connection, tenant: str, job_id: str, publisher: str | None) -> bool:
-    """Whether a trusted publisher, or `publisher` with the own key, has said anything of a job."""
+def _is_known(connection: Connection, tenant: str, job_id: str, publisher: str | None) -> bool:
     told = [select(jobs.c.id).where(jobs.c.tenant == tenant, jobs.c.id == job_id)]
     if publisher is not None:
         this = (_unclaimed.tenant == tenant, _unclaimed.id == job_id, _unclaimed.owner == publisher)
@@ -59,8 +89,8 @@ def is_known(connection: Connection, tenant: str, job_id: str, publisher: str | 
     return any(connection.execute(one).first() is not None for one in told)
 
 
-def job(connection: Connection, tenant: str, job_id: str, visible_to: str | None) -> Job | None:
-    """One job; with `visible_to` only as this owner may see it."""
+def find_job(connection: Connection, tenant: str, job_id: str, visible_to: str | None) -> Job | None:
+    """See `JobRepository.get`."""
     found = rows_of(connection, select(*JOB).where(jobs.c.tenant == tenant, jobs.c.id == job_id))
     told = job_of(found[0]) if found else None
     if told is not None and told.owner is not None:
@@ -88,7 +118,7 @@ def _unclaimed_job(connection: Connection, tenant: str, job_id: str, visible_to:
     return job_of(found[0]) if found else None
 
 
-def job_page(connection: Connection, which: JobFilter, window: Window) -> Page[Job]:
+def _page(connection: Connection, which: JobFilter, window: Window) -> Page[Job]:
     """A page of jobs: of those that are claimed, and of what owners say of others."""
     first, limit = jobs.c.first_event, limit_of(window) + 1
     conditions = _conditions(which, jobs.c.owner, jobs.c.status)
@@ -154,14 +184,3 @@ def _visible(
     # Not as the lead: it may stand in the conditions too.
     own = Branch([*conditions, tenant == which.tenant, owner == which.visible_to])
     return [own, Branch([*conditions, permitted])]
-
-
-def granted(connection: Connection, wanted: Sequence[Permit]) -> set[Permit]:
-    """Which of at most MAX_VALUES permits were granted and hold."""
-    columns = (grants.c.tenant, grants.c.job_id, grants.c.owner, grants.c.username)
-    # Not "in": SQLite would read all grants for it.
-    asked = values(*(column(one.name, Text) for one in columns)).data(list(wanted)).cte("asked")
-    same = and_(*(one == asked.c[one.name] for one in columns))
-    holds = (grants.c.granted, or_(grants.c.trusted, owner_of(grants.c.tenant, grants.c.job_id).is_(None)))
-    found = connection.execute(select(*columns).select_from(asked).join(grants, same).where(*holds))
-    return {(tenant, job_id, owner, user) for tenant, job_id, owner, user in found}

@@ -24,7 +24,6 @@ from dispatcher.domain.destinations import Breaker, Destination, HealthChanges, 
 from dispatcher.domain.digests import Gathered
 from dispatcher.domain.events import Event
 from dispatcher.domain.expansions import Expansion, NewExpansion
-from dispatcher.domain.jobs import Job
 from dispatcher.domain.quotas import Caps
 from dispatcher.domain.retention import Keep, Kept
 from dispatcher.domain.subscriptions import Subscription, SubscriptionStatus
@@ -32,7 +31,6 @@ from dispatcher.store.filters import (
     DeliveryFilter,
     DestinationFilter,
     EventFilter,
-    JobFilter,
     Page,
     Place,
     SubscriptionFilter,
@@ -40,6 +38,7 @@ from dispatcher.store.filters import (
 )
 
 if TYPE_CHECKING:
+    from dispatcher.store.jobs import JobRepository
     from dispatcher.store.keys import KeyRepository
     from dispatcher.store.leases import LeaseRepository
     from dispatcher.store.quotas import QuotaRepository
@@ -55,6 +54,11 @@ class Store(Protocol):
     @property
     def leases(self) -> LeaseRepository:
         """The processes that share the work."""
+        ...
+
+    @property
+    def jobs(self) -> JobRepository:
+        """Jobs, as their events tell of them."""
         ...
 
     @property
@@ -107,10 +111,6 @@ class Store(Protocol):
 
     def candidate_pages(self, match_keys: Iterable[str], size: int) -> AsyncIterator[list[Subscription]]:
         """The same, `size` at a time."""
-        ...
-
-    async def granted(self, wanted: Iterable[tuple[str, str, str, str]]) -> set[tuple[str, str, str, str]]:
-        """Of which of these (tenant, job, owner, user) the user may see what the owner has of the job, by a grant."""
         ...
 
     async def accept(
@@ -335,26 +335,6 @@ class Store(Protocol):
 
     async def delivery_counts(self, event_keys: Sequence[str]) -> Mapping[str, int]:
         """How many deliveries each of these events has."""
-        ...
-
-    async def job(self, tenant: str, job_id: str, visible_to: str | None = None) -> Job | None:
-        """One job; with `visible_to` only as this owner may see it.
-
-        One that nobody has claimed is what this owner says of it, or somebody who granted it to the owner; without
-        `visible_to` what trusted publishers say, or else the first who said anything.
-        """
-        ...
-
-    async def job_owners(self, tenant: str, job_ids: Collection[str]) -> Mapping[str, str]:
-        """Whose these jobs are, of those that are claimed: a trusted publisher gave them to somebody."""
-        ...
-
-    async def is_known(self, tenant: str, job_id: str, publisher: str | None) -> bool:
-        """Whether a trusted publisher, or `publisher` with the own key, has said anything of a job."""
-        ...
-
-    async def jobs(self, which: JobFilter, window: Window) -> Page[Job]:
-        """Jobs by their first event, newest first; the cursor is that event's key."""
         ...
 
     async def add_subscription(self, subscription: Subscription, caps: Caps | None = None) -> None:

@@ -9,7 +9,6 @@ from typing import Any, NamedTuple, TypeVar
 from sqlalchemy import (
     ColumnElement,
     Connection,
-    ScalarSelect,
     Select,
     and_,
     case,
@@ -29,8 +28,9 @@ from dispatcher.domain.ids import Prefix, is_id, lowest_id
 
 from dispatcher.store.dialect import has_lateral, orders_by_whole_index
 from dispatcher.store.filters import EventFilter, Page, SubscriptionFilter, Window
+from dispatcher.store.grants import granted_to, owner_of
 from dispatcher.store.rows import EVENT, Row, event_of, known_id
-from dispatcher.store.schema import deliveries, events, grants, jobs, subscriptions
+from dispatcher.store.schema import deliveries, events, grants, subscriptions
 
 MAX_LIMIT = 500
 MAX_VALUES = 500
@@ -246,30 +246,6 @@ def _granted_events(
     )
     each = walk(connection, key, of_job, cursor).limit(MAX_LIMIT + 1).lateral()
     return select(each.c.key).select_from(by.join(each, true())).order_by(each.c.key.desc())
-
-
-def owner_of(tenant: ColumnElement[str], job_id: ColumnElement[str]) -> ScalarSelect[str | None]:
-    """The owner of a claimed job, null of any other.
-
-    Only the primary key gives the order by id, so no other index of the tenant is taken, whatever the statistics say.
-    """
-    this = (jobs.c.tenant == tenant, jobs.c.id >= job_id, jobs.c.id <= job_id)
-    found = select(jobs.c.owner).where(*this).order_by(jobs.c.id).limit(1)
-    return found.correlate_except(jobs).scalar_subquery()
-
-
-def granted_to(tenant: str, user: str) -> Select[str, str, str]:
-    """Tenant, job and owner of what was granted to a user and holds.
-
-    What an owner's own key granted ends when a trusted publisher names the job's owner.
-    """
-    # With the tenant, which stands nowhere else then: SQLite would rather go through all events of the tenant.
-    return select(grants.c.tenant, grants.c.job_id, grants.c.owner).where(
-        grants.c.tenant == tenant,
-        grants.c.username == user,
-        grants.c.granted,
-        or_(grants.c.trusted, owner_of(grants.c.tenant, grants.c.job_id).is_(None)),
-    )
 
 
 def delivery_counts(connection: Connection, event_keys: Sequence[str]) -> dict[str, int]:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
+
+import msgspec
+from msgspec import Struct
 
 from dispatcher.domain.deliveries import Attempt, Delivery, State
 from dispatcher.domain.errors import InvalidInput
@@ -14,6 +17,8 @@ from dispatcher.domain.jobs import Job
 from dispatcher.domain.keys import ApiKey
 from dispatcher.store.columns import EPOCH, MICROSECOND
 from dispatcher.store.schema import attempts, deliveries, events, jobs, unclaimed_jobs
+
+Filter = TypeVar("Filter", bound=Struct)
 
 Row = Mapping[str, Any]
 """A row by the names of its columns."""
@@ -43,6 +48,12 @@ def safe(text: str) -> str:
 def safe_or_none(text: str | None) -> str | None:
     """The same for a text that may be missing."""
     return None if text is None else safe(text)
+
+
+def safe_filter(which: Filter) -> Filter:
+    """The filter with texts that a database takes: they come from anywhere."""
+    texts = {name: value for name in which.__struct_fields__ if type(value := getattr(which, name)) is str}
+    return msgspec.structs.replace(which, **{name: safe(text) for name, text in texts.items()})
 
 
 def known_id(prefix: Prefix, field: str, text: str) -> str:

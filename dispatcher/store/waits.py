@@ -9,10 +9,10 @@ from sqlalchemy import Connection, select, text
 
 from dispatcher.domain.events import Event
 from dispatcher.domain.jobs import Job
-from dispatcher.store import jobs as job_queries
 from dispatcher.store.dialect import asked_pairs
 from dispatcher.store.filters import EventFilter, Page, Window
 from dispatcher.store.job_changes import JobKey
+from dispatcher.store.jobs import find_job
 from dispatcher.store.queries import chunks, event_page
 from dispatcher.store.rows import safe, safe_or_none
 from dispatcher.store.schema import api_keys
@@ -85,7 +85,7 @@ def _versions(connection: Connection, wanted: Sequence[JobKey]) -> dict[JobKey, 
 def _seen(connection: Connection, job: JobKey, viewer: str | None, limit: int) -> Seen:
     version = _versions(connection, [job])[job]
     tenant, job_id, visible_to = safe(job[0]), safe(job[1]), safe_or_none(viewer)
-    known = None if version == UNKNOWN else job_queries.job(connection, tenant, job_id, visible_to)
+    known = None if version == UNKNOWN else find_job(connection, tenant, job_id, visible_to)
     if known is None:
         return Seen(version, None, Page([], None))
     which = EventFilter(tenant=tenant, visible_to=visible_to, job_id=job_id)

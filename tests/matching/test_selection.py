@@ -38,6 +38,11 @@ class Subscribers:
             self.largest = max(self.largest, len(found[start : start + size]))
             yield found[start : start + size]
 
+    @property
+    def jobs(self) -> Subscribers:
+        """Return itself: it knows the permits too."""
+        return self
+
     async def granted(self, wanted: Iterable[Permit]) -> set[Permit]:
         return self._granted & set(wanted)
 

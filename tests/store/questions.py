@@ -53,7 +53,7 @@ def events(**fields: object) -> Callable[[Store], Awaitable[object]]:
 
 def jobs(**fields: object) -> Callable[[Store], Awaitable[object]]:
     which = JobFilter(**{"tenant": "default"} | fields)  # type: ignore[arg-type]  # real fields
-    return lambda store: store.jobs(which, ALL)
+    return lambda store: store.jobs.page(which, ALL)
 
 
 def subscriptions(**fields: object) -> Callable[[Store], Awaitable[object]]:
@@ -76,7 +76,7 @@ ALIKE = {
 
 QUESTIONS: dict[str, Callable[[Store], Awaitable[object]]] = {
     "candidates": lambda store: store.candidates(KEYS),
-    "granted": lambda store: store.granted([("default", f"job-{g}", "o3", "u1") for g in range(20)]),
+    "granted": lambda store: store.jobs.granted([("default", f"job-{g}", "o3", "u1") for g in range(20)]),
     "next due": next_due,
     "backlog": lambda store: store.backlog(),
     "one event": lambda store: store.event("default", some_id("evt", 7)),
@@ -107,12 +107,12 @@ QUESTIONS: dict[str, Callable[[Store], Awaitable[object]]] = {
     ),
     "a job that is waited for": lambda store: store.waits.seen(("default", "job-9"), "u9", 10),
     "which keys are there": lambda store: store.waits.known_keys([some_id("key", g) for g in range(20)]),
-    "one job": lambda store: store.job("default", "job-9"),
-    "one job of an owner": lambda store: store.job("default", "job-9", "o9"),
-    "one job of a friend": lambda store: store.job("default", "job-3", "u9"),
-    "one job that nobody has claimed": lambda store: store.job("default", "mine-9", "u9"),
-    "owners of jobs": lambda store: store.job_owners("default", [f"job-{g}" for g in range(20)]),
-    "whether a job is known": lambda store: store.is_known("default", "mine-9", "o9"),
+    "one job": lambda store: store.jobs.get("default", "job-9"),
+    "one job of an owner": lambda store: store.jobs.get("default", "job-9", "o9"),
+    "one job of a friend": lambda store: store.jobs.get("default", "job-3", "u9"),
+    "one job that nobody has claimed": lambda store: store.jobs.get("default", "mine-9", "u9"),
+    "owners of jobs": lambda store: store.jobs.owners("default", [f"job-{g}" for g in range(20)]),
+    "whether a job is known": lambda store: store.jobs.is_known("default", "mine-9", "o9"),
     "jobs": jobs(),
     "an owner's own jobs": jobs(visible_to="o9"),
     "an owner's jobs": jobs(owner="o9"),

@@ -64,7 +64,7 @@ async def test_the_same_event_again_changes_nothing(store: Store, process: int) 
     assert await accept(store, process, again) == {again.event.key: first.event.key}
     assert await store.event("default", again.event.key) is None
     assert await store.delivery("default", again.id) is None
-    job = await store.job("default", "job-1")
+    job = await store.jobs.get("default", "job-1")
     assert job is not None
     assert job.events == 1
 
@@ -91,7 +91,7 @@ async def test_of_a_mixed_batch_only_the_new_events_are_stored(store: Store, pro
     assert existing == {batch[1].event.key: known.event.key, batch[3].event.key: known.event.key}
     events = await store.events(EventFilter(tenant="default"), ALL)
     assert [event.id for event in events.items] == ["b", "a", known.event.id]
-    job = await store.job("default", "job-1")
+    job = await store.jobs.get("default", "job-1")
     assert job is not None
     assert job.events == 3
     assert [await state_of(store, batch[index]) for index in (0, 2)] == [State.DELIVERING] * 2
@@ -151,15 +151,15 @@ async def test_further_deliveries_of_a_stored_event_are_stored_once(store: Store
 async def test_no_character_of_a_publisher_stops_a_batch(store: Store, process: int) -> None:
     document = {"message": "a\0b", "job": {"name": "n\0", "appId": "\0", "status": "x\0"}}
     await store.accept(process, [make_event(event="UPDATED", data=document)], [])
-    job = await store.job("default", "job-1")
+    job = await store.jobs.get("default", "job-1")
     assert job is not None
     assert (job.message, job.name, job.status) == ("a\N{REPLACEMENT CHARACTER}b", "n", "x")
 
 
 async def test_a_job_is_not_seen_from_another_tenant(store: Store, process: int) -> None:
     await store.accept(process, [make_event(tenant="mine", job_id="one")], [])
-    assert await store.job("theirs", "one") is None
-    assert await store.job("mine", "two") is None
+    assert await store.jobs.get("theirs", "one") is None
+    assert await store.jobs.get("mine", "two") is None
 
 
 async def test_a_permission_holds_until_it_is_revoked(store: Store, process: int) -> None:
@@ -172,15 +172,15 @@ async def test_a_permission_holds_until_it_is_revoked(store: Store, process: int
         for job, user in (("job-1", "bob"), ("job-1", "eve"), ("job-2", "bob"))
     )
     await store.accept(process, [told("PERMISSION_GRANT", "bob", 10)], [])
-    assert await store.granted([bob, eve, other]) == {bob}
+    assert await store.jobs.granted([bob, eve, other]) == {bob}
     await store.accept(process, [told("PERMISSION_REVOKE", "bob", 5)], [])
-    assert await store.granted([bob]) == {bob}, "an older word came later"
+    assert await store.jobs.granted([bob]) == {bob}, "an older word came later"
     await store.accept(process, [told("PERMISSION_REVOKE", "bob", 10)], [])
-    assert await store.granted([bob]) == set(), "of two words at the same time the later one holds"
+    assert await store.jobs.granted([bob]) == set(), "of two words at the same time the later one holds"
     batch = [told("PERMISSION_GRANT", "eve", 30), told("PERMISSION_REVOKE", "bob", 20)]
     batch += [told("PERMISSION_REVOKE", "eve", 30), told("PERMISSION_GRANT", "bob", 15, "job-2")]
     await store.accept(process, batch, [])
-    assert await store.granted([bob, eve, other]) == {other}
+    assert await store.jobs.granted([bob, eve, other]) == {other}
 
 
 async def test_many_are_asked_for_at_once(store: Store, process: int) -> None:
@@ -189,7 +189,7 @@ async def test_many_are_asked_for_at_once(store: Store, process: int) -> None:
     ]
     await store.accept(process, events, [])
     wanted = {("default", f"job-{n}", "alice", "bob") for n in range(1300)}
-    assert len(await store.granted(wanted)) == 1200
+    assert len(await store.jobs.granted(wanted)) == 1200
     assert len(await store.delivery_counts([event.key for event in events])) == 1200
 
 
@@ -231,7 +231,7 @@ async def test_a_batch_that_is_stored_in_parts_is_stored_as_one_is_that_is_not(
     assert existing == {again.key: known.event.key}
     assert await store.event("default", again.key) is None
     assert [one.id for one in new if (await store.delivery("default", one.id)) is None] == [new[600].id]
-    job = await store.job("default", "job-3")
+    job = await store.jobs.get("default", "job-3")
     assert job is not None
     assert (job.status, job.owner) == ("FINISHED", "alice")
     assert job.events == sum(one.job_id == "job-3" for one in events) + 1

@@ -344,10 +344,10 @@ async def questions(world: World) -> tuple[Call, Check]:
     async def call() -> None:
         await world.store.check_write(world.process)
         found[:] = await world.store.candidates([subscription.match_key])
-        await world.store.granted([("default", "job-1", "alice", "bob")])
+        await world.store.jobs.granted([("default", "job-1", "alice", "bob")])
         await next_due(world.store)
         await world.store.events(EventFilter(tenant="default"), ALL)
-        await world.store.jobs(JobFilter(tenant="default"), ALL)
+        await world.store.jobs.page(JobFilter(tenant="default"), ALL)
         await world.store.deliveries(DeliveryFilter(tenant="default"), ALL)
         await world.store.backlog()
         await world.store.leases.is_oldest(world.process)

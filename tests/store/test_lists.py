@@ -33,7 +33,7 @@ async def seen(store: Store, **fields: object) -> list[str]:
 
 async def jobs_seen(store: Store, **fields: object) -> list[str]:
     which = JobFilter(**{"tenant": "default"} | fields)  # type: ignore[arg-type]  # real fields
-    return [job.id for job in (await store.jobs(which, ALL)).items]
+    return [job.id for job in (await store.jobs.page(which, ALL)).items]
 
 
 async def test_events_are_filtered(store: Store, process: int) -> None:
@@ -154,9 +154,9 @@ async def test_an_owners_events_come_in_pages(store: Store, process: int) -> Non
 
 async def test_jobs_come_in_pages(store: Store, process: int) -> None:
     await store.accept(process, [make_event(job_id=f"job-{number}") for number in range(5)], [])
-    first = await store.jobs(JobFilter(tenant="default"), Window(limit=3))
+    first = await store.jobs.page(JobFilter(tenant="default"), Window(limit=3))
     assert first.next == first.items[-1].first_event
-    second = await store.jobs(JobFilter(tenant="default"), Window(limit=3, cursor=first.next))
+    second = await store.jobs.page(JobFilter(tenant="default"), Window(limit=3, cursor=first.next))
     names = [job.id for part in (first, second) for job in part.items]
     assert (names, second.next) == ([f"job-{number}" for number in (4, 3, 2, 1, 0)], None)
 
@@ -204,7 +204,7 @@ async def test_what_does_not_exist_is_none(store: Store) -> None:
     assert await store.delivery("default", "dlv_\ud800") is None
     assert await store.attempts(unknown("dlv")) == []
     assert await store.attempts("nonsense") == []
-    assert await store.job("default", "nul\0 and \ud800") is None
+    assert await store.jobs.get("default", "nul\0 and \ud800") is None
 
 
 async def test_any_text_can_be_asked_for(store: Store) -> None:
@@ -213,7 +213,7 @@ async def test_any_text_can_be_asked_for(store: Store) -> None:
     assert await seen(store, visible_to=odd) == []
     assert await jobs_seen(store, visible_to=odd, owner=odd, status=odd) == []
     assert await ids(store, subscriber=odd, job_id=odd, destination=odd) == []
-    assert await store.granted([(odd, odd, odd, odd)]) == set()
+    assert await store.jobs.granted([(odd, odd, odd, odd)]) == set()
     assert await store.candidates([odd]) == []
     assert await store.keys.by_digest(odd) is None
 

@@ -63,7 +63,7 @@ async def _use(store: PostgresStore, process: int, round_: str) -> None:
     await store.accept(process, unowned, straight)
     await store.accept(process, own_key, in_turn)
     await store.accept(process, granting, [])
-    await store.granted([("default", job, "ann", "bob") for job in jobs])
+    await store.jobs.granted([("default", job, "ann", "bob") for job in jobs])
     await store.add_deliveries(process, [make_delivery(owned[0], subscription)])
     claimed = await claim(store, process, BATCH)
     await next_due(store)

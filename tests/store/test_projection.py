@@ -76,7 +76,7 @@ async def test_a_job_is_the_fold_of_its_events(
         await store.accept(process, events, [])
         accepted += events
     for job_id in ("a", "b"):
-        assert await store.job(tenant, job_id) == fold(accepted, job_id)
+        assert await store.jobs.get(tenant, job_id) == fold(accepted, job_id)
 
 
 async def test_a_tie_between_statuses_goes_to_the_one_that_ends_the_job(store: Store, process: int) -> None:
@@ -84,7 +84,7 @@ async def test_a_tie_between_statuses_goes_to_the_one_that_ends_the_job(store: S
     late = make_event(event="ARCHIVING", data={"message": "still here"})
     await store.accept(process, [ends], [])
     await store.accept(process, [late], [])
-    job = await store.job("default", "job-1")
+    job = await store.jobs.get("default", "job-1")
     assert job is not None
     assert (job.status, job.message) == ("FINISHED", "done")
 
@@ -93,6 +93,6 @@ async def test_an_older_status_does_not_replace_a_newer_one(store: Store, proces
     running = make_event(event="RUNNING")
     await store.accept(process, [running], [])
     await store.accept(process, [make_event(event="QUEUED", time=running.time - timedelta(seconds=1))], [])
-    job = await store.job("default", "job-1")
+    job = await store.jobs.get("default", "job-1")
     assert job is not None
     assert (job.status, job.status_at, job.events) == ("RUNNING", running.time, 2)

@@ -206,8 +206,8 @@ async def check_that_what_only_events_need_goes_with_them(store: Store, process:
     await store.accept(process, [gone, first, last], [])
     kept = await store.retain(KEEP)
     assert (kept.deleted["identities"], kept.deleted["jobs"]) == (2, 1)
-    assert [job.id for job in (await store.jobs(JobFilter(tenant="default"), ALL)).items] == ["both"]
+    assert [job.id for job in (await store.jobs.page(JobFilter(tenant="default"), ALL)).items] == ["both"]
     grants = {("default", "both", "alice", "bob")}
-    assert await store.granted([("default", "old", "alice", "bob"), *grants]) == grants
+    assert await store.jobs.granted([("default", "old", "alice", "bob"), *grants]) == grants
     again = [make_event(id="1", job_id="old"), make_event(id="3", job_id="both")]
     assert await store.accept(process, again, []) == {again[1].key: last.key}

@@ -70,11 +70,11 @@ async def _run(url: str, statements: Sequence[str]) -> None:
 
 async def _check(store: Store) -> None:
     process = await store.leases.register("host", 1, 60)
-    assert await store.job_owners("default", ["hers", "nobodys"]) == {"hers": "alice"}
+    assert await store.jobs.owners("default", ["hers", "nobodys"]) == {"hers": "alice"}
     bob, carol = (("default", "hers", "alice", user) for user in ("bob", "carol"))
-    assert await store.granted([bob, carol]) == {bob}
+    assert await store.jobs.granted([bob, carol]) == {bob}
     assert [
-        job.id for job in (await store.jobs(JobFilter(tenant="default", visible_to="bob"), ALL)).items
+        job.id for job in (await store.jobs.page(JobFilter(tenant="default", visible_to="bob"), ALL)).items
     ] == ["hers"]
     events = await store.events(EventFilter(tenant="default", visible_to="bob"), ALL)
     assert [(event.job_id, event.published_by) for event in events.items] == [("hers", None)]
@@ -86,7 +86,7 @@ async def _check(store: Store) -> None:
         accepted_at=utc_now(),
     )
     await store.accept(process, [revoke], [])
-    assert await store.granted([bob]) == set(), "its grant from the future ends when it is revoked"
+    assert await store.jobs.granted([bob]) == set(), "its grant from the future ends when it is revoked"
     scopes = {key.name: key.scopes for key in (await store.keys.page(None, ALL)).items}
     assert scopes == {
         "a service": ("publish", "publish:any"),
@@ -125,16 +125,16 @@ async def test_what_a_process_of_the_version_before_is_told_of_permissions_count
     process = await store.leases.register("host", 1, 60)
     await _run(database_url, STATEMENTS[:3])
     bob, carol = (("default", "hers", "alice", user) for user in ("bob", "carol"))
-    assert await store.granted([bob, carol]) == {bob}
+    assert await store.jobs.granted([bob, carol]) == {bob}
     moment = utc_now()
     grant = make_event(
         event="PERMISSION_GRANT", job_id="hers", data={"user": "carol"}, time=moment, accepted_at=moment
     )
     await store.accept(process, [grant], [])
-    assert await store.granted([bob, carol]) == {bob, carol}
+    assert await store.jobs.granted([bob, carol]) == {bob, carol}
     revoked = "update permissions set granted = false, at = now() where job_id = 'hers'"
     await _run(database_url, [revoked])
-    assert await store.granted([bob, carol]) == set()
+    assert await store.jobs.granted([bob, carol]) == set()
     await store.close()
 
 

@@ -87,7 +87,7 @@ async def accept_events(use: Use) -> None:
         said: dict[str, Any] = {"event": "PERMISSION_GRANT", "data": {"user": "cid"}, "published_by": speaker}
         granting = [make_event(job_id=job, owner=owner, **said) for job in jobs]
         await use.store.accept(use.process, granting, [])
-    await use.store.granted([("default", job, "ann", "cid") for job in jobs])
+    await use.store.jobs.granted([("default", job, "ann", "cid") for job in jobs])
     again = [make_event(id=one.id) for one in owned]
     assert len(await use.store.accept(use.process, [*again, make_event()], [])) == BATCH
     if isinstance(use.store, PostgresStore):  # which stores what is large in parts

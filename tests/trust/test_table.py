@@ -110,10 +110,10 @@ class World:
         return items
 
     async def owner_of(self, job: str) -> str | None:
-        return (await self.store.job_owners("default", [job])).get(job)
+        return (await self.store.jobs.owners("default", [job])).get(job)
 
     async def job(self, job: str, seen_by: str) -> Job | None:
-        return await self.store.job("default", job, seen_by)
+        return await self.store.jobs.get("default", job, seen_by)
 
 
 @pytest.fixture

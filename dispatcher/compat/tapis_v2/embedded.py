@@ -134,7 +134,7 @@ def _subscriber(caller: ApiKey, event: Event) -> ApiKey | None:
 async def _subscribe(
     subscriber: ApiKey, event: Event, wanted: Sequence[_Checked], services: Services
 ) -> None:
-    if await services.store.is_known(event.tenant, event.job_id, event.published_by):
+    if await services.store.jobs.is_known(event.tenant, event.job_id, event.published_by):
         # Its first event made them; what its owner has removed since stays so. What somebody else said of a job of the
         # same id is no such event.
         return

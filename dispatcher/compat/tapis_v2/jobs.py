@@ -117,7 +117,7 @@ async def _jobs(asked: Asked) -> AsyncIterator[Job]:
     which = JobFilter(tenant=asked.caller.tenant, visible_to=only_owner(asked.caller))
     cursor: str | None = None
     for _ in range(MAX_LOOKED_AT // PAGE):
-        page = await asked.services.store.jobs(which, Window(PAGE, cursor))
+        page = await asked.services.store.jobs.page(which, Window(PAGE, cursor))
         for job in page.items:
             yield job
         cursor = page.next
