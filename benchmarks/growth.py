@@ -59,7 +59,7 @@ class Bench:
         for number in range(DESTINATIONS):
             destination = f"https://receiver-{number}:443"
             self.subscriptions.append(make_subscription(owner="*", destination=destination))
-            await self.store.add_subscription(self.subscriptions[-1])
+            await self.store.subscriptions.add(self.subscriptions[-1])
 
     def new(self, size: int, age: timedelta | None = None, **fields: object) -> list[NewDelivery]:
         """Make deliveries of as many events, which were made so long ago."""

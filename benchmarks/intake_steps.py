@@ -255,7 +255,7 @@ def _made(bench: Bench) -> list[Step]:
 async def _stored(bench: Bench, store: Store) -> Step:
     """Hand batches to the store that it has not seen."""
     process, subscription = await store.leases.register("bench", 1, 600), make_subscription(owner=EVERY_OWNER)
-    await store.add_subscription(subscription)
+    await store.subscriptions.add(subscription)
 
     async def once() -> float:
         taken = 0.0

@@ -97,7 +97,7 @@ async def waiting(machine: Machine, urls: Sequence[str], count: int, due: int) -
 
 async def accept_one(store: Store) -> None:
     """Store one event with a delivery for each subscription, as intake would: the rows to copy."""
-    page = await store.subscriptions(SubscriptionFilter(tenant="default"), Window(limit=DESTINATIONS))
+    page = await store.subscriptions.page(SubscriptionFilter(tenant="default"), Window(limit=DESTINATIONS))
     now = utc_now()
     event = Event(
         key=new_id("evt"),

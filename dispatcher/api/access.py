@@ -73,7 +73,7 @@ async def job_for(caller: ApiKey, job_id: str, services: Services) -> Job:
 async def subscription_for(caller: ApiKey, subscription_id: str, services: Services) -> Subscription:
     """The subscription, or NotFound."""
     _check_id("sub", subscription_id)
-    subscription = await services.store.subscription(caller.tenant, subscription_id)
+    subscription = await services.store.subscriptions.get(caller.tenant, subscription_id)
     if subscription is None or only_owner(caller) not in (None, subscription.subscriber):
         raise NotFound(f"there is no subscription {subscription_id}")
     return subscription

@@ -37,7 +37,7 @@ async def retry_delivery(call: Call[NoQuery, None]) -> DeliveryDetail:
     It is due now and its retry policy starts anew; its id stays the same. One that waits is sent at once.
     """
     delivery = await delivery_for(call.caller, call.path["id"], call.services)
-    if await call.services.store.subscription(call.caller.tenant, delivery.subscription_id) is None:
+    if await call.services.store.subscriptions.get(call.caller.tenant, delivery.subscription_id) is None:
         raise Conflict(f"{delivery.id} cannot be sent again: its subscription was removed")
     if not await call.services.store.retry_delivery(call.caller.tenant, delivery.id):
         raise Conflict(f"{delivery.id} is being delivered at this moment")

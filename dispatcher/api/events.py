@@ -187,7 +187,7 @@ def _view(event: Event) -> EventView:
 
 
 async def _explained(event: Event, delivery: Delivery, services: Services) -> EventDelivery:
-    subscription = await services.store.subscription(event.tenant, delivery.subscription_id)
+    subscription = await services.store.subscriptions.get(event.tenant, delivery.subscription_id)
     return EventDelivery(
         id=delivery.id,
         state=delivery.state,

@@ -45,7 +45,7 @@ async def create_subscription(call: Call[NoQuery, NewSubscription]) -> Subscript
     here and when it is rotated.
     """
     subscription = await new_subscription(call)
-    await call.services.store.add_subscription(subscription, await call.services.quotas.caps(call.caller))
+    await call.services.store.subscriptions.add(subscription, await call.services.quotas.caps(call.caller))
     invite(subscription, call.services)
     return await _with_secret(subscription, call)
 
@@ -58,7 +58,7 @@ async def list_subscriptions(call: Call[SubscriptionsQuery, None]) -> Subscripti
         job_id=call.query.job_id,
         status=call.query.status,
     )
-    page = await call.services.store.subscriptions(which, call.query.window)
+    page = await call.services.store.subscriptions.page(which, call.query.window)
     recipients = await recipients_of(page.items, call.services)
     return SubscriptionList([_view(one, call, recipients.get(one.id)) for one in page.items], page.next)
 
@@ -85,7 +85,7 @@ async def change_subscription(call: Call[NoQuery, SubscriptionChange]) -> Subscr
 async def delete_subscription(call: Call[NoQuery, None]) -> None:
     """Remove a subscription; what waits of it is cancelled."""
     subscription = await _named(call)
-    if not await call.services.store.remove_subscription(subscription.tenant, subscription.id):
+    if not await call.services.store.subscriptions.remove(subscription.tenant, subscription.id):
         raise NotFound(f"there is no subscription {subscription.id}")
 
 
@@ -264,7 +264,7 @@ async def _save_once(
     caps, per_minute = await quotas.caps(call.caller), quotas.defaults.deliveries_per_minute
     changed = replace(changed, revision=current.revision + 1, updated_at=utc_now())
     try:
-        await call.services.store.save_subscription(changed, caps, per_minute)
+        await call.services.store.subscriptions.save(changed, caps, per_minute)
     except TooManyAlike:
         raise
     except Conflict:

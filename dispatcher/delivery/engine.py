@@ -17,7 +17,7 @@ from dispatcher.delivery.breakers import Breakers
 from dispatcher.delivery.internal_errors import log_error
 from dispatcher.delivery.lanes import Lane, Lanes, Work
 from dispatcher.delivery.lease import Lease, LeaseStore
-from dispatcher.delivery.outcomes import OutcomeStore, OutcomeWriter, put_back
+from dispatcher.delivery.outcomes import EndingStore, OutcomeStore, OutcomeWriter, put_back
 from dispatcher.delivery.pace import Pace
 from dispatcher.delivery.rates import Rates, RateStore
 from dispatcher.delivery.scheduler import ClaimStore, Scheduler
@@ -56,6 +56,9 @@ class DeliveryStore(ClaimStore, DigestStore, OutcomeStore, BreakerStore, RateSto
     @property
     def leases(self) -> AllLeases: ...
 
+    @property
+    def subscriptions(self) -> EndingStore: ...
+
 
 class Limits(Struct, frozen=True, kw_only=True):
     """The bounds of one process: deliveries in memory, attempts at once for a destination; times in seconds."""
@@ -76,7 +79,7 @@ class Engine:
         self._lanes = Lanes(limits.concurrency, limits.queue, limits.in_memory)
         self._lease = Lease(store.leases, limits.lease)
         self._pace = Pace()
-        self._outcomes = OutcomeWriter(store, self._written)
+        self._outcomes = OutcomeWriter(store, store.subscriptions, self._written)
         self._breakers = Breakers(store, limits.timeout * 2, self._changed)
         self._scheduler = Scheduler(store, self._lanes, self._breakers)
         self._upkeep = Upkeep(store, self._breakers.blocked_destinations, self._scheduler.room_again)

@@ -171,9 +171,11 @@ class OutcomeStore(Protocol):
 
     async def follow_outcomes(self, outcomes: Sequence[Outcome]) -> None: ...
 
-    async def end_subscription(
-        self, subscription_id: str, status: SubscriptionStatus, reason: str
-    ) -> None: ...
+
+class EndingStore(Protocol):
+    """Ends subscriptions; see `dispatcher.store.subscriptions.SubscriptionRepository`."""
+
+    async def end(self, subscription_id: str, status: SubscriptionStatus, reason: str) -> None: ...
 
 
 class OutcomeWriter:
@@ -183,8 +185,14 @@ class OutcomeWriter:
     `written` is told the outcomes after each write.
     """
 
-    def __init__(self, store: OutcomeStore, written: Callable[[Sequence[Outcome]], None]) -> None:
+    def __init__(
+        self,
+        store: OutcomeStore,
+        subscriptions: EndingStore,
+        written: Callable[[Sequence[Outcome]], None],
+    ) -> None:
         self._store = store
+        self._subscriptions = subscriptions
         self._written = written
         self._waiting: list[tuple[int, Outcome]] = []
         self._endings: dict[str, tuple[SubscriptionStatus, str]] = {}
@@ -243,7 +251,7 @@ class OutcomeWriter:
             await self._attempt(partial(self._store.follow_outcomes, outcomes))
             self._written(outcomes)
         for subscription_id, (status, reason) in endings.items():
-            await self._attempt(partial(self._store.end_subscription, subscription_id, status, reason))
+            await self._attempt(partial(self._subscriptions.end, subscription_id, status, reason))
 
     async def _write(self, process: int, outcomes: Sequence[Outcome]) -> None:
         """Write outcomes; when they are refused, by halves, until those are alone that cannot be written."""

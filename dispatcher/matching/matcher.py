@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Protocol
 
 import structlog
@@ -12,7 +12,7 @@ from dispatcher.domain.events import Event, utc_now
 from dispatcher.domain.expansions import Expansion
 from dispatcher.domain.permissions import permission_of
 from dispatcher.domain.subscriptions import EVERY_OWNER, Subscription, event_match_keys
-from dispatcher.matching.selection import Match, Selection, select
+from dispatcher.matching.selection import Match, PageStore, Selection, select
 from dispatcher.telemetry.metrics import INTERNAL_ERRORS
 
 log = structlog.get_logger("dispatcher.matching")
@@ -26,14 +26,19 @@ class GrantStore(Protocol):
     async def granted(self, wanted: Iterable[Permit]) -> set[Permit]: ...
 
 
-class SubscriptionStore(Protocol):
-    """What matching needs of the store; see `dispatcher.store.protocols.Store`."""
+class SubscriptionStore(PageStore, Protocol):
+    """Finds subscriptions; see `dispatcher.store.subscriptions.SubscriptionRepository`."""
 
-    async def candidates(self, match_keys: Iterable[str]) -> list[Subscription]: ...
-
-    def candidate_pages(self, match_keys: Iterable[str], size: int) -> AsyncIterator[list[Subscription]]: ...
+    async def find_matching(self, match_keys: Iterable[str]) -> list[Subscription]: ...
 
     async def in_use(self, subscription_ids: Collection[str]) -> list[Subscription]: ...
+
+
+class MatchStore(Protocol):
+    """What matching needs of the store."""
+
+    @property
+    def subscriptions(self) -> SubscriptionStore: ...
 
     @property
     def jobs(self) -> GrantStore: ...
@@ -42,14 +47,15 @@ class SubscriptionStore(Protocol):
 class Matcher:
     """Matches batches of events. Keeps nothing: a subscription works from the moment that it is stored."""
 
-    def __init__(self, store: SubscriptionStore) -> None:
+    def __init__(self, store: MatchStore) -> None:
         self._store = store
 
     async def match(self, events: Sequence[Event]) -> list[Match]:
         """Who wants what, in the order of the events. Raises StoreUnavailable."""
         keys = [event_match_keys(event) for event in events]
         by_key: defaultdict[str, list[Subscription]] = defaultdict(list)
-        for subscription in await self._store.candidates({key for group in keys for key in group}):
+        wanted_keys = {key for group in keys for key in group}
+        for subscription in await self._store.subscriptions.find_matching(wanted_keys):
             by_key[subscription.match_key].append(subscription)
         if not by_key:
             return []
@@ -71,13 +77,17 @@ class Matcher:
         """
         events = [event for message in messages for event in message]
         return await select(
-            messages, self._store, _wants, lambda matches: self._allowed(matches, events), unwanted
+            messages,
+            self._store.subscriptions,
+            _wants,
+            lambda matches: self._allowed(matches, events),
+            unwanted,
         )
 
     async def expand(self, orders: Sequence[Expansion]) -> list[Match]:
         """Who is to get what orders stand for: those who are still in use and may see the job."""
         ids = dict.fromkeys(key for one in orders for key in one.subscription_ids)
-        found = {one.id: one for one in await self._store.in_use(list(ids))}
+        found = {one.id: one for one in await self._store.subscriptions.in_use(list(ids))}
         wanted = [(one.event, found[key]) for one in orders for key in one.subscription_ids if key in found]
         return await self._allowed(wanted, [])
 

@@ -26,9 +26,11 @@ OF_OWNER, OF_BATCH = 5 * FAN_OUT, 20 * FAN_OUT
 
 
 class PageStore(Protocol):
-    """What selecting needs of the store; see `dispatcher.store.protocols.Store`."""
+    """What selecting needs of the store; see `dispatcher.store.subscriptions.SubscriptionRepository`."""
 
-    def candidate_pages(self, match_keys: Iterable[str], size: int) -> AsyncIterator[list[Subscription]]: ...
+    def find_matching_pages(
+        self, match_keys: Iterable[str], size: int
+    ) -> AsyncIterator[list[Subscription]]: ...
 
 
 class Selection(Struct, frozen=True):
@@ -156,7 +158,7 @@ async def select(
     """
     slices = TimeSlices()
     wanted = await _all_wanted(messages, slices)
-    async for subscriptions in store.candidate_pages({key for one in wanted for key in one.keys}, CHUNK):
+    async for subscriptions in store.find_matching_pages({key for one in wanted for key in one.keys}, CHUNK):
         page = _Page(subscriptions, wants)
         found, doubtful = await _of_page(page, wanted, slices, unwanted)
         if unwanted():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 
 from msgspec import Struct
@@ -13,20 +13,18 @@ from dispatcher.domain.destinations import Breaker, Destination, RateLimit, Slot
 from dispatcher.domain.digests import Gathered
 from dispatcher.domain.events import Event, utc_now
 from dispatcher.domain.expansions import Expansion
-from dispatcher.domain.quotas import Caps
 from dispatcher.domain.retry import INTERNAL_ERROR_DELAYS, internal_error_delay
-from dispatcher.domain.subscriptions import Subscription, SubscriptionStatus
+from dispatcher.domain.subscriptions import Subscription
 from dispatcher.store import (
     breakers,
-    changes,
     delivery_queries,
     destinations,
     digests,
     expansions,
-    held,
     memos,
     overflow,
     queries,
+    subscription_writes,
     turns,
 )
 from dispatcher.store.filters import (
@@ -35,7 +33,6 @@ from dispatcher.store.filters import (
     EventFilter,
     Page,
     Place,
-    SubscriptionFilter,
     Window,
 )
 from dispatcher.store.jobs import JobRepository
@@ -44,16 +41,13 @@ from dispatcher.store.leases import LeaseRepository
 from dispatcher.store.quotas import QuotaRepository
 from dispatcher.store.recipients import RecipientStore
 from dispatcher.store.rows import Row, made_at, safe, safe_filter
-from dispatcher.store.sealing import Sealer
 from dispatcher.store.session import Run, Session
-from dispatcher.store.subscriptions import SubscriptionRows
+from dispatcher.store.subscription_mapping import SubscriptionRows
+from dispatcher.store.subscriptions import Revision, SubscriptionRepository
 from dispatcher.store.tapis_v3 import TapisStore
 from dispatcher.store.target_statuses import TargetStatusRepository
 from dispatcher.store.tidying import Tidying
 from dispatcher.store.waits import WaitRepository
-
-Revision = tuple[str, int]
-
 
 CLAIM_BYTES = 32 * 1024 * 1024
 """Bytes of documents that one claim reads; deliveries of other events are given back."""
@@ -78,11 +72,12 @@ class SqlStore(ABC):
 
     session: Session
     leases: LeaseRepository
+    subscriptions: SubscriptionRepository
 
-    def __init__(self, sealer: Sealer) -> None:
+    def __init__(self, mapping: SubscriptionRows) -> None:
         self._read: Run = self.session.read
         self._write: Run = self.session.write
-        self._subscriptions = SubscriptionRows(sealer)
+        self._subscriptions = mapping
         self.tapis = TapisStore(self._read, self._write, self._subscriptions)
         self.recipients = RecipientStore(self.session, self._subscriptions)
         self.jobs = JobRepository(self.session)
@@ -93,10 +88,6 @@ class SqlStore(ABC):
         self._tidying = Tidying(self._write)
 
     @abstractmethod
-    async def _matching(self, match_keys: Sequence[str]) -> Sequence[Revision]:
-        """Ids and revisions of the subscriptions that `candidates` means."""
-
-    @abstractmethod
     async def _waiting(self, after: Mapping[str, Place | None], limit: int) -> Mapping[str, Sequence[Row]]:
         """What waits for each of these destinations: id, subscription_id, due_at and since, as `overdue` wants them."""
 
@@ -104,45 +95,13 @@ class SqlStore(ABC):
     async def _finish(self, process: int, outcomes: Sequence[Outcome]) -> None:
         """Write outcomes and attempts."""
 
-    async def _check_seals(self) -> None:
-        """SettingsError when the keys do not open the secrets of the first and of the last subscription."""
-        for row in await self._read(queries.outermost_subscriptions):
-            self._subscriptions.restore(row)
-
     # Intake and matching
-
-    async def candidates(self, match_keys: Iterable[str]) -> list[Subscription]:
-        found = await self._matching([safe(key) for key in match_keys])
-        return [one for one in await self._revisions(found) if one.status in ("active", "paused")]
-
-    async def candidate_pages(
-        self, match_keys: Iterable[str], size: int
-    ) -> AsyncIterator[list[Subscription]]:
-        found = await self._matching([safe(key) for key in match_keys])
-        for start in range(0, len(found), size):
-            some = await self._revisions(found[start : start + size])
-            yield [one for one in some if one.status in ("active", "paused")]
-
-    async def _revisions(self, found: Sequence[Revision]) -> list[Subscription]:
-        """The subscriptions, from memory if it has the revision, without those that were removed since."""
-        ready = [(key, self._subscriptions.ready(key, revision)) for key, revision in found]
-        missing = [key for key, subscription in ready if subscription is None]
-        loaded = [subscription for _, subscription in ready if subscription is not None]
-        for some in queries.chunks(missing):
-            rows = await self._read(queries.subscription_rows, some)
-            restored = map(self._subscriptions.restore_for_delivery, rows)
-            loaded += [one for one in restored if one is not None]
-        return loaded
 
     async def claim_expansions(self, after: bytes) -> list[Expansion]:
         return await self._write(expansions.claim, after)
 
     async def expanding(self, event_key: str, subscriber: str | None) -> int:
         return await self._read(expansions.remaining, event_key, subscriber)
-
-    async def in_use(self, subscription_ids: Collection[str]) -> list[Subscription]:
-        found = await self._read(queries.revisions, subscription_ids)
-        return [one for one in await self._revisions(found) if one.status in ("active", "paused")]
 
     # Delivery
 
@@ -187,7 +146,7 @@ class SqlStore(ABC):
         self, process: int, claims: Sequence[Claim], found: Sequence[Revision]
     ) -> list[ClaimedDelivery]:
         """The claims whose subscription still wants them; the others are settled with the reason."""
-        subscriptions = {one.id: one for one in await self._revisions(found)}
+        subscriptions = {one.id: one for one in await self.subscriptions.of_revisions(found)}
         noted = await self._memos(claims)
         wanted: list[ClaimedDelivery] = []
         unwanted: list[Outcome] = []
@@ -268,8 +227,8 @@ class SqlStore(ABC):
         rows = [row for some in waiting.values() for row in some]
         if not rows:
             return [], {}
-        found = await self._read(queries.revisions, {row["subscription_id"] for row in rows})
-        subscriptions = {one.id: one for one in await self._revisions(found)}
+        found = await self.subscriptions.by_ids({row["subscription_id"] for row in rows})
+        subscriptions = {one.id: one for one in found}
         now, old = utc_now(), []
         for row in rows:
             subscription = subscriptions.get(row["subscription_id"])
@@ -281,15 +240,6 @@ class SqlStore(ABC):
 
     async def expire(self, overdue: Sequence[Overdue]) -> int:
         return await self._write(delivery_queries.expire, {one.id: one.max_age for one in overdue}, utc_now())
-
-    async def end_subscription(self, subscription_id: str, status: SubscriptionStatus, reason: str) -> None:
-        state = State.SUPERSEDED if status == "completed" else State.CANCELLED
-        ended = await self._write(changes.end_subscription, subscription_id, status, state, reason)
-        await self._end_rest(ended, subscription_id, state, reason)
-
-    async def _end_rest(self, ended: int, subscription_id: str, state: State, reason: str) -> None:
-        while ended == delivery_queries.CHUNK:
-            ended = await self._write(delivery_queries.end_waiting, subscription_id, state, reason, utc_now())
 
     async def backlog(self) -> Mapping[State, int]:
         return await self._read(delivery_queries.backlog)
@@ -307,34 +257,6 @@ class SqlStore(ABC):
         for some in queries.chunks(list(counts)):
             counts |= await self._read(queries.delivery_counts, some)
         return counts
-
-    async def add_subscription(self, subscription: Subscription, caps: Caps | None = None) -> None:
-        await self._write(changes.add_subscription, self._subscriptions.row(subscription), caps)
-
-    async def subscription(self, tenant: str, subscription_id: str) -> Subscription | None:
-        row = await self._read(queries.subscription_row, safe(tenant), subscription_id)
-        return None if row is None else self._subscriptions.restore(row)
-
-    async def subscriptions(self, which: SubscriptionFilter, window: Window) -> Page[Subscription]:
-        rows = await self._read(queries.subscription_page, safe_filter(which), window)
-        return Page([self._subscriptions.restore(row) for row in rows.items], rows.next)
-
-    async def save_subscription(
-        self, subscription: Subscription, caps: Caps | None = None, deliveries_per_minute: int = 0
-    ) -> None:
-        row, key, owner = self._subscriptions.row(subscription), subscription.id, subscription.counted_for
-        released = await self._write(
-            changes.save_subscription, row, subscription, caps, deliveries_per_minute
-        )
-        while released == delivery_queries.CHUNK:
-            released = await self._write(held.release, key, owner, deliveries_per_minute, utc_now())
-
-    async def remove_subscription(self, tenant: str, subscription_id: str) -> bool:
-        ended = await self._write(changes.remove_subscription, safe(tenant), subscription_id)
-        if ended is None:
-            return False
-        await self._end_rest(ended, subscription_id, State.CANCELLED, changes.REMOVED)
-        return True
 
     async def delivery(self, tenant: str, delivery_id: str) -> Delivery | None:
         return await self._read(delivery_queries.delivery, safe(tenant), delivery_id)
@@ -415,7 +337,7 @@ def _without(claim: Claim, subscription: Subscription | None) -> Outcome:
 
 def _end_of(subscription: Subscription | None) -> tuple[State, str | None]:
     if subscription is None:
-        return State.CANCELLED, changes.REMOVED
+        return State.CANCELLED, subscription_writes.REMOVED
     if subscription.status == "paused":
         return State.PENDING, None
     state = State.SUPERSEDED if subscription.status == "completed" else State.CANCELLED

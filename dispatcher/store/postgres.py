@@ -27,7 +27,7 @@ from dispatcher.store import (
     postgres_retention,
 )
 from dispatcher.store import postgres_sql as sql
-from dispatcher.store.base import CLAIM_BYTES, Claim, Revision, SqlStore
+from dispatcher.store.base import CLAIM_BYTES, Claim, SqlStore
 from dispatcher.store.batches import ATTEMPT, OUTCOME, Batch
 from dispatcher.store.filters import Place
 from dispatcher.store.postgres_accept import TO, accept, add, is_large, resumed_of
@@ -35,8 +35,11 @@ from dispatcher.store.postgres_leases import PostgresLeases
 from dispatcher.store.postgres_rests import Rests
 from dispatcher.store.postgres_server import migrate
 from dispatcher.store.postgres_session import PostgresSession
+from dispatcher.store.postgres_subscriptions import PostgresSubscriptions, revisions_of
 from dispatcher.store.rows import Row, hex_digits
 from dispatcher.store.sealing import Sealer
+from dispatcher.store.subscription_mapping import SubscriptionRows
+from dispatcher.store.subscriptions import Revision
 
 TRIES = 10
 """How often a batch is written again because others stored some of its events in the meantime."""
@@ -47,7 +50,9 @@ class PostgresStore(SqlStore):
 
     def __init__(self, url: str, sealer: Sealer, width: timedelta = DEFAULT.width) -> None:
         self.session = PostgresSession(url)
-        super().__init__(sealer)
+        mapping = SubscriptionRows(sealer)
+        super().__init__(mapping)
+        self.subscriptions = PostgresSubscriptions(self.session, mapping)
         self.leases = PostgresLeases(self.session, self._forget)
         self._url = url
         self._width = width
@@ -63,7 +68,7 @@ class PostgresStore(SqlStore):
         await asyncio.to_thread(migrate, self._url, self._width)
         await self.session.open()
         try:
-            await self._check_seals()
+            await self.subscriptions.check_encryption()
         except BaseException:
             await self.close()
             raise
@@ -186,7 +191,9 @@ class PostgresStore(SqlStore):
             events = await connection.fetch(sql.EVENTS, list({row["event_key"] for row in rows}), CLAIM_BYTES)
             kept = await connection.fetch(sql.REVISIONS, list({row["subscription_id"] for row in rows}))
         by_key = {row["key"]: Event(**{**row, "key": f"evt_{row['key'].hex}"}) for row in events}
-        return [postgres_queues.claim_of(row, by_key.get(row["event_key"])) for row in rows], _revisions(kept)
+        return [postgres_queues.claim_of(row, by_key.get(row["event_key"])) for row in rows], revisions_of(
+            kept
+        )
 
     async def _finish(self, process: int, outcomes: Sequence[Outcome]) -> None:
         held = [outcome.delivery_id for outcome in outcomes if batches.held_outcome(outcome)]
@@ -206,14 +213,6 @@ class PostgresStore(SqlStore):
         await self.tapis.purge(utc_now() - keep.delivered)
         return await postgres_retention.retain(self._url, keep)
 
-    async def _matching(self, match_keys: Sequence[str]) -> Sequence[Revision]:
-        async with self.session.hot() as connection:
-            return _revisions(await connection.fetch(sql.MATCHING, match_keys, utc_now()))
-
     def _forget(self, process: int) -> None:
         self._claimed.pop(process, None)
         self._unsure.discard(process)
-
-
-def _revisions(rows: Sequence[asyncpg.Record]) -> list[Revision]:
-    return [(f"sub_{key.hex}", revision) for key, revision in rows]

@@ -5,7 +5,7 @@ All methods raise StoreUnavailable when the database cannot be reached; then not
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Protocol
 
@@ -24,16 +24,13 @@ from dispatcher.domain.destinations import Breaker, Destination, HealthChanges, 
 from dispatcher.domain.digests import Gathered
 from dispatcher.domain.events import Event
 from dispatcher.domain.expansions import Expansion, NewExpansion
-from dispatcher.domain.quotas import Caps
 from dispatcher.domain.retention import Keep, Kept
-from dispatcher.domain.subscriptions import Subscription, SubscriptionStatus
 from dispatcher.store.filters import (
     DeliveryFilter,
     DestinationFilter,
     EventFilter,
     Page,
     Place,
-    SubscriptionFilter,
     Window,
 )
 
@@ -43,6 +40,7 @@ if TYPE_CHECKING:
     from dispatcher.store.leases import LeaseRepository
     from dispatcher.store.quotas import QuotaRepository
     from dispatcher.store.recipients import RecipientStore
+    from dispatcher.store.subscriptions import SubscriptionRepository
     from dispatcher.store.tapis_v3 import TapisStore
     from dispatcher.store.target_statuses import TargetStatusRepository
     from dispatcher.store.waits import WaitRepository
@@ -50,6 +48,11 @@ if TYPE_CHECKING:
 
 class Store(Protocol):
     """Events, deliveries, jobs, subscriptions, keys and processes."""
+
+    @property
+    def subscriptions(self) -> SubscriptionRepository:
+        """Subscriptions."""
+        ...
 
     @property
     def leases(self) -> LeaseRepository:
@@ -105,14 +108,6 @@ class Store(Protocol):
 
     # Intake and matching
 
-    async def candidates(self, match_keys: Iterable[str]) -> list[Subscription]:
-        """The active and paused subscriptions that have one of these match keys and have not expired."""
-        ...
-
-    def candidate_pages(self, match_keys: Iterable[str], size: int) -> AsyncIterator[list[Subscription]]:
-        """The same, `size` at a time."""
-        ...
-
     async def accept(
         self,
         process: int,
@@ -156,10 +151,6 @@ class Store(Protocol):
 
     async def expanding(self, event_key: str, subscriber: str | None) -> int:
         """How many deliveries of an event are still to be made, to all or to one owner's subscriptions."""
-        ...
-
-    async def in_use(self, subscription_ids: Collection[str]) -> list[Subscription]:
-        """Those of these subscriptions that are active or paused."""
         ...
 
     # Delivery
@@ -307,10 +298,6 @@ class Store(Protocol):
         """Exhaust those of them that still wait. How many."""
         ...
 
-    async def end_subscription(self, subscription_id: str, status: SubscriptionStatus, reason: str) -> None:
-        """Set `disabled` or `completed`; what waits of it is cancelled or superseded, with the reason."""
-        ...
-
     async def backlog(self) -> Mapping[State, int]:
         """How many deliveries are pending, delivering and exhausted."""
         ...
@@ -335,38 +322,6 @@ class Store(Protocol):
 
     async def delivery_counts(self, event_keys: Sequence[str]) -> Mapping[str, int]:
         """How many deliveries each of these events has."""
-        ...
-
-    async def add_subscription(self, subscription: Subscription, caps: Caps | None = None) -> None:
-        """Store a new one; it works from the moment that this returns.
-
-        Raises Conflict or QuotaExceeded when its subscriber has as many as `caps` allow.
-        """
-        ...
-
-    async def subscription(self, tenant: str, subscription_id: str) -> Subscription | None:
-        """One subscription by its id."""
-        ...
-
-    async def subscriptions(self, which: SubscriptionFilter, window: Window) -> Page[Subscription]:
-        """Subscriptions, newest first."""
-        ...
-
-    async def save_subscription(
-        self, subscription: Subscription, caps: Caps | None = None, deliveries_per_minute: int = 0
-    ) -> None:
-        """Store a changed one whose `revision` is one more than the stored one's; Conflict when it is not.
-
-        QuotaExceeded when it takes room that it did not take before, and there is none.
-
-        When it becomes `active` again, the deliveries that were held for it are due now; of an ordered one the
-        first of each job. They count for the quota of its owner, which is `deliveries_per_minute` (0: none) by
-        default: what is over it is due later.
-        """
-        ...
-
-    async def remove_subscription(self, tenant: str, subscription_id: str) -> bool:
-        """Remove one: it is not seen again, its secrets are gone, what waits of it is cancelled."""
         ...
 
     async def delivery(self, tenant: str, delivery_id: str) -> Delivery | None:

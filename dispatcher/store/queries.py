@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import accumulate
 from typing import Any, NamedTuple, TypeVar
 
@@ -27,7 +27,7 @@ from dispatcher.domain.events import Event
 from dispatcher.domain.ids import Prefix, is_id, lowest_id
 
 from dispatcher.store.dialect import has_lateral, orders_by_whole_index
-from dispatcher.store.filters import EventFilter, Page, SubscriptionFilter, Window
+from dispatcher.store.filters import EventFilter, Page, Window
 from dispatcher.store.grants import granted_to, owner_of
 from dispatcher.store.rows import EVENT, Row, event_of, known_id
 from dispatcher.store.schema import deliveries, events, grants, subscriptions
@@ -253,52 +253,3 @@ def delivery_counts(connection: Connection, event_keys: Sequence[str]) -> dict[s
     column = deliveries.c.event_key
     counted = select(column, func.count()).where(column.in_(event_keys)).group_by(column)
     return dict(connection.execute(counted).all())
-
-
-# Subscriptions
-
-
-def subscription_row(connection: Connection, tenant: str, subscription_id: str) -> Row | None:
-    """One subscription that was not removed."""
-    if not is_id("sub", subscription_id):
-        return None
-    found = subscription_rows(connection, [subscription_id])
-    return found[0] if found and found[0]["tenant"] == tenant else None
-
-
-def subscription_rows(connection: Connection, ids: Sequence[str]) -> list[Row]:
-    """Those of at most MAX_VALUES subscriptions that were not removed."""
-    table = subscriptions
-    return rows_of(connection, select(table).where(table.c.id.in_(ids), is_there()))
-
-
-def revisions(connection: Connection, ids: Collection[str]) -> list[tuple[str, int]]:
-    """Ids and revisions of those of these subscriptions that were not removed."""
-    table = subscriptions.c
-    found: list[tuple[str, int]] = []
-    for some in chunks(list(ids)):
-        kept = select(table.id, table.revision).where(table.id.in_(some), is_there())
-        found += [(key, revision) for key, revision in connection.execute(kept)]
-    return found
-
-
-def outermost_subscriptions(connection: Connection) -> list[Row]:
-    """The first and the last subscription of all that were not removed."""
-    kept = select(subscriptions).where(subscriptions.c.removed_at.is_(None)).limit(1)
-    ends = (kept.order_by(subscriptions.c.id), kept.order_by(subscriptions.c.id.desc()))
-    return [row for end in ends for row in rows_of(connection, end)]
-
-
-def subscription_page(connection: Connection, which: SubscriptionFilter, window: Window) -> Page[Row]:
-    """A page of subscriptions, as rows."""
-    table = subscriptions.c
-    named = {"job_id": which.job_id, "subscriber": which.subscriber, "tenant": which.tenant}
-    # The most selective one leads; the others are conditions.
-    (lead, value), *others = [(table[name], value) for name, value in named.items() if value is not None]
-    conditions = [table.removed_at.is_(None), *(column == other for column, other in others)]
-    if which.status is not None:
-        conditions.append(table.status == which.status)
-    size = func.length(table.details) + func.length(table.sealed)
-    sizes = walk(connection, table.id, Branch(conditions, lead, value), below(window, "sub"))
-    sizes = sizes.limit(limit_of(window) + 1)
-    return heavy_page(connection, [*table], size, sizes, window, lambda row: row)

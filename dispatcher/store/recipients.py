@@ -21,7 +21,8 @@ from dispatcher.store.dialect import upsert
 from dispatcher.store.rows import Row, safe
 from dispatcher.store.schema import deliveries, mail_consents, mail_counts, mail_unsubscribed, subscriptions
 from dispatcher.store.session import Repository, Session
-from dispatcher.store.subscriptions import SubscriptionRows
+from dispatcher.store.subscription_mapping import SubscriptionRows
+from dispatcher.store.subscriptions import rows as subscription_rows
 
 MAX_TAKEN = 200
 """Messages that are counted in one transaction."""
@@ -130,7 +131,7 @@ class RecipientStore(Repository):
 
     async def subscription(self, subscription_id: str) -> Subscription | None:
         """A subscription of any tenant: for those who have a link into it."""
-        found = await self._read(queries.subscription_rows, [subscription_id])
+        found = await self._read(subscription_rows, [subscription_id])
         return self._rows.restore(found[0]) if found else None
 
 

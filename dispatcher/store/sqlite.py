@@ -25,7 +25,7 @@ from dispatcher.store import (
     sqlite_queues,
     sqlite_sql,
 )
-from dispatcher.store.base import Claim, Revision, SqlStore
+from dispatcher.store.base import Claim, SqlStore
 from dispatcher.store.batches import Batch
 from dispatcher.store.filters import Place
 from dispatcher.store.leases import LeaseRepository
@@ -34,6 +34,9 @@ from dispatcher.store.retention import Sweep, Swept
 from dispatcher.store.rows import Row
 from dispatcher.store.sealing import Sealer
 from dispatcher.store.sqlite_session import SqliteSession
+from dispatcher.store.sqlite_subscriptions import SqliteSubscriptions
+from dispatcher.store.subscription_mapping import SubscriptionRows
+from dispatcher.store.subscriptions import Revision
 
 
 class SqliteStore(SqlStore):
@@ -41,7 +44,9 @@ class SqliteStore(SqlStore):
 
     def __init__(self, path: Path, sealer: Sealer) -> None:
         self.session = SqliteSession(path)
-        super().__init__(sealer)
+        mapping = SubscriptionRows(sealer)
+        super().__init__(mapping)
+        self.subscriptions = SqliteSubscriptions(self.session, mapping)
         self.leases = LeaseRepository(self.session)
         self._claiming = asyncio.Lock()
         self._unsure: list[str] = []
@@ -53,7 +58,7 @@ class SqliteStore(SqlStore):
             await self._write(_drop_statistics)
             await self._write(leases.release_all)
             await self._write(expansions.free_all)
-            await self._check_seals()
+            await self.subscriptions.check_encryption()
         except BaseException:
             await self.close()
             raise
@@ -133,9 +138,6 @@ class SqliteStore(SqlStore):
 
     async def _sweep(self, what: Sweep, low: object) -> Swept:
         return await self._write(retention.sweep, what, low)
-
-    async def _matching(self, match_keys: Sequence[str]) -> Sequence[Revision]:
-        return await self._read(sqlite_sql.matching, match_keys)
 
 
 def _drop_statistics(connection: Connection) -> None:

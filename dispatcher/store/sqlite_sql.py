@@ -15,16 +15,17 @@ from dispatcher.domain.deliveries import NewDelivery, Outcome, Share
 from dispatcher.domain.events import Event, utc_now
 from dispatcher.store import arrays, batches, digests, expansions, sqlite_queues, turns
 from dispatcher.store.arrays import Encoding, RowTuple
-from dispatcher.store.base import CLAIM_BYTES, Claim, Revision
+from dispatcher.store.base import CLAIM_BYTES, Claim
 from dispatcher.store.batches import Batch
 from dispatcher.store.columns import DELIVERED, DELIVERING, EPOCH, MICROSECOND, PENDING, microseconds
 from dispatcher.store.expansions import Placed
 from dispatcher.store.job_changes import job_changes
 from dispatcher.store.jobs import owners
 from dispatcher.store.merging import MERGE_GRANT, MERGE_JOB, MERGE_UNCLAIMED_JOB
-from dispatcher.store.queries import chunks, revisions, rows_of
+from dispatcher.store.queries import chunks, rows_of
 from dispatcher.store.rows import EVENT, hex_digits
 from dispatcher.store.schema import deliveries, events, identities, processes, subscriptions
+from dispatcher.store.subscriptions import Revision, revisions
 
 _RESUMED = or_(subscriptions.c.status != "paused", subscriptions.c.removed_at.is_not(None))
 _SIZES = (256, 64, 16, 4, 1)

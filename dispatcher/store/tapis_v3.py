@@ -19,11 +19,12 @@ from dispatcher.domain.errors import Conflict
 from dispatcher.domain.events import utc_now
 from dispatcher.domain.quotas import Caps
 from dispatcher.domain.subscriptions import Subscription
-from dispatcher.store import changes, delivery_queries, held, queries
+from dispatcher.store import delivery_queries, held, queries, subscription_writes
 from dispatcher.store.rows import Row, safe
 from dispatcher.store.schema import subscriptions, tapis_notifications, tapis_series, tapis_subscriptions
 from dispatcher.store.session import Run
-from dispatcher.store.subscriptions import SubscriptionRows
+from dispatcher.store.subscription_mapping import SubscriptionRows
+from dispatcher.store.subscriptions import rows as subscription_rows
 
 MAX_LISTED = 10_000
 """How many a list looks at, the newest first."""
@@ -63,7 +64,7 @@ class TapisStore:
     async def add(self, named: Named, members: Sequence[Subscription], caps: Caps | None = None) -> None:
         """Store a new one with its members.
 
-        Raises Conflict when its owner has one of this name, and what `add_subscription` raises for `caps`.
+        Raises Conflict when its owner has one of this name, and what `SubscriptionRepository.add` raises for `caps`.
         """
         rows = [self._rows.row(member) for member in members]
         for gone in await self._write(_add, _row(named), rows, caps):
@@ -93,7 +94,7 @@ class TapisStore:
         """The members of these by their ids, without those that were removed on their own."""
         found: dict[str, Subscription] = {}
         for some in queries.chunks([key for one in named for key in one.members]):
-            restored = map(self._rows.restore, await self._read(queries.subscription_rows, some))
+            restored = map(self._rows.restore, await self._read(subscription_rows, some))
             found |= {one.id: one for one in restored}
         return found
 
@@ -108,7 +109,7 @@ class TapisStore:
     ) -> None:
         """Store a changed one and its changed and added members; members that it no longer has are removed.
 
-        What was held for members counts as `save_subscription` says.
+        What was held for members counts as `SubscriptionRepository.save` says.
         Raises Conflict when somebody else changed it or a member meanwhile, and QuotaExceeded.
         """
         old = [(self._rows.row(one), one) for one in changed]
@@ -149,7 +150,7 @@ class TapisStore:
         ended = delivery_queries.CHUNK
         while ended == delivery_queries.CHUNK:
             ended = await self._write(
-                delivery_queries.end_waiting, member, State.CANCELLED, changes.REMOVED, utc_now()
+                delivery_queries.end_waiting, member, State.CANCELLED, subscription_writes.REMOVED, utc_now()
             )
 
     # Series
@@ -231,7 +232,7 @@ def _add(
     if connection.execute(added).rowcount != 1:
         raise Conflict(f"{row['owner']} has a subscription with the name {row['name']} already")
     for member in members:
-        changes.add_subscription(connection, member, caps)
+        subscription_writes.add(connection, member, caps)
     return removed
 
 
@@ -250,7 +251,7 @@ def _remove(connection: Connection, named: Named) -> tuple[list[str], bool]:
 
 
 def _remove_members(connection: Connection, tenant: str, members: Iterable[str]) -> list[str]:
-    return [key for key in members if changes.remove_subscription(connection, tenant, key) is not None]
+    return [key for key in members if subscription_writes.remove(connection, tenant, key) is not None]
 
 
 def _save(
@@ -267,11 +268,11 @@ def _save(
         raise Conflict(f"the subscription {row['name']} was removed by somebody else meanwhile")
     connection.execute(update(tapis_subscriptions).values(row).where(this))
     for member, new in changed:
-        released = changes.save_subscription(connection, member, new, caps, per_minute)
+        released = subscription_writes.save(connection, member, new, caps, per_minute)
         while released == delivery_queries.CHUNK:
             released = held.release(connection, new.id, new.counted_for, per_minute, utc_now())
     for member in added:
-        changes.add_subscription(connection, member, caps)
+        subscription_writes.add(connection, member, caps)
     kept = str(row["members"]).split()
     return _remove_members(connection, str(row["tenant"]), [key for key in before.split() if key not in kept])
 

@@ -13,6 +13,7 @@ from dispatcher.domain.errors import Conflict
 from dispatcher.domain.quotas import Caps
 from dispatcher.domain.subscriptions import Subscription
 from dispatcher.store.protocols import Store
+from dispatcher.store.subscriptions import SubscriptionRepository
 from tests.api.conftest import HOOK, Api, Caller, serving
 from tests.factories import make_subscription
 from tests.receiver import Arrived, Receiver
@@ -27,7 +28,7 @@ SECRETIVE = {
 
 async def stored(api: Api, subscription_id: str) -> Subscription:
     """A subscription as it is in the store."""
-    found = await api.store.subscription("default", subscription_id)
+    found = await api.store.subscriptions.get("default", subscription_id)
     assert found is not None
     return found
 
@@ -133,7 +134,7 @@ async def test_pausing_and_resuming_again_changes_nothing(api: Api, alice: Calle
 async def test_a_disabled_subscription_cannot_be_paused_but_resumed(api: Api, alice: Caller) -> None:
     made = await alice.subscribe()
     path = f"/v1/subscriptions/{made['id']}"
-    await api.store.end_subscription(made["id"], "disabled", "answered 410 Gone")
+    await api.store.subscriptions.end(made["id"], "disabled", "answered 410 Gone")
     shown = await alice.get(path)
     assert (shown["status"], shown["status_reason"]) == ("disabled", "answered 410 Gone")
     reply = await alice.ask("POST", f"{path}/pause")
@@ -145,7 +146,7 @@ async def test_a_disabled_subscription_cannot_be_paused_but_resumed(api: Api, al
 async def test_an_event_is_not_replayed_to_a_disabled_subscription(api: Api, alice: Caller) -> None:
     made = await alice.subscribe()
     event_id = await alice.publish()
-    await api.store.end_subscription(made["id"], "disabled", "answered 410 Gone")
+    await api.store.subscriptions.end(made["id"], "disabled", "answered 410 Gone")
     reply = await alice.ask("POST", f"/v1/events/{event_id}/replay", {"subscription_id": made["id"]})
     assert reply.status == 409
     assert "resume it first" in reply.json["detail"]
@@ -154,7 +155,7 @@ async def test_an_event_is_not_replayed_to_a_disabled_subscription(api: Api, ali
 async def test_an_expired_subscription_is_not_resumed(api: Api, alice: Caller) -> None:
     past = datetime(2020, 1, 1, tzinfo=UTC)
     expired = make_subscription(subscriber="alice", status="paused", expires_at=past)
-    await api.store.add_subscription(expired)
+    await api.store.subscriptions.add(expired)
     reply = await alice.ask("POST", f"/v1/subscriptions/{expired.id}/resume")
     assert (reply.status, "expired" in reply.json["detail"]) == (409, True)
 
@@ -212,30 +213,31 @@ async def test_a_test_that_fails_says_how(alice: Caller) -> None:
     assert "503" in result["error"]
 
 
-class Rival:
-    """The store, where somebody else saves a change before each of the first saves."""
+class RivalSubscriptions:
+    """The subscriptions, where somebody else saves a change before each of the first saves."""
 
-    def __init__(self, store: Store, times: int) -> None:
-        self._store = store
+    def __init__(self, subscriptions: SubscriptionRepository, times: int) -> None:
+        self._subscriptions = subscriptions
         self._times = times
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._store, name)
+        return getattr(self._subscriptions, name)
 
-    async def save_subscription(
+    async def save(
         self, subscription: Subscription, caps: Caps | None = None, deliveries_per_minute: int = 0
     ) -> None:
         if self._times:
             self._times -= 1
             raise Conflict(f"{subscription.id} was changed by somebody else")
-        await self._store.save_subscription(subscription, caps, deliveries_per_minute)
+        await self._subscriptions.save(subscription, caps, deliveries_per_minute)
 
 
 @pytest.mark.parametrize(("times", "status"), [(1, 200), (2, 409)])
 async def test_a_change_is_repeated_once_when_somebody_else_was_faster(
-    store: Store, times: int, status: int
+    store: Store, times: int, status: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with serving(Rival(store, times)) as api:
+    monkeypatch.setattr(store, "subscriptions", RivalSubscriptions(store.subscriptions, times))
+    async with serving(store) as api:
         made = await api.admin.subscribe()
         reply = await api.admin.ask("PATCH", f"/v1/subscriptions/{made['id']}", {"name": "new"})
     assert reply.status == status

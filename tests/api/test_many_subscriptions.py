@@ -49,7 +49,7 @@ async def test_neither_a_change_nor_resuming_gets_around_it(alice: Caller) -> No
 
 async def test_one_that_ended_finds_no_room_when_others_have_it_now(api: Api, alice: Caller) -> None:
     ended = await alice.subscribe()
-    await api.store.end_subscription(ended["id"], "completed", "delivered once, as asked")
+    await api.store.subscriptions.end(ended["id"], "completed", "delivered once, as asked")
     for _ in range(2):
         await alice.subscribe()
 

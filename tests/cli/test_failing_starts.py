@@ -205,7 +205,7 @@ async def test_too_few_open_files(tmp_path: Path) -> None:
 async def test_secrets_that_no_key_opens(tmp_path: Path) -> None:
     store = open_store(f"sqlite:///{tmp_path / 'x.db'}", Sealer(["another key of 32 characters or more"]))
     await store.open()
-    await store.add_subscription(make_subscription())
+    await store.subscriptions.add(make_subscription())
     await store.close()
     await refused(
         tmp_path,
@@ -386,7 +386,7 @@ async def test_a_newer_schema_on_postgresql_ends_all_commands(tmp_path: Path, da
 async def test_secrets_that_no_key_opens_end_several_workers_too(tmp_path: Path, database_url: str) -> None:
     store = open_store(database_url, Sealer(["another key of 32 characters or more"]))
     await store.open()
-    await store.add_subscription(make_subscription())
+    await store.subscriptions.add(make_subscription())
     await store.close()
     settings = {"DISPATCHER_DATABASE_URL": database_url}
     await says_one_sentence(tmp_path, settings, "no key of it opens a secret", WORKERS)

@@ -58,7 +58,7 @@ async def test_ten_failures_in_a_row_open_it_and_the_rest_waits_without_attempts
 ) -> None:
     monkeypatch.setattr(breakers, "FIRST_WAIT", 3600)
     kind.answer = bad
-    await store.add_subscription(make_subscription(destination=A, retry=NEVER))
+    await store.subscriptions.add(make_subscription(destination=A, retry=NEVER))
     async with running(store, kind, Limits(concurrency=1)) as process:
         await process.accept(*(new_event() for _ in range(FAILURES + 20)))
         found = await opened(store, A)
@@ -77,7 +77,7 @@ async def test_the_reason_is_what_all_may_know(store: Store, kind: ScriptedKind)
         )
 
     kind.answer = told_apart
-    await store.add_subscription(make_subscription(destination=A, retry=NEVER))
+    await store.subscriptions.add(make_subscription(destination=A, retry=NEVER))
     async with running(store, kind, Limits(concurrency=1)) as process:
         await process.accept(*(new_event() for _ in range(FAILURES)))
         assert (await opened(store, A)).reason == "answered 500"
@@ -92,8 +92,8 @@ async def test_others_go_on_meanwhile(
         return BAD if sent.subscription.destination == A else GOOD
 
     kind.answer = a_is_bad
-    await store.add_subscription(make_subscription(destination=A, retry=NEVER))
-    await store.add_subscription(make_subscription(destination=B))
+    await store.subscriptions.add(make_subscription(destination=A, retry=NEVER))
+    await store.subscriptions.add(make_subscription(destination=B))
     async with running(store, kind) as process:
         await process.accept(*(new_event() for _ in range(30)))
         await settled(store, {State.PENDING: 30, State.DELIVERED: 30})
@@ -106,7 +106,7 @@ async def test_a_probe_that_arrives_closes_it_and_all_that_waited_goes_out(
         return BAD if len(kind.sent) <= FAILURES else GOOD
 
     kind.answer = later
-    await store.add_subscription(make_subscription(destination=A, retry=NEVER))
+    await store.subscriptions.add(make_subscription(destination=A, retry=NEVER))
     async with running(store, kind, Limits(concurrency=1)) as process:
         await process.accept(*(new_event() for _ in range(FAILURES + 20)))
         await settled(store, {State.PENDING: FAILURES, State.DELIVERED: 20})
@@ -117,7 +117,7 @@ async def test_a_probe_that_arrives_closes_it_and_all_that_waited_goes_out(
 
 async def test_a_probe_that_fails_keeps_it_open_for_longer(store: Store, kind: ScriptedKind) -> None:
     kind.answer = bad
-    await store.add_subscription(make_subscription(destination=A, retry=NEVER))
+    await store.subscriptions.add(make_subscription(destination=A, retry=NEVER))
     async with running(store, kind, Limits(concurrency=1)) as process:
         await process.accept(*(new_event() for _ in range(FAILURES + 20)))
         await kind.until(lambda sent: len(sent) == FAILURES + 2)
@@ -134,7 +134,7 @@ async def test_an_answer_in_between_keeps_it_closed(store: Store, kind: Scripted
         return BAD if len(kind.sent) % FAILURES else GOOD
 
     kind.answer = now_and_then
-    await store.add_subscription(make_subscription(destination=A, retry=NEVER))
+    await store.subscriptions.add(make_subscription(destination=A, retry=NEVER))
     async with running(store, kind, Limits(concurrency=1)) as process:
         await process.accept(*(new_event() for _ in range(5 * FAILURES)))
         await kind.until(lambda sent: len(sent) == 5 * FAILURES)
@@ -148,14 +148,14 @@ async def test_a_refused_request_is_not_the_destinations_fault(store: Store, kin
         return AttemptResult(request_line="POST x", status=404, error="answered 404")
 
     kind.answer = refused
-    await store.add_subscription(make_subscription(destination=A, retry=NEVER))
+    await store.subscriptions.add(make_subscription(destination=A, retry=NEVER))
     async with running(store, kind, Limits(concurrency=1)) as process:
         await process.accept(*(new_event() for _ in range(3 * FAILURES)))
         await kind.until(lambda sent: len(sent) == 3 * FAILURES)
 
 
 async def test_what_another_process_opened_holds_here_too(store: Store, kind: ScriptedKind) -> None:
-    await store.add_subscription(make_subscription(destination=A))
+    await store.subscriptions.add(make_subscription(destination=A))
     await open_breaker(store, A, utc_now() + timedelta(hours=1), "seen elsewhere")
     async with running(store, kind) as process:
         await process.has(lambda: process.engine.blocks(A))
@@ -168,7 +168,7 @@ async def test_what_another_process_opened_holds_here_too(store: Store, kind: Sc
 async def test_a_paused_destination_gets_nothing_until_it_is_resumed(
     store: Store, kind: ScriptedKind
 ) -> None:
-    await store.add_subscription(make_subscription(destination=A))
+    await store.subscriptions.add(make_subscription(destination=A))
     await store.pause_destination(A, "maintenance")
     async with running(store, kind) as process:
         await process.has(lambda: process.engine.blocks(A))
@@ -180,10 +180,10 @@ async def test_a_paused_destination_gets_nothing_until_it_is_resumed(
 
 
 async def test_max_age_ends_what_waits_behind_it(store: Store, kind: ScriptedKind) -> None:
-    await store.add_subscription(
+    await store.subscriptions.add(
         make_subscription(destination=A, retry=RetryPolicy(strategy="delayed", delay=1, max_age=0.001))
     )
-    await store.add_subscription(make_subscription(destination=A))
+    await store.subscriptions.add(make_subscription(destination=A))
     await open_breaker(store, A, utc_now() + timedelta(hours=1), "seen elsewhere")
     async with running(store, kind) as process:
         await process.has(lambda: process.engine.blocks(A))
@@ -206,7 +206,7 @@ async def test_what_is_too_old_is_found_behind_all_destinations_a_part_at_a_time
     for name in names:
         for retry, count in ((short, 7 if name == A else 1), (long, 1)):
             subscription = make_subscription(destination=name, retry=retry)
-            await store.add_subscription(subscription)
+            await store.subscriptions.add(subscription)
             events = [new_event() for _ in range(count)]
             due = utc_now() + timedelta(hours=1)
             new = [NewDelivery(new_id("dlv"), one, subscription, claimed=False, due_at=due) for one in events]

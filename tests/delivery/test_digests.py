@@ -52,7 +52,7 @@ class GatheringSender(ScriptedSender):
 
 async def test_a_digest_takes_what_came_before_it_and_the_next_one_the_rest(store: Store) -> None:
     kind = GatheringKind()
-    await store.add_subscription(make_subscription(digest=OFTEN))
+    await store.subscriptions.add(make_subscription(digest=OFTEN))
     async with running(store, kind) as process:
         await process.accept(*(new_event(event=f"e{number}") for number in range(3)))
         await settled(store, {State.DELIVERED: 3})
@@ -68,7 +68,7 @@ async def test_a_digest_that_fails_is_tried_again_with_the_same_events(store: St
         return BAD if sent.number == 1 else GOOD
 
     kind.answer = first_time_bad
-    await store.add_subscription(make_subscription(digest=OFTEN, retry=QUICK))
+    await store.subscriptions.add(make_subscription(digest=OFTEN, retry=QUICK))
     async with running(store, kind) as process:
         await process.accept(*(new_event(event=f"e{number}") for number in range(3)))
         found = await settled(store, {State.DELIVERED: 3})
@@ -85,7 +85,7 @@ async def test_what_a_recipient_cannot_take_now_becomes_one_message_later(store:
         return GOOD
 
     kind.answer = full_at_first
-    await store.add_subscription(make_subscription())
+    await store.subscriptions.add(make_subscription())
     async with running(store, kind) as process:
         await process.accept(*(new_event(event=f"e{number}") for number in range(3)))
         found = await settled(store, {State.DELIVERED: 3})

@@ -37,7 +37,7 @@ class Gate:
 async def test_a_fresh_delivery_goes_out_at_once_and_its_attempt_is_kept(
     store: Store, kind: ScriptedKind
 ) -> None:
-    await store.add_subscription(make_subscription())
+    await store.subscriptions.add(make_subscription())
     async with running(store, kind) as process:
         await process.accept(new_event())
         (delivery,) = await settled(store, {State.DELIVERED: 1})
@@ -53,7 +53,7 @@ async def test_a_failed_delivery_comes_back_from_the_store_under_the_same_id(
         return GOOD if sent.number == 3 else BAD
 
     kind.answer = third_time
-    await store.add_subscription(make_subscription(retry=QUICK))
+    await store.subscriptions.add(make_subscription(retry=QUICK))
     async with running(store, kind) as process:
         await process.accept(new_event())
         (delivery,) = await settled(store, {State.DELIVERED: 1})
@@ -73,7 +73,7 @@ async def test_a_delivery_without_retries_left_is_exhausted_and_can_be_sent_agai
         return BAD
 
     kind.answer = fail
-    await store.add_subscription(make_subscription(retry=RetryPolicy(strategy="none")))
+    await store.subscriptions.add(make_subscription(retry=RetryPolicy(strategy="none")))
     async with running(store, kind) as process:
         await process.accept(new_event())
         (delivery,) = await settled(store, {State.EXHAUSTED: 1})
@@ -89,7 +89,7 @@ async def test_what_does_not_fit_into_a_lane_waits_in_the_store_and_comes_back(
 ) -> None:
     gate = Gate(asyncio.Event())
     kind.answer = gate
-    await store.add_subscription(make_subscription())
+    await store.subscriptions.add(make_subscription())
     async with running(store, kind, Limits(concurrency=2, queue=8, in_memory=500)) as process:
         await process.accept(*(new_event() for _ in range(40)))
         await settled(store, {State.DELIVERING: 8, State.PENDING: 32})
@@ -105,8 +105,8 @@ async def test_a_hanging_destination_delays_only_itself(store: Store, kind: Scri
         return await gate(sent) if "hangs" in sent.subscription.destination else GOOD
 
     kind.answer = hang_there
-    await store.add_subscription(make_subscription(owner="*", destination="https://hangs:443"))
-    await store.add_subscription(make_subscription(owner="*", destination="https://works:443"))
+    await store.subscriptions.add(make_subscription(owner="*", destination="https://hangs:443"))
+    await store.subscriptions.add(make_subscription(owner="*", destination="https://works:443"))
     async with running(store, kind, Limits(concurrency=2, queue=20, in_memory=500)) as process:
         for _ in range(10):
             await process.accept(*(new_event() for _ in range(10)))
@@ -118,7 +118,7 @@ async def test_a_hanging_destination_delays_only_itself(store: Store, kind: Scri
 async def test_a_stop_finishes_what_runs_and_gives_back_what_waits(store: Store, kind: ScriptedKind) -> None:
     gate = Gate(asyncio.Event())
     kind.answer = gate
-    await store.add_subscription(make_subscription())
+    await store.subscriptions.add(make_subscription())
     async with running(store, kind, Limits(concurrency=3)) as process:
         await process.accept(*(new_event() for _ in range(10)))
         await kind.until(lambda sent: len(sent) == 3)
@@ -133,7 +133,7 @@ async def test_a_stop_finishes_what_runs_and_gives_back_what_waits(store: Store,
 
 async def test_a_stop_does_not_wait_longer_than_its_grace(store: Store, kind: ScriptedKind) -> None:
     kind.answer = Gate(asyncio.Event())
-    await store.add_subscription(make_subscription())
+    await store.subscriptions.add(make_subscription())
     async with running(store, kind, Limits(grace=0.1)) as process:
         await process.accept(new_event())
         await kind.until(lambda sent: len(sent) == 1)
@@ -151,13 +151,13 @@ async def test_gone_disables_the_subscription_and_cancels_what_waits(
 
     kind.answer = gone
     subscription = make_subscription(retry=RetryPolicy(strategy=Schedule((3600, 1))))
-    await store.add_subscription(subscription)
+    await store.subscriptions.add(subscription)
     async with running(store, kind) as process:
         await process.accept(new_event(), new_event())
         waiting, other = await settled(store, {State.PENDING: 2})
         await store.retry_delivery("default", other.id)
         await settled(store, {State.EXHAUSTED: 1, State.CANCELLED: 1})
-    found = await store.subscription("default", subscription.id)
+    found = await store.subscriptions.get("default", subscription.id)
     assert found is not None
     assert (found.status, found.status_reason) == ("disabled", "answered 410 Gone")
     cancelled = await store.delivery("default", waiting.id)
@@ -173,13 +173,13 @@ async def test_a_subscription_that_is_not_persistent_ends_with_its_first_success
 
     kind.answer = second_time
     subscription = make_subscription(persistent=False)
-    await store.add_subscription(subscription)
+    await store.subscriptions.add(subscription)
     async with running(store, kind) as process:
         await process.accept(*(new_event() for _ in range(10)))
         await settled(store, {State.DELIVERED: 1, State.SUPERSEDED: 9})
         await process.accept(new_event())
         assert len(await deliveries(store)) == 10
-    found = await store.subscription("default", subscription.id)
+    found = await store.subscriptions.get("default", subscription.id)
     assert found is not None
     assert found.status == "completed"
     assert len(kind.sent) == 2
@@ -192,7 +192,7 @@ async def test_a_fault_in_a_target_costs_an_attempt_and_not_the_process(
         raise ZeroDivisionError(sent.number)
 
     kind.answer = broken
-    await store.add_subscription(make_subscription(retry=RetryPolicy(strategy="none")))
+    await store.subscriptions.add(make_subscription(retry=RetryPolicy(strategy="none")))
     async with running(store, kind) as process:
         await process.accept(new_event())
         (delivery,) = await settled(store, {State.EXHAUSTED: 1})
@@ -207,18 +207,18 @@ async def test_deliveries_of_a_paused_subscription_are_held_until_it_is_resumed(
     store: Store, kind: ScriptedKind
 ) -> None:
     subscription = make_subscription(status="paused")
-    await store.add_subscription(subscription)
+    await store.subscriptions.add(subscription)
     async with running(store, kind) as process:
         await process.accept(new_event())
         (delivery,) = await deliveries(store)
         assert (delivery.state, delivery.due_at) == (State.PENDING, None)
         resumed = make_subscription(id=subscription.id, revision=2)
-        await store.save_subscription(resumed)
+        await store.subscriptions.save(resumed)
         await settled(store, {State.DELIVERED: 1})
 
 
 async def test_a_schedule_can_delay_the_first_attempt(store: Store, kind: ScriptedKind) -> None:
-    await store.add_subscription(make_subscription(retry=RetryPolicy(strategy=Schedule((0.2,)))))
+    await store.subscriptions.add(make_subscription(retry=RetryPolicy(strategy=Schedule((0.2,)))))
     async with running(store, kind) as process:
         event = new_event()
         await process.accept(event)
@@ -234,7 +234,7 @@ async def test_what_a_lost_lease_freed_is_delivered_by_somebody_else_only(
 ) -> None:
     gate = Gate(asyncio.Event())
     kind.answer = gate
-    await store.add_subscription(make_subscription())
+    await store.subscriptions.add(make_subscription())
     limits = Limits(concurrency=1, lease=0.4, timeout=0.1, grace=0)
     async with running(store, kind, limits) as process:
         first = process.engine.process

@@ -57,7 +57,7 @@ def by(answers: dict[str, AttemptResult]) -> Callable[[Sent], Awaitable[AttemptR
 async def subscribe(store: Store, owner: str, **changes: object) -> Subscription:
     fields = {"destination": A, "subscriber": owner, "retry": NEVER} | changes
     subscription = make_subscription(**fields)
-    await store.add_subscription(subscription)
+    await store.subscriptions.add(subscription)
     return subscription
 
 

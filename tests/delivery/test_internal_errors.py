@@ -96,8 +96,8 @@ async def test_whatever_raises_for_one_delivery_ends_that_one_after_a_few_tries(
     BREAKS[what](monkeypatch)
     where = what.partition(" ")[0]
     before = counted(where)
-    await store.add_subscription(make_subscription(destination=POISON, rate_limit=RateLimit(1000, 1000)))
-    await store.add_subscription(make_subscription())
+    await store.subscriptions.add(make_subscription(destination=POISON, rate_limit=RateLimit(1000, 1000)))
+    await store.subscriptions.add(make_subscription())
     async with running(store, kind) as process, logged() as logs:
         await process.accept(new_event())
         await settled(store, {State.EXHAUSTED: 1, State.DELIVERED: 1})
@@ -117,7 +117,7 @@ async def test_a_log_line_that_cannot_be_made_changes_no_outcome(
     store: Store, kind: ScriptedKind, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(attempt, "report", for_poison(report.report, lambda *_: True))
-    await store.add_subscription(make_subscription())
+    await store.subscriptions.add(make_subscription())
     async with running(store, kind) as process:
         await process.accept(new_event(), new_event())
         await settled(store, {State.DELIVERED: 2})
@@ -137,8 +137,8 @@ async def test_a_delivery_that_cannot_be_placed_is_stored_as_due_with_the_others
         return reserve(self, destination, size, fresh=fresh, **of)
 
     monkeypatch.setattr(lanes.Lanes, "reserve", broken)
-    await store.add_subscription(make_subscription(destination=POISON))
-    await store.add_subscription(make_subscription())
+    await store.subscriptions.add(make_subscription(destination=POISON))
+    await store.subscriptions.add(make_subscription())
     async with running(store, kind) as process:
         await process.accept(new_event())
         await settled(store, {State.DELIVERED: 2})
@@ -160,8 +160,8 @@ async def test_an_outcome_that_the_store_refuses_holds_up_no_other(
 
     kind.answer = odd
     never = RetryPolicy(strategy="none")
-    await store.add_subscription(make_subscription(destination=POISON, retry=never))
-    await store.add_subscription(make_subscription())
+    await store.subscriptions.add(make_subscription(destination=POISON, retry=never))
+    await store.subscriptions.add(make_subscription())
     ended = State.DELIVERED if answer.error is None else State.EXHAUSTED
     wanted = {State.DELIVERED: 6} if answer.error is None else {State.DELIVERED: 3, ended: 3}
     async with running(store, kind) as process:
@@ -177,8 +177,8 @@ async def test_a_subscription_that_cannot_be_read_ends_its_own_deliveries_only(
     poison = make_subscription(id=new_id("sub"))
     if broken == "kind":
         poison = msgspec.structs.replace(poison, target={"kind": "carrier pigeon"})
-    await store.add_subscription(poison)
-    await store.add_subscription(make_subscription())
+    await store.subscriptions.add(poison)
+    await store.subscriptions.add(make_subscription())
     store._subscriptions._ready.clear()  # type: ignore[attr-defined]  # as after a start
     process_number = await store.leases.register("host", 1, 60)
     if broken != "kind":
@@ -209,8 +209,8 @@ def test_a_rate_that_is_stored_and_too_low_to_count_in_seconds_is_one_a_day() ->
 async def test_a_stored_rate_of_nearly_nothing_holds_back_its_subscription_and_no_process(
     store: Store, kind: ScriptedKind
 ) -> None:
-    await store.add_subscription(make_subscription(rate_limit=RateLimit(per_second=1e-300)))
-    await store.add_subscription(make_subscription())
+    await store.subscriptions.add(make_subscription(rate_limit=RateLimit(per_second=1e-300)))
+    await store.subscriptions.add(make_subscription())
     async with running(store, kind) as process:
         await process.accept(*(new_event() for _ in range(3)))
         await settled(store, {State.DELIVERED: 4, State.PENDING: 2})

@@ -29,7 +29,7 @@ NEVER = RetryPolicy(strategy="delayed", delay=3600, jitter=0)
 
 
 async def test_what_was_made_ready_under_a_lost_lease_is_sent_once(store: Store, kind: ScriptedKind) -> None:
-    await store.add_subscription(make_subscription())
+    await store.subscriptions.add(make_subscription())
     async with running(store, kind, Limits(lease=0.4, timeout=0.1)) as process:
         engine, event = process.engine, new_event()
         new = engine.reserve(await Matcher(store).match([event]))
@@ -47,7 +47,7 @@ async def test_one_that_waited_for_another_of_its_subscription_is_left_to_others
 ) -> None:
     gate = Gate(asyncio.Event(), BAD)
     kind.answer = gate
-    await store.add_subscription(make_subscription(persistent=False, retry=NEVER))
+    await store.subscriptions.add(make_subscription(persistent=False, retry=NEVER))
     async with running(store, kind, Limits(lease=0.4, timeout=0.1)) as process:
         first = process.engine.process
         await process.accept(new_event(), new_event())
@@ -71,7 +71,7 @@ async def test_what_waited_for_another_of_its_subscription_makes_no_attempt_once
     monkeypatch.setattr(breakers, "FAILURES", 1)
     gate = Gate(asyncio.Event(), BAD)
     kind.answer = gate
-    await store.add_subscription(make_subscription(destination=A, persistent=False, retry=NEVER))
+    await store.subscriptions.add(make_subscription(destination=A, persistent=False, retry=NEVER))
     async with running(store, kind) as process:
         await process.accept(*(new_event() for _ in range(5)))
         await kind.until(lambda sent: len(sent) == 1)
@@ -86,7 +86,7 @@ async def test_nobody_looks_for_more_while_a_probe_is_under_way(
     monkeypatch.setattr(breakers, "LOOK", 0.02)
     gate = Gate(asyncio.Event())
     kind.answer = gate
-    await store.add_subscription(make_subscription(destination=A))
+    await store.subscriptions.add(make_subscription(destination=A))
     await open_breaker(store, A, utc_now() + timedelta(hours=1), "seen elsewhere")
     monkeypatch.setattr(scheduler, "POLL", 0.02)
     looked: list[str] = []
@@ -135,8 +135,8 @@ async def test_what_follows_from_outcomes_is_repeated_alone_when_the_store_goes_
     monkeypatch.setattr(turns, "pass_on", deadlock_at_first)
     monkeypatch.setattr(outcomes, "RETRY_DELAYS", (0.3,))
     kind.answer = answer
-    await store.add_subscription(make_subscription(ordered=True))
-    await store.add_subscription(make_subscription(destination=A, retry=RetryPolicy(strategy="immediate")))
+    await store.subscriptions.add(make_subscription(ordered=True))
+    await store.subscriptions.add(make_subscription(destination=A, retry=RetryPolicy(strategy="immediate")))
     async with running(store, kind) as process:
         await process.accept(new_event())
         await kind.until(lambda sent: len(sent) == 3)  # the failed one is tried again, under a new claim
@@ -160,7 +160,7 @@ async def test_what_a_claim_has_whose_answer_was_lost_is_delivered_soon(
             raise StoreUnavailable("after the commit")
         return await wanted(*arguments)
 
-    await store.add_subscription(make_subscription(destination=A, retry=NEVER, ordered=True))
+    await store.subscriptions.add(make_subscription(destination=A, retry=NEVER, ordered=True))
     async with running(store, kind) as process:
         monkeypatch.setattr(store, "_wanted", breaks_once)
         await process.accept(new_event())

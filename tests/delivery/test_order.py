@@ -21,7 +21,7 @@ async def test_a_jobs_events_arrive_in_order_although_some_fail_at_first(
         return BAD if sent.number == 1 and sent.event.event in ("e2", "e5") else GOOD
 
     kind.answer = first_time_bad
-    await store.add_subscription(make_subscription(ordered=True, retry=QUICK))
+    await store.subscriptions.add(make_subscription(ordered=True, retry=QUICK))
     async with running(store, kind) as process:
         for number in range(8):
             await process.accept(new_event(event=f"e{number}"))
@@ -31,7 +31,7 @@ async def test_a_jobs_events_arrive_in_order_although_some_fail_at_first(
 
 
 async def test_one_batch_keeps_the_order_too(store: Store, kind: ScriptedKind) -> None:
-    await store.add_subscription(make_subscription(ordered=True))
+    await store.subscriptions.add(make_subscription(ordered=True))
     async with running(store, kind) as process:
         await process.accept(*(new_event(event=f"e{number}") for number in range(10)))
         await settled(store, {State.DELIVERED: 10})
@@ -44,7 +44,7 @@ async def test_a_failing_job_holds_back_no_other(store: Store, kind: ScriptedKin
 
     kind.answer = bad_for_one
     later = RetryPolicy(strategy="delayed", delay=3600, jitter=0)
-    await store.add_subscription(make_subscription(ordered=True, retry=later))
+    await store.subscriptions.add(make_subscription(ordered=True, retry=later))
     async with running(store, kind) as process:
         await process.accept(*(new_event(job_id=job) for job in ("bad", "good") for _ in range(4)))
         await settled(store, {State.DELIVERED: 4, State.PENDING: 4})
@@ -56,7 +56,7 @@ async def test_an_exhausted_one_lets_the_next_go(store: Store, kind: ScriptedKin
         return BAD if sent.event.event == "e0" else GOOD
 
     kind.answer = first_is_bad
-    await store.add_subscription(make_subscription(ordered=True, retry=RetryPolicy(strategy="none")))
+    await store.subscriptions.add(make_subscription(ordered=True, retry=RetryPolicy(strategy="none")))
     async with running(store, kind) as process:
         await process.accept(*(new_event(event=f"e{number}") for number in range(3)))
         await settled(store, {State.DELIVERED: 2, State.EXHAUSTED: 1})
@@ -70,7 +70,7 @@ async def test_the_order_is_kept_over_a_restart(store: Store, kind: ScriptedKind
         return GOOD
 
     kind.answer = wait
-    await store.add_subscription(make_subscription(ordered=True))
+    await store.subscriptions.add(make_subscription(ordered=True))
     async with running(store, kind, Limits(grace=0.01)) as process:
         await process.accept(*(new_event(event=f"e{number}") for number in range(3)))
         await kind.until(lambda sent: len(sent) == 1)

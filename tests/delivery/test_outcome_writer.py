@@ -54,7 +54,7 @@ class ScriptedStore:
         self._fail()
         self.followed += [one.delivery_id for one in outcomes]
 
-    async def end_subscription(self, subscription_id: str, status: SubscriptionStatus, reason: str) -> None:
+    async def end(self, subscription_id: str, status: SubscriptionStatus, reason: str) -> None:
         self._fail()
         self.ended.append(subscription_id)
 
@@ -62,7 +62,7 @@ class ScriptedStore:
 async def write(store: ScriptedStore, outcomes: Sequence[Outcome]) -> list[str]:
     """Which outcomes the writer told about when it was done with all of these."""
     written: list[str] = []
-    writer = OutcomeWriter(store, lambda some: written.extend(one.delivery_id for one in some))
+    writer = OutcomeWriter(store, store, lambda some: written.extend(one.delivery_id for one in some))
     for one in outcomes:
         writer.put(1, one)
     writer.end_subscription("sub_1", "disabled", "gone")

@@ -49,8 +49,8 @@ async def test_a_subscriptions_limit_holds_back_only_that_subscription(
     store: Store, kind: ScriptedKind
 ) -> None:
     limited = make_subscription(rate_limit=SLOW)
-    await store.add_subscription(limited)
-    await store.add_subscription(make_subscription())
+    await store.subscriptions.add(limited)
+    await store.subscriptions.add(make_subscription())
     async with running(store, kind) as process:
         await process.accept(*(new_event() for _ in range(20)))
         await settled(store, {State.DELIVERED: 23, State.PENDING: 17})
@@ -58,7 +58,7 @@ async def test_a_subscriptions_limit_holds_back_only_that_subscription(
 
 
 async def test_waiting_for_a_limit_costs_no_attempts_and_ends(store: Store, kind: ScriptedKind) -> None:
-    await store.add_subscription(make_subscription(rate_limit=RateLimit(per_second=20, burst=1)))
+    await store.subscriptions.add(make_subscription(rate_limit=RateLimit(per_second=20, burst=1)))
     async with running(store, kind, Limits(concurrency=4)) as process:
         await process.accept(*(new_event() for _ in range(12)))
         found = await settled(store, {State.DELIVERED: 12})
@@ -70,7 +70,7 @@ async def test_a_destinations_limit_is_for_all_its_subscriptions(
 ) -> None:
     monkeypatch.setattr(breakers, "LOOK", 0.02)
     for _ in range(2):
-        await store.add_subscription(make_subscription())
+        await store.subscriptions.add(make_subscription())
     await store.limit_destination(make_subscription().destination, SLOW)
     async with running(store, kind) as process:
         await process.has(lambda: process.engine.rate_limit(make_subscription().destination) == SLOW)

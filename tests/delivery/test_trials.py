@@ -36,7 +36,7 @@ async def down() -> AttemptResult:
 @pytest.fixture
 async def subscription(store: Store) -> Subscription:
     found = make_subscription(destination=A)
-    await store.add_subscription(found)
+    await store.subscriptions.add(found)
     return found
 
 

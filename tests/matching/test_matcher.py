@@ -29,7 +29,7 @@ async def store(tmp_path: Path) -> AsyncIterator[Store]:
 
 async def matched(store: Store, event: Event, *subscriptions: Subscription) -> list[str]:
     for subscription in subscriptions:
-        await store.add_subscription(subscription)
+        await store.subscriptions.add(subscription)
     return [subscription.name for _, subscription in await Matcher(store).match([event])]
 
 
@@ -90,7 +90,7 @@ async def test_a_granted_job_is_seen_until_the_grant_is_taken_back(store: Store)
 
 async def test_what_follows_a_revocation_in_the_same_batch_is_not_seen(store: Store) -> None:
     process = await store.leases.register("host", 1, 60)
-    await store.add_subscription(make_subscription(job_id="job-1", owner="bob", subscriber="bob"))
+    await store.subscriptions.add(make_subscription(job_id="job-1", owner="bob", subscriber="bob"))
     grant = make_event(event="PERMISSION_GRANT", data={"username": "bob"})
     await store.accept(process, [grant], [])
     before, after, again = make_event(), make_event(), make_event()
@@ -103,7 +103,7 @@ async def test_what_follows_a_revocation_in_the_same_batch_is_not_seen(store: St
 
 
 async def test_a_batch_keeps_the_order_of_its_events(store: Store) -> None:
-    await store.add_subscription(make_subscription())
+    await store.subscriptions.add(make_subscription())
     events = [make_event(job_id=f"job-{n}") for n in range(20)]
     matches = await Matcher(store).match(events)
     assert [event for event, _ in matches] == events

@@ -26,17 +26,22 @@ class Subscribers:
         self._granted = set(granted)
         self.largest = 0
 
-    async def candidates(self, match_keys: Iterable[str]) -> list[Subscription]:
+    async def find_matching(self, match_keys: Iterable[str]) -> list[Subscription]:
         keys = set(match_keys)
         return [one for one in self._subscriptions if one.match_key in keys]
 
-    async def candidate_pages(
+    async def find_matching_pages(
         self, match_keys: Iterable[str], size: int
     ) -> AsyncIterator[list[Subscription]]:
-        found = await self.candidates(match_keys)
+        found = await self.find_matching(match_keys)
         for start in range(0, len(found), size):
             self.largest = max(self.largest, len(found[start : start + size]))
             yield found[start : start + size]
+
+    @property
+    def subscriptions(self) -> Subscribers:
+        """Return itself."""
+        return self
 
     @property
     def jobs(self) -> Subscribers:
@@ -69,7 +74,7 @@ async def caused(store: Subscribers, messages: Sequence[Sequence[Event]]) -> tup
             for key in selected(one.candidates.subscription_ids, one.wanted)
         ]
         keys = event_match_keys(event)
-        wanted = {one.id for one in await store.candidates(keys) if one.wants(event)}
+        wanted = {one.id for one in await store.subscriptions.find_matching(keys) if one.wants(event)}
         assert sorted([*direct, *ordered]) == sorted(wanted)
         now.append(len(direct))
         later.append(len(ordered))

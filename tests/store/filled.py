@@ -95,7 +95,7 @@ async def fill(server: Databases, template: str) -> str:
     store = open_store(url, SEALER)
     await store.open()
     model = make_subscription(owner="*")
-    await store.add_subscription(model)
+    await store.subscriptions.add(model)
     await store.close()
     connection = await asyncpg.connect(url)
     tables = await connection.fetch(

@@ -27,7 +27,7 @@ async def accept(store: Store, process: int, *deliveries: NewDelivery) -> Mappin
 async def subscribed(store: Store, **fields: object) -> Subscription:
     """Store a subscription to every job."""
     subscription = make_subscription(**{"owner": "*"} | fields)
-    await store.add_subscription(subscription)
+    await store.subscriptions.add(subscription)
     return subscription
 
 

@@ -58,7 +58,7 @@ def jobs(**fields: object) -> Callable[[Store], Awaitable[object]]:
 
 def subscriptions(**fields: object) -> Callable[[Store], Awaitable[object]]:
     which = SubscriptionFilter(**{"tenant": "default"} | fields)  # type: ignore[arg-type]  # real fields
-    return lambda store: store.subscriptions(which, ALL)
+    return lambda store: store.subscriptions.page(which, ALL)
 
 
 KEYS = [f"default\x1f{selector}" for selector in ("*", "job:job-2", "owner:o3")]
@@ -75,7 +75,7 @@ ALIKE = {
 }
 
 QUESTIONS: dict[str, Callable[[Store], Awaitable[object]]] = {
-    "candidates": lambda store: store.candidates(KEYS),
+    "candidates": lambda store: store.subscriptions.find_matching(KEYS),
     "granted": lambda store: store.jobs.granted([("default", f"job-{g}", "o3", "u1") for g in range(20)]),
     "next due": next_due,
     "backlog": lambda store: store.backlog(),
@@ -119,11 +119,11 @@ QUESTIONS: dict[str, Callable[[Store], Awaitable[object]]] = {
     "another tenant's jobs": jobs(tenant="other"),
     "jobs of who was there before they were claimed": jobs(visible_to="early"),
     "a friend's jobs": jobs(visible_to="u9"),
-    "one subscription": lambda store: store.subscription("default", some_id("sub", 9)),
+    "one subscription": lambda store: store.subscriptions.get("default", some_id("sub", 9)),
     "subscriptions": subscriptions(),
     "a subscriber's subscriptions": subscriptions(subscriber="s9"),
     "another tenant's subscriptions": subscriptions(tenant="other"),
-    "subscriptions after": lambda store: store.subscriptions(
+    "subscriptions after": lambda store: store.subscriptions.page(
         SubscriptionFilter(tenant="default"), Window(cursor=some_id("sub", ROWS // 2))
     ),
     "subscriptions of a job": subscriptions(job_id="job-8"),
@@ -166,8 +166,8 @@ QUESTIONS: dict[str, Callable[[Store], Awaitable[object]]] = {
     ),
     "retry one": lambda store: store.retry_delivery("default", some_id("dlv", 9)),
     "cancel one": lambda store: store.cancel_delivery("default", some_id("dlv", ROWS + 9), "no"),
-    "end a subscription": lambda store: store.end_subscription(some_id("sub", 11), "disabled", "gone"),
-    "remove a subscription": lambda store: store.remove_subscription("default", some_id("sub", 12)),
+    "end a subscription": lambda store: store.subscriptions.end(some_id("sub", 11), "disabled", "gone"),
+    "remove a subscription": lambda store: store.subscriptions.remove("default", some_id("sub", 12)),
     "destinations to watch": lambda store: store.destinations_to_watch(),
     "destinations": lambda store: store.destinations(DestinationFilter(tenant="", everyone=True), ALL),
     "a tenant's destinations": lambda store: store.destinations(DestinationFilter(tenant="default"), ALL),
@@ -187,7 +187,7 @@ QUESTIONS: dict[str, Callable[[Store], Awaitable[object]]] = {
     "a recipient confirms": lambda store: store.recipients.confirm(_ANN),
     "a mail is counted": lambda store: store.recipients.take([Quota("to ann@example.org", 9, 3600)], NOW),
     "mend turns": lambda store: store.mend_turns(0),
-    "save a subscription": lambda store: store.save_subscription(
+    "save a subscription": lambda store: store.subscriptions.save(
         make_subscription(id=some_id("sub", 13), revision=2)
     ),
 }

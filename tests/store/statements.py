@@ -36,6 +36,7 @@ RARE = {
     "postgres_leases": "carries out constants of the hot modules",
     "postgres_pooler": "asks the server what it is",
     "postgres_queues": "carries out its own constants",
+    "postgres_subscriptions": "carries out constants of the hot modules",
     "postgres_server": "asks the server what it is",
     "postgres_retention": "looks at a whole partition or a range of pages by design; its deletes are in retention",
 }
@@ -48,7 +49,7 @@ COLD = {
     "expansions.free_all": "when SQLite's file is opened",
     "postgres_breakers._BEGIN": "what the two after it are made of",
     "postgres_sql.LOCK_LIKE_ACCEPT": "asks for locks only",
-    "queries.outermost_subscriptions": "when the store is opened",
+    "subscriptions._outermost": "when the store is opened",
     "keys._owner_bound": "once when the service starts",
     "retention.sweep": "one of its three: when a delivery has as many attempts as go at once",
     "sqlite._drop_statistics": "when SQLite's file is opened",

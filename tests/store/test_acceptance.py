@@ -196,7 +196,7 @@ async def test_many_are_asked_for_at_once(store: Store, process: int) -> None:
 async def test_replicas_that_get_the_same_events_store_them_once(open_postgres: OpenAnother) -> None:
     stores = [await open_postgres() for _ in range(3)]
     subscription: Subscription = make_subscription(owner="*")
-    await stores[0].add_subscription(subscription)
+    await stores[0].subscriptions.add(subscription)
     processes = [await store.leases.register("a-host", 1, lease=60) for store in stores]
     names = [f"event-{number}" for number in range(40)]
 

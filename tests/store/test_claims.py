@@ -242,7 +242,7 @@ async def test_what_was_stored_while_its_subscription_was_removed_is_cancelled(
     store: Store, process: int
 ) -> None:
     subscription = await subscribed(store)
-    await store.remove_subscription("default", subscription.id)
+    await store.subscriptions.remove("default", subscription.id)
     (new,) = await stored(store, process, subscription, claimed=False, due_at=PAST)
     assert await claim(store, process, 10) == []
     delivery = await found(store, new)

@@ -129,7 +129,7 @@ async def test_a_store_can_be_closed_and_opened_again(store_url: str) -> None:
     subscription = await subscribed(store)
     await store.close()
     await store.open()
-    assert await store.subscription("default", subscription.id) == subscription
+    assert await store.subscriptions.get("default", subscription.id) == subscription
     await store.close()
 
 

@@ -256,13 +256,13 @@ async def add_subscription(world: World) -> tuple[Call, Check]:
 
     async def call() -> None:
         try:
-            await world.store.add_subscription(new)
+            await world.store.subscriptions.add(new)
         except IntegrityError:  # an earlier call stored it, whose answer was lost
-            assert await world.store.subscription("default", new.id) == new
+            assert await world.store.subscriptions.get("default", new.id) == new
 
     async def check() -> None:
-        assert await world.store.subscription("default", new.id) == new
-        await world.store.remove_subscription("default", new.id)
+        assert await world.store.subscriptions.get("default", new.id) == new
+        await world.store.subscriptions.remove("default", new.id)
 
     return call, check
 
@@ -275,15 +275,15 @@ async def save_subscription(world: World) -> tuple[Call, Check]:
 
     async def call() -> None:
         try:
-            await world.store.save_subscription(changed)
+            await world.store.subscriptions.save(changed)
         except Conflict:  # an earlier call saved it
-            assert await world.store.subscription("default", known.id) == changed
+            assert await world.store.subscriptions.get("default", known.id) == changed
 
     async def check() -> None:
-        assert await world.store.subscription("default", known.id) == changed
+        assert await world.store.subscriptions.get("default", known.id) == changed
         assert [one.id for one in await claim_due(world.store, world.process, 10)] == [held.id]
         await world.store.finish(world.process, [outcome(held.id, State.DELIVERED)])
-        await world.store.remove_subscription("default", known.id)
+        await world.store.subscriptions.remove("default", known.id)
 
     return call, check
 
@@ -293,10 +293,10 @@ async def remove_subscription(world: World) -> tuple[Call, Check]:
     [waiting] = await stored(world.store, world.process, known, claimed=False, due_at=PAST)
 
     async def check() -> None:
-        assert await world.store.subscription("default", known.id) is None
+        assert await world.store.subscriptions.get("default", known.id) is None
         assert await state_of(world.store, waiting) is State.CANCELLED
 
-    return lambda: world.store.remove_subscription("default", known.id), check
+    return lambda: world.store.subscriptions.remove("default", known.id), check
 
 
 async def end_subscription(world: World) -> tuple[Call, Check]:
@@ -306,7 +306,7 @@ async def end_subscription(world: World) -> tuple[Call, Check]:
     async def check() -> None:
         assert await state_of(world.store, waiting) is State.CANCELLED
 
-    return lambda: world.store.end_subscription(known.id, "disabled", "gone"), check
+    return lambda: world.store.subscriptions.end(known.id, "disabled", "gone"), check
 
 
 async def send_again(world: World) -> tuple[Call, Check]:
@@ -343,7 +343,7 @@ async def questions(world: World) -> tuple[Call, Check]:
 
     async def call() -> None:
         await world.store.check_write(world.process)
-        found[:] = await world.store.candidates([subscription.match_key])
+        found[:] = await world.store.subscriptions.find_matching([subscription.match_key])
         await world.store.jobs.granted([("default", "job-1", "alice", "bob")])
         await next_due(world.store)
         await world.store.events(EventFilter(tenant="default"), ALL)
@@ -354,7 +354,7 @@ async def questions(world: World) -> tuple[Call, Check]:
 
     async def check() -> None:
         assert found == [subscription]
-        await world.store.remove_subscription("default", subscription.id)
+        await world.store.subscriptions.remove("default", subscription.id)
 
     return call, check
 

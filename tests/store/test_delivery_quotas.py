@@ -116,7 +116,7 @@ async def test_what_was_held_is_due_within_the_quota_after_a_resume(store: Store
     new = [make_delivery(make_event(), paused, claimed=False, due_at=None) for _ in range(65)]
     await accept(store, process, *new)
     before, counted = utc_now(), over_quota()
-    await store.save_subscription(replace(paused, status="active", revision=2), None, 60)
+    await store.subscriptions.save(replace(paused, status="active", revision=2), None, 60)
     assert over_quota() - counted == 5
     released = [await found(store, one) for one in new]
     assert [seconds_until(one, before) for one in released] == [*[0] * 60, 1, 2, 3, 4, 5]
@@ -133,7 +133,7 @@ async def test_what_was_held_in_many_parts_is_due_within_the_quota(
     new = [make_delivery(make_event(), paused, claimed=False, due_at=None) for _ in range(10)]
     await accept(store, process, *new)
     before = utc_now()
-    await store.save_subscription(replace(paused, status="active", revision=2), None, 6)
+    await store.subscriptions.save(replace(paused, status="active", revision=2), None, 6)
     due = [seconds_until(await found(store, one), before) for one in new]
     assert sorted(due, key=lambda one: one or 0) == [0, 0, 0, 0, 0, 0, 10, 20, 30, 40]
 
@@ -144,7 +144,7 @@ async def test_what_was_held_for_nobody_who_has_a_quota_is_due_at_once(store: St
         paused = await subscribed(store, status="paused", subscriber=subscriber)
         new = [make_delivery(make_event(), paused, claimed=False, due_at=None) for _ in range(3)]
         await accept(store, process, *new)
-        await store.save_subscription(replace(paused, status="active", revision=2), None, 1)
+        await store.subscriptions.save(replace(paused, status="active", revision=2), None, 1)
         assert {one.id for one in await claim(store, process, 10)} == {one.id for one in new}
 
 
@@ -155,7 +155,7 @@ async def test_what_was_gathered_is_due_within_the_quota_without_a_digest(store:
     ]
     await accept(store, process, *new)
     before = utc_now()
-    await store.save_subscription(replace(gathers, digest=None, revision=2), None, 1)
+    await store.subscriptions.save(replace(gathers, digest=None, revision=2), None, 1)
     due = [seconds_until(await found(store, one), before) for one in new[1:]]
     assert due == [0, 60, 120]
 
@@ -164,7 +164,7 @@ async def test_what_waited_for_its_turn_is_not_counted_again(store: Store, proce
     subscription = await subscribed(store, ordered=True)
     new = [make_delivery(make_event(job_id="j"), subscription, claimed=False, due_at=PAST) for _ in range(3)]
     await accept(store, process, *new)
-    await store.save_subscription(replace(subscription, ordered=False, revision=2), None, 1)
+    await store.subscriptions.save(replace(subscription, ordered=False, revision=2), None, 1)
     assert {one.id for one in await claim(store, process, 10)} == {one.id for one in new}
 
 
@@ -176,15 +176,15 @@ async def test_ordered_ones_that_were_held_go_in_their_turn_within_the_quota(
     new = [make_delivery(make_event(job_id=j), paused, claimed=False, due_at=None) for j in jobs]
     await accept(store, process, *new)
     before = utc_now()
-    await store.save_subscription(replace(paused, status="active", revision=2), None, 1)
+    await store.subscriptions.save(replace(paused, status="active", revision=2), None, 1)
     due = [seconds_until(await found(store, one), before) for one in new]
     assert due == [0, 60, None, None]
     assert [one.id for one in await claim(store, process, 10)] == [new[0].id]
     await store.finish(process, [outcome(new[0].id, State.DELIVERED, ordered=True)])
     assert seconds_until(await found(store, new[2]), before) == 120
     again = replace(paused, status="paused", revision=3)
-    await store.save_subscription(again, None, 1)
-    await store.save_subscription(replace(again, status="active", revision=4), None, 1)
+    await store.subscriptions.save(again, None, 1)
+    await store.subscriptions.save(replace(again, status="active", revision=4), None, 1)
     assert seconds_until(await found(store, new[2]), before) == 120
 
 

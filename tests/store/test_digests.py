@@ -141,7 +141,7 @@ async def test_a_paused_subscription_gathers_and_sends_when_it_is_resumed(store:
     new = [make_delivery(make_event(), subscription, claimed=False, due_at=None) for _ in range(3)]
     await accept(store, process, *new)
     assert await claimed(store, process) == []
-    await store.save_subscription(replace(subscription, status="active", revision=2))
+    await store.subscriptions.save(replace(subscription, status="active", revision=2))
     assert await claimed(store, process) == [new[0].id]
     assert await members(store, new[0]) == [new[1].id, new[2].id]
 
@@ -149,14 +149,14 @@ async def test_a_paused_subscription_gathers_and_sends_when_it_is_resumed(store:
 async def test_without_a_digest_any_more_each_goes_by_itself(store: Store, process: int) -> None:
     subscription = await subscribed(store, digest=HOURLY)
     new = await gathered(store, process, subscription, "a", "b", "c")
-    await store.save_subscription(replace(subscription, digest=None, revision=2))
+    await store.subscriptions.save(replace(subscription, digest=None, revision=2))
     assert sorted(await claimed(store, process)) == sorted(one.id for one in new)
 
 
 async def test_what_is_removed_is_gathered_no_more(store: Store, process: int) -> None:
     subscription = await subscribed(store, digest=HOURLY)
     new = await gathered(store, process, subscription, "a", "b")
-    assert await store.remove_subscription("default", subscription.id)
+    assert await store.subscriptions.remove("default", subscription.id)
     assert [await state_of(store, one) for one in new] == [State.CANCELLED] * 2
     assert await members(store, new[0]) == []
 

@@ -37,7 +37,7 @@ async def expand(store: Store, process: int, orders: Sequence[Expansion]) -> boo
     """Carry orders out, as the process that claimed them does."""
     now, new = utc_now(), list[NewDelivery]()
     for one in orders:
-        wanted = await store.in_use(one.subscription_ids)
+        wanted = await store.subscriptions.in_use(one.subscription_ids)
         new += [make_delivery(one.event, its, claimed=False, due_at=now) for its in wanted]
     return await store.expand(process, orders, new)
 
@@ -104,8 +104,8 @@ async def test_one_that_was_removed_or_ended_gets_nothing(store: Store, process:
     removed, ended, paused, kept = [await subscribed(store) for _ in range(4)]
     event = make_event()
     await store.accept(process, [event], [], [order(event, removed, ended, paused, kept)])
-    await store.remove_subscription("default", removed.id)
-    await store.end_subscription(ended.id, "disabled", "410")
+    await store.subscriptions.remove("default", removed.id)
+    await store.subscriptions.end(ended.id, "disabled", "410")
     await expand_all(store, process)
     found = (await store.deliveries(DeliveryFilter(tenant="default", event_key=event.key), Window())).items
     assert {one.subscription_id for one in found} == {paused.id, kept.id}

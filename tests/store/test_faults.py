@@ -43,14 +43,14 @@ async def test_everything_works_again_after_a_restart(mortal: Store, own_postgre
     new = make_delivery(make_event(), subscription)
     calls: dict[str, Callable[[], Awaitable[object]]] = {
         "check_write": lambda: mortal.check_write(process),
-        "candidates": lambda: mortal.candidates([subscription.match_key]),
+        "candidates": lambda: mortal.subscriptions.find_matching([subscription.match_key]),
         "accept": lambda: accept(mortal, process, new),
         "finish": lambda: mortal.finish(process, [outcome(fresh.id, State.DELIVERED, attempt=attempt())]),
         "claim": lambda: claim(mortal, process, 10),
         "heartbeat": lambda: mortal.leases.renew(process, 60, fresh.id),
         "take_over": mortal.leases.release_expired,
         "events": lambda: mortal.events(EventFilter(tenant="default"), ALL),
-        "save": lambda: mortal.remove_subscription("default", subscription.id),
+        "save": lambda: mortal.subscriptions.remove("default", subscription.id),
     }
     for name, call in calls.items():
         for _ in range(2):
@@ -59,7 +59,7 @@ async def test_everything_works_again_after_a_restart(mortal: Store, own_postgre
             assert caught.value.__cause__ is not None, name
     await own_postgresql.start_async()
     await mortal.check_write(process)
-    assert await mortal.candidates([subscription.match_key]) == [subscription]
+    assert await mortal.subscriptions.find_matching([subscription.match_key]) == [subscription]
     assert await accept(mortal, process, new) == {}
     await mortal.finish(process, [outcome(fresh.id, State.DELIVERED, attempt=attempt())])
     assert await state_of(mortal, fresh) is State.DELIVERED
@@ -145,7 +145,7 @@ async def test_a_batch_that_fails_leaves_nothing(store: Store, process: int) -> 
 async def test_what_is_wrong_otherwise_rises_as_it_is_and_tells_no_values(store: Store) -> None:
     subscription = await subscribed(store, name="a-name-of-somebody")
     with pytest.raises(IntegrityError) as caught:
-        await store.add_subscription(subscription)
+        await store.subscriptions.add(subscription)
     assert "a-name-of-somebody" not in str(caught.value)
     assert subscription.match_key not in str(caught.value)
 

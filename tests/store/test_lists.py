@@ -185,7 +185,7 @@ async def test_a_page_ends_before_its_documents_have_too_many_bytes(
             break
     assert pages == [[2, 300, 300], [400], [2000], [400, 400]]
     kept = [await subscribed(store, metadata={"text": "x" * 600}) for _ in range(2)]
-    first = await store.subscriptions(SubscriptionFilter(tenant="default"), ALL)
+    first = await store.subscriptions.page(SubscriptionFilter(tenant="default"), ALL)
     assert ([one.id for one in first.items], first.next) == ([kept[1].id], kept[1].id)
 
 
@@ -214,7 +214,7 @@ async def test_any_text_can_be_asked_for(store: Store) -> None:
     assert await jobs_seen(store, visible_to=odd, owner=odd, status=odd) == []
     assert await ids(store, subscriber=odd, job_id=odd, destination=odd) == []
     assert await store.jobs.granted([(odd, odd, odd, odd)]) == set()
-    assert await store.candidates([odd]) == []
+    assert await store.subscriptions.find_matching([odd]) == []
     assert await store.keys.by_digest(odd) is None
 
 
@@ -335,4 +335,4 @@ async def test_the_first_and_the_last_time_there_is_can_be_stored_and_asked_for(
     assert await seen(store, since=last) == []
     assert await ids(store, since=first) == []
     await subscribed(store, expires_at=last)
-    assert len(await store.candidates([make_subscription(owner="*").match_key])) == 1
+    assert len(await store.subscriptions.find_matching([make_subscription(owner="*").match_key])) == 1

@@ -15,7 +15,7 @@ async def test_a_memo_outlives_giving_up_and_not_the_arrival(
     store: Store, process: int, state: State, kept: str | None
 ) -> None:
     subscription, event = make_subscription(), make_event()
-    await store.add_subscription(subscription)
+    await store.subscriptions.add(subscription)
     new = make_delivery(event, subscription)
     await store.accept(process, [event], [new])
     attempt = Attempt(

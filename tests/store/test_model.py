@@ -127,7 +127,7 @@ class Deliveries(RuleBasedStateMachine):
 
     def subscribe(self, slot: int) -> Client:
         stored = make_subscription(owner="*", **KINDS[slot])
-        self.run(self.store.add_subscription(stored))
+        self.run(self.store.subscriptions.add(stored))
         most = 1 if stored.digest is None else stored.digest.max_rows
         return Client(stored, {"digest": Group(most), "overflow": Group(MAX_MEMBERS)})
 
@@ -384,10 +384,10 @@ class Deliveries(RuleBasedStateMachine):
     # Subscriptions
 
     def save(self, client: Client, status: SubscriptionStatus) -> None:
-        now = self.run(self.store.subscription("default", client.stored.id))
+        now = self.run(self.store.subscriptions.get("default", client.stored.id))
         assert now is not None
         client.stored = replace(now, status=status, revision=now.revision + 1)
-        self.run(self.store.save_subscription(client.stored))
+        self.run(self.store.subscriptions.save(client.stored))
         self.model.save(client, status)
 
     @rule(slot=slots, how=st.sampled_from(["paused", "active", "disabled", "completed", "removed"]))
@@ -400,13 +400,13 @@ class Deliveries(RuleBasedStateMachine):
         elif how in ENDINGS:
             self.end(client, "disabled" if how == "disabled" else "completed")
         elif how == "removed":
-            assert self.run(self.store.remove_subscription("default", client.stored.id))
+            assert self.run(self.store.subscriptions.remove("default", client.stored.id))
             client.removed = True
             self.model.end_waiting(client, State.CANCELLED)
             self.clients[slot] = self.subscribe(slot)
 
     def end(self, client: Client, status: Literal["disabled", "completed"]) -> None:
-        self.run(self.store.end_subscription(client.stored.id, status, "answered 410"))
+        self.run(self.store.subscriptions.end(client.stored.id, status, "answered 410"))
         if client.status in {"active", "paused"}:
             client.status = status
         self.model.end_waiting(client, ENDINGS[status])

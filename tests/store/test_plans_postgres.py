@@ -111,7 +111,7 @@ async def test_a_delivery_that_succeeds_at_once_changes_no_index(database_url: s
     await store.open()
     process = await store.leases.register("a-host", 1, lease=60)
     subscription = make_subscription(owner="*")
-    await store.add_subscription(subscription)
+    await store.subscriptions.add(subscription)
     for _ in range(4):
         new = [make_delivery(make_event(), subscription) for _ in range(250)]
         await store.accept(process, [one.event for one in new], new)
@@ -125,7 +125,7 @@ async def test_a_claim_changes_no_index(database_url: str) -> None:
     await store.open()
     process = await store.leases.register("a-host", 1, lease=60)
     subscription = make_subscription(owner="*")
-    await store.add_subscription(subscription)
+    await store.subscriptions.add(subscription)
     new = [make_delivery(make_event(), subscription, claimed=False, due_at=PAST) for _ in range(500)]
     await store.accept(process, [one.event for one in new], new)
     assert len(await claim(store, process, 500)) == 500

@@ -72,7 +72,7 @@ def full_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 async def _with_model(path: Path) -> None:
     store = open_store(f"sqlite:///{path}", SEALER)
     await store.open()
-    await store.add_subscription(make_subscription(owner="*"))
+    await store.subscriptions.add(make_subscription(owner="*"))
     await store.close()
 
 

@@ -46,9 +46,9 @@ async def _use(store: PostgresStore, process: int, round_: str) -> None:
     """One call of each hot statement, for BATCH events of each kind."""
     subscription = make_subscription(owner="*")
     ordered = make_subscription(owner="*", ordered=True)
-    await store.add_subscription(subscription)
-    await store.add_subscription(ordered)
-    await store.candidates([f"default\x1fjob:{round_}-{number}" for number in range(BATCH)])
+    await store.subscriptions.add(subscription)
+    await store.subscriptions.add(ordered)
+    await store.subscriptions.find_matching([f"default\x1fjob:{round_}-{number}" for number in range(BATCH)])
     jobs = [f"{round_}-{number}" for number in range(BATCH)]
     owned = [make_event(job_id=job, owner="ann") for job in jobs]
     unowned = [make_event(job_id=job, owner=None) for job in jobs]

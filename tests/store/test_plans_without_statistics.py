@@ -44,7 +44,7 @@ async def planned(
 async def test_outcomes_find_their_deliveries_through_the_index(planned: Planned) -> None:
     store, process, plans = planned
     subscription = make_subscription(owner="*")
-    await store.add_subscription(subscription)
+    await store.subscriptions.add(subscription)
     new = [make_delivery(make_event(job_id=f"job-{g}"), subscription) for g in range(DELIVERIES)]
     await store.accept(process, [one.event for one in new], new)
     await store.finish(process, [outcome(one.id, State.DELIVERED, attempt=attempt()) for one in new[:1000]])
@@ -61,7 +61,7 @@ async def test_a_thousand_that_take_turns_are_held_one_by_one(planned: Planned) 
     """Each was compared with all others of its part: a third of a second for a thousand at once."""
     store, process, plans = planned
     subscription = make_subscription(owner="*", ordered=True)
-    await store.add_subscription(subscription)
+    await store.subscriptions.add(subscription)
     for _ in range(2):
         events = [make_event(job_id=f"job-{job}") for job in range(1000)]
         new = [make_delivery(event, subscription, claimed=False) for event in events]

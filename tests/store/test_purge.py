@@ -17,9 +17,10 @@ from dispatcher.domain.events import utc_now
 from dispatcher.domain.ids import new_id
 from dispatcher.domain.retention import DAY
 from dispatcher.domain.subscriptions import Subscription
-from dispatcher.store import changes, destinations, purge
+from dispatcher.store import destinations, purge, subscription_writes
 from dispatcher.store import retention as rows_retention
 from dispatcher.store.base import SqlStore
+from dispatcher.store.dialect import clock
 from dispatcher.store.postgres import PostgresStore
 from dispatcher.store.protocols import Store
 from dispatcher.store.schema import destinations as destination_table
@@ -71,7 +72,7 @@ async def keys(store: Store, table: Table) -> set[Any]:
 async def subscribed(store: Store, **columns: object) -> Subscription:
     """A subscription with these columns as they are stored."""
     subscription = make_subscription()
-    await store.add_subscription(subscription)
+    await store.subscriptions.add(subscription)
     changed = update(subscriptions).where(subscriptions.c.id == subscription.id).values(columns)
     if columns:
         await run(store, lambda connection: connection.execute(changed))
@@ -131,7 +132,7 @@ async def test_destinations_that_nobody_uses_go_and_their_pauses_and_limits_stay
     store: Store, process: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     waits = make_subscription(destination="waits")
-    await store.add_subscription(waits)
+    await store.subscriptions.add(waits)
     await stored(store, process, waits, claimed=False, due_at=utc_now())
     elsewhere = update(subscriptions).where(subscriptions.c.id == waits.id).values(destination="used")
     await run(store, lambda connection: connection.execute(elsewhere))
@@ -206,7 +207,7 @@ async def test_names_of_tapis_go_with_their_members_when_they_have_expired(store
     await store.retain(KEEP)
     assert await keys(store, tapis_subscriptions) == shown
     assert await keys(store, tapis_notifications) == shown
-    assert await store.subscription("default", gone) is None
+    assert await store.subscriptions.get("default", gone) is None
 
 
 async def test_series_go_when_nothing_was_published_in_them_and_those_without_a_time_begin_to_age(
@@ -236,7 +237,7 @@ async def test_a_process_whose_lease_lasts_impossibly_long_goes_and_stops_nobody
     """The database's clock was set back since it was renewed for the last time."""
 
     def set_back(connection: Connection) -> None:
-        later = changes.clock(connection) + 365 * DAY
+        later = clock(connection) + 365 * DAY
         connection.execute(update(processes).where(processes.c.id == process).values(lease_until=later))
 
     other = await store.leases.register("b-host", 4712, lease=60)
@@ -289,7 +290,7 @@ async def test_a_digest_that_is_purged_while_something_joins_it_is_made_again(
     store: Store, process: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     subscription = make_subscription(digest=DigestPolicy(wait=60))
-    await store.add_subscription(subscription)
+    await store.subscriptions.add(subscription)
     await stored(store, process, subscription, claimed=False)
     quiet = {"leader": None, "due_at": None, "sent_at": None, "members": 0}
     await run(store, lambda c: c.execute(update(digests).values(quiet)))
@@ -311,7 +312,7 @@ async def test_a_destination_that_a_subscription_is_about_to_use_is_not_purged(
     subscription = make_subscription(destination=name)
     async with store.session._engine.connect() as connection, connection.begin():
         row = store._subscriptions.row(subscription)
-        await connection.run_sync(changes.add_subscription, row, None)
+        await connection.run_sync(subscription_writes.add, row, None)
         await store.retain(KEEP)
     await store.retain(KEEP)
     assert name in await keys(store, destination_table)

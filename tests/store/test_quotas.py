@@ -24,14 +24,14 @@ async def added(store: Store, **fields: object) -> Subscription | None:
     """Return a new subscription, None when there is no room for it."""
     subscription = make_subscription(**fields)
     try:
-        await store.add_subscription(subscription, QUOTA)
+        await store.subscriptions.add(subscription, QUOTA)
     except TooManyAlike:
         return None
     return subscription
 
 
 async def count(store: Store) -> int:
-    return len((await store.subscriptions(SubscriptionFilter(tenant="default"), Window())).items)
+    return len((await store.subscriptions.page(SubscriptionFilter(tenant="default"), Window())).items)
 
 
 async def test_no_more_are_stored_than_there_may_be_however_many_ask_at_once(store: Store) -> None:
@@ -54,7 +54,7 @@ async def test_others_jobs_and_subscribers_have_room_of_their_own(store: Store) 
 
 async def test_who_has_no_quota_may_have_any_number(store: Store) -> None:
     for _ in range(5):
-        await store.add_subscription(make_subscription())
+        await store.subscriptions.add(make_subscription())
     assert await count(store) == 5
 
 
@@ -65,15 +65,15 @@ async def test_a_change_needs_room_only_when_it_takes_more(store: Store) -> None
     assert alike[1] is not None
     assert ended is not None
     assert other is not None
-    await store.save_subscription(changed(alike[0], name="renamed"), QUOTA)
+    await store.subscriptions.save(changed(alike[0], name="renamed"), QUOTA)
     moved, resumed = changed(other, job_id=None), changed(ended, status="active")
     for one in (moved, resumed):
         with pytest.raises(TooManyAlike):
-            await store.save_subscription(one, QUOTA)
-    await store.remove_subscription("default", alike[1].id)
-    await store.save_subscription(moved, QUOTA)
+            await store.subscriptions.save(one, QUOTA)
+    await store.subscriptions.remove("default", alike[1].id)
+    await store.subscriptions.save(moved, QUOTA)
     with pytest.raises(TooManyAlike):
-        await store.save_subscription(resumed, QUOTA)
+        await store.subscriptions.save(resumed, QUOTA)
 
 
 def changed(subscription: Subscription, **fields: object) -> Subscription:

@@ -64,7 +64,7 @@ async def test_a_consent_is_for_all_subscriptions_of_the_subscriber_and_for_nobo
 
 
 async def test_a_consent_makes_due_what_waits_for_it(store: Store, process: int) -> None:
-    await store.add_subscription(SUBSCRIPTION)
+    await store.subscriptions.add(SUBSCRIPTION)
     events = [make_event(), make_event()]
     waiting, retried = (make_delivery(event, SUBSCRIPTION) for event in events)
     await store.accept(process, events, [waiting, retried])
@@ -146,7 +146,7 @@ async def test_when_one_count_is_full_the_others_stay_as_they_were(store: Store)
 
 
 async def test_a_subscription_is_found_without_its_tenant(store: Store) -> None:
-    await store.add_subscription(SUBSCRIPTION)
+    await store.subscriptions.add(SUBSCRIPTION)
     found = await store.recipients.subscription(SUBSCRIPTION.id)
     assert found is not None
     assert found.id == SUBSCRIPTION.id
@@ -154,12 +154,12 @@ async def test_a_subscription_is_found_without_its_tenant(store: Store) -> None:
 
 
 async def test_who_left_a_subscription_is_forgotten_with_it(store: Store) -> None:
-    await store.add_subscription(SUBSCRIPTION)
+    await store.subscriptions.add(SUBSCRIPTION)
     await store.recipients.unsubscribe(ANN)
     await store.tidy()
     [standing] = await store.recipients.standings([ANN])
     assert standing.unsubscribed_at is not None
-    await store.remove_subscription("default", SUBSCRIPTION.id)
+    await store.subscriptions.remove("default", SUBSCRIPTION.id)
     await store.tidy()
     [standing] = await store.recipients.standings([ANN])
     assert standing.unsubscribed_at is None

@@ -111,7 +111,7 @@ async def test_what_is_sent_again_to_a_removed_subscription_is_cancelled_again(
 ) -> None:
     subscription = await subscribed(store)
     (new,) = await ended(store, process, subscription, State.EXHAUSTED)
-    await store.remove_subscription("default", subscription.id)
+    await store.subscriptions.remove("default", subscription.id)
     assert await store.retry_delivery("default", new.id)
     assert await claim(store, process, 10) == []
     delivery = await found(store, new)

@@ -65,15 +65,15 @@ def elaborate() -> Subscription:
 
 async def test_a_subscription_comes_back_as_it_was_stored(store: Store) -> None:
     subscription = elaborate()
-    await store.add_subscription(subscription)
-    assert await store.subscription("default", subscription.id) == subscription
+    await store.subscriptions.add(subscription)
+    assert await store.subscriptions.get("default", subscription.id) == subscription
 
 
 async def test_a_subscription_is_not_seen_from_another_tenant(store: Store) -> None:
     subscription = await subscribed(store)
-    assert await store.subscription("other", subscription.id) is None
-    assert not await store.remove_subscription("other", subscription.id)
-    assert await store.subscription("default", subscription.id) is not None
+    assert await store.subscriptions.get("other", subscription.id) is None
+    assert not await store.subscriptions.remove("other", subscription.id)
+    assert await store.subscriptions.get("default", subscription.id) is not None
 
 
 async def test_candidates_are_found_by_each_of_their_keys(store: Store) -> None:
@@ -84,12 +84,16 @@ async def test_candidates_are_found_by_each_of_their_keys(store: Store) -> None:
     await subscribed(store, owner="bob")
     await subscribed(store, tenant="other")
     keys = event_match_keys(make_event(job_id="job-1", owner="alice"))
-    assert {one.id for one in await store.candidates(keys)} == {by_job.id, by_owner.id, by_all.id}
+    assert {one.id for one in await store.subscriptions.find_matching(keys)} == {
+        by_job.id,
+        by_owner.id,
+        by_all.id,
+    }
 
 
 async def test_nothing_is_found_without_keys(store: Store) -> None:
     await subscribed(store)
-    assert await store.candidates([]) == []
+    assert await store.subscriptions.find_matching([]) == []
 
 
 async def test_only_subscriptions_in_use_are_candidates(store: Store) -> None:
@@ -99,22 +103,25 @@ async def test_only_subscriptions_in_use_are_candidates(store: Store) -> None:
     await subscribed(store, status="completed")
     await subscribed(store, expires_at=PAST)
     removed = await subscribed(store)
-    await store.remove_subscription("default", removed.id)
-    assert {one.id for one in await store.candidates([active.match_key])} == {active.id, paused.id}
+    await store.subscriptions.remove("default", removed.id)
+    assert {one.id for one in await store.subscriptions.find_matching([active.match_key])} == {
+        active.id,
+        paused.id,
+    }
 
 
 @pytest.mark.parametrize("count", [20, pytest.param(700, marks=pytest.mark.long)])
 async def test_candidates_of_thousands_of_keys_are_found_at_once(store: Store, count: int) -> None:
     subscriptions = [await subscribed(store, job_id=f"job-{number}") for number in range(count)]
     keys = [one.match_key for one in subscriptions] + [f"job:nobodys-{number}" for number in range(3000)]
-    found_there = await store.candidates(keys)
+    found_there = await store.subscriptions.find_matching(keys)
     assert {one.id for one in found_there} == {one.id for one in subscriptions}
 
 
 async def test_the_same_revision_is_the_same_object(store: Store, process: int) -> None:
     subscription = await subscribed(store)
-    (first,) = await store.candidates([subscription.match_key])
-    (second,) = await store.candidates([subscription.match_key])
+    (first,) = await store.subscriptions.find_matching([subscription.match_key])
+    (second,) = await store.subscriptions.find_matching([subscription.match_key])
     assert first is second
     await stored(store, process, subscription, claimed=False, due_at=PAST)
     (claimed,) = await claim(store, process, 1)
@@ -124,28 +131,28 @@ async def test_the_same_revision_is_the_same_object(store: Store, process: int) 
 async def test_a_change_works_at_once_on_every_replica(open_postgres: OpenAnother) -> None:
     one, another = await open_postgres(), await open_postgres()
     subscription = await subscribed(one)
-    assert await another.candidates([subscription.match_key]) == [subscription]
+    assert await another.subscriptions.find_matching([subscription.match_key]) == [subscription]
     renamed = changed(subscription, name="renamed")
-    await one.save_subscription(renamed)
-    assert await another.candidates([subscription.match_key]) == [renamed]
-    await one.remove_subscription("default", subscription.id)
-    assert await another.candidates([subscription.match_key]) == []
+    await one.subscriptions.save(renamed)
+    assert await another.subscriptions.find_matching([subscription.match_key]) == [renamed]
+    await one.subscriptions.remove("default", subscription.id)
+    assert await another.subscriptions.find_matching([subscription.match_key]) == []
 
 
 async def test_a_changed_match_key_is_found_by_the_new_one_only(store: Store) -> None:
     subscription = await subscribed(store)
     narrowed = changed(subscription, job_id="job-1")
-    await store.save_subscription(narrowed)
-    assert await store.candidates([subscription.match_key]) == []
-    assert await store.candidates([narrowed.match_key]) == [narrowed]
+    await store.subscriptions.save(narrowed)
+    assert await store.subscriptions.find_matching([subscription.match_key]) == []
+    assert await store.subscriptions.find_matching([narrowed.match_key]) == [narrowed]
 
 
 async def test_a_change_of_an_older_revision_is_refused(store: Store) -> None:
     subscription = await subscribed(store)
-    await store.save_subscription(changed(subscription, name="first"))
+    await store.subscriptions.save(changed(subscription, name="first"))
     with pytest.raises(Conflict, match=subscription.id):
-        await store.save_subscription(changed(subscription, name="second"))
-    kept = await store.subscription("default", subscription.id)
+        await store.subscriptions.save(changed(subscription, name="second"))
+    kept = await store.subscriptions.get("default", subscription.id)
     assert kept is not None
     assert kept.name == "first"
 
@@ -153,16 +160,16 @@ async def test_a_change_of_an_older_revision_is_refused(store: Store) -> None:
 async def test_of_two_changes_at_once_one_is_refused(open_postgres: OpenAnother) -> None:
     stores = [await open_postgres(), await open_postgres()]
     subscription = await subscribed(stores[0])
-    saved = [store.save_subscription(changed(subscription)) for store in stores]
+    saved = [store.subscriptions.save(changed(subscription)) for store in stores]
     results = await asyncio.gather(*saved, return_exceptions=True)
     assert sorted(type(result).__name__ for result in results) == ["Conflict", "NoneType"]
 
 
 async def test_a_removed_subscription_cannot_be_saved(store: Store) -> None:
     subscription = await subscribed(store)
-    assert await store.remove_subscription("default", subscription.id)
+    assert await store.subscriptions.remove("default", subscription.id)
     with pytest.raises(Conflict):
-        await store.save_subscription(changed(subscription))
+        await store.subscriptions.save(changed(subscription))
 
 
 async def test_a_removed_subscription_is_gone_and_what_waits_of_it_cancelled(
@@ -174,11 +181,11 @@ async def test_a_removed_subscription_is_gone_and_what_waits_of_it_cancelled(
     (running,) = await stored(store, process, subscription)
     (done,) = await ended(store, process, subscription, State.DELIVERED)
     (others,) = await stored(store, process, other, claimed=False, due_at=FUTURE)
-    assert await store.remove_subscription("default", subscription.id)
-    assert not await store.remove_subscription("default", subscription.id)
-    assert await store.subscription("default", subscription.id) is None
+    assert await store.subscriptions.remove("default", subscription.id)
+    assert not await store.subscriptions.remove("default", subscription.id)
+    assert await store.subscriptions.get("default", subscription.id) is None
     assert [
-        one.id for one in (await store.subscriptions(SubscriptionFilter(tenant="default"), ALL)).items
+        one.id for one in (await store.subscriptions.page(SubscriptionFilter(tenant="default"), ALL)).items
     ] == [other.id]
     delivery = await found(store, waits)
     assert (delivery.state, delivery.reason) == (State.CANCELLED, "the subscription was removed")
@@ -198,23 +205,23 @@ async def test_an_ended_subscription_wants_nothing_more(
 ) -> None:
     subscription = await subscribed(store)
     (waits,) = await stored(store, process, subscription, claimed=False, due_at=FUTURE)
-    await store.end_subscription(subscription.id, status, "answered 410 Gone")
-    ended_one = await store.subscription("default", subscription.id)
+    await store.subscriptions.end(subscription.id, status, "answered 410 Gone")
+    ended_one = await store.subscriptions.get("default", subscription.id)
     assert ended_one is not None
     assert (ended_one.status, ended_one.status_reason) == (status, "answered 410 Gone")
     assert ended_one.revision == subscription.revision + 1
-    assert await store.candidates([subscription.match_key]) == []
+    assert await store.subscriptions.find_matching([subscription.match_key]) == []
     delivery = await found(store, waits)
     assert (delivery.state, delivery.reason, delivery.due_at) == (state, "answered 410 Gone", None)
     with pytest.raises(Conflict):
-        await store.save_subscription(changed(subscription, status="paused"))
+        await store.subscriptions.save(changed(subscription, status="paused"))
 
 
 async def test_ending_what_has_ended_keeps_the_first_reason(store: Store) -> None:
     subscription = await subscribed(store)
-    await store.end_subscription(subscription.id, "completed", "delivered")
-    await store.end_subscription(subscription.id, "disabled", "answered 410")
-    ended_one = await store.subscription("default", subscription.id)
+    await store.subscriptions.end(subscription.id, "completed", "delivered")
+    await store.subscriptions.end(subscription.id, "disabled", "answered 410")
+    ended_one = await store.subscriptions.get("default", subscription.id)
     assert ended_one is not None
     assert (ended_one.status, ended_one.status_reason) == ("completed", "delivered")
 
@@ -227,7 +234,7 @@ async def test_what_is_held_is_due_when_its_subscription_is_resumed(store: Store
     assert (await found(store, held)).due_at is None
     assert await claim(store, process, 10) == []
     resumed = changed(paused, status="active")
-    await store.save_subscription(resumed)
+    await store.subscriptions.save(resumed)
     (claimed,) = await claim(store, process, 10)
     assert (claimed.id, claimed.subscription) == (held.id, resumed)
     assert (await found(store, waits)).due_at == FUTURE
@@ -237,7 +244,7 @@ async def test_what_is_held_is_due_when_its_subscription_is_resumed(store: Store
 async def test_a_change_that_keeps_the_pause_holds_on(store: Store, process: int) -> None:
     paused = await subscribed(store, status="paused")
     (held,) = await stored(store, process, paused, claimed=False, due_at=None)
-    await store.save_subscription(changed(paused, name="still paused"))
+    await store.subscriptions.save(changed(paused, name="still paused"))
     assert (await found(store, held)).due_at is None
 
 
@@ -254,7 +261,7 @@ async def test_nothing_is_held_for_a_subscription_that_was_resumed_meanwhile(
 ) -> None:
     paused = await subscribed(store, status="paused")
     (running,) = await stored(store, process, paused)
-    await store.save_subscription(changed(paused, status="active"))
+    await store.subscriptions.save(changed(paused, status="active"))
     late = make_delivery(make_event(), paused, claimed=False, due_at=None)
     replayed = make_delivery(late.event, paused, claimed=False, due_at=None)
     await accept(store, process, late)
@@ -283,7 +290,7 @@ async def test_a_resume_waits_for_who_is_storing_held_deliveries(
         await blocker.execute("lock table jobs in access exclusive mode")
         accepting = asyncio.create_task(accept(store, process, held))
         await waiters(blocker, 1)
-        resuming = asyncio.create_task(store.save_subscription(changed(paused, status="active")))
+        resuming = asyncio.create_task(store.subscriptions.save(changed(paused, status="active")))
         await waiters(blocker, 2)
     await asyncio.gather(accepting, resuming)
     await blocker.close()
@@ -297,10 +304,10 @@ async def test_many_waiting_deliveries_end_and_resume_in_parts(
     paused, removed, disabled = [await subscribed(store, status="paused") for _ in range(3)]
     for subscription in (paused, removed, disabled):
         await stored(store, process, subscription, 11, claimed=False, due_at=None)
-    await store.save_subscription(changed(paused, status="active"))
+    await store.subscriptions.save(changed(paused, status="active"))
     assert len(await claim(store, process, 100)) == 11
-    await store.remove_subscription("default", removed.id)
-    await store.end_subscription(disabled.id, "disabled", "gone")
+    await store.subscriptions.remove("default", removed.id)
+    await store.subscriptions.end(disabled.id, "disabled", "gone")
     assert (await store.backlog())[State.PENDING] == 0
 
 
@@ -311,24 +318,26 @@ async def test_subscriptions_are_listed_newest_first(store: Store) -> None:
 
     async def listed(**fields: object) -> list[str]:
         which = SubscriptionFilter(tenant="default", **fields)  # type: ignore[arg-type]  # real fields
-        return [one.id for one in (await store.subscriptions(which, ALL)).items]
+        return [one.id for one in (await store.subscriptions.page(which, ALL)).items]
 
     newest = [one.id for one in reversed(mine)]
     assert await listed() == [theirs.id, *newest]
     assert await listed(subscriber="alice") == newest
     assert await listed(status="paused") == [theirs.id]
     assert await listed(job_id="job-1") == [mine[3].id, mine[1].id]
-    first = await store.subscriptions(SubscriptionFilter(tenant="default"), Window(limit=4))
+    first = await store.subscriptions.page(SubscriptionFilter(tenant="default"), Window(limit=4))
     assert first.next == newest[2]
-    rest = await store.subscriptions(SubscriptionFilter(tenant="default"), Window(limit=4, cursor=first.next))
+    rest = await store.subscriptions.page(
+        SubscriptionFilter(tenant="default"), Window(limit=4, cursor=first.next)
+    )
     assert ([one.id for one in rest.items], rest.next) == (newest[3:], None)
 
 
 async def test_an_unknown_subscription_is_none(store: Store) -> None:
-    assert await store.subscription("default", unknown("sub")) is None
-    assert await store.subscription("default", "sub_nonsense") is None
-    assert not await store.remove_subscription("default", "sub_nonsense")
-    await store.end_subscription(unknown("sub"), "disabled", "gone")
+    assert await store.subscriptions.get("default", unknown("sub")) is None
+    assert await store.subscriptions.get("default", "sub_nonsense") is None
+    assert not await store.subscriptions.remove("default", "sub_nonsense")
+    await store.subscriptions.end(unknown("sub"), "disabled", "gone")
 
 
 SECRETS = ("t0p-secret", "s3cret-bearer", "whsec_new", "whsec_old")
@@ -339,7 +348,7 @@ async def test_no_secret_is_in_the_file(store_url: str, migrated_file: object) -
         return await _no_secret_is_in_the_tables(store_url)
     store = open_store(store_url, SEALER)
     await store.open()
-    await store.add_subscription(elaborate())
+    await store.subscriptions.add(elaborate())
     await store.close()
     path = store_url.removeprefix("sqlite:///")
     dump = "\n".join(sqlite3.connect(path).iterdump()).encode()
@@ -354,7 +363,7 @@ async def test_no_secret_is_in_the_file(store_url: str, migrated_file: object) -
 async def _no_secret_is_in_the_tables(url: str) -> None:
     store = open_store(url, SEALER)
     await store.open()
-    await store.add_subscription(elaborate())
+    await store.subscriptions.add(elaborate())
     await store.close()
     connection = await asyncpg.connect(url)
     text = await connection.fetchval(
@@ -371,8 +380,8 @@ async def test_the_secrets_of_a_removed_subscription_are_gone(store_url: str) ->
     store = open_store(store_url, SEALER)
     await store.open()
     subscription = elaborate()
-    await store.add_subscription(subscription)
-    await store.remove_subscription("default", subscription.id)
+    await store.subscriptions.add(subscription)
+    await store.subscriptions.remove("default", subscription.id)
     await store.close()
     anybody = open_store(store_url, Sealer(["a key that has never sealed anything here"]))
     await anybody.open()
@@ -382,7 +391,7 @@ async def test_the_secrets_of_a_removed_subscription_are_gone(store_url: str) ->
 async def test_a_store_does_not_open_with_a_key_that_fits_nothing(store_url: str) -> None:
     store = open_store(store_url, SEALER)
     await store.open()
-    await store.add_subscription(elaborate())
+    await store.subscriptions.add(elaborate())
     await store.close()
     wrong = open_store(store_url, Sealer(["a key that has never sealed anything here"]))
     with pytest.raises(SettingsError, match="DISPATCHER_SECRETS_KEY"):
@@ -393,27 +402,27 @@ async def test_an_older_key_still_opens(store_url: str) -> None:
     store = open_store(store_url, SEALER)
     await store.open()
     subscription = elaborate()
-    await store.add_subscription(subscription)
+    await store.subscriptions.add(subscription)
     await store.close()
     rotated = Sealer(
         ["a new key of this test, long enough too", "the key of these tests, which is long enough"]
     )
     store = open_store(store_url, rotated)
     await store.open()
-    assert await store.candidates([subscription.match_key]) == [subscription]
+    assert await store.subscriptions.find_matching([subscription.match_key]) == [subscription]
     await store.close()
 
 
 async def test_a_time_of_the_past_is_kept(store: Store) -> None:
     subscription = await subscribed(store, created_at=NOW - timedelta(days=20_000), updated_at=utc_now())
-    assert await store.subscription("default", subscription.id) == subscription
+    assert await store.subscriptions.get("default", subscription.id) == subscription
 
 
 async def test_what_waits_goes_to_the_new_destination_of_its_subscription(store: Store, process: int) -> None:
     subscription = await subscribed(store)
     (waits,) = await stored(store, process, subscription, claimed=False, due_at=FUTURE)
     (done,) = await ended(store, process, subscription, State.DELIVERED)
-    await store.save_subscription(changed(subscription, destination="https://new.example:443"))
+    await store.subscriptions.save(changed(subscription, destination="https://new.example:443"))
     assert (await found(store, waits)).destination == "https://new.example:443"
     assert (await found(store, done)).destination == subscription.destination
 
@@ -430,12 +439,12 @@ async def test_alike_are_those_in_use_of_the_same_subscriber_for_the_same_jobs(s
         make_subscription(owner="bob"),
         make_subscription(tenant="other"),
     ):
-        await store.add_subscription(other)
+        await store.subscriptions.add(other)
     removed = make_subscription()
-    await store.add_subscription(removed)
-    await store.remove_subscription("default", removed.id)
+    await store.subscriptions.add(removed)
+    await store.subscriptions.remove("default", removed.id)
 
     with pytest.raises(TooManyAlike, match="there are 3 subscriptions for all your jobs already"):
-        await store.add_subscription(make_subscription(), Caps(alike=3))
-    await store.save_subscription(replace(one, revision=2), Caps(alike=3))
-    await store.add_subscription(make_subscription(), Caps(alike=4))
+        await store.subscriptions.add(make_subscription(), Caps(alike=3))
+    await store.subscriptions.save(replace(one, revision=2), Caps(alike=3))
+    await store.subscriptions.add(make_subscription(), Caps(alike=4))

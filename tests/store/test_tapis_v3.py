@@ -50,7 +50,7 @@ async def test_an_owner_has_a_name_once_and_the_loser_leaves_nothing(store: Stor
     tries = [store.tapis.add(named("same", one), [one]) for one in subscriptions]
     ends = await asyncio.gather(*tries, return_exceptions=True)
     assert sum(isinstance(end, Conflict) for end in ends) == 4
-    found = [await store.subscription("default", one.id) for one in subscriptions]
+    found = [await store.subscriptions.get("default", one.id) for one in subscriptions]
     assert sum(one is not None for one in found) == 1
     await store.tapis.add(named("same", owner="bob"), [])
 
@@ -62,7 +62,7 @@ async def test_an_expired_name_is_not_found_and_free_again(store: Store) -> None
     assert await store.tapis.by_name("default", "alice", "s1") is None
     assert await store.tapis.listed("default") == []
     await store.tapis.add(named("s1"), [])
-    assert await store.subscription("default", old.id) is None
+    assert await store.subscriptions.get("default", old.id) is None
 
 
 async def test_lists_are_of_an_owner_and_of_a_subject(store: Store) -> None:
@@ -83,7 +83,7 @@ async def test_a_change_keeps_adds_and_removes_members_together(store: Store) ->
     assert await store.tapis.by_name("default", "alice", "s1") == changed
     members = await store.tapis.members([changed])
     assert members[kept.id].job_id == "job-9"
-    assert await store.subscription("default", dropped.id) is None
+    assert await store.subscriptions.get("default", dropped.id) is None
 
 
 async def test_a_change_that_was_outrun_changes_nothing(store: Store) -> None:
@@ -94,7 +94,7 @@ async def test_a_change_that_was_outrun_changes_nothing(store: Store) -> None:
     with pytest.raises(Conflict):
         await store.tapis.save(late, changed=[replace(member, revision=7)], added=[added])
     assert await store.tapis.by_name("default", "alice", "s1") == made
-    assert await store.subscription("default", added.id) is None
+    assert await store.subscriptions.get("default", added.id) is None
 
 
 async def test_what_was_removed_is_gone_with_its_members(store: Store) -> None:
@@ -104,7 +104,7 @@ async def test_what_was_removed_is_gone_with_its_members(store: Store) -> None:
     assert await store.tapis.remove(made)
     assert not await store.tapis.remove(made)
     assert await store.tapis.by_id("default", made.id) is None
-    assert await store.subscription("default", member.id) is None
+    assert await store.subscriptions.get("default", member.id) is None
     with pytest.raises(Conflict):
         await store.tapis.save(made)
 
@@ -119,7 +119,9 @@ async def test_the_end_of_a_subject_lets_what_waits_go_out(store: Store, process
     await store.accept(process, [event], [due])
     assert await store.tapis.end_subject("default", "job-1") == 1
     assert await store.tapis.by_id("default", made.id) is None
-    assert [one.id for one in await store.candidates([member.match_key, other.match_key])] == [other.id]
+    assert [
+        one.id for one in await store.subscriptions.find_matching([member.match_key, other.match_key])
+    ] == [other.id]
     assert [one.id for one in await claim(store, process, 10)] == [due.id]
     assert await store.tapis.end_subject("default", "job-1") == 0
 

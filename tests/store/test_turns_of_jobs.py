@@ -83,13 +83,13 @@ async def test_a_resumed_subscription_goes_on_in_order(store: Store, process: in
     new = [make_delivery(make_event(), subscription, claimed=False, due_at=None) for _ in range(3)]
     await accept(store, process, *new)
     assert await claimed(store, process) == []
-    await store.save_subscription(replace(subscription, status="active", revision=2))
+    await store.subscriptions.save(replace(subscription, status="active", revision=2))
     assert await claimed(store, process) == [new[0].id]
 
 
 async def test_a_subscription_that_is_not_ordered_any_more_lets_all_go(store: Store, process: int) -> None:
     new = await ordered(store, process, "a", "a", "a")
-    await store.save_subscription(replace(new[0].subscription, ordered=False, revision=2))
+    await store.subscriptions.save(replace(new[0].subscription, ordered=False, revision=2))
     assert sorted(await claimed(store, process)) == sorted(one.id for one in new)
 
 
@@ -98,10 +98,10 @@ async def test_one_on_its_way_keeps_its_turn_over_the_end_of_its_subscription(
 ) -> None:
     [first] = await ordered(store, process, "a")
     assert await claimed(store, process) == [first.id]
-    await store.end_subscription(first.subscription.id, "disabled", "answered 410")
-    again = await store.subscription("default", first.subscription.id)
+    await store.subscriptions.end(first.subscription.id, "disabled", "answered 410")
+    again = await store.subscriptions.get("default", first.subscription.id)
     assert again is not None
-    await store.save_subscription(replace(again, status="active", revision=again.revision + 1))
+    await store.subscriptions.save(replace(again, status="active", revision=again.revision + 1))
     later = make_delivery(make_event(job_id="a"), again, claimed=False, due_at=utc_now())
     await accept(store, process, later)
     assert await claimed(store, process) == []

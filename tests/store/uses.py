@@ -54,7 +54,7 @@ class Use(NamedTuple):
     async def subscribed(self, **fields: object) -> Subscription:
         destination = f"https://{new_id('sub')[4:]}.example.org:443"
         subscription = make_subscription(**{"owner": "*", "destination": destination} | fields)
-        await self.store.add_subscription(subscription, Caps(subscriptions=10_000, destinations=1000))
+        await self.store.subscriptions.add(subscription, Caps(subscriptions=10_000, destinations=1000))
         return subscription
 
     async def accepted(self, subscription: Subscription, **fields: object) -> list[NewDelivery]:
@@ -74,7 +74,7 @@ async def accept_events(use: Use) -> None:
     """Events of each kind of publisher, of jobs that are claimed, by whom, and that are unclaimed."""
     straight, ordered = await use.subscribed(), await use.subscribed(ordered=True)
     jobs = use.jobs("job")
-    await use.store.candidates([f"default\x1fjob:{job}" for job in jobs])
+    await use.store.subscriptions.find_matching([f"default\x1fjob:{job}" for job in jobs])
     owned = [make_event(job_id=job, owner="ann") for job in jobs]
     await use.store.accept(use.process, owned, [make_delivery(one, ordered) for one in owned])
     for publisher, some in (("ann", jobs), ("bob", jobs), ("bob", use.jobs("unclaimed"))):
@@ -105,15 +105,15 @@ async def hold(use: Use) -> None:
     resumed = make_subscription(
         id=paused.id, revision=2, owner="*", status="active", destination=paused.destination
     )
-    await use.store.save_subscription(resumed, Caps(subscriptions=10_000, destinations=1000))
+    await use.store.subscriptions.save(resumed, Caps(subscriptions=10_000, destinations=1000))
     moved = make_subscription(
         id=paused.id, revision=3, owner="*", destination="https://moved.example.org:443"
     )
-    await use.store.save_subscription(moved)
+    await use.store.subscriptions.save(moved)
     assert await use.store.cancel_delivery("default", new[0].id, "no")
     assert await use.store.retry_delivery("default", new[0].id)
-    await use.store.end_subscription(paused.id, "disabled", "gone")
-    await use.store.remove_subscription("default", paused.id)
+    await use.store.subscriptions.end(paused.id, "disabled", "gone")
+    await use.store.subscriptions.remove("default", paused.id)
 
 
 async def resume_within_a_quota(use: Use) -> None:
@@ -121,7 +121,7 @@ async def resume_within_a_quota(use: Use) -> None:
     for ordered in (False, True):
         paused = await use.subscribed(status="paused", ordered=ordered)
         await use.accepted(paused, due_at=None)
-        await use.store.save_subscription(replace(paused, status="active", revision=2), None, BATCH // 2)
+        await use.store.subscriptions.save(replace(paused, status="active", revision=2), None, BATCH // 2)
 
 
 async def deliver(use: Use) -> None:
@@ -145,7 +145,7 @@ async def deliver(use: Use) -> None:
     )
     await use.store.overdue({other.destination: (PAST, new[0].id), subscription.destination: None}, BATCH)
     assert await use.store.expire([Overdue(later[1].id, "webhook", 1.0)])
-    await use.store.remove_subscription("default", other.id)
+    await use.store.subscriptions.remove("default", other.id)
 
 
 async def recover(use: Use) -> None:
@@ -175,7 +175,7 @@ async def order(use: Use) -> None:
     await use.store.accept(use.process, events, new)
     await use.end(new[:1], ordered=True)
     await use.store.mend_turns(0)
-    await use.store.end_subscription(subscription.id, "disabled", "gone")
+    await use.store.subscriptions.end(subscription.id, "disabled", "gone")
 
 
 async def gather(use: Use) -> None:
@@ -202,7 +202,7 @@ async def gather(use: Use) -> None:
     without = make_subscription(
         id=subscription.id, revision=2, owner="*", destination=subscription.destination, digest=None
     )
-    await use.store.save_subscription(without)
+    await use.store.subscriptions.save(without)
 
 
 async def expand(use: Use) -> None:
@@ -221,7 +221,7 @@ async def expand(use: Use) -> None:
     await use.store.claim_expansions(before)
     await use.store.claim_expansions(b"\xff" * 16)
     ids = {key for one in claimed for key in one.subscription_ids}
-    wanted = {one.id: one for one in await use.store.in_use(ids)}
+    wanted = {one.id: one for one in await use.store.subscriptions.in_use(ids)}
     new = [
         make_delivery(one.event, wanted[key], claimed=False, due_at=PAST)
         for one in claimed
@@ -290,7 +290,7 @@ async def count_mails(use: Use) -> None:
     await recipients.restore(one, own=True)
     await recipients.subscription(subscription.id)
     await recipients.unsubscribe(two)
-    await use.store.remove_subscription("default", other.id)
+    await use.store.subscriptions.remove("default", other.id)
     await use.store.tidy()
 
 

@@ -159,7 +159,7 @@ async def _there(subscriber: ApiKey, event: Event, services: Services) -> set[_A
     """
     whose = EVERY_OWNER if subscriber.admin else subscriber.owner
     which = SubscriptionFilter(tenant=event.tenant, subscriber=whose, job_id=event.job_id)
-    page = await services.store.subscriptions(which, Window(500))
+    page = await services.store.subscriptions.page(which, Window(500))
     return {
         (",".join(one.events), msgspec.json.encode(one.target, order="sorted"), one.persistent)
         for one in page.items

@@ -30,7 +30,7 @@ async def force(asked: Asked, notice: Notice) -> Tried:
     name = _event_name(asked, notice, wanted)
     job_id = _job_id(asked, notice, wanted)
     event = await _event(asked, name, job_id, _message(asked, wanted))
-    subscription = await asked.services.store.subscription(asked.caller.tenant, notice.subscription.id)
+    subscription = await asked.services.store.subscriptions.get(asked.caller.tenant, notice.subscription.id)
     if subscription is None:
         raise NotFound(f"No notification found with id {notice.uuid!r}")
     delivery_id, began = new_id("dlv"), utc_now()

@@ -35,7 +35,7 @@ async def named(asked: Asked) -> Notice:
     key = subscription_id(uuid)
     if key is None:
         raise missing
-    stored = await asked.services.store.subscription(asked.caller.tenant, key)
+    stored = await asked.services.store.subscriptions.get(asked.caller.tenant, key)
     if stored is None:
         raise missing
     if not asked.caller.admin and stored.subscriber != asked.caller.owner:

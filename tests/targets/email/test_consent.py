@@ -44,7 +44,7 @@ class Office(Struct, frozen=True):
 
     async def attempt(self, subscription_id: str) -> AttemptResult:
         """One attempt to deliver an event to a subscription."""
-        subscription = await self.api.store.subscription("default", subscription_id)
+        subscription = await self.api.store.subscriptions.get("default", subscription_id)
         assert subscription is not None
         return await self.kind.sender(subscription).send(make_event(accepted_at=utc_now()), DELIVERY, 1)
 

@@ -79,7 +79,7 @@ async def gathered(store: Store, count: int) -> list[Delivery]:
 async def test_all_that_is_over_the_storm_cap_is_one_message_that_says_how_much_it_holds(
     store: Store, server: Relay, capped: EmailKind, clock: Clock
 ) -> None:
-    await store.add_subscription(email_subscription(ANN))
+    await store.subscriptions.add(email_subscription(ANN))
     async with running(store, capped) as accept:
         await accept(*jobs(30))
         await gathered(store, 30 - CAP - 1)
@@ -98,7 +98,7 @@ async def test_of_several_recipients_only_who_is_over_the_cap_waits_and_needs_no
 ) -> None:
     for _ in range(CAP):
         await store.recipients.take([Quota(f"to {ANN}", CAP, 3600)], clock.now)
-    await store.add_subscription(replace(email_subscription(ANN, BOB), retry=RetryPolicy(strategy="none")))
+    await store.subscriptions.add(replace(email_subscription(ANN, BOB), retry=RetryPolicy(strategy="none")))
     async with running(store, capped) as accept:
         await accept(*jobs(CAP))
         await gathered(store, CAP - 1)
@@ -138,7 +138,7 @@ async def test_a_digest_that_the_relay_did_not_take_is_sent_again_as_it_was(
 ) -> None:
     quick = RetryPolicy(strategy="delayed", delay=0.1)
     subscription = email_subscription(ANN)
-    await store.add_subscription(replace(subscription, digest=DigestPolicy(interval=60), retry=quick))
+    await store.subscriptions.add(replace(subscription, digest=DigestPolicy(interval=60), retry=quick))
     server.at_data = lambda _: "451 not now" if len(wired) == 1 else None
     async with running(store, kind) as accept:
         await accept(*jobs(3))
@@ -152,7 +152,7 @@ async def test_a_digest_that_the_relay_did_not_take_is_sent_again_as_it_was(
 async def test_a_process_that_ends_before_the_relay_answers_leaves_the_same_digest_to_the_next(
     store: Store, server: Relay, kind: EmailKind, wired: list[bytes]
 ) -> None:
-    await store.add_subscription(replace(email_subscription(ANN), digest=DigestPolicy(interval=1)))
+    await store.subscriptions.add(replace(email_subscription(ANN), digest=DigestPolicy(interval=1)))
     server.wait_for = asyncio.Event()
     async with running(store, kind, grace=0) as accept:
         await accept(*jobs(3))

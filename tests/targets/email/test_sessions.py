@@ -23,7 +23,7 @@ async def test_a_relay_that_says_too_many_halves_the_attempts_at_once(
     server.at_mail = lambda _: "452 4.3.2 too many sessions"
     event = make_event(accepted_at=utc_now())
     subscription = email_subscription("ann@example.org")
-    await store.add_subscription(subscription)
+    await store.subscriptions.add(subscription)
     engine = Engine(store, {"email": kind}, Limits(concurrency=8))
     await engine.begin()
     async with asyncio.TaskGroup() as group:
@@ -50,7 +50,7 @@ async def test_a_relay_that_says_too_many_to_a_request_to_confirm_halves_them_to
     engine = Engine(store, {"email": kind}, Limits(concurrency=8))
     consent.limits = engine.trials
     subscription = email_subscription("guest@elsewhere.org")
-    await store.add_subscription(subscription)
+    await store.subscriptions.add(subscription)
     lanes: list[tuple[Lane | None, float]] = []
 
     def too_many(_: str) -> str:

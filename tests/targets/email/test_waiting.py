@@ -151,7 +151,7 @@ async def test_a_stop_notes_what_the_relay_has_not_answered_so_that_it_goes_out_
     kind = EmailKind(make_consent_service(store, f"smtp://{server.url}", timeout=every(20)))
     server.wait_for = asyncio.Event()
     event = make_event(accepted_at=utc_now())
-    await store.add_subscription(email_subscription(ANN))
+    await store.subscriptions.add(email_subscription(ANN))
     engine = Engine(store, {"email": kind}, Limits(grace=0.1))
     await engine.begin()
     async with asyncio.TaskGroup() as group:

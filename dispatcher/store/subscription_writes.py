@@ -1,7 +1,4 @@
-"""What changes apart from the way of an event: subscriptions.
-
-Each function is one transaction, or a part of one.
-"""
+"""Writes of subscriptions, and what follows for their deliveries. Each function is a part of one transaction."""
 
 from __future__ import annotations
 
@@ -25,10 +22,7 @@ from dispatcher.store.schema import subscriptions
 REMOVED = "the subscription was removed"
 
 
-# Subscriptions
-
-
-def add_subscription(connection: Connection, row: Mapping[str, object], caps: Caps | None) -> None:
+def add(connection: Connection, row: Mapping[str, object], caps: Caps | None) -> None:
     """Store a new one. Raises Conflict or QuotaExceeded when there are as many as `caps` allow."""
     if caps is not None:
         check_caps(connection, row, str(row["id"]), caps)
@@ -36,7 +30,7 @@ def add_subscription(connection: Connection, row: Mapping[str, object], caps: Ca
     destinations.enter(connection, str(row["destination"]))
 
 
-def save_subscription(
+def save(
     connection: Connection,
     row: Mapping[str, object],
     changed: Subscription,
@@ -73,7 +67,7 @@ def save_subscription(
     return held.release(connection, subscription_id, owner, deliveries_per_minute, utc_now())
 
 
-def end_subscription(
+def end(
     connection: Connection, subscription_id: str, status: SubscriptionStatus, state: State, reason: str
 ) -> int:
     """Disable or complete one that is in use, and end what waits of it, see `end_waiting`."""
@@ -86,7 +80,7 @@ def end_subscription(
     return end_waiting(connection, subscription_id, state, reason, now)
 
 
-def remove_subscription(connection: Connection, tenant: str, subscription_id: str) -> int | None:
+def remove(connection: Connection, tenant: str, subscription_id: str) -> int | None:
     """Remove one with its secrets and cancel what waits of it, see `end_waiting`; None when there is none."""
     if not is_id("sub", subscription_id):
         return None
