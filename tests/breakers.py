@@ -17,4 +17,4 @@ async def open_breaker(
     store: Store, key: str, until: datetime, reason: str = "down", *, probed: bool = False
 ) -> None:
     """Open one, or keep it open after a probe."""
-    await store.open_breakers([breaker(key, until, reason)], {key} if probed else ())
+    await store.breakers.open([breaker(key, until, reason)], {key} if probed else ())

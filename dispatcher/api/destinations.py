@@ -22,7 +22,7 @@ async def list_destinations(call: Call[DestinationsQuery, None]) -> DestinationL
     then to see. What waits behind it costs no attempts.
     """
     window = Window(call.query.limit, call.query.cursor)
-    page = await call.services.store.destinations(_reach(call.caller), window)
+    page = await call.services.store.destinations.page(_reach(call.caller), window)
     return DestinationList(await _views(page.items, call), page.next)
 
 
@@ -34,14 +34,14 @@ async def get_destination(call: Call[NoQuery, None]) -> DestinationView:
 async def pause_destination(call: Call[NoQuery, PauseDestination]) -> DestinationView:
     """Hold all deliveries to a destination until it is resumed, for operators. Within a second every process does."""
     _check_operator(call.caller)
-    await call.services.store.pause_destination(await _key(call), call.body.reason)
+    await call.services.store.destinations.pause(await _key(call), call.body.reason)
     return await _view(call)
 
 
 async def resume_destination(call: Call[NoQuery, None]) -> DestinationView:
     """Let a destination go on, with a closed breaker, for operators."""
     _check_operator(call.caller)
-    await call.services.store.resume_destination(await _key(call))
+    await call.services.store.destinations.resume(await _key(call))
     return await _view(call)
 
 
@@ -53,7 +53,7 @@ async def change_destination(call: Call[NoQuery, DestinationChange]) -> Destinat
     _check_operator(call.caller)
     if call.body.rate_limit is not None:
         call.body.rate_limit.check()
-    await call.services.store.limit_destination(await _key(call), call.body.rate_limit)
+    await call.services.store.destinations.set_rate_limit(await _key(call), call.body.rate_limit)
     return await _view(call)
 
 
@@ -77,7 +77,7 @@ def _check_operator(caller: ApiKey) -> None:
 
 async def _found(call: Call[NoQuery, Any]) -> Destination:
     key = call.path["key"]
-    found = await call.services.store.destination(_reach(call.caller), key)
+    found = await call.services.store.destinations.get(_reach(call.caller), key)
     if found is None:
         raise NotFound(
             f"there is no destination {key[:255]!r}: expected one as a subscription shows it, such as "
@@ -96,7 +96,7 @@ async def _view(call: Call[NoQuery, Any]) -> DestinationView:
 
 
 async def _views(found: list[Destination], call: Call[Any, Any]) -> list[DestinationView]:
-    waiting = await call.services.store.waiting([one.key for one in found])
+    waiting = await call.services.store.destinations.count_waiting([one.key for one in found])
     now = utc_now()
     return [
         DestinationView(

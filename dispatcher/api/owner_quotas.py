@@ -97,7 +97,7 @@ class OwnerQuotas:
             if granted < count:
                 limit = RateLimit(per_second=per_minute / 60, burst=per_minute)
                 wanted = max(count - granted, per_minute // SHARE)
-                given = await self._store.take_slots(f"events:{caller.id}", limit, wanted)
+                given = await self._store.rate_limits.take_slots(f"events:{caller.id}", limit, wanted)
                 granted += given.granted
                 if granted < count:
                     self._granted[caller.id] = granted

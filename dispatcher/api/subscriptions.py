@@ -130,7 +130,7 @@ async def try_out(subscription: Subscription, event: Event, delivery_id: str, se
             f"{subscription.id} has a target of kind {subscription.kind}, which is not available here"
         )
     everywhere = DestinationFilter(tenant=subscription.tenant, everyone=True)
-    held = await services.store.destination(everywhere, subscription.destination)
+    held = await services.store.destinations.get(everywhere, subscription.destination)
     if held is not None and held.paused_at is not None:
         raise Conflict(f"{held.key} is paused: {held.paused_reason}")
     began = time.perf_counter()

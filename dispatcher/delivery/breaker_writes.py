@@ -21,23 +21,23 @@ MAX_BATCH = 500
 
 
 class BreakerStore(Protocol):
-    """What breakers need of the store; see `dispatcher.store.protocols.Store`."""
+    """What breakers need of the store; see `dispatcher.store.breakers.BreakerRepository`."""
 
     async def destinations_to_watch(self, after: str = "") -> list[Destination]: ...
 
-    async def breakers_to_watch(self, after: str = "") -> list[Breaker]: ...
+    async def to_watch(self, after: str = "") -> list[Breaker]: ...
 
     async def changes(self, since: datetime | None) -> HealthChanges: ...
 
-    async def open_breakers(self, opened: Sequence[Breaker], probed: Collection[str]) -> None: ...
+    async def open(self, opened: Sequence[Breaker], probed: Collection[str]) -> None: ...
 
     async def begin_probes(self, opened: Sequence[Breaker], until: datetime) -> set[str]: ...
 
-    async def close_breaker(self, destination: str) -> None: ...
+    async def close(self, destination: str) -> None: ...
 
-    async def close_breaker_within(self, key: str) -> None: ...
+    async def close_within(self, key: str) -> None: ...
 
-    async def not_alone(self, destination: str) -> None: ...
+    async def note_others(self, destination: str) -> None: ...
 
 
 class _Opened(NamedTuple):
@@ -75,12 +75,12 @@ class BreakerWrites:
     def close(self, breaker: Breaker) -> None:
         """Write down that a breaker is closed."""
         within = breaker.key != breaker.destination
-        close = self._store.close_breaker_within if within else self._store.close_breaker
+        close = self._store.close_within if within else self._store.close
         self._put(breaker.key, partial(close, breaker.key))
 
     def not_alone(self, destination: str) -> None:
         """Write down that something arrives at a destination."""
-        self._put(destination, partial(self._store.not_alone, destination))
+        self._put(destination, partial(self._store.note_others, destination))
 
     async def begin_probes(self, opened: Sequence[Breaker], until: datetime) -> set[str]:
         """Claim the probes of these; the keys of those that this process alone has. Raises StoreUnavailable."""
@@ -132,9 +132,7 @@ class BreakerWrites:
             opened[key] = write
             self._writes.popleft()
         probed = {key for key, one in opened.items() if one.probed}
-        return list(opened), partial(
-            self._store.open_breakers, [one.breaker for one in opened.values()], probed
-        )
+        return list(opened), partial(self._store.open, [one.breaker for one in opened.values()], probed)
 
     async def _read_all(self, interval: float) -> None:
         while True:
@@ -163,7 +161,7 @@ class BreakerWrites:
             self._learn(destinations, [])
             after = destinations[-1].key
         after = ""
-        while breakers := await self._store.breakers_to_watch(after):
+        while breakers := await self._store.to_watch(after):
             self._learn([], breakers)
             after = breakers[-1].key
 

@@ -50,7 +50,7 @@ class AllLeases(LeaseStore, ElectionStore, Protocol):
     """What delivering needs of leases."""
 
 
-class DeliveryStore(ClaimStore, DigestStore, OutcomeStore, BreakerStore, RateStore, UpkeepStore, Protocol):
+class DeliveryStore(ClaimStore, DigestStore, OutcomeStore, UpkeepStore, Protocol):
     """What delivering needs of the store; see `dispatcher.store.protocols.Store`."""
 
     @property
@@ -58,6 +58,12 @@ class DeliveryStore(ClaimStore, DigestStore, OutcomeStore, BreakerStore, RateSto
 
     @property
     def subscriptions(self) -> EndingStore: ...
+
+    @property
+    def breakers(self) -> BreakerStore: ...
+
+    @property
+    def rate_limits(self) -> RateStore: ...
 
 
 class Limits(Struct, frozen=True, kw_only=True):
@@ -80,13 +86,13 @@ class Engine:
         self._lease = Lease(store.leases, limits.lease)
         self._pace = Pace()
         self._outcomes = OutcomeWriter(store, store.subscriptions, self._written)
-        self._breakers = Breakers(store, limits.timeout * 2, self._changed)
+        self._breakers = Breakers(store.breakers, limits.timeout * 2, self._changed)
         self._scheduler = Scheduler(store, self._lanes, self._breakers)
         self._upkeep = Upkeep(store, self._breakers.blocked_destinations, self._scheduler.room_again)
         self._look_after: dict[
             str, str
         ] = {}  # the destination to look at when the outcome of a delivery is written
-        rates = Rates(store)
+        rates = Rates(store.rate_limits)
         self.trials = Trials(self._breakers, rates, self._lanes, self._trial_ended)
         self._attempts = Attempts(
             Senders(store, kinds),

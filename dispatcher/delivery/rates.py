@@ -24,7 +24,7 @@ STORE_WAIT = 1.0
 
 
 class RateStore(Protocol):
-    """What rate limits need of the store; see `dispatcher.store.protocols.Store`."""
+    """What rate limits need of the store; see `dispatcher.store.rate_limits.RateLimitRepository`."""
 
     async def take_slots(self, key: str, limit: RateLimit, wanted: int) -> Slots: ...
 

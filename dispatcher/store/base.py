@@ -9,16 +9,13 @@ from datetime import datetime, timedelta
 from msgspec import Struct
 
 from dispatcher.domain.deliveries import Attempt, ClaimedDelivery, Delivery, Outcome, Overdue, State
-from dispatcher.domain.destinations import Breaker, Destination, RateLimit, Slots
 from dispatcher.domain.digests import Gathered
 from dispatcher.domain.events import Event, utc_now
 from dispatcher.domain.expansions import Expansion
 from dispatcher.domain.retry import INTERNAL_ERROR_DELAYS, internal_error_delay
 from dispatcher.domain.subscriptions import Subscription
 from dispatcher.store import (
-    breakers,
     delivery_queries,
-    destinations,
     digests,
     expansions,
     memos,
@@ -27,9 +24,10 @@ from dispatcher.store import (
     subscription_writes,
     turns,
 )
+from dispatcher.store.breakers import BreakerRepository
+from dispatcher.store.destinations import DestinationRepository
 from dispatcher.store.filters import (
     DeliveryFilter,
-    DestinationFilter,
     EventFilter,
     Page,
     Place,
@@ -39,6 +37,7 @@ from dispatcher.store.jobs import JobRepository
 from dispatcher.store.keys import KeyRepository
 from dispatcher.store.leases import LeaseRepository
 from dispatcher.store.quotas import QuotaRepository
+from dispatcher.store.rate_limits import RateLimitRepository
 from dispatcher.store.recipients import RecipientStore
 from dispatcher.store.rows import Row, made_at, safe, safe_filter
 from dispatcher.store.session import Run, Session
@@ -72,6 +71,7 @@ class SqlStore(ABC):
 
     session: Session
     leases: LeaseRepository
+    breakers: BreakerRepository
     subscriptions: SubscriptionRepository
 
     def __init__(self, mapping: SubscriptionRows) -> None:
@@ -80,6 +80,8 @@ class SqlStore(ABC):
         self._subscriptions = mapping
         self.tapis = TapisStore(self._read, self._write, self._subscriptions)
         self.recipients = RecipientStore(self.session, self._subscriptions)
+        self.destinations = DestinationRepository(self.session)
+        self.rate_limits = RateLimitRepository(self.session)
         self.jobs = JobRepository(self.session)
         self.keys = KeyRepository(self.session)
         self.quotas = QuotaRepository(self.session)
@@ -176,49 +178,11 @@ class SqlStore(ABC):
 
     # Destinations
 
-    async def destinations_to_watch(self, after: str = "") -> list[Destination]:
-        return await self._read(destinations.to_watch, after)
-
-    async def breakers_to_watch(self, after: str = "") -> list[Breaker]:
-        return await self._read(breakers.to_watch, after)
-
-    async def close_breaker(self, destination: str) -> None:
-        await self._write(destinations.close_breaker, destination)
-
-    async def close_breaker_within(self, key: str) -> None:
-        await self._write(breakers.close, key)
-
-    async def not_alone(self, destination: str) -> None:
-        await self._write(breakers.not_alone, destination)
-
-    async def pause_destination(self, destination: str, reason: str) -> None:
-        await self._write(destinations.pause, destination, reason)
-
-    async def resume_destination(self, destination: str) -> None:
-        await self._write(destinations.resume, destination)
-        await self._write(breakers.close_all, destination)
-
-    async def limit_destination(self, destination: str, limit: RateLimit | None) -> None:
-        await self._write(destinations.limit, destination, limit)
-
-    async def take_slots(self, key: str, limit: RateLimit, wanted: int) -> Slots:
-        return await self._write(destinations.take_slots, key, limit, wanted)
-
     async def tidy(self) -> None:
         await self._tidying.round()
-        await self._write(destinations.forget_breakers)
-        await self._write(breakers.forget)
+        await self.breakers.purge()
         await self.recipients.tidy()
         await self.target_statuses.tidy()
-
-    async def destination(self, which: DestinationFilter, key: str) -> Destination | None:
-        return await self._read(destinations.destination, safe_filter(which), key)
-
-    async def destinations(self, which: DestinationFilter, window: Window) -> Page[Destination]:
-        return await self._read(destinations.destination_page, safe_filter(which), window)
-
-    async def waiting(self, destinations_: Sequence[str]) -> Mapping[str, int]:
-        return await self._read(destinations.waiting, destinations_)
 
     async def overdue(
         self, after: Mapping[str, Place | None], limit: int

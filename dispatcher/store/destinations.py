@@ -1,96 +1,72 @@
-"""Destinations in the store: breakers, pauses and rate limits, the same for every process.
-
-Each function is one transaction.
-"""
+"""Destinations: which are known, what waits for them, whether they are paused, how fast they may be asked."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta
-from typing import Any
+from datetime import datetime
 
 from msgspec.structs import replace
 from sqlalchemy import (
     ColumnElement,
     Connection,
-    Row,
     Subquery,
-    Table,
     func,
     literal,
-    or_,
     select,
     text,
     update,
 )
 
-from dispatcher.domain.destinations import Destination, RateLimit, Slots, slots
+from dispatcher.domain.destinations import Destination, RateLimit
 from dispatcher.domain.events import utc_now
-from dispatcher.store import dialect
+from dispatcher.store import breakers, dialect
 from dispatcher.store.columns import Moment
 from dispatcher.store.dialect import clock
 from dispatcher.store.filters import DestinationFilter, Page, Window
 from dispatcher.store.queries import MAX_LIMIT, limit_of
-from dispatcher.store.rows import safe
-from dispatcher.store.schema import breakers, deliveries, destinations, rates, subscriptions
-
-WATCHED_PAGE = 1000
-"""Destinations in trouble, held or limited that are read at once."""
-
-ABANDONED = timedelta(minutes=10)
-"""How long after the time of its probe a breaker is looked at by `forget_breakers`."""
+from dispatcher.store.rows import destination_of, safe, safe_filter
+from dispatcher.store.schema import breakers as breaker_table
+from dispatcher.store.schema import deliveries, destinations, subscriptions
+from dispatcher.store.session import Repository
 
 WAITING_LIMIT = 10_000
 """What waits for a destination is counted up to here."""
 
-PAID = 600.0
-"""Seconds after which the state of a rate limit is forgotten that owes nothing: a new one starts the same."""
-
 _table = destinations.c
 # The condition of the index breakers_alone, as it stands there.
 _IS_ALONE = text("breakers.alone and breakers.open_until is not null")
-_TO_WATCH = or_(_table.open_until.is_not(None), _table.paused_at.is_not(None), _table.per_second.is_not(None))
 
 
-def to_watch(connection: Connection, after: str) -> list[Destination]:
-    """Those whose breaker is not closed, or that are held or limited, by name."""
-    found = select(destinations).where(_TO_WATCH, _table.key > safe(after)).order_by(_table.key)
-    return [_destination(row) for row in connection.execute(found.limit(WATCHED_PAGE))]
+class DestinationRepository(Repository):
+    """Destinations."""
+
+    async def get(self, which: DestinationFilter, key: str) -> Destination | None:
+        """One destination."""
+        return await self._read(_get, safe_filter(which), key)
+
+    async def page(self, which: DestinationFilter, window: Window) -> Page[Destination]:
+        """Destinations by their names; the cursor is the last name."""
+        return await self._read(_page, safe_filter(which), window)
+
+    async def count_waiting(self, destinations: Sequence[str]) -> Mapping[str, int]:
+        """How many deliveries wait for each of these, WAITING_LIMIT at most."""
+        return await self._read(_count_waiting, destinations)
+
+    async def pause(self, key: str, reason: str) -> None:
+        """Hold all deliveries to a destination."""
+        await self._write(_pause, key, reason)
+
+    async def resume(self, key: str) -> None:
+        """Let a destination go on, with a closed breaker: whoever says so wants it tried."""
+        await self._write(_resume, key)
+        await self._write(breakers.close_all, key)
+
+    async def set_rate_limit(self, key: str, limit: RateLimit | None) -> None:
+        """Set a destination's rate limit, or lift it."""
+        await self._write(_set_rate_limit, key, limit)
 
 
-def forget_breakers(connection: Connection) -> None:
-    """Close some breakers behind which nothing waits any more."""
-    late = select(_table.key).where(_table.open_until < utc_now() - ABANDONED, nothing_waits(_table.key))
-    for key in connection.execute(late.limit(WATCHED_PAGE)).scalars().all():
-        close_breaker(connection, key)
-
-
-def nothing_waits(destination: ColumnElement[str]) -> ColumnElement[bool]:
-    """Whether nothing waits for a destination for a time or a place.
-
-    Looked up for one destination after the other: with "not exists" all that waits anywhere would be read.
-    """
-    there = (deliveries.c.destination == destination, deliveries.c.due_at.is_not(None))
-    return select(deliveries.c.destination).where(*there).limit(1).scalar_subquery().is_(None)
-
-
-def close_breaker(connection: Connection, key: str) -> None:
-    """Close a breaker."""
-    closed = update(destinations).where(_table.key == safe(key))
-    connection.execute(
-        closed.values(
-            open_until=None,
-            opened_at=None,
-            openings=0,
-            reason=None,
-            asked=None,
-            changed_at=clock(connection),
-        )
-    )
-
-
-def pause(connection: Connection, key: str, reason: str) -> None:
-    """Hold a destination."""
+def _pause(connection: Connection, key: str, reason: str) -> None:
     _ensure(connection, key)
     held = update(destinations).where(_table.key == safe(key))
     paused_at = func.coalesce(_table.paused_at, _now())
@@ -99,15 +75,13 @@ def pause(connection: Connection, key: str, reason: str) -> None:
     )
 
 
-def resume(connection: Connection, key: str) -> None:
-    """Let a destination go on. Its breaker is closed too: whoever says so wants it tried."""
+def _resume(connection: Connection, key: str) -> None:
     resumed = update(destinations).where(_table.key == safe(key))
     connection.execute(resumed.values(paused_at=None, paused_reason=None))
-    close_breaker(connection, key)
+    breakers.close_of_destination(connection, key)
 
 
-def limit(connection: Connection, key: str, rate_limit: RateLimit | None) -> None:
-    """Set or lift the limit of a destination."""
+def _set_rate_limit(connection: Connection, key: str, rate_limit: RateLimit | None) -> None:
     _ensure(connection, key)
     connection.execute(
         update(destinations)
@@ -120,23 +94,7 @@ def limit(connection: Connection, key: str, rate_limit: RateLimit | None) -> Non
     )
 
 
-def take_slots(connection: Connection, key: str, rate_limit: RateLimit, wanted: int) -> Slots:
-    """What a rate limit gives of `wanted` attempts. The database's clock counts."""
-    this = select(rates.c.full_at).where(rates.c.key == safe(key)).with_for_update()
-    full_at = connection.execute(this).scalar()
-    if full_at is None:
-        _insert_once(connection, rates, {"key": safe(key), "full_at": 0.0})
-        full_at = connection.execute(this).scalar_one()
-    now = clock(connection).timestamp()
-    # More was granted only by a lower limit, which an admin has raised since, or before the clock was set back.
-    most = now + rate_limit.tolerance + rate_limit.interval
-    given, owed = slots(rate_limit, min(full_at, most), now, wanted)
-    if given.granted or full_at > most:
-        connection.execute(update(rates).where(rates.c.key == safe(key)).values(full_at=owed))
-    return given
-
-
-def destination(connection: Connection, which: DestinationFilter, key: str) -> Destination | None:
+def _get(connection: Connection, which: DestinationFilter, key: str) -> Destination | None:
     """One that has a subscription among those asked about, or that something was noted of if all are."""
     if not which.everyone:
         used = (
@@ -145,10 +103,10 @@ def destination(connection: Connection, which: DestinationFilter, key: str) -> D
         if connection.execute(used).scalar() is None:
             return None
     row = connection.execute(select(destinations).where(_table.key == safe(key))).one_or_none()
-    return None if row is None else _with_breakers(connection, [_destination(row)])[0]
+    return None if row is None else _with_breakers(connection, [destination_of(row._asdict())])[0]
 
 
-def destination_page(connection: Connection, which: DestinationFilter, window: Window) -> Page[Destination]:
+def _page(connection: Connection, which: DestinationFilter, window: Window) -> Page[Destination]:
     """Destinations by their names."""
     limit = limit_of(window)
     after = safe(window.cursor) if window.cursor is not None else ""
@@ -157,7 +115,10 @@ def destination_page(connection: Connection, which: DestinationFilter, window: W
     else:
         names = _names(which, after)
         wanted = select(destinations).join(names, names.c.key == _table.key)
-    items = [_destination(row) for row in connection.execute(wanted.order_by(_table.key).limit(limit + 1))]
+    items = [
+        destination_of(row._asdict())
+        for row in connection.execute(wanted.order_by(_table.key).limit(limit + 1))
+    ]
     shown = _with_breakers(connection, items[:limit])
     return Page(shown, items[limit - 1].key if len(items) > limit else None)
 
@@ -165,8 +126,8 @@ def destination_page(connection: Connection, which: DestinationFilter, window: W
 def _with_breakers(connection: Connection, found: Sequence[Destination]) -> list[Destination]:
     """Those with a closed breaker are shown as open while all that goes there is held back by a breaker within."""
     closed = [safe(one.key) for one in found if one.open_until is None]
-    within = breakers.c
-    alone = select(breakers).where(within.destination.in_(closed), _IS_ALONE)
+    within = breaker_table.c
+    alone = select(breaker_table).where(within.destination.in_(closed), _IS_ALONE)
     opened = {row.destination: row for row in connection.execute(alone.order_by(within.opened_at.desc()))}
     fields = ("open_until", "opened_at", "openings", "reason", "asked")
     return [
@@ -187,7 +148,7 @@ def _names(which: DestinationFilter, after: str) -> Subquery:
     return select(names.c.key).where(names.c.key.is_not(None)).limit(MAX_LIMIT + 1).subquery()
 
 
-def waiting(connection: Connection, keys: Sequence[str]) -> Mapping[str, int]:
+def _count_waiting(connection: Connection, keys: Sequence[str]) -> Mapping[str, int]:
     """How much waits for a time or a place, for each of these; WAITING_LIMIT at most."""
     counts: dict[str, int] = {}
     for key in keys:
@@ -207,11 +168,8 @@ def enter(connection: Connection, key: str) -> None:
 
 
 def _ensure(connection: Connection, key: str) -> None:
-    _insert_once(connection, destinations, {"key": safe(key)})
-
-
-def _insert_once(connection: Connection, table: Table, row: Mapping[str, object]) -> None:
-    connection.execute(dialect.insert(connection, table).values(row).on_conflict_do_nothing())
+    new = dialect.insert(connection, destinations).values(key=safe(key))
+    connection.execute(new.on_conflict_do_nothing())
 
 
 def _used(which: DestinationFilter) -> list[ColumnElement[bool]]:
@@ -222,16 +180,3 @@ def _used(which: DestinationFilter) -> list[ColumnElement[bool]]:
 
 def _now() -> ColumnElement[datetime]:
     return literal(utc_now(), Moment)
-
-
-def _destination(row: Row[*tuple[object, ...]]) -> Destination:
-    return of_row(row._asdict())
-
-
-def of_row(values: dict[str, Any]) -> Destination:
-    """From a row of destinations."""
-    values = {**values, "asked": bool(values["asked"])}
-    del values["changed_at"]
-    per_second, burst = values.pop("per_second"), values.pop("burst")
-    limited = None if per_second is None else RateLimit(per_second, burst or 1)
-    return Destination(**values, rate_limit=limited)

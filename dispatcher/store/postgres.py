@@ -12,7 +12,6 @@ from datetime import datetime, timedelta
 import asyncpg
 
 from dispatcher.domain.deliveries import ClaimedDelivery, NewDelivery, Outcome, Share, Waiting
-from dispatcher.domain.destinations import Breaker, HealthChanges
 from dispatcher.domain.errors import StoreUnavailable
 from dispatcher.domain.events import Event, utc_now
 from dispatcher.domain.expansions import Expansion, NewExpansion
@@ -20,7 +19,6 @@ from dispatcher.domain.retention import DEFAULT, Keep, Kept
 from dispatcher.store import (
     arrays,
     batches,
-    postgres_breakers,
     postgres_expansions,
     postgres_queues,
     postgres_rests,
@@ -31,6 +29,7 @@ from dispatcher.store.base import CLAIM_BYTES, Claim, SqlStore
 from dispatcher.store.batches import ATTEMPT, OUTCOME, Batch
 from dispatcher.store.filters import Place
 from dispatcher.store.postgres_accept import TO, accept, add, is_large, resumed_of
+from dispatcher.store.postgres_breakers import PostgresBreakers
 from dispatcher.store.postgres_leases import PostgresLeases
 from dispatcher.store.postgres_rests import Rests
 from dispatcher.store.postgres_server import migrate
@@ -52,6 +51,7 @@ class PostgresStore(SqlStore):
         self.session = PostgresSession(url)
         mapping = SubscriptionRows(sealer)
         super().__init__(mapping)
+        self.breakers = PostgresBreakers(self.session)
         self.subscriptions = PostgresSubscriptions(self.session, mapping)
         self.leases = PostgresLeases(self.session, self._forget)
         self._url = url
@@ -128,18 +128,6 @@ class PostgresStore(SqlStore):
                 return False
             await add(connection, process, deliveries, self._rests.after)
         return True
-
-    async def changes(self, since: datetime | None) -> HealthChanges:
-        async with self.session.hot() as connection:
-            return await postgres_breakers.changes(connection, since)
-
-    async def open_breakers(self, opened: Sequence[Breaker], probed: Collection[str]) -> None:
-        async with self.session.hot() as connection:
-            await postgres_breakers.open_all(connection, opened, probed)
-
-    async def begin_probes(self, opened: Sequence[Breaker], until: datetime) -> set[str]:
-        async with self.session.hot() as connection:
-            return await postgres_breakers.begin_probes(connection, opened, until)
 
     async def claim_shares(self, process: int, limit: int, shares: Sequence[Share]) -> list[ClaimedDelivery]:
         of = [hex_digits(share.subscription_id) for share in shares]

@@ -9,15 +9,11 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from datetime import datetime
 
-import asyncpg
-
 from dispatcher.domain.destinations import Breaker, HealthChanges
-from dispatcher.store.breakers import OVERLAP, PAGE, breaker_of
+from dispatcher.store.breakers import OVERLAP, PAGE, BreakerRepository
 from dispatcher.store.columns import finite
-from dispatcher.store.destinations import of_row
-from dispatcher.store.rows import safe
-
-Connection = asyncpg.Connection | asyncpg.pool.PoolConnectionProxy
+from dispatcher.store.postgres_session import PostgresSession
+from dispatcher.store.rows import breaker_of, destination_of, safe
 
 _CLOCK = "select clock_timestamp()"
 
@@ -77,48 +73,57 @@ where breakers.open_until is null or excluded.asked or breakers.key = any ($6::t
 """The same for breakers within destinations; and these, and whether nothing else arrives there."""
 
 
-async def changes(connection: Connection, since: datetime | None) -> HealthChanges:
-    """See `Store.changes`."""
-    if since is None:
-        now: datetime = await connection.fetchval(_CLOCK)
-        return HealthChanges(destinations=[], breakers=[], until=now - OVERLAP)
-    rows = await connection.fetch(_CHANGES, since, PAGE)
-    found = [dict(row) for row in rows if row["key"] is not None]
-    own, within = [row for row in found if row["own"]], [row for row in found if not row["own"]]
-    # A page that is full may have left out what changed after its last row.
-    ends = [max(row["changed_at"] for row in some) for some in (own, within) if len(some) == PAGE]
-    until = min([rows[0]["now"] - OVERLAP, *ends])
-    return HealthChanges(
-        destinations=[of_row(_only(row, ("own", "now", "destination", "alone"))) for row in own],
-        breakers=[
-            breaker_of(_only(row, ("own", "now", "paused_at", "paused_reason", "per_second", "burst")))
-            for row in within
-        ],
-        until=max(until, since),
-        more=bool(ends) and until > since,
-    )
+class PostgresBreakers(BreakerRepository):
+    """See `dispatcher.store.breakers.BreakerRepository`."""
 
+    def __init__(self, session: PostgresSession) -> None:
+        super().__init__(session)
+        self._session = session
 
-async def begin_probes(connection: Connection, opened: Sequence[Breaker], until: datetime) -> set[str]:
-    """See `Store.begin_probes`."""
-    begun: set[str] = set()
-    for statement, some in ((_BEGIN_OWN, _own(opened)), (_BEGIN_WITHIN, _within(opened))):
-        if some:
-            keys = {safe(one.key): one.key for one in some}
-            seen = [one.open_until for one in some]
-            rows = await connection.fetch(statement, list(keys), seen, until)
-            begun |= {keys[row["key"]] for row in rows}
-    return begun
+    async def changes(self, since: datetime | None) -> HealthChanges:
+        async with self._session.hot() as connection:
+            if since is None:
+                now: datetime = await connection.fetchval(_CLOCK)
+                return HealthChanges(destinations=[], breakers=[], until=now - OVERLAP)
+            rows = await connection.fetch(_CHANGES, since, PAGE)
+            found = [dict(row) for row in rows if row["key"] is not None]
+            own, within = [row for row in found if row["own"]], [row for row in found if not row["own"]]
+            # A page that is full may have left out what changed after its last row.
+            ends = [max(row["changed_at"] for row in some) for some in (own, within) if len(some) == PAGE]
+            until = min([rows[0]["now"] - OVERLAP, *ends])
+            return HealthChanges(
+                destinations=[
+                    destination_of(_only(row, ("own", "now", "destination", "alone"))) for row in own
+                ],
+                breakers=[
+                    breaker_of(
+                        _only(row, ("own", "now", "paused_at", "paused_reason", "per_second", "burst"))
+                    )
+                    for row in within
+                ],
+                until=max(until, since),
+                more=bool(ends) and until > since,
+            )
 
+    async def begin_probes(self, opened: Sequence[Breaker], until: datetime) -> set[str]:
+        async with self._session.hot() as connection:
+            begun: set[str] = set()
+            for statement, some in ((_BEGIN_OWN, _own(opened)), (_BEGIN_WITHIN, _within(opened))):
+                if some:
+                    keys = {safe(one.key): one.key for one in some}
+                    seen = [one.open_until for one in some]
+                    rows = await connection.fetch(statement, list(keys), seen, until)
+                    begun |= {keys[row["key"]] for row in rows}
+            return begun
 
-async def open_all(connection: Connection, opened: Sequence[Breaker], probed: Collection[str]) -> None:
-    """See `Store.open_breakers`."""
-    failed = [safe(key) for key in probed]
-    if own := _own(opened):
-        await connection.execute(_OPEN_OWN, *_columns(own), failed)
-    if within := _within(opened):
-        where, alone = [safe(one.destination) for one in within], [one.alone for one in within]
-        await connection.execute(_OPEN_WITHIN, *_columns(within), failed, where, alone)
+    async def open(self, opened: Sequence[Breaker], probed: Collection[str]) -> None:
+        async with self._session.hot() as connection:
+            failed = [safe(key) for key in probed]
+            if own := _own(opened):
+                await connection.execute(_OPEN_OWN, *_columns(own), failed)
+            if within := _within(opened):
+                where, alone = [safe(one.destination) for one in within], [one.alone for one in within]
+                await connection.execute(_OPEN_WITHIN, *_columns(within), failed, where, alone)
 
 
 def _own(opened: Sequence[Breaker]) -> list[Breaker]:

@@ -5,7 +5,7 @@ All methods raise StoreUnavailable when the database cannot be reached; then not
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Protocol
 
@@ -20,14 +20,12 @@ from dispatcher.domain.deliveries import (
     State,
     Waiting,
 )
-from dispatcher.domain.destinations import Breaker, Destination, HealthChanges, RateLimit, Slots
 from dispatcher.domain.digests import Gathered
 from dispatcher.domain.events import Event
 from dispatcher.domain.expansions import Expansion, NewExpansion
 from dispatcher.domain.retention import Keep, Kept
 from dispatcher.store.filters import (
     DeliveryFilter,
-    DestinationFilter,
     EventFilter,
     Page,
     Place,
@@ -35,10 +33,13 @@ from dispatcher.store.filters import (
 )
 
 if TYPE_CHECKING:
+    from dispatcher.store.breakers import BreakerRepository
+    from dispatcher.store.destinations import DestinationRepository
     from dispatcher.store.jobs import JobRepository
     from dispatcher.store.keys import KeyRepository
     from dispatcher.store.leases import LeaseRepository
     from dispatcher.store.quotas import QuotaRepository
+    from dispatcher.store.rate_limits import RateLimitRepository
     from dispatcher.store.recipients import RecipientStore
     from dispatcher.store.subscriptions import SubscriptionRepository
     from dispatcher.store.tapis_v3 import TapisStore
@@ -62,6 +63,21 @@ class Store(Protocol):
     @property
     def jobs(self) -> JobRepository:
         """Jobs, as their events tell of them."""
+        ...
+
+    @property
+    def destinations(self) -> DestinationRepository:
+        """Destinations."""
+        ...
+
+    @property
+    def breakers(self) -> BreakerRepository:
+        """Breakers of destinations, and of subscriptions and owners within one."""
+        ...
+
+    @property
+    def rate_limits(self) -> RateLimitRepository:
+        """Rate limits of subscriptions and destinations."""
         ...
 
     @property
@@ -214,75 +230,8 @@ class Store(Protocol):
 
     # Destinations
 
-    async def destinations_to_watch(self, after: str = "") -> list[Destination]:
-        """Those whose breaker is not closed, that are paused or that have a rate limit: 1000 after this name."""
-        ...
-
-    async def breakers_to_watch(self, after: str = "") -> list[Breaker]:
-        """The breakers within destinations that are not closed: 1000 after this key."""
-        ...
-
-    async def changes(self, since: datetime | None) -> HealthChanges:
-        """What changed since this time, of destinations and of breakers within them; with None the time alone."""
-        ...
-
-    async def open_breakers(self, opened: Sequence[Breaker], probed: Collection[str]) -> None:
-        """Open breakers that are closed, or keep those open whose probe has failed: `probed` are the keys of these.
-
-        Each is of a destination (its key is the destination's) or within one. One that receivers `asked` for stays open
-        until then, whatever else is answered. No key may stand there twice.
-        """
-        ...
-
-    async def begin_probes(self, opened: Sequence[Breaker], until: datetime) -> set[str]:
-        """Claim the probes of breakers that were seen to be open like this; the keys of those that the caller has now.
-
-        Each is given to one process only. When nothing comes of it, others may claim it at `until`.
-        """
-        ...
-
-    async def close_breaker_within(self, key: str) -> None:
-        """Let a subscription or an owner use its destination freely."""
-        ...
-
-    async def not_alone(self, destination: str) -> None:
-        """Note that something arrives at a destination, whatever breakers are open within it."""
-        ...
-
-    async def close_breaker(self, destination: str) -> None:
-        """Let a destination be used freely."""
-        ...
-
-    async def pause_destination(self, destination: str, reason: str) -> None:
-        """Hold all deliveries to a destination."""
-        ...
-
-    async def resume_destination(self, destination: str) -> None:
-        """Let a destination go on, with a closed breaker."""
-        ...
-
-    async def limit_destination(self, destination: str, limit: RateLimit | None) -> None:
-        """Set a destination's rate limit, or lift it."""
-        ...
-
-    async def take_slots(self, key: str, limit: RateLimit, wanted: int) -> Slots:
-        """What a rate limit that all processes share gives of `wanted` attempts."""
-        ...
-
     async def tidy(self) -> None:
         """Forget some of what nobody needs any more: unused rate limits, memos of what has ended."""
-        ...
-
-    async def destination(self, which: DestinationFilter, key: str) -> Destination | None:
-        """One destination."""
-        ...
-
-    async def destinations(self, which: DestinationFilter, window: Window) -> Page[Destination]:
-        """Destinations by their names; the cursor is the last name."""
-        ...
-
-    async def waiting(self, destinations: Sequence[str]) -> Mapping[str, int]:
-        """How many deliveries wait for each of these, 10 000 at most."""
         ...
 
     async def overdue(

@@ -10,6 +10,7 @@ import msgspec
 from msgspec import Struct
 
 from dispatcher.domain.deliveries import Attempt, Delivery, State
+from dispatcher.domain.destinations import Breaker, Destination, RateLimit
 from dispatcher.domain.errors import InvalidInput
 from dispatcher.domain.events import Event
 from dispatcher.domain.ids import Prefix, is_id
@@ -92,6 +93,20 @@ def delivery_of(row: Row) -> Delivery:
     """From a row of DELIVERY. A claim leaves the due time as it was."""
     due_at = row["due_at"] if row["state"] is State.PENDING else None
     return Delivery(**{**row, "due_at": due_at}, created_at=made_at(row["id"]))
+
+
+def destination_of(row: Row) -> Destination:
+    """From a row of destinations."""
+    values = {**row, "asked": bool(row["asked"])}
+    del values["changed_at"]
+    per_second, burst = values.pop("per_second"), values.pop("burst")
+    limited = None if per_second is None else RateLimit(per_second, burst or 1)
+    return Destination(**values, rate_limit=limited)
+
+
+def breaker_of(row: Mapping[str, object]) -> Breaker:
+    """From a row of breakers."""
+    return Breaker(**{name: value for name, value in row.items() if name != "changed_at"})  # type: ignore[arg-type]
 
 
 def api_key_of(row: Row) -> ApiKey:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -11,7 +11,6 @@ from pathlib import Path
 from sqlalchemy import Connection
 
 from dispatcher.domain.deliveries import ClaimedDelivery, NewDelivery, Outcome, Share, Waiting
-from dispatcher.domain.destinations import Breaker, HealthChanges
 from dispatcher.domain.events import Event, utc_now
 from dispatcher.domain.expansions import Expansion, NewExpansion
 from dispatcher.domain.retention import Keep, Kept
@@ -21,7 +20,6 @@ from dispatcher.store import (
     leases,
     purge,
     retention,
-    sqlite_breakers,
     sqlite_queues,
     sqlite_sql,
 )
@@ -33,6 +31,7 @@ from dispatcher.store.migrations import upgrade
 from dispatcher.store.retention import Sweep, Swept
 from dispatcher.store.rows import Row
 from dispatcher.store.sealing import Sealer
+from dispatcher.store.sqlite_breakers import SqliteBreakers
 from dispatcher.store.sqlite_session import SqliteSession
 from dispatcher.store.sqlite_subscriptions import SqliteSubscriptions
 from dispatcher.store.subscription_mapping import SubscriptionRows
@@ -46,6 +45,7 @@ class SqliteStore(SqlStore):
         self.session = SqliteSession(path)
         mapping = SubscriptionRows(sealer)
         super().__init__(mapping)
+        self.breakers = SqliteBreakers(self.session)
         self.subscriptions = SqliteSubscriptions(self.session, mapping)
         self.leases = LeaseRepository(self.session)
         self._claiming = asyncio.Lock()
@@ -87,15 +87,6 @@ class SqliteStore(SqlStore):
         self, process: int, orders: Sequence[Expansion], deliveries: Sequence[NewDelivery]
     ) -> bool:
         return await self._write(sqlite_sql.expand, process, [one.seq for one in orders], deliveries)
-
-    async def changes(self, since: datetime | None) -> HealthChanges:
-        return await self._read(sqlite_breakers.changes, since)
-
-    async def open_breakers(self, opened: Sequence[Breaker], probed: Collection[str]) -> None:
-        await self._write(sqlite_breakers.open_all, opened, probed)
-
-    async def begin_probes(self, opened: Sequence[Breaker], until: datetime) -> set[str]:
-        return await self._write(sqlite_breakers.begin_probes, opened, until)
 
     async def claim_shares(self, process: int, limit: int, shares: Sequence[Share]) -> list[ClaimedDelivery]:
         return await self._claim_by(partial(sqlite_sql.claim_shares, shares=shares), process, limit)

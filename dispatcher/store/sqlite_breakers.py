@@ -14,16 +14,27 @@ from sqlalchemy.dialects.sqlite import insert
 
 from dispatcher.domain.destinations import Breaker, HealthChanges
 from dispatcher.domain.events import utc_now
-from dispatcher.store.breakers import OVERLAP, PAGE, breaker_of
-from dispatcher.store.destinations import of_row
-from dispatcher.store.rows import safe
+from dispatcher.store.breakers import OVERLAP, PAGE, BreakerRepository
+from dispatcher.store.rows import breaker_of, destination_of, safe
 from dispatcher.store.schema import breakers, destinations
 
 _own, _within = destinations.c, breakers.c
 
 
-def changes(connection: Connection, since: datetime | None) -> HealthChanges:
-    """See `Store.changes`."""
+class SqliteBreakers(BreakerRepository):
+    """See `dispatcher.store.breakers.BreakerRepository`."""
+
+    async def changes(self, since: datetime | None) -> HealthChanges:
+        return await self._read(_changes, since)
+
+    async def open(self, opened: Sequence[Breaker], probed: Collection[str]) -> None:
+        await self._write(_open_all, opened, probed)
+
+    async def begin_probes(self, opened: Sequence[Breaker], until: datetime) -> set[str]:
+        return await self._write(_begin_probes, opened, until)
+
+
+def _changes(connection: Connection, since: datetime | None) -> HealthChanges:
     now = utc_now()
     if since is None:
         return HealthChanges(destinations=[], breakers=[], until=now - OVERLAP)
@@ -36,23 +47,21 @@ def changes(connection: Connection, since: datetime | None) -> HealthChanges:
     ends = [page[-1]["changed_at"] for page in pages if len(page) == PAGE]
     until = min([now - OVERLAP, *ends])
     return HealthChanges(
-        destinations=[of_row(row) for row in pages[0]],
+        destinations=[destination_of(row) for row in pages[0]],
         breakers=[breaker_of(row) for row in pages[1]],
         until=max(until, since),
         more=bool(ends) and until > since,
     )
 
 
-def open_all(connection: Connection, opened: Sequence[Breaker], probed: Collection[str]) -> None:
-    """See `Store.open_breakers`."""
+def _open_all(connection: Connection, opened: Sequence[Breaker], probed: Collection[str]) -> None:
     for breaker in opened:
         (_open if breaker.key == breaker.destination else _open_within)(
             connection, breaker, again=breaker.asked or breaker.key in probed
         )
 
 
-def begin_probes(connection: Connection, opened: Sequence[Breaker], until: datetime) -> set[str]:
-    """See `Store.begin_probes`."""
+def _begin_probes(connection: Connection, opened: Sequence[Breaker], until: datetime) -> set[str]:
     begun: set[str] = set()
     for breaker in opened:
         table = destinations if breaker.key == breaker.destination else breakers

@@ -95,7 +95,7 @@ async def test_nobody_sees_where_others_send_to(alice: Caller, bob: Caller, admi
 
 async def test_they_are_listed_in_pages(api: Api, admin: Caller) -> None:
     for name in "abc":
-        await api.store.pause_destination(f"https://{name}:443", "no")
+        await api.store.destinations.pause(f"https://{name}:443", "no")
     first = await admin.get("/v1/destinations?limit=2")
     rest = await admin.get(f"/v1/destinations?limit=2&cursor={quote(first['next'], safe='')}")
     keys = [one["key"] for one in first["items"] + rest["items"]]

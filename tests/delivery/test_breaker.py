@@ -41,7 +41,7 @@ async def bad(_: Sent) -> AttemptResult:
 
 
 async def state_of(store: Store, key: str) -> Destination | None:
-    return await store.destination(EVERYONE, key)
+    return await store.destinations.get(EVERYONE, key)
 
 
 async def opened(store: Store, key: str) -> Destination:
@@ -161,7 +161,7 @@ async def test_what_another_process_opened_holds_here_too(store: Store, kind: Sc
         await process.has(lambda: process.engine.blocks(A))
         await process.accept(new_event())
         await settled(store, {State.PENDING: 1})
-        await store.close_breaker(A)
+        await store.breakers.close(A)
         await settled(store, {State.DELIVERED: 1})
 
 
@@ -169,12 +169,12 @@ async def test_a_paused_destination_gets_nothing_until_it_is_resumed(
     store: Store, kind: ScriptedKind
 ) -> None:
     await store.subscriptions.add(make_subscription(destination=A))
-    await store.pause_destination(A, "maintenance")
+    await store.destinations.pause(A, "maintenance")
     async with running(store, kind) as process:
         await process.has(lambda: process.engine.blocks(A))
         await process.accept(new_event(), new_event())
         await settled(store, {State.PENDING: 2})
-        await store.resume_destination(A)
+        await store.destinations.resume(A)
         await settled(store, {State.DELIVERED: 2})
     assert len(kind.sent) == 2
 

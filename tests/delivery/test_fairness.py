@@ -21,8 +21,7 @@ from dispatcher.domain.ids import new_id
 from dispatcher.domain.retry import RetryPolicy
 from dispatcher.domain.subscriptions import Subscription
 from dispatcher.domain.targets import AttemptResult
-from dispatcher.store import breakers as breakers_within
-from dispatcher.store import destinations
+from dispatcher.store import breakers as stored_breakers
 from dispatcher.store.filters import DestinationFilter
 from dispatcher.store.protocols import Store
 from tests.breakers import open_breaker
@@ -62,7 +61,7 @@ async def subscribe(store: Store, owner: str, **changes: object) -> Subscription
 
 
 async def shown(store: Store) -> Destination:
-    found = await store.destination(DestinationFilter(tenant="default", everyone=True), A)
+    found = await store.destinations.get(DestinationFilter(tenant="default", everyone=True), A)
     assert found is not None
     return found
 
@@ -307,18 +306,16 @@ async def test_a_success_that_was_under_way_does_not_end_the_wait(store: Store, 
 async def test_a_breaker_behind_which_nothing_waits_is_forgotten(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-
-    for module in (breakers_within, destinations):
-        monkeypatch.setattr(module, "ABANDONED", timedelta(0))
+    monkeypatch.setattr(stored_breakers, "ABANDONED", timedelta(0))
     await open_breaker(store, A, utc_now() - timedelta(seconds=1), "down")
     await store.tidy()
-    assert await store.destinations_to_watch() == []
+    assert await store.breakers.destinations_to_watch() == []
 
 
 async def test_more_destinations_are_watched_than_one_page_holds(
     store: Store, kind: ScriptedKind, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(destinations, "WATCHED_PAGE", 3)
+    monkeypatch.setattr(stored_breakers, "PAGE", 3)
     names = [f"https://{number}:443" for number in range(10)]
     for name in names:
         await open_breaker(store, name, utc_now() + timedelta(hours=1), "down")
@@ -404,7 +401,7 @@ async def test_a_send_at_a_persons_request_keeps_to_the_limits_of_deliveries(
         for seconds in (1000, 2000):
             with pytest.raises(RateLimited, match=f"try again in {seconds} s"):
                 await trials.send(limited, send, returns=True)
-        await store.pause_destination(A, "maintenance")
+        await store.destinations.pause(A, "maintenance")
         await process.has(lambda: process.engine.blocks(A))
         with pytest.raises(Conflict, match="paused: maintenance"):
             await trials.send(make_subscription(destination=A), send)
@@ -415,7 +412,7 @@ async def test_a_send_at_a_persons_request_keeps_to_the_limits_of_deliveries(
 async def test_what_was_read_before_a_breaker_was_written_does_not_close_it(
     store: Store, kind: ScriptedKind, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    changes, answered, go_on = store.changes, asyncio.Event(), asyncio.Event()
+    changes, answered, go_on = store.breakers.changes, asyncio.Event(), asyncio.Event()
 
     async def late(since: datetime | None) -> HealthChanges:
         # A row of this destination as it was before, as others may have changed it a moment ago.
@@ -429,7 +426,7 @@ async def test_what_was_read_before_a_breaker_was_written_does_not_close_it(
     opening = asyncio.Event()
     kind.answer = by({"mallory": DOWN})
     await subscribe(store, "mallory")
-    monkeypatch.setattr(store, "changes", late)
+    monkeypatch.setattr(store.breakers, "changes", late)
     async with running(store, kind, Limits(concurrency=1)) as process:
         opening.set()
         await answered.wait()

@@ -168,17 +168,21 @@ QUESTIONS: dict[str, Callable[[Store], Awaitable[object]]] = {
     "cancel one": lambda store: store.cancel_delivery("default", some_id("dlv", ROWS + 9), "no"),
     "end a subscription": lambda store: store.subscriptions.end(some_id("sub", 11), "disabled", "gone"),
     "remove a subscription": lambda store: store.subscriptions.remove("default", some_id("sub", 12)),
-    "destinations to watch": lambda store: store.destinations_to_watch(),
-    "destinations": lambda store: store.destinations(DestinationFilter(tenant="", everyone=True), ALL),
-    "a tenant's destinations": lambda store: store.destinations(DestinationFilter(tenant="default"), ALL),
-    "a subscriber's destinations": lambda store: store.destinations(
+    "destinations to watch": lambda store: store.breakers.destinations_to_watch(),
+    "destinations": lambda store: store.destinations.page(DestinationFilter(tenant="", everyone=True), ALL),
+    "a tenant's destinations": lambda store: store.destinations.page(
+        DestinationFilter(tenant="default"), ALL
+    ),
+    "a subscriber's destinations": lambda store: store.destinations.page(
         DestinationFilter(tenant="default", subscriber="s9"), ALL
     ),
-    "one destination": lambda store: store.destination(DestinationFilter(tenant="default"), "https://h9:443"),
-    "what waits": lambda store: store.waiting(["https://h8:443"]),
+    "one destination": lambda store: store.destinations.get(
+        DestinationFilter(tenant="default"), "https://h9:443"
+    ),
+    "what waits": lambda store: store.destinations.count_waiting(["https://h8:443"]),
     "open a breaker": lambda store: open_breaker(store, "https://h90:443", utc_now(), "down"),
-    "close a breaker": lambda store: store.close_breaker("https://h9:443"),
-    "a rate limit": lambda store: store.take_slots("https://h9:443", RateLimit(10), 1),
+    "close a breaker": lambda store: store.breakers.close("https://h9:443"),
+    "a rate limit": lambda store: store.rate_limits.take_slots("https://h9:443", RateLimit(10), 1),
     "deliveries that owners may have": lambda store: store.quotas.take_deliveries(_OWNERS, 60),
     "quotas of owners": lambda store: store.quotas.deliveries_per_minute(list(_OWNERS), 60),
     "overdue": lambda store: store.overdue({"https://h8:443": None}, 100),

@@ -18,7 +18,7 @@ from sqlalchemy import Engine, event
 import dispatcher.store
 
 FOLDER = Path(dispatcher.store.__file__).parent
-RUNS = {"execute", "exec_driver_sql", "rows_of", "heavy_page", "_many", "upsert", "_insert_once"}
+RUNS = {"execute", "exec_driver_sql", "rows_of", "heavy_page", "_many", "upsert"}
 ASKS = re.compile(r"\s*(with|select|insert|update|delete|set local)\b", re.IGNORECASE)
 
 HOT = (

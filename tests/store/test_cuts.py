@@ -326,13 +326,13 @@ async def destinations(world: World) -> tuple[Call, Check]:
 
     async def call() -> None:
         await open_breaker(world.store, A, until, "down")
-        await world.store.destinations_to_watch()
-        await world.store.begin_probes([breaker(A, until)], utc_now())
-        await world.store.close_breaker(A)
-        await world.store.take_slots(A, RateLimit(per_second=1000, burst=10), 1)
+        await world.store.breakers.destinations_to_watch()
+        await world.store.breakers.begin_probes([breaker(A, until)], utc_now())
+        await world.store.breakers.close(A)
+        await world.store.rate_limits.take_slots(A, RateLimit(per_second=1000, burst=10), 1)
 
     async def check() -> None:
-        assert await world.store.destinations_to_watch() == []
+        assert await world.store.breakers.destinations_to_watch() == []
 
     return call, check
 

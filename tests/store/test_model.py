@@ -370,16 +370,16 @@ class Deliveries(RuleBasedStateMachine):
         """What is stored stays as it is; one process only may try."""
         until = utc_now() + timedelta(seconds=seconds)
         self.run(open_breaker(self.store, destination, until, "it hangs"))
-        (open_now,) = self.run(self.store.destinations_to_watch())
+        (open_now,) = self.run(self.store.breakers.destinations_to_watch())
         assert open_now.open_until is not None
         later = timedelta(seconds=60)
         tries = [
-            self.run(store.begin_probes([breaker(destination, open_now.open_until)], until + later))
+            self.run(store.breakers.begin_probes([breaker(destination, open_now.open_until)], until + later))
             for store in (self.of(process)[0] for process in range(PROCESSES))
         ]
         assert sorted(tries, key=len) == [set()] * (PROCESSES - 1) + [{destination}]
-        self.run(self.store.close_breaker(destination))
-        assert self.run(self.store.destinations_to_watch()) == []
+        self.run(self.store.breakers.close(destination))
+        assert self.run(self.store.breakers.destinations_to_watch()) == []
 
     # Subscriptions
 

@@ -17,7 +17,7 @@ from dispatcher.domain.events import utc_now
 from dispatcher.domain.ids import new_id
 from dispatcher.domain.retention import DAY
 from dispatcher.domain.subscriptions import Subscription
-from dispatcher.store import destinations, purge, subscription_writes
+from dispatcher.store import purge, subscription_writes
 from dispatcher.store import retention as rows_retention
 from dispatcher.store.base import SqlStore
 from dispatcher.store.dialect import clock
@@ -136,8 +136,8 @@ async def test_destinations_that_nobody_uses_go_and_their_pauses_and_limits_stay
     await stored(store, process, waits, claimed=False, due_at=utc_now())
     elsewhere = update(subscriptions).where(subscriptions.c.id == waits.id).values(destination="used")
     await run(store, lambda connection: connection.execute(elsewhere))
-    await store.pause_destination("paused", "a person")
-    await store.limit_destination("limited", RateLimit(5))
+    await store.destinations.pause("paused", "a person")
+    await store.destinations.set_rate_limit("limited", RateLimit(5))
     await open_breaker(store, "open", utc_now() + DAY, "down")
     rows: list[dict[str, object]] = [
         {"key": key, "openings": 0, "changed_at": utc_now()} for key in ("used", "unused")
@@ -248,7 +248,7 @@ async def test_a_process_whose_lease_lasts_impossibly_long_goes_and_stops_nobody
 
 
 async def test_a_rate_limit_is_forgotten_as_soon_as_it_owes_nothing(store: Store) -> None:
-    now = await run(store, destinations.seconds)
+    now = (await run(store, clock)).timestamp()
     await put(store, rates, {"key": "paid", "full_at": now - 601}, {"key": "owes", "full_at": now + 600})
     await store.tidy()
     assert await keys(store, rates) == {"owes"}
