@@ -77,7 +77,7 @@ class Bench:
     async def finish(self, batch: Sequence[NewDelivery], state: State = State.DELIVERED) -> None:
         """Store the outcomes of a batch, with an attempt each."""
         done = [outcome(one.id, state, attempt=attempt(), ended_at=utc_now()) for one in batch]
-        await self.store.finish(self.process, done)
+        await self.store.queue.finish(self.process, done)
 
     async def claim(self, batch: Sequence[NewDelivery]) -> None:
         """Claim as many as a batch has."""
@@ -183,7 +183,7 @@ async def sizes_of_rows(server: PostgreSQL, scale: float) -> None:
         for _ in range(0, number, 100):
             batch = one.new(100)
             await one.accept(batch)
-            await one.finish(batch)
+            await one.queue.finish(batch)
         log = await one.ask(f"select pg_current_wal_lsn() - '{lsn}'::pg_lsn")
         table = Table("", "bytes", title=f"One event with one delivery and attempt, of {number:,}")
         for name in ("events", "deliveries", "attempts", "identities", "jobs"):
@@ -234,8 +234,8 @@ async def _make_old(one: Bench, number: int, kept: int) -> None:
         batch = one.new(500, 40 * DAY)
         await one.accept(batch)
         exhausted = max(min(kept - begin, 500), 0)
-        await one.finish(batch[:exhausted], State.EXHAUSTED)
-        await one.finish(batch[exhausted:])
+        await one.queue.finish(batch[:exhausted], State.EXHAUSTED)
+        await one.queue.finish(batch[exhausted:])
     await one.store.leases.renew(one.process, 36_000, _id("dlv", None))
 
 

@@ -118,7 +118,7 @@ class App:
         self._engine.launch(group)
         keep = self._settings.retention.keep
         self._looking = group.create_task(keep_running("readiness", self._readiness.run))
-        self._watching = group.create_task(keep_running("gauges", lambda: watch(self._store)))
+        self._watching = group.create_task(keep_running("gauges", lambda: watch(self._store.deliveries)))
         self._measuring = group.create_task(keep_running("loop lag", measure_loop_lag))
         self._retaining = group.create_task(keep_running("retention", lambda: retain(self._store, keep)))
         self._telling = group.create_task(keep_running("waiters", self._waiters.run))

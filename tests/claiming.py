@@ -17,7 +17,7 @@ PAGE = 1000
 async def waiting(store: Store) -> AsyncIterator[tuple[str, datetime | None]]:
     """Every destination for which something waits, and when the first of it is due."""
     after = ""
-    while found := await store.waiting_destinations(after, PAGE):
+    while found := await store.queue.waiting_destinations(after, PAGE):
         for one in found:
             yield one
         after = found[-1][0]
@@ -36,14 +36,18 @@ async def claim_at(
     store: Store, process: int, destinations: Sequence[str], limit: int, each: int | None = None
 ) -> list[ClaimedDelivery]:
     """The same of these destinations."""
-    found = await store.look(dict.fromkeys(destinations, ""), max(32, limit), MORE) if destinations else {}
+    found = (
+        await store.queue.find_queues(dict.fromkeys(destinations, ""), max(32, limit), MORE)
+        if destinations
+        else {}
+    )
     places = limit if each is None else each
     shares = [
         share
         for one in found.values()
         for share in divide(one.queues, places, may_have_more=not one.complete)
     ]
-    return await store.claim_shares(process, limit, shares)
+    return await store.queue.claim(process, limit, shares)
 
 
 async def next_due(store: Store) -> datetime | None:

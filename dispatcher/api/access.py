@@ -82,7 +82,7 @@ async def subscription_for(caller: ApiKey, subscription_id: str, services: Servi
 async def delivery_for(caller: ApiKey, delivery_id: str, services: Services) -> Delivery:
     """The delivery, or NotFound."""
     _check_id("dlv", delivery_id)
-    delivery = await services.store.delivery(caller.tenant, delivery_id)
+    delivery = await services.store.deliveries.get(caller.tenant, delivery_id)
     if delivery is None or not await _may_see_delivery(caller, delivery, services.store):
         raise NotFound(f"there is no delivery {delivery_id}")
     return delivery
@@ -108,7 +108,7 @@ async def _may_see_delivery(caller: ApiKey, delivery: Delivery, store: Store) ->
         event_key=delivery.event_key,
         subscription_id=delivery.subscription_id,
     )
-    page = await store.deliveries(own, Window(limit=500))
+    page = await store.deliveries.page(own, Window(limit=500))
     return any(item.id == delivery.id for item in page.items)
 
 

@@ -20,7 +20,7 @@ from dispatcher.store.filters import DeliveryFilter
 
 async def list_deliveries(call: Call[DeliveriesQuery, None]) -> DeliveryList:
     """Deliveries, newest first."""
-    page = await call.services.store.deliveries(
+    page = await call.services.store.deliveries.page(
         _filter(call.caller, call.query, call.query.state), call.query.window
     )
     return DeliveryList([_view(delivery) for delivery in page.items], page.next)
@@ -39,7 +39,7 @@ async def retry_delivery(call: Call[NoQuery, None]) -> DeliveryDetail:
     delivery = await delivery_for(call.caller, call.path["id"], call.services)
     if await call.services.store.subscriptions.get(call.caller.tenant, delivery.subscription_id) is None:
         raise Conflict(f"{delivery.id} cannot be sent again: its subscription was removed")
-    if not await call.services.store.retry_delivery(call.caller.tenant, delivery.id):
+    if not await call.services.store.deliveries.retry(call.caller.tenant, delivery.id):
         raise Conflict(f"{delivery.id} is being delivered at this moment")
     call.services.engine.wake()
     return await get_delivery(call)
@@ -48,7 +48,9 @@ async def retry_delivery(call: Call[NoQuery, None]) -> DeliveryDetail:
 async def cancel_delivery(call: Call[NoQuery, None]) -> DeliveryDetail:
     """Cancel a delivery that waits. It can be sent again later."""
     delivery = await delivery_for(call.caller, call.path["id"], call.services)
-    if not await call.services.store.cancel_delivery(call.caller.tenant, delivery.id, "cancelled by request"):
+    if not await call.services.store.deliveries.cancel(
+        call.caller.tenant, delivery.id, "cancelled by request"
+    ):
         now = await delivery_for(call.caller, delivery.id, call.services)
         raise Conflict(f"{delivery.id} is {now.state}: only one that is pending can be cancelled")
     return await get_delivery(call)
@@ -63,12 +65,12 @@ async def retry_deliveries(call: Call[NoQuery, RetryMany]) -> Counted:
     state = call.body.state
     which = _filter(call.caller, call.body, state)
     if call.body.dry_run:
-        return Counted(await call.services.store.count_deliveries(which))
+        return Counted(await call.services.store.deliveries.count(which))
     if state not in (State.EXHAUSTED, State.CANCELLED):
         raise InvalidInput(
             "state", f"expected exhausted or cancelled, got {state}; others can only be counted"
         )
-    count = await call.services.store.retry_deliveries(which, call.body.limit)
+    count = await call.services.store.deliveries.retry_matching(which, call.body.limit)
     call.services.engine.wake()
     return Counted(count)
 
@@ -91,7 +93,7 @@ def _utc(since: datetime | None) -> datetime | None:
 
 
 async def _detail(call: Call[NoQuery, None], delivery: Delivery) -> DeliveryDetail:
-    attempts = await call.services.store.attempts(delivery.id)
+    attempts = await call.services.store.deliveries.attempts(delivery.id)
     return DeliveryDetail(
         **asdict(_view(delivery)),
         latest_attempts=convert(attempts, list[AttemptView], from_attributes=True),

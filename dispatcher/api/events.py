@@ -79,7 +79,7 @@ async def list_events(call: Call[EventsQuery, None]) -> EventList:
         since=None if call.query.since is None else parse_time("since", call.query.since),
     )
     page = await call.services.store.events(which, call.query.window)
-    counts = await call.services.store.delivery_counts([event.key for event in page.items])
+    counts = await call.services.store.deliveries.counts_by_event([event.key for event in page.items])
     listed = [
         ListedEvent(**asdict(_view(event)), deliveries=counts.get(event.key, 0)) for event in page.items
     ]
@@ -94,7 +94,7 @@ async def get_event(call: Call[NoQuery, None]) -> EventDetail:
     """
     event = await event_for(call.caller, call.path["id"], call.services)
     which = DeliveryFilter(tenant=event.tenant, subscriber=only_owner(call.caller), event_key=event.key)
-    page = await call.services.store.deliveries(which, Window(MAX_SHOWN_DELIVERIES))
+    page = await call.services.store.deliveries.page(which, Window(MAX_SHOWN_DELIVERIES))
     remaining = await call.services.store.expanding(event.key, only_owner(call.caller))
     return EventDetail(
         **asdict(_view(event)),

@@ -23,7 +23,7 @@ from dispatcher.delivery.rates import Rates, RateStore
 from dispatcher.delivery.scheduler import ClaimStore, Scheduler
 from dispatcher.delivery.senders import DigestStore, Senders
 from dispatcher.delivery.trial import Trials
-from dispatcher.delivery.upkeep import ElectionStore, Upkeep, UpkeepStore
+from dispatcher.delivery.upkeep import ElectionStore, ExpiryStore, Upkeep, UpkeepStore
 from dispatcher.domain.deliveries import ClaimedDelivery, NewDelivery, Outcome
 from dispatcher.domain.destinations import RateLimit
 from dispatcher.domain.errors import StoreUnavailable
@@ -50,11 +50,18 @@ class AllLeases(LeaseStore, ElectionStore, Protocol):
     """What delivering needs of leases."""
 
 
-class DeliveryStore(ClaimStore, DigestStore, OutcomeStore, UpkeepStore, Protocol):
+class Queue(ClaimStore, OutcomeStore, ExpiryStore, Protocol):
+    """What delivering needs of the queue."""
+
+
+class DeliveryStore(DigestStore, UpkeepStore, Protocol):
     """What delivering needs of the store; see `dispatcher.store.protocols.Store`."""
 
     @property
     def leases(self) -> AllLeases: ...
+
+    @property
+    def queue(self) -> Queue: ...
 
     @property
     def subscriptions(self) -> EndingStore: ...
@@ -85,9 +92,9 @@ class Engine:
         self._lanes = Lanes(limits.concurrency, limits.queue, limits.in_memory)
         self._lease = Lease(store.leases, limits.lease)
         self._pace = Pace()
-        self._outcomes = OutcomeWriter(store, store.subscriptions, self._written)
+        self._outcomes = OutcomeWriter(store.queue, store.subscriptions, self._written)
         self._breakers = Breakers(store.breakers, limits.timeout * 2, self._changed)
-        self._scheduler = Scheduler(store, self._lanes, self._breakers)
+        self._scheduler = Scheduler(store.queue, self._lanes, self._breakers)
         self._upkeep = Upkeep(store, self._breakers.blocked_destinations, self._scheduler.room_again)
         self._look_after: dict[
             str, str

@@ -165,11 +165,11 @@ def _ended(
 
 
 class OutcomeStore(Protocol):
-    """What writing outcomes needs of the store; see `dispatcher.store.protocols.Store`."""
+    """What writing outcomes needs of the store; see `dispatcher.store.queue.DeliveryQueue`."""
 
-    async def write_outcomes(self, process: int, outcomes: Sequence[Outcome]) -> None: ...
+    async def record_outcomes(self, process: int, outcomes: Sequence[Outcome]) -> None: ...
 
-    async def follow_outcomes(self, outcomes: Sequence[Outcome]) -> None: ...
+    async def run_side_effects(self, outcomes: Sequence[Outcome]) -> None: ...
 
 
 class EndingStore(Protocol):
@@ -187,11 +187,11 @@ class OutcomeWriter:
 
     def __init__(
         self,
-        store: OutcomeStore,
+        queue: OutcomeStore,
         subscriptions: EndingStore,
         written: Callable[[Sequence[Outcome]], None],
     ) -> None:
-        self._store = store
+        self._queue = queue
         self._subscriptions = subscriptions
         self._written = written
         self._waiting: list[tuple[int, Outcome]] = []
@@ -248,14 +248,14 @@ class OutcomeWriter:
             await self._write(process, outcomes)
             # By itself: a delivery that is due again may be claimed by now, and what is written again would end that.
             # What fails here for good is done by upkeep, as after a crash.
-            await self._attempt(partial(self._store.follow_outcomes, outcomes))
+            await self._attempt(partial(self._queue.run_side_effects, outcomes))
             self._written(outcomes)
         for subscription_id, (status, reason) in endings.items():
             await self._attempt(partial(self._subscriptions.end, subscription_id, status, reason))
 
     async def _write(self, process: int, outcomes: Sequence[Outcome]) -> None:
         """Write outcomes; when they are refused, by halves, until those are alone that cannot be written."""
-        if await self._attempt(partial(self._store.write_outcomes, process, outcomes)):
+        if await self._attempt(partial(self._queue.record_outcomes, process, outcomes)):
             return
         if len(outcomes) > 1:
             half = len(outcomes) // 2

@@ -47,15 +47,13 @@ LONGEST = timedelta(seconds=60)
 
 
 class ClaimStore(Protocol):
-    """What claiming needs of the store; see `dispatcher.store.protocols.Store`."""
+    """What claiming needs of the store; see `dispatcher.store.queue.DeliveryQueue`."""
 
     async def waiting_destinations(self, after: str, limit: int) -> list[tuple[str, datetime | None]]: ...
 
-    async def look(self, after: Mapping[str, str], first: int, more: int) -> Mapping[str, Waiting]: ...
+    async def find_queues(self, after: Mapping[str, str], first: int, more: int) -> Mapping[str, Waiting]: ...
 
-    async def claim_shares(
-        self, process: int, limit: int, shares: Sequence[Share]
-    ) -> list[ClaimedDelivery]: ...
+    async def claim(self, process: int, limit: int, shares: Sequence[Share]) -> list[ClaimedDelivery]: ...
 
 
 class Room(Protocol):
@@ -82,8 +80,8 @@ class Gate(Protocol):
 class Scheduler:
     """Claims due deliveries whenever there is room for them and hands them over."""
 
-    def __init__(self, store: ClaimStore, room: Room, gate: Gate) -> None:
-        self._store = store
+    def __init__(self, queue: ClaimStore, room: Room, gate: Gate) -> None:
+        self._queue = queue
         self._room = room
         self._gate = gate
         self._waiting = WaitingList()
@@ -134,7 +132,7 @@ class Scheduler:
             return
         self._sliced_at = now
         limit = WHOLE_SLICE if self._whole else SLICE
-        found = await self._store.waiting_destinations(self._after, limit)
+        found = await self._queue.waiting_destinations(self._after, limit)
         for destination, first_due in found:
             self._waiting.found(destination, first_due, again=self._whole)
         if len(found) == limit:
@@ -145,7 +143,7 @@ class Scheduler:
     async def _claim(self, process: int, take: Callable[[int, list[ClaimedDelivery]], None]) -> None:
         if self._unsure:
             # The last claim may be stored although its answer was lost. This one gives it back, so that it is found.
-            await self._store.claim_shares(process, 1, [])
+            await self._queue.claim(process, 1, [])
             self._unsure = False
         free = min(self._room.free, MAX_CLAIM)
         if not free:
@@ -158,7 +156,7 @@ class Scheduler:
                 return
             first = min(MAX_CLAIM, max(32, *places.values()))
             after = {name: self._waiting.after.get(name, "") for name in places}
-            found = await self._store.look(after, first, MORE)
+            found = await self._queue.find_queues(after, first, MORE)
             shares: list[Share] = []
             probes: list[Scopes] = []
             for name, waiting in found.items():
@@ -169,7 +167,7 @@ class Scheduler:
                 shares += await self._begin(probes)
             if shares:
                 self._unsure = True
-                claimed = await self._store.claim_shares(process, free, shares)
+                claimed = await self._queue.claim(process, free, shares)
                 self._unsure = False
                 take(process, claimed)
         finally:

@@ -53,17 +53,24 @@ class ElectionStore(Protocol):
     async def is_oldest(self, process: int) -> bool: ...
 
 
+class ExpiryStore(Protocol):
+    """Finds and ends what has become too old; see `dispatcher.store.queue.DeliveryQueue`."""
+
+    async def find_expired(
+        self, after: Mapping[str, Place | None], limit: int
+    ) -> tuple[list[Overdue], dict[str, Place]]: ...
+
+    async def expire(self, overdue: Sequence[Overdue]) -> int: ...
+
+
 class UpkeepStore(Protocol):
     """What upkeep needs of the store; see `dispatcher.store.protocols.Store`."""
 
     @property
     def leases(self) -> ElectionStore: ...
 
-    async def overdue(
-        self, after: Mapping[str, Place | None], limit: int
-    ) -> tuple[list[Overdue], dict[str, Place]]: ...
-
-    async def expire(self, overdue: Sequence[Overdue]) -> int: ...
+    @property
+    def queue(self) -> ExpiryStore: ...
 
     async def mend_turns(self, after: int) -> int: ...
 
@@ -121,7 +128,7 @@ class Upkeep:
                 after.setdefault(name, None)
             if not after:
                 break
-            overdue, more = await self._store.overdue(after, max(1, SLICE // len(after)))
+            overdue, more = await self._store.queue.find_expired(after, max(1, SLICE // len(after)))
             new = [name for name in new if name not in after]
             self._more = {name: at for name, at in self._more.items() if name not in after} | more
             self._reached = max([self._reached, *(name for name in after if after[name] is None)])
@@ -131,7 +138,7 @@ class Upkeep:
             self._reached = ""
 
     async def _exhaust(self, overdue: Sequence[Overdue]) -> None:
-        await self._store.expire(overdue)
+        await self._store.queue.expire(overdue)
         for one in overdue:
             DELIVERIES.add(one.kind, State.EXHAUSTED.value)
         log.warning("exhausted while waiting", deliveries=len(overdue))

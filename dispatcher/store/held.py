@@ -27,9 +27,9 @@ from sqlalchemy import (
 
 from dispatcher.domain.deliveries import State
 from dispatcher.domain.delivery_quota import HORIZON, Grant, Owner
-from dispatcher.store import delivery_queries, delivery_quotas, turns
+from dispatcher.store import delivery_quotas, delivery_writes, turns
 from dispatcher.store.columns import Moment
-from dispatcher.store.delivery_queries import IS_WAITING
+from dispatcher.store.delivery_writes import IS_WAITING
 from dispatcher.store.dialect import later
 from dispatcher.store.schema import deliveries, digest_members
 from dispatcher.store.schema import turns as turns_table
@@ -51,7 +51,7 @@ def release(
     """
     if owner is None or not delivery_quotas.per_minute(connection, [owner], per_minute)[owner]:
         return _release_free(connection, subscription_id, true(), now)
-    chunk, of_owner = delivery_queries.CHUNK, (owner, per_minute)
+    chunk, of_owner = delivery_writes.CHUNK, (owner, per_minute)
     if _count_turns(connection, subscription_id, *of_owner, now) == chunk:
         return chunk  # the turns first: the first of each job is released below
     first = _release_free(connection, subscription_id, _HAS_TURN, now)
@@ -62,7 +62,7 @@ def _free(subscription_id: str, condition: ColumnElement[bool]) -> Select[str]:
     """Some of what is held and waits for no other."""
     gathered = exists().where(digest_members.c.delivery_id == _table.id)
     held = (_table.subscription_id == subscription_id, IS_WAITING, *_HELD, condition)
-    return select(_table.id).where(*held, ~turns.behind(_table.id), ~gathered).limit(delivery_queries.CHUNK)
+    return select(_table.id).where(*held, ~turns.behind(_table.id), ~gathered).limit(delivery_writes.CHUNK)
 
 
 def _release_free(
@@ -101,7 +101,7 @@ def _count_turns(
     """Count some that have a turn and were not counted, and keep the time before which that may not be."""
     held = exists().where(_table.id == _turn.delivery_id, *_HELD)
     mine = (_turn.subscription_id == subscription_id, _turn.not_before.is_(None))
-    some = select(_turn.seq).where(*mine, held).limit(delivery_queries.CHUNK).subquery()
+    some = select(_turn.seq).where(*mine, held).limit(delivery_writes.CHUNK).subquery()
     count: int = connection.execute(select(func.count()).select_from(some)).scalar_one()
     if not count:
         return 0

@@ -8,7 +8,7 @@ from sqlalchemy import Connection, delete, func, insert, select, update
 
 from dispatcher.domain.events import utc_now
 from dispatcher.domain.ids import new_id
-from dispatcher.store.delivery_queries import free_claims
+from dispatcher.store.delivery_writes import free_claims
 from dispatcher.store.dialect import clock
 from dispatcher.store.rows import safe
 from dispatcher.store.schema import processes

@@ -4,41 +4,35 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import nullcontext
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 import asyncpg
 
-from dispatcher.domain.deliveries import ClaimedDelivery, NewDelivery, Outcome, Share, Waiting
+from dispatcher.domain.deliveries import NewDelivery
 from dispatcher.domain.errors import StoreUnavailable
 from dispatcher.domain.events import Event, utc_now
 from dispatcher.domain.expansions import Expansion, NewExpansion
 from dispatcher.domain.retention import DEFAULT, Keep, Kept
 from dispatcher.store import (
-    arrays,
-    batches,
     postgres_expansions,
-    postgres_queues,
     postgres_rests,
     postgres_retention,
 )
 from dispatcher.store import postgres_sql as sql
-from dispatcher.store.base import CLAIM_BYTES, Claim, SqlStore
-from dispatcher.store.batches import ATTEMPT, OUTCOME, Batch
-from dispatcher.store.filters import Place
-from dispatcher.store.postgres_accept import TO, accept, add, is_large, resumed_of
+from dispatcher.store.base import SqlStore
+from dispatcher.store.batches import Batch
+from dispatcher.store.postgres_accept import accept, add, is_large
 from dispatcher.store.postgres_breakers import PostgresBreakers
 from dispatcher.store.postgres_leases import PostgresLeases
+from dispatcher.store.postgres_queue import PostgresQueue
 from dispatcher.store.postgres_rests import Rests
 from dispatcher.store.postgres_server import migrate
 from dispatcher.store.postgres_session import PostgresSession
-from dispatcher.store.postgres_subscriptions import PostgresSubscriptions, revisions_of
-from dispatcher.store.rows import Row, hex_digits
+from dispatcher.store.postgres_subscriptions import PostgresSubscriptions
 from dispatcher.store.sealing import Sealer
 from dispatcher.store.subscription_mapping import SubscriptionRows
-from dispatcher.store.subscriptions import Revision
 
 TRIES = 10
 """How often a batch is written again because others stored some of its events in the meantime."""
@@ -53,12 +47,10 @@ class PostgresStore(SqlStore):
         super().__init__(mapping)
         self.breakers = PostgresBreakers(self.session)
         self.subscriptions = PostgresSubscriptions(self.session, mapping)
-        self.leases = PostgresLeases(self.session, self._forget)
+        self.queue = PostgresQueue(self.session, self.subscriptions)
+        self.leases = PostgresLeases(self.session, self.queue.forget)
         self._url = url
         self._width = width
-        self._claimed: defaultdict[int, set[str]] = defaultdict(set)
-        self._unsure: set[int] = set()
-        self._claiming = asyncio.Lock()
         # What takes long has one connection together: the others are for what is short.
         self._bulk = asyncio.Lock()
         self._rests = Rests()
@@ -129,23 +121,6 @@ class PostgresStore(SqlStore):
             await add(connection, process, deliveries, self._rests.after)
         return True
 
-    async def claim_shares(self, process: int, limit: int, shares: Sequence[Share]) -> list[ClaimedDelivery]:
-        of = [hex_digits(share.subscription_id) for share in shares]
-        places = [share.places for share in shares]
-        return await self._claim_by(process, postgres_queues.CLAIM_SHARES, limit, of, places)
-
-    async def waiting_destinations(self, after: str, limit: int) -> list[tuple[str, datetime | None]]:
-        async with self.session.hot() as connection:
-            return await postgres_queues.waiting_destinations(connection, after, limit)
-
-    async def look(self, after: Mapping[str, str], first: int, more: int) -> dict[str, Waiting]:
-        async with self.session.hot() as connection:
-            return await postgres_queues.look(connection, after, utc_now(), first, more)
-
-    async def _waiting(self, after: Mapping[str, Place | None], limit: int) -> Mapping[str, Sequence[Row]]:
-        async with self.session.hot() as connection:
-            return await postgres_queues.waiting(connection, after, limit)
-
     async def claim_expansions(self, after: bytes) -> list[Expansion]:
         async with self.session.hot() as connection:
             # Mostly there is none, and to see that is cheap.
@@ -153,54 +128,7 @@ class PostgresStore(SqlStore):
                 return []
         return await super().claim_expansions(after)
 
-    async def _claim_by(self, process: int, statement: str, *arguments: object) -> list[ClaimedDelivery]:
-        async with self._claiming:
-            try:
-                claims, revisions = await self._claim(process, statement, *arguments)
-                wanted = await self._wanted(process, claims, revisions)
-            except BaseException:
-                # It may have been committed although the answer was lost. The next call finds out.
-                self._unsure.add(process)
-                raise
-            self._claimed[process].update(delivery.id for delivery in wanted)
-        return wanted
-
-    async def _claim(
-        self, process: int, statement: str, *arguments: object
-    ) -> tuple[list[Claim], list[Revision]]:
-        async with self.session.hot() as connection:
-            if process in self._unsure:
-                await connection.execute(sql.UNCLAIM, process, list(map(hex_digits, self._claimed[process])))
-                self._unsure.discard(process)
-            found = await connection.fetch(statement, process, utc_now(), *arguments)
-            rows = sorted(found, key=postgres_queues.due_at)
-            if not rows:
-                return [], []
-            events = await connection.fetch(sql.EVENTS, list({row["event_key"] for row in rows}), CLAIM_BYTES)
-            kept = await connection.fetch(sql.REVISIONS, list({row["subscription_id"] for row in rows}))
-        by_key = {row["key"]: Event(**{**row, "key": f"evt_{row['key'].hex}"}) for row in events}
-        return [postgres_queues.claim_of(row, by_key.get(row["event_key"])) for row in rows], revisions_of(
-            kept
-        )
-
-    async def _finish(self, process: int, outcomes: Sequence[Outcome]) -> None:
-        held = [outcome.delivery_id for outcome in outcomes if batches.held_outcome(outcome)]
-        async with self.session.hot() as connection, connection.transaction() if held else nullcontext():
-            resumed = await resumed_of(connection, sql.RESUMED_DELIVERIES, "dlv", held)
-            await connection.execute(
-                sql.FINISH,
-                process,
-                *arrays.parameters(OUTCOME, arrays.of_outcomes(outcomes, resumed, TO)),
-                *arrays.parameters(ATTEMPT, arrays.of_attempts(outcomes, TO)),
-            )
-        if process in self._claimed:
-            self._claimed[process].difference_update(outcome.delivery_id for outcome in outcomes)
-
     async def retain(self, keep: Keep) -> Kept:
         await self.quotas.forget_before(utc_now() - keep.delivered)
         await self.tapis.purge(utc_now() - keep.delivered)
         return await postgres_retention.retain(self._url, keep)
-
-    def _forget(self, process: int) -> None:
-        self._claimed.pop(process, None)
-        self._unsure.discard(process)

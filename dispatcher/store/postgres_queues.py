@@ -13,7 +13,7 @@ import asyncpg
 
 from dispatcher.domain.deliveries import Queue, Waiting
 from dispatcher.domain.events import Event
-from dispatcher.store.base import Claim
+from dispatcher.store.claims import Claim
 from dispatcher.store.columns import DELIVERING, EPOCH, PENDING
 from dispatcher.store.postgres_sql import ME
 from dispatcher.store.rows import Row, hex_digits, safe
@@ -138,7 +138,7 @@ cross join lateral (
 async def waiting(
     connection: Connection, after: Mapping[str, tuple[datetime, str] | None], limit: int
 ) -> dict[str, list[Row]]:
-    """The next `limit` that wait for each destination after a place: the columns that `overdue` wants."""
+    """The next `limit` that wait for each destination after a place: the columns that `find_expired` wants."""
     keys = {safe(name): name for name in after}
     places = [after[name] or (EPOCH, f"dlv_{LOWEST}") for name in keys.values()]
     times, ids = [due_at for due_at, _ in places], [hex_digits(delivery_id) for _, delivery_id in places]
@@ -152,14 +152,14 @@ async def waiting(
 async def waiting_destinations(
     connection: Connection, after: str, limit: int
 ) -> list[tuple[str, datetime | None]]:
-    """See `Store.waiting_destinations`."""
+    """See `DeliveryQueue.waiting_destinations`."""
     return [(destination, due_at) for destination, due_at in await connection.fetch(WAITING, after, limit)]
 
 
-async def look(
+async def find_queues(
     connection: Connection, after: Mapping[str, str], now: datetime, first: int, more: int
 ) -> dict[str, Waiting]:
-    """See `Store.look`: what is due longest, `first` of each destination; if that is all of them, `more` queues."""
+    """What is due longest, `first` of each destination; if that is all of them, `more` queues."""
     rows = await connection.fetch(QUEUES, list(after), now, first)
     found: dict[str, dict[str, Queue]] = {destination: {} for destination in after}
     next_due: dict[str, datetime] = {}

@@ -6,38 +6,29 @@ All methods raise StoreUnavailable when the database cannot be reached; then not
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
 from typing import TYPE_CHECKING, Protocol
 
 from dispatcher.domain.deliveries import (
-    Attempt,
-    ClaimedDelivery,
-    Delivery,
     NewDelivery,
-    Outcome,
-    Overdue,
-    Share,
-    State,
-    Waiting,
 )
 from dispatcher.domain.digests import Gathered
 from dispatcher.domain.events import Event
 from dispatcher.domain.expansions import Expansion, NewExpansion
 from dispatcher.domain.retention import Keep, Kept
 from dispatcher.store.filters import (
-    DeliveryFilter,
     EventFilter,
     Page,
-    Place,
     Window,
 )
 
 if TYPE_CHECKING:
     from dispatcher.store.breakers import BreakerRepository
+    from dispatcher.store.deliveries import DeliveryRepository
     from dispatcher.store.destinations import DestinationRepository
     from dispatcher.store.jobs import JobRepository
     from dispatcher.store.keys import KeyRepository
     from dispatcher.store.leases import LeaseRepository
+    from dispatcher.store.queue import DeliveryQueue
     from dispatcher.store.quotas import QuotaRepository
     from dispatcher.store.rate_limits import RateLimitRepository
     from dispatcher.store.recipients import RecipientStore
@@ -63,6 +54,16 @@ class Store(Protocol):
     @property
     def jobs(self) -> JobRepository:
         """Jobs, as their events tell of them."""
+        ...
+
+    @property
+    def queue(self) -> DeliveryQueue:
+        """The deliveries that wait or are claimed."""
+        ...
+
+    @property
+    def deliveries(self) -> DeliveryRepository:
+        """All deliveries, as people see them."""
         ...
 
     @property
@@ -169,43 +170,6 @@ class Store(Protocol):
         """How many deliveries of an event are still to be made, to all or to one owner's subscriptions."""
         ...
 
-    # Delivery
-
-    async def waiting_destinations(self, after: str, limit: int) -> list[tuple[str, datetime | None]]:
-        """The next `limit` destinations after this name for which something waits, and when the first of it is due.
-
-        None when all of it is being tried.
-        """
-        ...
-
-    async def look(self, after: Mapping[str, str], first: int, more: int) -> Mapping[str, Waiting]:
-        """What waits for these destinations.
-
-        It finds the subscriptions of the `first` deliveries that are due longest. When there are as many, further
-        subscriptions are looked at, `more` at most: those after the id that is given for the destination ("" at first).
-        """
-        ...
-
-    async def claim_shares(self, process: int, limit: int, shares: Sequence[Share]) -> list[ClaimedDelivery]:
-        """Claim what is due of these subscriptions and that no other process has: for each so many, `limit` in all."""
-        ...
-
-    async def finish(self, process: int, outcomes: Sequence[Outcome]) -> None:
-        """Write outcomes, and do what follows from them: `write_outcomes` and `follow_outcomes`."""
-        ...
-
-    async def write_outcomes(self, process: int, outcomes: Sequence[Outcome]) -> None:
-        """Write outcomes and attempts of deliveries that this process has claimed.
-
-        An outcome whose claim was lost changes no state (its attempt is kept): whoever has the claim decides.
-        Once it is written its delivery may be claimed anew: writing it again would end that claim.
-        """
-        ...
-
-    async def follow_outcomes(self, outcomes: Sequence[Outcome]) -> None:
-        """Let those go on who waited for these outcomes, which are written. It may be repeated."""
-        ...
-
     # Ordered deliveries: `accept` and `finish` see to them by themselves.
 
     async def mend_turns(self, after: int) -> int:
@@ -234,23 +198,6 @@ class Store(Protocol):
         """Forget some of what nobody needs any more: unused rate limits, memos of what has ended."""
         ...
 
-    async def overdue(
-        self, after: Mapping[str, Place | None], limit: int
-    ) -> tuple[list[Overdue], dict[str, Place]]:
-        """Which of the next `limit` that wait for each of these destinations have become too old.
-
-        They begin after a place (due time and id), and the answer has the places at which there may be more.
-        """
-        ...
-
-    async def expire(self, overdue: Sequence[Overdue]) -> int:
-        """Exhaust those of them that still wait. How many."""
-        ...
-
-    async def backlog(self) -> Mapping[State, int]:
-        """How many deliveries are pending, delivering and exhausted."""
-        ...
-
     async def retain(self, keep: Keep) -> Kept:
         """Delete what was kept for long enough, and make room for what comes.
 
@@ -267,42 +214,4 @@ class Store(Protocol):
 
     async def events(self, which: EventFilter, window: Window) -> Page[Event]:
         """Events in the order of acceptance, newest first."""
-        ...
-
-    async def delivery_counts(self, event_keys: Sequence[str]) -> Mapping[str, int]:
-        """How many deliveries each of these events has."""
-        ...
-
-    async def delivery(self, tenant: str, delivery_id: str) -> Delivery | None:
-        """One delivery by its id."""
-        ...
-
-    async def attempts(self, delivery_id: str) -> list[Attempt]:
-        """The attempts of one delivery, the first one first; the latest hundred at most."""
-        ...
-
-    async def deliveries(self, which: DeliveryFilter, window: Window) -> Page[Delivery]:
-        """Deliveries, newest first."""
-        ...
-
-    async def count_deliveries(self, which: DeliveryFilter) -> int:
-        """How many there are, 100 000 at most."""
-        ...
-
-    async def retry_deliveries(self, which: DeliveryFilter, limit: int) -> int:
-        """Make the oldest `limit` exhausted and cancelled ones pending and due now, their retry policy anew.
-
-        Returns how many that were.
-        """
-        ...
-
-    async def retry_delivery(self, tenant: str, delivery_id: str) -> bool:
-        """Make one that has ended, or that waits, pending and due now, its retry policy anew.
-
-        False when it is being delivered.
-        """
-        ...
-
-    async def cancel_delivery(self, tenant: str, delivery_id: str, reason: str) -> bool:
-        """Cancel one that is pending. False when it is not."""
         ...

@@ -30,7 +30,7 @@ from dispatcher.store.dialect import has_lateral, orders_by_whole_index
 from dispatcher.store.filters import EventFilter, Page, Window
 from dispatcher.store.grants import granted_to, owner_of
 from dispatcher.store.rows import EVENT, Row, event_of, known_id
-from dispatcher.store.schema import deliveries, events, grants, subscriptions
+from dispatcher.store.schema import events, grants, subscriptions
 
 MAX_LIMIT = 500
 MAX_VALUES = 500
@@ -246,10 +246,3 @@ def _granted_events(
     )
     each = walk(connection, key, of_job, cursor).limit(MAX_LIMIT + 1).lateral()
     return select(each.c.key).select_from(by.join(each, true())).order_by(each.c.key.desc())
-
-
-def delivery_counts(connection: Connection, event_keys: Sequence[str]) -> dict[str, int]:
-    """How many deliveries each of at most MAX_VALUES events has."""
-    column = deliveries.c.event_key
-    counted = select(column, func.count()).where(column.in_(event_keys)).group_by(column)
-    return dict(connection.execute(counted).all())

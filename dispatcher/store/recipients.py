@@ -16,7 +16,7 @@ from dispatcher.domain.recipients import WAITS_FOR_CONSENT, Quota, Recipient, St
 from dispatcher.domain.subscriptions import Subscription
 from dispatcher.store import queries
 from dispatcher.store.columns import DELIVERING
-from dispatcher.store.delivery_queries import CHUNK
+from dispatcher.store.delivery_writes import CHUNK
 from dispatcher.store.dialect import upsert
 from dispatcher.store.rows import Row, safe
 from dispatcher.store.schema import deliveries, mail_consents, mail_counts, mail_unsubscribed, subscriptions

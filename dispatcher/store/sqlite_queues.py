@@ -9,13 +9,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row
+from sqlalchemy import Connection, or_, select
+from sqlalchemy import Row as Found
 
 from dispatcher.domain.deliveries import Queue, Share, Waiting
 from dispatcher.domain.events import utc_now
 from dispatcher.store.columns import DELIVERING, EPOCH, MICROSECOND, PENDING, microseconds
+from dispatcher.store.delivery_writes import IS_PENDING
 from dispatcher.store.postgres_queues import COUNTED
-from dispatcher.store.rows import hex_digits
+from dispatcher.store.queries import rows_of
+from dispatcher.store.rows import Row, hex_digits, safe
+from dispatcher.store.schema import deliveries
 
 _NEXT_DESTINATION = """
 select min(destination) from deliveries indexed by deliveries_due where due_at is not null and destination > ?
@@ -65,7 +69,9 @@ def waiting_destinations(connection: Connection, after: str, limit: int) -> list
     return found
 
 
-def look(connection: Connection, after: Mapping[str, str], first: int, more: int) -> dict[str, Waiting]:
+def find_queues(
+    connection: Connection, after: Mapping[str, str], first: int, more: int
+) -> dict[str, Waiting]:
     """See `Store.look`."""
     now = microseconds(utc_now())
     return {key: _look(connection, key, last, now, first, more) for key, last in after.items()}
@@ -102,9 +108,9 @@ def _more(connection: Connection, destination: str, after: str, limit: int) -> I
         yield last
 
 
-def due(connection: Connection, limit: int, shares: Sequence[Share]) -> list[Row[Any]]:
+def due(connection: Connection, limit: int, shares: Sequence[Share]) -> list[Found[Any]]:
     """What is due of these subscriptions, `limit` at most."""
-    now, found = microseconds(utc_now()), list[Row[Any]]()
+    now, found = microseconds(utc_now()), list[Found[Any]]()
     for share in shares:
         places = min(share.places, limit - len(found))
         if places > 0:
@@ -113,7 +119,7 @@ def due(connection: Connection, limit: int, shares: Sequence[Share]) -> list[Row
     return found
 
 
-def _queue(destination: str, row: Row[Any]) -> Queue:
+def _queue(destination: str, row: Found[Any]) -> Queue:
     return Queue(
         destination=destination,
         subscription_id=f"sub_{row.subscription_id.hex()}",
@@ -125,3 +131,23 @@ def _queue(destination: str, row: Row[Any]) -> Queue:
 
 def _moment(value: int) -> datetime:
     return EPOCH + MICROSECOND * value
+
+
+def waiting(
+    connection: Connection, after: Mapping[str, tuple[datetime, str] | None], limit: int
+) -> dict[str, list[Row]]:
+    """The next `limit` that wait for each destination: id, subscription, from when on their age counts, due time."""
+    return {name: _waiting(connection, name, place, limit) for name, place in after.items()}
+
+
+def _waiting(
+    connection: Connection, destination: str, after: tuple[datetime, str] | None, limit: int
+) -> list[Row]:
+    table = deliveries.c
+    waits = [table.destination == safe(destination), table.due_at.is_not(None), IS_PENDING]
+    if after is not None:
+        # Not as a tuple: SQLite would not use the index for it.
+        due_at, delivery_id = after
+        waits += [table.due_at >= due_at, or_(table.due_at > due_at, table.id > delivery_id)]
+    columns = (table.id, table.subscription_id, table.due_at, table.since)
+    return rows_of(connection, select(*columns).where(*waits).order_by(table.due_at, table.id).limit(limit))

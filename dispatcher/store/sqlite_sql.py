@@ -15,8 +15,8 @@ from dispatcher.domain.deliveries import NewDelivery, Outcome, Share
 from dispatcher.domain.events import Event, utc_now
 from dispatcher.store import arrays, batches, digests, expansions, sqlite_queues, turns
 from dispatcher.store.arrays import Encoding, RowTuple
-from dispatcher.store.base import CLAIM_BYTES, Claim
 from dispatcher.store.batches import Batch
+from dispatcher.store.claims import CLAIM_BYTES, Claim
 from dispatcher.store.columns import DELIVERED, DELIVERING, EPOCH, MICROSECOND, PENDING, microseconds
 from dispatcher.store.expansions import Placed
 from dispatcher.store.job_changes import job_changes
@@ -190,7 +190,7 @@ def matching(connection: Connection, match_keys: Sequence[str]) -> list[Revision
     return [(f"sub_{key.hex()}", revision) for key, revision in found]
 
 
-def claim_shares(
+def claim(
     connection: Connection, process: int, limit: int, shares: Sequence[Share], unsure: Sequence[str] = ()
 ) -> tuple[list[Claim], list[Revision]]:
     """Claim what is due of these subscriptions, with the revisions of those that were not removed.

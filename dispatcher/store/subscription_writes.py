@@ -13,7 +13,7 @@ from dispatcher.domain.ids import is_id
 from dispatcher.domain.quotas import Caps
 from dispatcher.domain.subscriptions import Subscription, SubscriptionStatus
 from dispatcher.store import destinations, digests, held, turns
-from dispatcher.store.delivery_queries import end_waiting, redirect_waiting
+from dispatcher.store.delivery_writes import end_waiting, redirect_waiting
 from dispatcher.store.queries import is_there, unindexed
 from dispatcher.store.quotas import IN_USE, check_caps
 from dispatcher.store.rows import safe

@@ -12,7 +12,7 @@ from dispatcher.domain.events import utc_now
 from dispatcher.domain.ids import is_id
 from dispatcher.domain.quotas import Caps
 from dispatcher.domain.subscriptions import Subscription, SubscriptionStatus
-from dispatcher.store import delivery_queries, held, subscription_writes
+from dispatcher.store import delivery_writes, held, subscription_writes
 from dispatcher.store.filters import Page, SubscriptionFilter, Window
 from dispatcher.store.queries import Branch, below, chunks, heavy_page, is_there, limit_of, rows_of, walk
 from dispatcher.store.rows import Row, safe, safe_filter
@@ -97,7 +97,7 @@ class SubscriptionRepository(Repository, ABC):
         """
         row, key, owner = self._mapping.row(subscription), subscription.id, subscription.counted_for
         released = await self._write(subscription_writes.save, row, subscription, caps, deliveries_per_minute)
-        while released == delivery_queries.CHUNK:
+        while released == delivery_writes.CHUNK:
             released = await self._write(held.release, key, owner, deliveries_per_minute, utc_now())
 
     async def end(self, subscription_id: str, status: SubscriptionStatus, reason: str) -> None:
@@ -115,8 +115,8 @@ class SubscriptionRepository(Repository, ABC):
         return True
 
     async def _end_rest(self, ended: int, subscription_id: str, state: State, reason: str) -> None:
-        while ended == delivery_queries.CHUNK:
-            ended = await self._write(delivery_queries.end_waiting, subscription_id, state, reason, utc_now())
+        while ended == delivery_writes.CHUNK:
+            ended = await self._write(delivery_writes.end_waiting, subscription_id, state, reason, utc_now())
 
     async def check_encryption(self) -> None:
         """SettingsError when the keys do not open the secrets of the first and of the last subscription."""

@@ -19,7 +19,7 @@ from dispatcher.domain.errors import Conflict
 from dispatcher.domain.events import utc_now
 from dispatcher.domain.quotas import Caps
 from dispatcher.domain.subscriptions import Subscription
-from dispatcher.store import delivery_queries, held, queries, subscription_writes
+from dispatcher.store import delivery_writes, held, queries, subscription_writes
 from dispatcher.store.rows import Row, safe
 from dispatcher.store.schema import subscriptions, tapis_notifications, tapis_series, tapis_subscriptions
 from dispatcher.store.session import Run
@@ -147,10 +147,10 @@ class TapisStore:
         return found[0] if found else None
 
     async def _end_waiting(self, member: str) -> None:
-        ended = delivery_queries.CHUNK
-        while ended == delivery_queries.CHUNK:
+        ended = delivery_writes.CHUNK
+        while ended == delivery_writes.CHUNK:
             ended = await self._write(
-                delivery_queries.end_waiting, member, State.CANCELLED, subscription_writes.REMOVED, utc_now()
+                delivery_writes.end_waiting, member, State.CANCELLED, subscription_writes.REMOVED, utc_now()
             )
 
     # Series
@@ -269,7 +269,7 @@ def _save(
     connection.execute(update(tapis_subscriptions).values(row).where(this))
     for member, new in changed:
         released = subscription_writes.save(connection, member, new, caps, per_minute)
-        while released == delivery_queries.CHUNK:
+        while released == delivery_writes.CHUNK:
             released = held.release(connection, new.id, new.counted_for, per_minute, utc_now())
     for member in added:
         subscription_writes.add(connection, member, caps)

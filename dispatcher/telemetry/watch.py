@@ -16,16 +16,16 @@ INTERVAL = 15.0
 
 
 class WatchedStore(Protocol):
-    """What is asked of the store; see `dispatcher.store.protocols.Store`."""
+    """What is asked of the store; see `dispatcher.store.deliveries.DeliveryRepository`."""
 
     async def backlog(self) -> Mapping[State, int]: ...
 
 
-async def watch(store: WatchedStore) -> None:
+async def watch(deliveries: WatchedStore) -> None:
     """Set `dispatcher_backlog` until cancelled. While the store is away it stays as it was."""
     while True:
         with suppress(StoreUnavailable):
-            counts = await store.backlog()
+            counts = await deliveries.backlog()
             for state, count in counts.items():
                 BACKLOG.labels(state.value).set(count)
         await asyncio.sleep(INTERVAL)

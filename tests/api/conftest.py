@@ -214,7 +214,7 @@ class Api:
             )
             for delivery in claimed
         ]
-        await self.store.finish(self._engine.process, outcomes)
+        await self.store.queue.finish(self._engine.process, outcomes)
         return [delivery.id for delivery in claimed]
 
 

@@ -143,7 +143,7 @@ async def running(store: Store, kind: ScriptedKind, limits: Limits | None = None
 
 async def deliveries(store: Store) -> list[Delivery]:
     """All deliveries, the oldest first."""
-    return (await store.deliveries(DeliveryFilter(tenant="default"), Window(limit=500))).items[::-1]
+    return (await store.deliveries.page(DeliveryFilter(tenant="default"), Window(limit=500))).items[::-1]
 
 
 async def settled(store: Store, wanted: Mapping[State, int]) -> list[Delivery]:

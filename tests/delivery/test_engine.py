@@ -41,7 +41,7 @@ async def test_a_fresh_delivery_goes_out_at_once_and_its_attempt_is_kept(
     async with running(store, kind) as process:
         await process.accept(new_event())
         (delivery,) = await settled(store, {State.DELIVERED: 1})
-    (attempt,) = await store.attempts(delivery.id)
+    (attempt,) = await store.deliveries.attempts(delivery.id)
     assert (attempt.number, attempt.status, attempt.error) == (1, 204, None)
     assert [(sent.delivery_id, sent.number) for sent in kind.sent] == [(delivery.id, 1)]
 
@@ -59,7 +59,7 @@ async def test_a_failed_delivery_comes_back_from_the_store_under_the_same_id(
         (delivery,) = await settled(store, {State.DELIVERED: 1})
     assert [sent.number for sent in kind.sent] == [1, 2, 3]
     assert {sent.delivery_id for sent in kind.sent} == {delivery.id}
-    assert [attempt.error for attempt in await store.attempts(delivery.id)] == [
+    assert [attempt.error for attempt in await store.deliveries.attempts(delivery.id)] == [
         "answered 500",
         "answered 500",
         None,
@@ -79,7 +79,7 @@ async def test_a_delivery_without_retries_left_is_exhausted_and_can_be_sent_agai
         (delivery,) = await settled(store, {State.EXHAUSTED: 1})
         assert delivery.reason == "no retries left after 1 attempts: answered 500"
         kind.answer = kind.good
-        assert await store.retry_delivery("default", delivery.id)
+        assert await store.deliveries.retry("default", delivery.id)
         await settled(store, {State.DELIVERED: 1})
     assert [sent.number for sent in kind.sent] == [1, 2]
 
@@ -155,12 +155,12 @@ async def test_gone_disables_the_subscription_and_cancels_what_waits(
     async with running(store, kind) as process:
         await process.accept(new_event(), new_event())
         waiting, other = await settled(store, {State.PENDING: 2})
-        await store.retry_delivery("default", other.id)
+        await store.deliveries.retry("default", other.id)
         await settled(store, {State.EXHAUSTED: 1, State.CANCELLED: 1})
     found = await store.subscriptions.get("default", subscription.id)
     assert found is not None
     assert (found.status, found.status_reason) == ("disabled", "answered 410 Gone")
-    cancelled = await store.delivery("default", waiting.id)
+    cancelled = await store.deliveries.get("default", waiting.id)
     assert cancelled is not None
     assert cancelled.state is State.CANCELLED
 

@@ -91,7 +91,7 @@ async def test_nobody_looks_for_more_while_a_probe_is_under_way(
     monkeypatch.setattr(scheduler, "POLL", 0.02)
     looked: list[str] = []
     discovered: list[str] = []
-    look, discover = store.look, store.waiting_destinations
+    look, discover = store.queue.find_queues, store.queue.waiting_destinations
 
     async def looks(after: Mapping[str, str], first: int, more: int) -> Mapping[str, Waiting]:
         looked.extend(after)
@@ -106,8 +106,8 @@ async def test_nobody_looks_for_more_while_a_probe_is_under_way(
         await process.accept(new_event(), new_event())
         await open_breaker(store, A, utc_now(), "seen elsewhere", probed=True)
         await kind.until(lambda sent: len(sent) == 1)
-        monkeypatch.setattr(store, "look", looks)
-        monkeypatch.setattr(store, "waiting_destinations", discovers)
+        monkeypatch.setattr(store.queue, "find_queues", looks)
+        monkeypatch.setattr(store.queue, "waiting_destinations", discovers)
         await process.has(lambda: len(discovered) >= 5)
         assert looked == []
         gate.opened.set()
@@ -162,7 +162,7 @@ async def test_what_a_claim_has_whose_answer_was_lost_is_delivered_soon(
 
     await store.subscriptions.add(make_subscription(destination=A, retry=NEVER, ordered=True))
     async with running(store, kind) as process:
-        monkeypatch.setattr(store, "_wanted", breaks_once)
+        monkeypatch.setattr(store.queue, "_wanted", breaks_once)
         await process.accept(new_event())
         await failed.wait()
         await settled(store, {State.DELIVERED: 1})

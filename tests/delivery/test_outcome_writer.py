@@ -44,13 +44,13 @@ class ScriptedStore:
         if self.failures:
             raise self.failures.pop(0)
 
-    async def write_outcomes(self, process: int, outcomes: Sequence[Outcome]) -> None:
+    async def record_outcomes(self, process: int, outcomes: Sequence[Outcome]) -> None:
         self._fail()
         if any(map(self._refuses, outcomes)):
             raise ValueError("refused")
         self.stored |= {one.delivery_id: one for one in outcomes}
 
-    async def follow_outcomes(self, outcomes: Sequence[Outcome]) -> None:
+    async def run_side_effects(self, outcomes: Sequence[Outcome]) -> None:
         self._fail()
         self.followed += [one.delivery_id for one in outcomes]
 

@@ -73,13 +73,13 @@ async def ended(
 ) -> list[NewDelivery]:
     """Store deliveries that have ended in this state after one attempt."""
     new = await stored(store, process, subscription, count)
-    await store.finish(process, [outcome(one.id, state, attempt=attempt()) for one in new])
+    await store.queue.finish(process, [outcome(one.id, state, attempt=attempt()) for one in new])
     return new
 
 
 async def found(store: Store, delivery: NewDelivery) -> Delivery:
     """Return a delivery as it stands now."""
-    there = await store.delivery(delivery.event.tenant, delivery.id)
+    there = await store.deliveries.get(delivery.event.tenant, delivery.id)
     assert there is not None
     return there
 
@@ -92,7 +92,7 @@ async def state_of(store: Store, delivery: NewDelivery) -> State:
 async def ids(store: Store, **fields: object) -> list[str]:
     """Return the ids of the deliveries that a filter selects."""
     which = DeliveryFilter(**{"tenant": "default"} | fields)  # type: ignore[arg-type]  # each test names real fields
-    return [delivery.id for delivery in (await store.deliveries(which, ALL)).items]
+    return [delivery.id for delivery in (await store.deliveries.page(which, ALL)).items]
 
 
 def unknown(prefix: str) -> str:

@@ -38,12 +38,12 @@ def some_id(prefix: str, number: int) -> str:
 
 def deliveries(**fields: object) -> Callable[[Store], Awaitable[object]]:
     which = DeliveryFilter(**{"tenant": "default"} | fields)  # type: ignore[arg-type]  # real fields
-    return lambda store: store.deliveries(which, ALL)
+    return lambda store: store.deliveries.page(which, ALL)
 
 
 def count(**fields: object) -> Callable[[Store], Awaitable[object]]:
     which = DeliveryFilter(**{"tenant": "default"} | fields)  # type: ignore[arg-type]  # real fields
-    return lambda store: store.count_deliveries(which)
+    return lambda store: store.deliveries.count(which)
 
 
 def events(**fields: object) -> Callable[[Store], Awaitable[object]]:
@@ -78,9 +78,9 @@ QUESTIONS: dict[str, Callable[[Store], Awaitable[object]]] = {
     "candidates": lambda store: store.subscriptions.find_matching(KEYS),
     "granted": lambda store: store.jobs.granted([("default", f"job-{g}", "o3", "u1") for g in range(20)]),
     "next due": next_due,
-    "backlog": lambda store: store.backlog(),
+    "backlog": lambda store: store.deliveries.backlog(),
     "one event": lambda store: store.event("default", some_id("evt", 7)),
-    "counts": lambda store: store.delivery_counts([some_id("evt", g) for g in range(1, 100)]),
+    "counts": lambda store: store.deliveries.counts_by_event([some_id("evt", g) for g in range(1, 100)]),
     "events": events(),
     "events after": lambda store: store.events(
         EventFilter(tenant="default"), Window(cursor=some_id("evt", ROWS // 2))
@@ -130,10 +130,10 @@ QUESTIONS: dict[str, Callable[[Store], Awaitable[object]]] = {
     "subscriptions alike": lambda store: store.session.read(  # type: ignore[attr-defined]  # asked within a transaction
         check_caps, ALIKE, some_id("sub", 9), Caps(subscriptions=10_000, destinations=1000)
     ),
-    "one delivery": lambda store: store.delivery("default", some_id("dlv", 9)),
-    "attempts": lambda store: store.attempts(some_id("dlv", 9)),
+    "one delivery": lambda store: store.deliveries.get("default", some_id("dlv", 9)),
+    "attempts": lambda store: store.deliveries.attempts(some_id("dlv", 9)),
     "deliveries": deliveries(),
-    "deliveries after": lambda store: store.deliveries(DeliveryFilter(tenant="default"), AFTER),
+    "deliveries after": lambda store: store.deliveries.page(DeliveryFilter(tenant="default"), AFTER),
     "deliveries since": deliveries(since=utc_now()),
     "a subscriber's deliveries": deliveries(subscriber="s9"),
     "deliveries of a job": deliveries(job_id="job-9"),
@@ -148,7 +148,7 @@ QUESTIONS: dict[str, Callable[[Store], Awaitable[object]]] = {
     "another tenant's exhausted deliveries": deliveries(tenant="other", state=State.EXHAUSTED),
     "a stranger's deliveries": deliveries(subscriber="nobody"),
     "a stranger's exhausted deliveries": deliveries(subscriber="nobody", state=State.EXHAUSTED),
-    "a subscriber's deliveries after": lambda store: store.deliveries(
+    "a subscriber's deliveries after": lambda store: store.deliveries.page(
         DeliveryFilter(tenant="default", subscriber="s9"), AFTER
     ),
     **{f"{state} deliveries": deliveries(state=state) for state in State},
@@ -160,12 +160,12 @@ QUESTIONS: dict[str, Callable[[Store], Awaitable[object]]] = {
     "another tenant's keys": lambda store: store.keys.page("other", ALL),
     "a key": lambda store: store.keys.by_digest("digest7"),
     "a key by its id": lambda store: store.keys.get(some_id("key", 7)),
-    "retry many": lambda store: store.retry_deliveries(DeliveryFilter(tenant="default"), 9),
-    "retry a subscriber's": lambda store: store.retry_deliveries(
+    "retry many": lambda store: store.deliveries.retry_matching(DeliveryFilter(tenant="default"), 9),
+    "retry a subscriber's": lambda store: store.deliveries.retry_matching(
         DeliveryFilter(tenant="default", subscriber="s8"), 9
     ),
-    "retry one": lambda store: store.retry_delivery("default", some_id("dlv", 9)),
-    "cancel one": lambda store: store.cancel_delivery("default", some_id("dlv", ROWS + 9), "no"),
+    "retry one": lambda store: store.deliveries.retry("default", some_id("dlv", 9)),
+    "cancel one": lambda store: store.deliveries.cancel("default", some_id("dlv", ROWS + 9), "no"),
     "end a subscription": lambda store: store.subscriptions.end(some_id("sub", 11), "disabled", "gone"),
     "remove a subscription": lambda store: store.subscriptions.remove("default", some_id("sub", 12)),
     "destinations to watch": lambda store: store.breakers.destinations_to_watch(),
@@ -185,8 +185,8 @@ QUESTIONS: dict[str, Callable[[Store], Awaitable[object]]] = {
     "a rate limit": lambda store: store.rate_limits.take_slots("https://h9:443", RateLimit(10), 1),
     "deliveries that owners may have": lambda store: store.quotas.take_deliveries(_OWNERS, 60),
     "quotas of owners": lambda store: store.quotas.deliveries_per_minute(list(_OWNERS), 60),
-    "overdue": lambda store: store.overdue({"https://h8:443": None}, 100),
-    "expire": lambda store: store.expire([Overdue(some_id("dlv", 2 * ROWS - 2), "webhook", 9)]),
+    "overdue": lambda store: store.queue.find_expired({"https://h8:443": None}, 100),
+    "expire": lambda store: store.queue.expire([Overdue(some_id("dlv", 2 * ROWS - 2), "webhook", 9)]),
     "recipients": lambda store: store.recipients.standings([_ANN]),
     "a recipient confirms": lambda store: store.recipients.confirm(_ANN),
     "a mail is counted": lambda store: store.recipients.take([Quota("to ann@example.org", 9, 3600)], NOW),

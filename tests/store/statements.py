@@ -35,6 +35,7 @@ RARE = {
     "postgres_expansions": "carries out its own constants",
     "postgres_leases": "carries out constants of the hot modules",
     "postgres_pooler": "asks the server what it is",
+    "postgres_queue": "carries out constants of the hot modules",
     "postgres_queues": "carries out its own constants",
     "postgres_subscriptions": "carries out constants of the hot modules",
     "postgres_server": "asks the server what it is",

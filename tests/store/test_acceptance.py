@@ -63,7 +63,7 @@ async def test_the_same_event_again_changes_nothing(store: Store, process: int) 
     again = make_delivery(make_event(id=first.event.id), subscription)
     assert await accept(store, process, again) == {again.event.key: first.event.key}
     assert await store.event("default", again.event.key) is None
-    assert await store.delivery("default", again.id) is None
+    assert await store.deliveries.get("default", again.id) is None
     job = await store.jobs.get("default", "job-1")
     assert job is not None
     assert job.events == 1
@@ -74,7 +74,7 @@ async def test_an_event_twice_in_a_batch_is_stored_once(store: Store, process: i
     first = make_delivery(make_event(id="one"), subscription)
     second = make_delivery(make_event(id="one"), subscription)
     assert await accept(store, process, first, second) == {second.event.key: first.event.key}
-    assert await store.delivery_counts([first.event.key, second.event.key]) == {
+    assert await store.deliveries.counts_by_event([first.event.key, second.event.key]) == {
         first.event.key: 1,
         second.event.key: 0,
     }
@@ -143,7 +143,7 @@ async def test_further_deliveries_of_a_stored_event_are_stored_once(store: Store
     held = make_delivery(first.event, await subscribed(store, status="paused"), claimed=False)
     await store.add_deliveries(process, [replayed, held])
     await store.add_deliveries(process, [replayed, held])
-    assert await store.delivery_counts([first.event.key]) == {first.event.key: 3}
+    assert await store.deliveries.counts_by_event([first.event.key]) == {first.event.key: 3}
     assert await state_of(store, replayed) is State.DELIVERING
     assert (await found(store, held)).due_at is None
 
@@ -190,7 +190,7 @@ async def test_many_are_asked_for_at_once(store: Store, process: int) -> None:
     await store.accept(process, events, [])
     wanted = {("default", f"job-{n}", "alice", "bob") for n in range(1300)}
     assert len(await store.jobs.granted(wanted)) == 1200
-    assert len(await store.delivery_counts([event.key for event in events])) == 1200
+    assert len(await store.deliveries.counts_by_event([event.key for event in events])) == 1200
 
 
 async def test_replicas_that_get_the_same_events_store_them_once(open_postgres: OpenAnother) -> None:
@@ -210,7 +210,7 @@ async def test_replicas_that_get_the_same_events_store_them_once(open_postgres: 
     assert sorted(event.id for event in events.items) == sorted(names)
     kept = {event.key for event in events.items}
     assert {key for found_there in existing for key in found_there.values()} <= kept
-    assert set((await stores[0].delivery_counts(list(kept))).values()) == {1}
+    assert set((await stores[0].deliveries.counts_by_event(list(kept))).values()) == {1}
 
 
 async def test_a_batch_that_is_stored_in_parts_is_stored_as_one_is_that_is_not(
@@ -230,7 +230,7 @@ async def test_a_batch_that_is_stored_in_parts_is_stored_as_one_is_that_is_not(
 
     assert existing == {again.key: known.event.key}
     assert await store.event("default", again.key) is None
-    assert [one.id for one in new if (await store.delivery("default", one.id)) is None] == [new[600].id]
+    assert [one.id for one in new if (await store.deliveries.get("default", one.id)) is None] == [new[600].id]
     job = await store.jobs.get("default", "job-3")
     assert job is not None
     assert (job.status, job.owner) == ("FINISHED", "alice")

@@ -13,7 +13,7 @@ from dispatcher.domain.errors import StoreUnavailable
 from dispatcher.domain.events import utc_now
 from dispatcher.domain.ids import new_id
 from dispatcher.domain.subscriptions import SubscriptionStatus
-from dispatcher.store import postgres, sqlite_sql
+from dispatcher.store import postgres_queue, sqlite_sql
 from dispatcher.store.batches import digest
 from dispatcher.store.protocols import Store
 from tests.claiming import claim, next_due
@@ -88,44 +88,44 @@ async def test_a_process_without_a_lease_claims_nothing(store: Store, process: i
 async def test_an_outcome_ends_a_delivery(store: Store, process: int) -> None:
     (new,) = await stored(store, process, await subscribed(store))
     tried = attempt()
-    await store.finish(process, [outcome(new.id, State.DELIVERED, attempt=tried)])
+    await store.queue.finish(process, [outcome(new.id, State.DELIVERED, attempt=tried)])
     delivery = await found(store, new)
     assert (delivery.state, delivery.attempts, delivery.ended_at) == (State.DELIVERED, 1, NOW)
-    assert await store.attempts(new.id) == [tried]
+    assert await store.deliveries.attempts(new.id) == [tried]
 
 
 async def test_an_outcome_can_be_another_try(store: Store, process: int) -> None:
     (new,) = await stored(store, process, await subscribed(store))
     failed = attempt(status=None, answer=None, error="connection refused")
     again = outcome(new.id, State.PENDING, due_at=PAST, reason="connection refused", attempt=failed)
-    await store.finish(process, [again])
+    await store.queue.finish(process, [again])
     delivery = await found(store, new)
     assert (delivery.state, delivery.due_at, delivery.reason) == (State.PENDING, PAST, "connection refused")
     (claimed,) = await claim(store, process, 10)
     assert (claimed.id, claimed.attempts) == (new.id, 1)
-    assert (await store.backlog())[State.DELIVERING] == 1
+    assert (await store.deliveries.backlog())[State.DELIVERING] == 1
     second = attempt(2)
-    await store.finish(process, [outcome(new.id, State.DELIVERED, attempts=2, attempt=second)])
+    await store.queue.finish(process, [outcome(new.id, State.DELIVERED, attempts=2, attempt=second)])
     assert await ids(store, state=State.DELIVERING) == []
-    assert await store.backlog() == {State.PENDING: 0, State.DELIVERING: 0, State.EXHAUSTED: 0}
-    assert await store.attempts(new.id) == [failed, second]
+    assert await store.deliveries.backlog() == {State.PENDING: 0, State.DELIVERING: 0, State.EXHAUSTED: 0}
+    assert await store.deliveries.attempts(new.id) == [failed, second]
     delivery = await found(store, new)
     assert (delivery.state, delivery.due_at, delivery.reason) == (State.DELIVERED, None, None)
 
 
 async def test_an_outcome_without_an_attempt_leaves_none(store: Store, process: int) -> None:
     (new,) = await stored(store, process, await subscribed(store))
-    await store.finish(process, [outcome(new.id, State.EXHAUSTED, attempts=0, reason="too old")])
-    assert await store.attempts(new.id) == []
+    await store.queue.finish(process, [outcome(new.id, State.EXHAUSTED, attempts=0, reason="too old")])
+    assert await store.deliveries.attempts(new.id) == []
     assert (await found(store, new)).attempts == 0
 
 
 async def test_the_same_outcome_again_changes_nothing(store: Store, process: int) -> None:
     (new,) = await stored(store, process, await subscribed(store))
     ended = outcome(new.id, State.DELIVERED, attempt=attempt())
-    await store.finish(process, [ended])
-    await store.finish(process, [ended])
-    assert len(await store.attempts(new.id)) == 1
+    await store.queue.finish(process, [ended])
+    await store.queue.finish(process, [ended])
+    assert len(await store.deliveries.attempts(new.id)) == 1
     assert await state_of(store, new) is State.DELIVERED
 
 
@@ -136,17 +136,17 @@ async def test_no_answer_of_a_receiver_stops_a_batch(store: Store, process: int)
         outcome(first.id, State.EXHAUSTED, reason="\0", attempt=bad),
         outcome(second.id, State.DELIVERED, attempt=attempt()),
     ]
-    await store.finish(process, outcomes)
+    await store.queue.finish(process, outcomes)
     assert await state_of(store, second) is State.DELIVERED
-    (kept,) = await store.attempts(first.id)
+    (kept,) = await store.deliveries.attempts(first.id)
     assert kept.answer == "nul\N{REPLACEMENT CHARACTER} and \N{REPLACEMENT CHARACTER}"
 
 
 async def test_the_latest_hundred_attempts_are_shown(store: Store, process: int) -> None:
     (new,) = await stored(store, process, await subscribed(store))
     outcomes = [outcome(new.id, State.DELIVERED, attempt=attempt(number)) for number in range(1, 131)]
-    await store.finish(process, outcomes)
-    assert [tried.number for tried in await store.attempts(new.id)] == list(range(31, 131))
+    await store.queue.finish(process, outcomes)
+    assert [tried.number for tried in await store.deliveries.attempts(new.id)] == list(range(31, 131))
 
 
 async def test_an_outcome_of_a_lost_claim_changes_no_state(store: Store) -> None:
@@ -155,15 +155,15 @@ async def test_an_outcome_of_a_lost_claim_changes_no_state(store: Store) -> None
     (new,) = await stored(store, late, await subscribed(store))
     assert await store.leases.release_expired() == 1
     tried = attempt()
-    await store.finish(late, [outcome(new.id, State.DELIVERED, attempt=tried)])
+    await store.queue.finish(late, [outcome(new.id, State.DELIVERED, attempt=tried)])
     assert await state_of(store, new) is State.PENDING
-    assert await store.attempts(new.id) == [tried], "that it was tried is still true"
+    assert await store.deliveries.attempts(new.id) == [tried], "that it was tried is still true"
     (claimed,) = await claim(store, heir, 10)
-    await store.finish(late, [outcome(new.id, State.EXHAUSTED)])
+    await store.queue.finish(late, [outcome(new.id, State.EXHAUSTED)])
     assert await state_of(store, new) is State.DELIVERING
-    await store.finish(heir, [outcome(claimed.id, State.DELIVERED, attempt=attempt(1, status=201))])
+    await store.queue.finish(heir, [outcome(claimed.id, State.DELIVERED, attempt=attempt(1, status=201))])
     assert await state_of(store, new) is State.DELIVERED
-    assert await store.attempts(new.id) == [tried]
+    assert await store.deliveries.attempts(new.id) == [tried]
 
 
 async def test_whoever_dies_is_taken_over(store: Store) -> None:
@@ -172,7 +172,7 @@ async def test_whoever_dies_is_taken_over(store: Store) -> None:
     subscription = await subscribed(store)
     fresh = await stored(store, dead, subscription, 3)
     (finished,) = await stored(store, dead, subscription)
-    await store.finish(dead, [outcome(finished.id, State.DELIVERED)])
+    await store.queue.finish(dead, [outcome(finished.id, State.DELIVERED)])
     (others,) = await stored(store, alive, subscription)
     (waits,) = await stored(store, dead, subscription, claimed=False, due_at=FUTURE)
     assert await store.leases.release_expired() == 3
@@ -302,7 +302,7 @@ async def test_a_claim_whose_answer_was_lost_is_found_again(
         raise ConnectionResetError("after the commit")
 
     with monkeypatch.context() as patch:
-        patch.setattr(store, "_wanted", breaks)
+        patch.setattr(store.queue, "_wanted", breaks)
         with pytest.raises(ConnectionResetError):
             await claim(store, process, 10)
     assert await state_of(store, lost) is State.DELIVERING
@@ -319,7 +319,7 @@ async def test_a_batch_of_outcomes_of_all_kinds(store: Store, process: int) -> N
         for one, state in zip(new, State, strict=True)
         if state is not State.DELIVERING
     ]
-    await store.finish(process, outcomes)
+    await store.queue.finish(process, outcomes)
     assert [await state_of(store, one) for one in new] == list(State)
     assert (await found(store, new[0])).due_at == due
 
@@ -364,7 +364,7 @@ async def test_a_process_is_not_taken_over_while_it_stores_a_batch(
 async def test_a_claim_reads_no_more_documents_than_its_bound_and_gives_the_rest_back(
     store: Store, process: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for module in (postgres, sqlite_sql):
+    for module in (postgres_queue, sqlite_sql):
         monkeypatch.setattr(module, "CLAIM_BYTES", 2500)
     subscription = await subscribed(store)
     new = [
@@ -383,7 +383,7 @@ async def test_a_claim_reads_no_more_documents_than_its_bound_and_gives_the_rest
 async def test_one_document_longer_than_the_bound_is_claimed_alone(
     store: Store, process: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for module in (postgres, sqlite_sql):
+    for module in (postgres_queue, sqlite_sql):
         monkeypatch.setattr(module, "CLAIM_BYTES", 10)
     await stored(store, process, await subscribed(store), 3, claimed=False, due_at=PAST)
     assert [len(await claim(store, process, 100)) for _ in range(4)] == [1, 1, 1, 0]
@@ -397,7 +397,7 @@ async def test_a_claim_that_fails_after_it_was_made_is_found_again(
 
     due = await stored(store, process, await subscribed(store), 3, claimed=False, due_at=PAST)
     with monkeypatch.context() as patch:
-        patch.setattr(store, "_wanted", away)
+        patch.setattr(store.queue, "_wanted", away)
         with pytest.raises(StoreUnavailable):
             await claim(store, process, 10)
     assert {one.id for one in await claim(store, process, 10)} == {one.id for one in due}

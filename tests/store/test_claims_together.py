@@ -73,7 +73,7 @@ async def test_four_processes_claim_everything_once_and_wait_for_nobody(
         mine: list[str] = []
         while claimed := await claim(store, process, 10):
             mine += [one.id for one in claimed]
-            await store.finish(process, [outcome(one.id, State.DELIVERED) for one in claimed])
+            await store.queue.finish(process, [outcome(one.id, State.DELIVERED) for one in claimed])
         return mine
 
     shares = await asyncio.gather(*(work(*one) for one in stores))

@@ -147,7 +147,7 @@ async def claim(world: World) -> tuple[Call, Check]:
 
     async def check() -> None:
         assert sorted(claimed) == sorted(one.id for one in due)
-        await world.store.finish(world.process, [outcome(one.id, State.DELIVERED) for one in due])
+        await world.store.queue.finish(world.process, [outcome(one.id, State.DELIVERED) for one in due])
 
     return call, check
 
@@ -162,9 +162,9 @@ async def finish(world: World) -> tuple[Call, Check]:
     async def check() -> None:
         for one in new:
             assert await state_of(world.store, one) is State.DELIVERED
-            assert len(await world.store.attempts(one.id)) == 1
+            assert len(await world.store.deliveries.attempts(one.id)) == 1
 
-    return lambda: world.store.finish(world.process, outcomes), check
+    return lambda: world.store.queue.finish(world.process, outcomes), check
 
 
 async def finish_first_of_its_job(world: World) -> tuple[Call, Check]:
@@ -180,13 +180,13 @@ async def finish_first_of_its_job(world: World) -> tuple[Call, Check]:
     async def call() -> None:
         nonlocal written
         if not written:
-            await world.store.write_outcomes(world.process, outcomes)
+            await world.store.queue.record_outcomes(world.process, outcomes)
             written = True
-        await world.store.follow_outcomes(outcomes)
+        await world.store.queue.run_side_effects(outcomes)
 
     async def check() -> None:
         assert [one.id for one in await claim_due(world.store, world.process, 10)] == [second.id]
-        await world.store.finish(world.process, [outcome(second.id, State.DELIVERED, ordered=True)])
+        await world.store.queue.finish(world.process, [outcome(second.id, State.DELIVERED, ordered=True)])
 
     return call, check
 
@@ -203,7 +203,7 @@ async def take_digest(world: World) -> tuple[Call, Check]:
 
     async def check() -> None:
         assert taken == [[member.id]]
-        await world.store.finish(world.process, [outcome(leader.id, State.DELIVERED, leads=True)])
+        await world.store.queue.finish(world.process, [outcome(leader.id, State.DELIVERED, leads=True)])
         assert await state_of(world.store, member) is State.DELIVERED
 
     return call, check
@@ -246,7 +246,7 @@ async def take_over(world: World) -> tuple[Call, Check]:
         assert await world.count("processes", "id = $1", dead) == 0
         assert await state_of(world.store, left) is State.PENDING
         assert [one.id for one in await claim_due(world.store, world.process, 10)] == [left.id]
-        await world.store.finish(world.process, [outcome(left.id, State.DELIVERED)])
+        await world.store.queue.finish(world.process, [outcome(left.id, State.DELIVERED)])
 
     return world.store.leases.release_expired, check
 
@@ -282,7 +282,7 @@ async def save_subscription(world: World) -> tuple[Call, Check]:
     async def check() -> None:
         assert await world.store.subscriptions.get("default", known.id) == changed
         assert [one.id for one in await claim_due(world.store, world.process, 10)] == [held.id]
-        await world.store.finish(world.process, [outcome(held.id, State.DELIVERED)])
+        await world.store.queue.finish(world.process, [outcome(held.id, State.DELIVERED)])
         await world.store.subscriptions.remove("default", known.id)
 
     return call, check
@@ -312,13 +312,13 @@ async def end_subscription(world: World) -> tuple[Call, Check]:
 async def send_again(world: World) -> tuple[Call, Check]:
     subscription = await subscribed(world.store)
     [ended] = await stored(world.store, world.process, subscription)
-    await world.store.finish(world.process, [outcome(ended.id, State.EXHAUSTED, attempt=attempt())])
+    await world.store.queue.finish(world.process, [outcome(ended.id, State.EXHAUSTED, attempt=attempt())])
 
     async def check() -> None:
         assert await state_of(world.store, ended) is State.PENDING
-        assert await world.store.cancel_delivery("default", ended.id, "done")
+        assert await world.store.deliveries.cancel("default", ended.id, "done")
 
-    return lambda: world.store.retry_delivery("default", ended.id), check
+    return lambda: world.store.deliveries.retry("default", ended.id), check
 
 
 async def destinations(world: World) -> tuple[Call, Check]:
@@ -348,8 +348,8 @@ async def questions(world: World) -> tuple[Call, Check]:
         await next_due(world.store)
         await world.store.events(EventFilter(tenant="default"), ALL)
         await world.store.jobs.page(JobFilter(tenant="default"), ALL)
-        await world.store.deliveries(DeliveryFilter(tenant="default"), ALL)
-        await world.store.backlog()
+        await world.store.deliveries.page(DeliveryFilter(tenant="default"), ALL)
+        await world.store.deliveries.backlog()
         await world.store.leases.is_oldest(world.process)
 
     async def check() -> None:

@@ -81,7 +81,7 @@ async def test_the_reason_is_kept_until_the_delivery_is_tried(store: Store, proc
     await accept(store, process, one)
     assert (await found(store, one)).reason == "over the quota of 1"
     await claim(store, process, 1)
-    await store.finish(process, [outcome(one.id, State.DELIVERED)])
+    await store.queue.finish(process, [outcome(one.id, State.DELIVERED)])
     assert (await found(store, one)).reason is None
 
 
@@ -94,10 +94,10 @@ async def test_an_ordered_one_goes_in_its_turn_and_not_before_its_time(store: St
     assert [(await found(store, one)).due_at for one in (second, third)] == [None, None]
 
     assert [one.id for one in await claim(store, process, 10)] == [first.id]
-    await store.finish(process, [outcome(first.id, State.DELIVERED, ordered=True)])
+    await store.queue.finish(process, [outcome(first.id, State.DELIVERED, ordered=True)])
     assert (await found(store, second)).due_at == FUTURE
     assert (await found(store, third)).due_at is None
-    assert await store.cancel_delivery("default", second.id, "no")
+    assert await store.deliveries.cancel("default", second.id, "no")
     due = (await found(store, third)).due_at
     assert due is not None
     assert due <= utc_now() + timedelta(seconds=1)
@@ -128,7 +128,7 @@ async def test_what_was_held_is_due_within_the_quota_after_a_resume(store: Store
 async def test_what_was_held_in_many_parts_is_due_within_the_quota(
     store: Store, process: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("dispatcher.store.delivery_queries.CHUNK", 4)
+    monkeypatch.setattr("dispatcher.store.delivery_writes.CHUNK", 4)
     paused = await subscribed(store, status="paused")
     new = [make_delivery(make_event(), paused, claimed=False, due_at=None) for _ in range(10)]
     await accept(store, process, *new)
@@ -180,7 +180,7 @@ async def test_ordered_ones_that_were_held_go_in_their_turn_within_the_quota(
     due = [seconds_until(await found(store, one), before) for one in new]
     assert due == [0, 60, None, None]
     assert [one.id for one in await claim(store, process, 10)] == [new[0].id]
-    await store.finish(process, [outcome(new[0].id, State.DELIVERED, ordered=True)])
+    await store.queue.finish(process, [outcome(new[0].id, State.DELIVERED, ordered=True)])
     assert seconds_until(await found(store, new[2]), before) == 120
     again = replace(paused, status="paused", revision=3)
     await store.subscriptions.save(again, None, 1)

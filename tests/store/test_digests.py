@@ -68,10 +68,10 @@ async def test_members_end_as_their_leader_ends_each_with_that_attempt(store: St
     first, second = await gathered(store, process, subscription, "a", "b")
     await claimed(store, process)
     await store.take_digest(first.id)
-    await store.finish(process, [outcome(first.id, State.DELIVERED, attempt=attempt(), leads=True)])
+    await store.queue.finish(process, [outcome(first.id, State.DELIVERED, attempt=attempt(), leads=True)])
     assert await state_of(store, second) is State.DELIVERED
     assert (await found(store, second)).attempts == 1
-    assert await store.attempts(second.id) == await store.attempts(first.id)
+    assert await store.deliveries.attempts(second.id) == await store.deliveries.attempts(first.id)
 
 
 async def test_members_wait_for_the_retry_of_their_leader(store: Store, process: int) -> None:
@@ -79,10 +79,10 @@ async def test_members_wait_for_the_retry_of_their_leader(store: Store, process:
     first, second = await gathered(store, process, subscription, "a", "b")
     await claimed(store, process)
     await store.take_digest(first.id)
-    await store.finish(process, [outcome(first.id, State.PENDING, due_at=utc_now(), leads=True)])
+    await store.queue.finish(process, [outcome(first.id, State.PENDING, due_at=utc_now(), leads=True)])
     assert await claimed(store, process) == [first.id]
     assert await members(store, first) == [second.id]
-    await store.finish(process, [outcome(first.id, State.EXHAUSTED, reason="no", leads=True)])
+    await store.queue.finish(process, [outcome(first.id, State.EXHAUSTED, reason="no", leads=True)])
     assert ((await found(store, second)).state, (await found(store, second)).reason) == (
         State.EXHAUSTED,
         "no",
@@ -97,8 +97,8 @@ async def test_members_of_a_digest_that_was_given_up_know_who_has_it(store: Stor
     given_up = outcome(
         first.id, State.EXHAUSTED, reason="no", memo="ann has it", attempt=attempt(), leads=True
     )
-    await store.finish(process, [given_up])
-    assert await store.retry_delivery("default", second.id)
+    await store.queue.finish(process, [given_up])
+    assert await store.deliveries.retry("default", second.id)
     [again] = await claim(store, process, 100)
     assert (again.id, again.memo) == (second.id, "ann has it")
 
@@ -123,7 +123,7 @@ async def test_a_cancelled_leader_leaves_its_digest_to_another(store: Store, pro
     subscription = await subscribed(store, digest=replace(HOURLY, wait=3600))
     first, second, third = await gathered(store, process, subscription, "a", "b", "c")
     at = await due(store, first)
-    assert await store.cancel_delivery("default", first.id, "no")
+    assert await store.deliveries.cancel("default", first.id, "no")
     assert (await due(store, second), await due(store, third)) == (at, None)
     assert await members(store, second) == [third.id]
 
@@ -131,7 +131,7 @@ async def test_a_cancelled_leader_leaves_its_digest_to_another(store: Store, pro
 async def test_one_that_is_sent_by_hand_leaves_its_digest(store: Store, process: int) -> None:
     subscription = await subscribed(store, digest=replace(HOURLY, wait=3600))
     first, second = await gathered(store, process, subscription, "a", "b")
-    assert await store.retry_delivery("default", second.id)
+    assert await store.deliveries.retry("default", second.id)
     assert await claimed(store, process) == [second.id]
     assert await members(store, first) == []
 
@@ -166,7 +166,7 @@ async def test_members_that_a_crash_left_behind_are_ended(store: Store, process:
     first, second = await gathered(store, process, subscription, "a", "b")
     await claimed(store, process)
     await store.take_digest(first.id)
-    await store.finish(process, [outcome(first.id, State.DELIVERED, attempt=attempt())])
+    await store.queue.finish(process, [outcome(first.id, State.DELIVERED, attempt=attempt())])
     assert await state_of(store, second) is State.PENDING
     assert await store.mend_digests(None) is None
     assert await state_of(store, second) is State.DELIVERED
@@ -177,7 +177,7 @@ async def test_what_is_too_much_for_a_recipient_is_gathered_too(store: Store, pr
     new = await gathered(store, process, subscription, "a", "b", "c")
     await claimed(store, process)
     joins = Joining(subscription.id, 100)
-    await store.finish(
+    await store.queue.finish(
         process, [outcome(one.id, State.PENDING, attempts=0, due_at=FUTURE, joins=joins) for one in new]
     )
     assert [await due(store, one) for one in new] == [FUTURE, None, None]
@@ -196,7 +196,7 @@ async def test_what_is_gathered_brings_those_that_waited_for_it_as_far_as_there_
         await store.take_digest(leader.id)
         joins = Joining(subscription.id, 100)
         put_off = outcome(leader.id, State.PENDING, attempts=0, due_at=FUTURE, joins=joins)
-        await store.finish(process, [put_off])
+        await store.queue.finish(process, [put_off])
     assert [await due(store, one) for one in leaders] == [FUTURE, None, FUTURE]
     assert await members(store, new[0]) == [new[1].id, new[2].id, new[3].id]
     assert await members(store, new[4]) == [new[5].id]
@@ -217,7 +217,7 @@ async def test_what_was_claimed_again_before_it_could_be_gathered_goes_by_itself
 
     monkeypatch.setattr(overflow, "gather", claims_the_first_before)
     put_off = {"attempts": 0, "due_at": FUTURE, "joins": joins}
-    await store.finish(process, [outcome(one.id, State.PENDING, **put_off) for one in (first, second)])
+    await store.queue.finish(process, [outcome(one.id, State.PENDING, **put_off) for one in (first, second)])
     assert await due(store, second) == FUTURE
     assert await members(store, first) == []
 
@@ -231,7 +231,7 @@ async def test_what_is_gathered_twice_because_an_answer_was_lost_waits_once(
     joins = Joining(subscription.id, 100)
     put_off = [outcome(one.id, State.PENDING, attempts=0, due_at=FUTURE, joins=joins) for one in new]
     for _ in range(2):
-        await store.finish(process, put_off)
+        await store.queue.finish(process, put_off)
     assert [await due(store, one) for one in new] == [FUTURE, None]
     assert await members(store, new[0]) == [new[1].id]
 
@@ -251,16 +251,19 @@ async def test_a_member_that_was_tried_alone_before_keeps_that_attempt(store: St
     first, second = await gathered(store, process, subscription, "a", "b")
     await claimed(store, process)
     failed = outcome(second.id, State.PENDING, due_at=utc_now(), attempt=attempt(status=500))
-    await store.finish(process, [failed])
+    await store.queue.finish(process, [failed])
     assert await claimed(store, process) == [second.id]
     joins = Joining(subscription.id, 100)
     for one, attempts in ((first, 0), (second, 1)):
         put_off = outcome(one.id, State.PENDING, attempts=attempts, due_at=utc_now(), joins=joins)
-        await store.finish(process, [put_off])
+        await store.queue.finish(process, [put_off])
     assert await claimed(store, process) == [first.id]
     assert await members(store, first) == [second.id]
-    await store.finish(process, [outcome(first.id, State.DELIVERED, attempt=attempt(), leads=True)])
-    assert [(one.number, one.status) for one in await store.attempts(second.id)] == [(1, 500), (2, 200)]
+    await store.queue.finish(process, [outcome(first.id, State.DELIVERED, attempt=attempt(), leads=True)])
+    assert [(one.number, one.status) for one in await store.deliveries.attempts(second.id)] == [
+        (1, 500),
+        (2, 200),
+    ]
     assert (await found(store, second)).attempts == 2
 
 
@@ -276,8 +279,8 @@ async def test_a_leader_that_waited_too_long_leaves_its_digest_to_who_did_not(
     await accept(store, process, first, second)
     [third] = await gathered(store, process, subscription, "c")
     at = await due(store, first)
-    overdue, _ = await store.overdue({subscription.destination: None}, 10)
-    assert await store.expire(overdue) == 2
+    overdue, _ = await store.queue.find_expired({subscription.destination: None}, 10)
+    assert await store.queue.expire(overdue) == 2
     assert [await state_of(store, one) for one in (first, second)] == [State.EXHAUSTED] * 2
     assert (await due(store, third), await state_of(store, third)) == (at, State.PENDING)
     [fourth] = await gathered(store, process, subscription, "d")
@@ -289,7 +292,7 @@ async def test_a_leader_that_ends_untried_leaves_its_digest_to_another(store: St
     first, second, third = await gathered(store, process, subscription, "a", "b", "c")
     await claimed(store, process)
     await store.take_digest(first.id)
-    await store.finish(process, [outcome(first.id, State.EXHAUSTED, attempts=0, reason="too old")])
+    await store.queue.finish(process, [outcome(first.id, State.EXHAUSTED, attempts=0, reason="too old")])
     assert await claimed(store, process) == [second.id]
     assert await members(store, second) == [third.id]
 
@@ -311,7 +314,7 @@ async def test_what_comes_while_its_leader_is_cancelled_is_not_cancelled_with_it
     await other.execute(
         "insert into digest_members (delivery_id, leader, subscription_id) values ($1, $2, $3)", *row
     )
-    cancelling = asyncio.create_task(store.cancel_delivery("default", first.id, "no"))
+    cancelling = asyncio.create_task(store.deliveries.cancel("default", first.id, "no"))
     async with asyncio.timeout(5):
         while not await other.fetchval("select count(*) from pg_locks where not granted"):
             await other.execute("select pg_sleep(0.01)")
@@ -334,7 +337,9 @@ async def test_processes_that_accept_and_send_at_once_tell_every_event_once(
     async def send(store: Store, process: int) -> None:
         for leader in await claimed(store, process):
             told.extend([leader, *(one.delivery_id for one in await store.take_digest(leader))])
-            await store.finish(process, [outcome(leader, State.DELIVERED, attempt=attempt(), leads=True)])
+            await store.queue.finish(
+                process, [outcome(leader, State.DELIVERED, attempt=attempt(), leads=True)]
+            )
 
     async def work(store: Store, process: int) -> None:
         for _ in range(15):
@@ -361,7 +366,7 @@ async def test_what_is_too_much_of_several_processes_is_gathered_into_one_digest
     async def postpone(store: Store, process: int) -> None:
         while some := [delivery.id for delivery in await claim(store, process, 3)]:
             put_off = {"attempts": 0, "due_at": FUTURE, "joins": joins}
-            await store.finish(process, [outcome(key, State.PENDING, **put_off) for key in some])
+            await store.queue.finish(process, [outcome(key, State.PENDING, **put_off) for key in some])
 
     await asyncio.gather(*map(postpone, stores, numbers))
     [leader] = [one for one in new if await due(stores[0], one) == FUTURE]

@@ -54,7 +54,7 @@ async def expand_all(store: Store, process: int) -> list[str]:
 
 async def states(store: Store, event: Event) -> list[State]:
     which = DeliveryFilter(tenant="default", event_key=event.key)
-    return [one.state for one in (await store.deliveries(which, Window())).items]
+    return [one.state for one in (await store.deliveries.page(which, Window())).items]
 
 
 @pytest.mark.parametrize("size", [1, 8, 9, 500])
@@ -107,7 +107,9 @@ async def test_one_that_was_removed_or_ended_gets_nothing(store: Store, process:
     await store.subscriptions.remove("default", removed.id)
     await store.subscriptions.end(ended.id, "disabled", "410")
     await expand_all(store, process)
-    found = (await store.deliveries(DeliveryFilter(tenant="default", event_key=event.key), Window())).items
+    found = (
+        await store.deliveries.page(DeliveryFilter(tenant="default", event_key=event.key), Window())
+    ).items
     assert {one.subscription_id for one in found} == {paused.id, kept.id}
 
 
@@ -164,7 +166,7 @@ async def test_later_deliveries_of_an_ordered_subscription_wait_behind_an_open_o
             outcome(one.id, State.DELIVERED, ordered=one.subscription.ordered, ended_at=utc_now())
             for one in claimed
         ]
-        await store.finish(process, done)
+        await store.queue.finish(process, done)
     assert [name for name in got if name != "d"] == ["a", "b", "c"]
 
 

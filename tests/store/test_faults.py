@@ -45,7 +45,9 @@ async def test_everything_works_again_after_a_restart(mortal: Store, own_postgre
         "check_write": lambda: mortal.check_write(process),
         "candidates": lambda: mortal.subscriptions.find_matching([subscription.match_key]),
         "accept": lambda: accept(mortal, process, new),
-        "finish": lambda: mortal.finish(process, [outcome(fresh.id, State.DELIVERED, attempt=attempt())]),
+        "finish": lambda: mortal.queue.finish(
+            process, [outcome(fresh.id, State.DELIVERED, attempt=attempt())]
+        ),
         "claim": lambda: claim(mortal, process, 10),
         "heartbeat": lambda: mortal.leases.renew(process, 60, fresh.id),
         "take_over": mortal.leases.release_expired,
@@ -61,7 +63,7 @@ async def test_everything_works_again_after_a_restart(mortal: Store, own_postgre
     await mortal.check_write(process)
     assert await mortal.subscriptions.find_matching([subscription.match_key]) == [subscription]
     assert await accept(mortal, process, new) == {}
-    await mortal.finish(process, [outcome(fresh.id, State.DELIVERED, attempt=attempt())])
+    await mortal.queue.finish(process, [outcome(fresh.id, State.DELIVERED, attempt=attempt())])
     assert await state_of(mortal, fresh) is State.DELIVERED
     assert [claimed.id for claimed in await claim(mortal, process, 10)] == [due.id]
     assert await mortal.leases.renew(process, 60, fresh.id)
@@ -122,11 +124,11 @@ async def test_a_file_that_is_locked_is_unavailable(sqlite_url: str, monkeypatch
     tool = sqlite3.connect(sqlite_url.removeprefix("sqlite:///"), isolation_level=None)
     tool.execute("begin immediate")
     with pytest.raises(StoreUnavailable, match="locked"):
-        await store.finish(process, [outcome(new.id, State.DELIVERED)])
+        await store.queue.finish(process, [outcome(new.id, State.DELIVERED)])
     assert await state_of(store, new) is State.DELIVERING, "reading goes on"
     tool.execute("rollback")
     tool.close()
-    await store.finish(process, [outcome(new.id, State.DELIVERED)])
+    await store.queue.finish(process, [outcome(new.id, State.DELIVERED)])
     assert await state_of(store, new) is State.DELIVERED
     await store.close()
 

@@ -163,10 +163,10 @@ async def test_jobs_come_in_pages(store: Store, process: int) -> None:
 
 async def test_no_list_is_longer_than_its_limit(store: Store, process: int) -> None:
     await stored(store, process, await subscribed(store), 503, claimed=False, due_at=FUTURE)
-    page = await store.deliveries(DeliveryFilter(tenant="default"), Window(limit=100_000))
+    page = await store.deliveries.page(DeliveryFilter(tenant="default"), Window(limit=100_000))
     assert len(page.items) == 500
     assert page.next == page.items[-1].id
-    rest = await store.deliveries(DeliveryFilter(tenant="default"), Window(limit=0, cursor=page.next))
+    rest = await store.deliveries.page(DeliveryFilter(tenant="default"), Window(limit=0, cursor=page.next))
     assert len(rest.items) == 1
 
 
@@ -194,16 +194,16 @@ async def test_a_cursor_that_is_none_is_refused(store: Store, cursor: str) -> No
     with pytest.raises(InvalidInput, match="cursor"):
         await store.events(EventFilter(tenant="default"), Window(cursor=cursor))
     with pytest.raises(InvalidInput, match="cursor"):
-        await store.deliveries(DeliveryFilter(tenant="default"), Window(cursor=cursor))
+        await store.deliveries.page(DeliveryFilter(tenant="default"), Window(cursor=cursor))
 
 
 async def test_what_does_not_exist_is_none(store: Store) -> None:
     assert await store.event("default", unknown("evt")) is None
     assert await store.event("default", "nonsense") is None
-    assert await store.delivery("default", unknown("dlv")) is None
-    assert await store.delivery("default", "dlv_\ud800") is None
-    assert await store.attempts(unknown("dlv")) == []
-    assert await store.attempts("nonsense") == []
+    assert await store.deliveries.get("default", unknown("dlv")) is None
+    assert await store.deliveries.get("default", "dlv_\ud800") is None
+    assert await store.deliveries.attempts(unknown("dlv")) == []
+    assert await store.deliveries.attempts("nonsense") == []
     assert await store.jobs.get("default", "nul\0 and \ud800") is None
 
 
@@ -241,7 +241,7 @@ async def test_deliveries_are_filtered(store: Store, process: int) -> None:
 
 async def test_a_delivery_is_not_seen_from_another_tenant(store: Store, process: int) -> None:
     (new,) = await stored(store, process, await subscribed(store))
-    assert await store.delivery("other", new.id) is None
+    assert await store.deliveries.get("other", new.id) is None
 
 
 async def test_a_filter_by_something_that_is_no_id_is_refused(store: Store) -> None:
@@ -268,19 +268,19 @@ async def test_deliveries_are_found_by_every_state(store: Store, process: int) -
         assert await ids(store, state=state) == these[::-1], state
         assert await ids(store, state=state, subscriber="bob") == [], state
         which = DeliveryFilter(tenant="default", state=state)
-        assert await store.count_deliveries(which) == 2, state
-        page = await store.deliveries(which, Window(limit=1))
+        assert await store.deliveries.count(which) == 2, state
+        page = await store.deliveries.page(which, Window(limit=1))
         assert ([one.id for one in page.items], page.next) == (these[1:], these[1])
-        rest = await store.deliveries(which, Window(limit=1, cursor=page.next))
+        rest = await store.deliveries.page(which, Window(limit=1, cursor=page.next))
         assert ([one.id for one in rest.items], rest.next) == (these[:1], None)
-    assert await store.count_deliveries(DeliveryFilter(tenant="default")) == 12
-    assert await store.backlog() == {State.PENDING: 2, State.DELIVERING: 2, State.EXHAUSTED: 2}
+    assert await store.deliveries.count(DeliveryFilter(tenant="default")) == 12
+    assert await store.deliveries.backlog() == {State.PENDING: 2, State.DELIVERING: 2, State.EXHAUSTED: 2}
 
 
 async def test_a_delivery_says_when_it_was_made(store: Store, process: int) -> None:
     before = utc_now()
     (new,) = await stored(store, process, await subscribed(store))
-    delivery = await store.delivery("default", new.id)
+    delivery = await store.deliveries.get("default", new.id)
     assert delivery is not None
     assert before - timedelta(milliseconds=1) <= delivery.created_at <= utc_now()
 

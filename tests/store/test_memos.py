@@ -31,8 +31,8 @@ async def test_a_memo_outlives_giving_up_and_not_the_arrival(
         attempt=attempt,
         memo="ann has it",
     )
-    await store.finish(process, [ended])
+    await store.queue.finish(process, [ended])
     await store.tidy()
-    assert await store.retry_delivery("default", new.id)
+    assert await store.deliveries.retry("default", new.id)
     [claimed] = await claim(store, process, 10)
     assert claimed.memo == kept

@@ -263,7 +263,7 @@ class Deliveries(RuleBasedStateMachine):
         keys = self.model.held_by(number)
         written = [self.tried(store, key, each, cut) for key, each in zip(keys, cycle(how), strict=False)]
         for _ in range(1 + twice):
-            self.run(store.finish(number, written))
+            self.run(store.queue.finish(number, written))
         self.model.finish([(one, self.due_after(one)) for one in written])
 
     finish_more = finish
@@ -310,7 +310,7 @@ class Deliveries(RuleBasedStateMachine):
         if how == "joins" and (one.client.stored.ordered or one.state is State.PENDING):
             return  # it may as well be gathered while it waits
         written = self.outcome(one, how, ordered=one.client.stored.ordered)
-        self.run(self.store.finish(number, [written]))
+        self.run(self.store.queue.finish(number, [written]))
         self.model.pass_on([key] if written.ordered else [])
 
     # By hand and by age
@@ -321,7 +321,7 @@ class Deliveries(RuleBasedStateMachine):
         key = choose(sorted(self.model.kept), pick)
         one = self.model.kept[key]
         can = one.state is not State.DELIVERING and not one.behind
-        assert self.run(self.store.retry_delivery("default", key)) == can
+        assert self.run(self.store.deliveries.retry("default", key)) == can
         if can:
             self.model.send_again(key)
             self.model.leave(key)
@@ -330,7 +330,7 @@ class Deliveries(RuleBasedStateMachine):
     def send_many_again(self, limit: int, state: State | None) -> None:
         states = (State.EXHAUSTED, State.CANCELLED) if state is None else (state,)
         failed = self.model.ids(*states)[:limit]
-        assert self.run(self.store.retry_deliveries(replace(ALL, state=state), limit)) == len(failed)
+        assert self.run(self.store.deliveries.retry_matching(replace(ALL, state=state), limit)) == len(failed)
         for key in failed:
             self.model.send_again(key)
 
@@ -339,16 +339,16 @@ class Deliveries(RuleBasedStateMachine):
     def cancel(self, pick: int) -> None:
         key = choose(self.model.ids(State.PENDING) or sorted(self.model.kept), pick)
         waits = self.model.kept[key].state is State.PENDING
-        assert self.run(self.store.cancel_delivery("default", key, "not needed")) == waits
+        assert self.run(self.store.deliveries.cancel("default", key, "not needed")) == waits
         if waits:
             self.model.cancel(key)
 
     @rule()
     def expire(self) -> None:
         for destination in (A, B):
-            overdue, more = self.run(self.store.overdue({destination: None}, 500))
+            overdue, more = self.run(self.store.queue.find_expired({destination: None}, 500))
             assert more == {}
-            assert self.run(self.store.expire(overdue)) == self.model.expire(destination)
+            assert self.run(self.store.queue.expire(overdue)) == self.model.expire(destination)
 
     @rule()
     def hours_pass(self) -> None:
@@ -427,7 +427,7 @@ class Deliveries(RuleBasedStateMachine):
         self.sound = True
 
     def listed(self) -> dict[str, Delivery]:
-        found = self.run(self.store.deliveries(ALL, Window(limit=500)))
+        found = self.run(self.store.deliveries.page(ALL, Window(limit=500)))
         assert found.next is None
         return {one.id: one for one in found.items}
 
@@ -441,10 +441,10 @@ class Deliveries(RuleBasedStateMachine):
         self.steps += 1
         states = (State.PENDING, State.DELIVERING, State.EXHAUSTED)
         counted = {state: len(self.model.ids(state)) for state in states}
-        assert self.run(self.store.backlog()) == counted
+        assert self.run(self.store.deliveries.backlog()) == counted
         state = list(State)[self.steps % len(State)]
         which = replace(ALL, state=state)
-        found = self.run(self.store.deliveries(which, Window(limit=500))).items
+        found = self.run(self.store.deliveries.page(which, Window(limit=500))).items
         assert [one.id for one in found] == self.model.ids(state)[::-1]
 
     def teardown(self) -> None:

@@ -172,9 +172,9 @@ async def test_an_old_partition_is_dropped_and_what_must_stay_moves(
     assert (await rows(aged_url, "events"), await rows(aged_url, "events_oldest")) == (7, 6)
     for one in (*failed, *waits, *young):
         assert await is_there(aged, one)
-    assert await aged.retry_delivery("default", failed[0].id)
+    assert await aged.deliveries.retry("default", failed[0].id)
     assert {one.id for one in await claim(aged, process, 99)} == {one.id for one in (failed[0], *waits)}
-    await aged.finish(process, [outcome(one.id, State.DELIVERED, attempt=attempt()) for one in waits])
+    await aged.queue.finish(process, [outcome(one.id, State.DELIVERED, attempt=attempt()) for one in waits])
     assert (await aged.retain(KEEP)).deleted["deliveries"] == len(waits)
 
 
@@ -215,7 +215,7 @@ async def test_a_partition_with_a_claim_of_its_acceptance_stays(aged: Store, pro
     kept = await aged.retain(KEEP)
     assert kept.standing["deliveries"] > 0
     assert await is_there(aged, claimed)
-    await aged.finish(process, [outcome(claimed.id, State.DELIVERED)])
+    await aged.queue.finish(process, [outcome(claimed.id, State.DELIVERED)])
     await aged.leases.renew(process, 60, made("dlv", timedelta(0)))
     assert (await aged.retain(KEEP)).standing["deliveries"] == 0
     assert not await is_there(aged, claimed)
@@ -285,8 +285,8 @@ async def test_others_go_on_while_partitions_are_dropped(aged: Store, aged_url: 
             await stored(aged, process, subscription, claimed=False, due_at=LONG_AGO)
             (late,) = await claim(aged, process, 1)
             done = [outcome(one, State.DELIVERED, attempt=attempt()) for one in (straight.id, late.id)]
-            await aged.finish(process, done)
-            await aged.deliveries(DeliveryFilter(tenant="default", job_id=straight.event.job_id), ALL)
+            await aged.queue.finish(process, done)
+            await aged.deliveries.page(DeliveryFilter(tenant="default", job_id=straight.event.job_id), ALL)
             rounds += 1
         return rounds
 

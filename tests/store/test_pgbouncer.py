@@ -55,7 +55,7 @@ async def test_everything_works_in_session_mode(store: Store) -> None:
     subscription = await subscribed(store)
     (fresh,) = await stored(store, process, subscription)
     (due,) = await stored(store, process, subscription, claimed=False, due_at=PAST)
-    await store.finish(process, [outcome(fresh.id, State.DELIVERED, attempt=attempt())])
+    await store.queue.finish(process, [outcome(fresh.id, State.DELIVERED, attempt=attempt())])
     assert await state_of(store, fresh) is State.DELIVERED
     assert [one.id for one in await claim(store, process, 10)] == [due.id]
     kept = await store.retain(DEFAULT)

@@ -115,7 +115,9 @@ async def test_a_delivery_that_succeeds_at_once_changes_no_index(database_url: s
     for _ in range(4):
         new = [make_delivery(make_event(), subscription) for _ in range(250)]
         await store.accept(process, [one.event for one in new], new)
-        await store.finish(process, [outcome(one.id, State.DELIVERED, attempt=attempt()) for one in new])
+        await store.queue.finish(
+            process, [outcome(one.id, State.DELIVERED, attempt=attempt()) for one in new]
+        )
     await store.close()
     assert await hot_updates(database_url, 1000) >= 990
 

@@ -10,7 +10,7 @@ import asyncpg
 import pytest
 
 from dispatcher.domain.deliveries import State
-from dispatcher.store import postgres
+from dispatcher.store import postgres_session
 from dispatcher.store import postgres_sql as sql
 from dispatcher.store.postgres import PostgresStore
 from tests.claiming import claim, next_due
@@ -68,7 +68,7 @@ async def _use(store: PostgresStore, process: int, round_: str) -> None:
     claimed = await claim(store, process, BATCH)
     await next_due(store)
     ended = [*straight, *in_turn]
-    await store.finish(
+    await store.queue.finish(
         process,
         [
             *(outcome(one.id, State.DELIVERED, attempt=attempt()) for one in ended),
@@ -120,7 +120,7 @@ async def test_hot_statements_read_few_rows_whatever_is_known_of_the_tables(
     statistics: Statistics,
     plans: str,
 ) -> None:
-    monkeypatch.setattr(postgres, "HOT", 1)  # the connection that made its plans goes on with them
+    monkeypatch.setattr(postgres_session, "HOT", 1)  # the connection that made its plans goes on with them
     monkeypatch.setitem(sql.SETTINGS, "plan_cache_mode", plans)
     await _alone(watched)
     await watched.execute("select pg_stat_reset()")  # what the tests before this one read does not count

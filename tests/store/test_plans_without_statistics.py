@@ -47,7 +47,9 @@ async def test_outcomes_find_their_deliveries_through_the_index(planned: Planned
     await store.subscriptions.add(subscription)
     new = [make_delivery(make_event(job_id=f"job-{g}"), subscription) for g in range(DELIVERIES)]
     await store.accept(process, [one.event for one in new], new)
-    await store.finish(process, [outcome(one.id, State.DELIVERED, attempt=attempt()) for one in new[:1000]])
+    await store.queue.finish(
+        process, [outcome(one.id, State.DELIVERED, attempt=attempt()) for one in new[:1000]]
+    )
     [finish] = [plan for plan in plans.found if plan.text == sql.FINISH]
     found = {
         node.get("Index Cond")

@@ -25,37 +25,37 @@ async def waiting(store: Store, process: int, count: int, destination: str = A) 
 async def test_each_destination_for_which_something_waits_is_found_once(store: Store, process: int) -> None:
     for destination in (A, A, B):
         await waiting(store, process, 3, destination)
-    assert await store.waiting_destinations("", 10) == [(A, PAST), (B, PAST)]
-    assert await store.waiting_destinations("", 1) == [(A, PAST)]
-    assert await store.waiting_destinations(A, 10) == [(B, PAST)]
-    assert await store.waiting_destinations(B, 10) == []
+    assert await store.queue.waiting_destinations("", 10) == [(A, PAST), (B, PAST)]
+    assert await store.queue.waiting_destinations("", 1) == [(A, PAST)]
+    assert await store.queue.waiting_destinations(A, 10) == [(B, PAST)]
+    assert await store.queue.waiting_destinations(B, 10) == []
 
 
 async def test_a_destination_of_which_all_is_being_tried_has_no_due_time(store: Store, process: int) -> None:
     one = await waiting(store, process, 2)
-    assert len(await store.claim_shares(process, 10, [Share(one.id, ALL)])) == 2
-    assert await store.waiting_destinations("", 10) == [(A, None)]
-    assert (await store.look({A: ""}, 10, 10))[A].queues == ()
+    assert len(await store.queue.claim(process, 10, [Share(one.id, ALL)])) == 2
+    assert await store.queue.waiting_destinations("", 10) == [(A, None)]
+    assert (await store.queue.find_queues({A: ""}, 10, 10))[A].queues == ()
 
 
 async def test_a_look_tells_what_is_due_of_whom_and_when_the_next_is(store: Store, process: int) -> None:
     first, second = await waiting(store, process, 3), await waiting(store, process, 1)
     later = await subscribed(store, destination=A)
     await stored(store, process, later, claimed=False, due_at=FUTURE)
-    found = (await store.look({A: "", B: ""}, 10, 10))[A]
+    found = (await store.queue.find_queues({A: "", B: ""}, 10, 10))[A]
     assert {queue.subscription_id: queue.due for queue in found.queues} == {first.id: 3, second.id: 1}
     assert {(queue.destination, queue.tenant, queue.owner) for queue in found.queues} == {
         (A, first.tenant, first.subscriber)
     }
     assert (found.complete, found.next_due) == (True, FUTURE)
-    nothing = (await store.look({B: ""}, 10, 10))[B]
+    nothing = (await store.queue.find_queues({B: ""}, 10, 10))[B]
     assert (nothing.queues, nothing.complete, nothing.next_due) == ((), True, None)
 
 
 async def test_one_with_much_that_is_due_longest_hides_nobody(store: Store, process: int) -> None:
     flood = await waiting(store, process, 30)
     others = [await waiting(store, process, 1) for _ in range(3)]
-    found = (await store.look({A: ""}, 10, 10))[A]
+    found = (await store.queue.find_queues({A: ""}, 10, 10))[A]
     assert {queue.subscription_id for queue in found.queues} == {flood.id, *(one.id for one in others)}
     assert found.complete
 
@@ -67,7 +67,7 @@ async def test_of_many_subscriptions_one_look_goes_on_where_the_last_one_ended(
     others = {(await waiting(store, process, 1)).id for _ in range(9)}
     seen, after = set[str](), ""
     for _ in range(3):
-        found = (await store.look({A: after}, 5, 4))[A]
+        found = (await store.queue.find_queues({A: after}, 5, 4))[A]
         assert not found.complete
         seen |= {queue.subscription_id for queue in found.queues}
         after = found.last
@@ -77,12 +77,12 @@ async def test_of_many_subscriptions_one_look_goes_on_where_the_last_one_ended(
 
 async def test_a_claim_gives_each_subscription_its_places(store: Store, process: int) -> None:
     first, second = await waiting(store, process, 5), await waiting(store, process, 5)
-    claimed = await store.claim_shares(process, 100, [Share(first.id, 3), Share(second.id, 1)])
+    claimed = await store.queue.claim(process, 100, [Share(first.id, 3), Share(second.id, 1)])
     counts = [one.subscription.id for one in claimed]
     assert (counts.count(first.id), counts.count(second.id)) == (3, 1)
-    assert len(await store.claim_shares(process, 4, [Share(first.id, ALL), Share(second.id, ALL)])) == 4
-    await store.finish(process, [outcome(one.id, State.DELIVERED) for one in claimed])
-    assert len(await store.claim_shares(process, 100, [Share(first.id, ALL), Share(second.id, ALL)])) == 2
+    assert len(await store.queue.claim(process, 4, [Share(first.id, ALL), Share(second.id, ALL)])) == 4
+    await store.queue.finish(process, [outcome(one.id, State.DELIVERED) for one in claimed])
+    assert len(await store.queue.claim(process, 100, [Share(first.id, ALL), Share(second.id, ALL)])) == 2
 
 
 async def test_of_a_subscription_the_longest_due_are_claimed_and_nothing_that_is_not_due(
@@ -94,8 +94,8 @@ async def test_of_a_subscription_the_longest_due_are_claimed_and_nothing_that_is
         for seconds in (20, 10)
     ]
     await stored(store, process, one, claimed=False, due_at=FUTURE)
-    assert [claim.id for claim in await store.claim_shares(process, 1, [Share(one.id, 9)])] == [new[1].id]
-    assert [claim.id for claim in await store.claim_shares(process, 9, [Share(one.id, 9)])] == [new[0].id]
+    assert [claim.id for claim in await store.queue.claim(process, 1, [Share(one.id, 9)])] == [new[1].id]
+    assert [claim.id for claim in await store.queue.claim(process, 9, [Share(one.id, 9)])] == [new[0].id]
 
 
 async def test_four_processes_that_look_at_once_claim_everything_once(open_postgres: OpenAnother) -> None:
@@ -108,9 +108,9 @@ async def test_four_processes_that_look_at_once_claim_everything_once(open_postg
 
     async def work(store: Store, process: int) -> list[str]:
         mine: list[str] = []
-        while queues := (await store.look({A: ""}, 100, 10))[A].queues:
+        while queues := (await store.queue.find_queues({A: ""}, 100, 10))[A].queues:
             shares = [Share(queue.subscription_id, 3) for queue in queues]
-            mine += [one.id for one in await store.claim_shares(process, 12, shares)]
+            mine += [one.id for one in await store.queue.claim(process, 12, shares)]
         return mine
 
     shares = await asyncio.gather(*map(work, stores, processes))
@@ -121,10 +121,10 @@ async def test_four_processes_that_look_at_once_claim_everything_once(open_postg
 
 async def test_a_claim_whose_answer_was_lost_is_found_again_by_the_next(store: Store, process: int) -> None:
     one = await waiting(store, process, 3)
-    asking = asyncio.create_task(store.claim_shares(process, 9, [Share(one.id, 9)]))
+    asking = asyncio.create_task(store.queue.claim(process, 9, [Share(one.id, 9)]))
     await asyncio.sleep(0)
     asking.cancel()
     await asyncio.gather(asking, return_exceptions=True)
-    again = await store.claim_shares(process, 9, [Share(one.id, 9)])
-    rest = await store.claim_shares(process, 9, [Share(one.id, 9)])
+    again = await store.queue.claim(process, 9, [Share(one.id, 9)])
+    rest = await store.queue.claim(process, 9, [Share(one.id, 9)])
     assert len({claim.id for claim in [*again, *rest]}) == 3

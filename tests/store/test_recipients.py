@@ -70,7 +70,7 @@ async def test_a_consent_makes_due_what_waits_for_it(store: Store, process: int)
     await store.accept(process, events, [waiting, retried])
     later = utc_now() + timedelta(hours=1)
     reasons = {waiting.id: f"{WAITS_FOR_CONSENT}ann@example.org to confirm", retried.id: "450 later"}
-    await store.finish(
+    await store.queue.finish(
         process,
         [
             Outcome(
@@ -86,7 +86,7 @@ async def test_a_consent_makes_due_what_waits_for_it(store: Store, process: int)
         ],
     )
     await store.recipients.confirm(ANN)
-    found = await store.deliveries(DeliveryFilter(tenant="default"), Window())
+    found = await store.deliveries.page(DeliveryFilter(tenant="default"), Window())
     due = {one.id: one.due_at for one in found.items}
     assert (due[waiting.id] or later) <= utc_now()
     assert due[retried.id] == later

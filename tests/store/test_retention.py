@@ -49,14 +49,14 @@ async def ended_as(
 ) -> None:
     """Claim all that waits, and end these after one attempt."""
     assert {one.id for one in news} <= {one.id for one in await claim(store, process, 1000)}
-    await store.finish(
+    await store.queue.finish(
         process, [outcome(one.id, state, attempt=attempt(), ended_at=ended_at) for one in news]
     )
 
 
 async def is_there(store: Store, delivery: NewDelivery) -> bool:
     """Whether a delivery and its event are there; there is never one without the other."""
-    there = await store.delivery(delivery.event.tenant, delivery.id) is not None
+    there = await store.deliveries.get(delivery.event.tenant, delivery.id) is not None
     event = await store.event(delivery.event.tenant, delivery.event.key)
     assert not there or event is not None
     return there
@@ -75,10 +75,10 @@ async def test_what_was_delivered_goes_after_its_time_with_all_that_belongs_to_i
     kept = await store.retain(KEEP)
     assert (kept.deleted["deliveries"], kept.deleted["attempts"], kept.deleted["events"]) == (1, 1, 1)
     assert not await is_there(store, gone)
-    assert await store.attempts(gone.id) == []
+    assert await store.deliveries.attempts(gone.id) == []
     assert await store.event("default", gone.event.key) is None
     assert await is_there(store, stays)
-    assert len(await store.attempts(stays.id)) == 1
+    assert len(await store.deliveries.attempts(stays.id)) == 1
     assert kept.oldest_event is not None
     assert kept.oldest_event - (utc_now() - 29 * DAY) < timedelta(minutes=1)
 
@@ -97,19 +97,19 @@ async def test_what_failed_is_kept_for_a_time_of_its_own_that_counts_from_its_en
     await store.retain(KEEP)
     assert not await is_there(store, gone)
     assert await is_there(store, stays)
-    assert len(await store.attempts(stays.id)) == 1
-    assert await store.retry_delivery("default", stays.id)
+    assert len(await store.deliveries.attempts(stays.id)) == 1
+    assert await store.deliveries.retry("default", stays.id)
     assert [one.event.document for one in await claim(store, process, 9)] == [stays.event.document]
 
 
 async def test_what_was_sent_again_is_kept_for_its_time_from_then_on(store: Store, process: int) -> None:
     new = await old(store, process, await subscribed(store), 80 * DAY)
     await ended_as(store, process, [new], State.EXHAUSTED, utc_now() - 79 * DAY)
-    assert await store.retry_delivery("default", new.id)
+    assert await store.deliveries.retry("default", new.id)
     await ended_as(store, process, [new], State.DELIVERED, utc_now() - 29 * DAY)
     await store.retain(KEEP)
     assert await is_there(store, new)
-    assert await store.retry_delivery("default", new.id)
+    assert await store.deliveries.retry("default", new.id)
     await ended_as(store, process, [new], State.DELIVERED, utc_now() - 31 * DAY)
     await store.retain(KEEP)
     assert not await is_there(store, new)
@@ -125,7 +125,7 @@ async def test_what_waits_or_is_being_delivered_stays_however_old_it_is(store: S
     assert not any(kept.deleted.values())
     for one in (claimed, waits, held):
         assert await is_there(store, one)
-    await store.finish(process, [outcome(claimed.id, State.DELIVERED)])
+    await store.queue.finish(process, [outcome(claimed.id, State.DELIVERED)])
     assert (await store.retain(KEEP)).deleted["deliveries"] == 1
 
 
@@ -140,7 +140,7 @@ async def test_an_event_stays_as_long_as_one_of_its_deliveries_does(store: Store
     assert not await is_there(store, first)
     assert not await is_there(store, second)
     assert await is_there(store, late)
-    await store.finish(process, [outcome(late.id, State.DELIVERED)])
+    await store.queue.finish(process, [outcome(late.id, State.DELIVERED)])
     await store.retain(KEEP)
     assert await is_there(store, late)
 
@@ -174,8 +174,10 @@ async def test_more_than_a_chunk_goes(store: Store, process: int, monkeypatch: p
         done = State.DELIVERED if number == 5 else State.PENDING
         again = outcome(claimed.id, done, attempts=number, due_at=None if done.final else LONG_AGO,
                         attempt=attempt(number))  # fmt: skip
-        await store.finish(process, [again])
-    await store.finish(process, [outcome(one.id, State.DELIVERED, attempt=attempt()) for one in others[::2]])
+        await store.queue.finish(process, [again])
+    await store.queue.finish(
+        process, [outcome(one.id, State.DELIVERED, attempt=attempt()) for one in others[::2]]
+    )
     kept = await store.retain(KEEP)
     assert (kept.deleted["deliveries"], kept.deleted["attempts"]) == (4, 8)
     assert [await is_there(store, one) for one in deliveries] == [

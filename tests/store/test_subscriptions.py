@@ -251,7 +251,7 @@ async def test_a_change_that_keeps_the_pause_holds_on(store: Store, process: int
 async def test_an_outcome_can_hold_a_delivery(store: Store, process: int) -> None:
     paused = await subscribed(store, status="paused")
     (new,) = await stored(store, process, paused)
-    await store.finish(process, [outcome(new.id, State.PENDING, attempts=0)])
+    await store.queue.finish(process, [outcome(new.id, State.PENDING, attempts=0)])
     delivery = await found(store, new)
     assert (delivery.state, delivery.due_at) == (State.PENDING, None)
 
@@ -266,7 +266,7 @@ async def test_nothing_is_held_for_a_subscription_that_was_resumed_meanwhile(
     replayed = make_delivery(late.event, paused, claimed=False, due_at=None)
     await accept(store, process, late)
     await store.add_deliveries(process, [replayed])
-    await store.finish(process, [outcome(running.id, State.PENDING, attempts=0)])
+    await store.queue.finish(process, [outcome(running.id, State.PENDING, attempts=0)])
     claimed = {one.id for one in await claim(store, process, 10)}
     assert claimed == {late.id, replayed.id, running.id}
 
@@ -300,7 +300,7 @@ async def test_a_resume_waits_for_who_is_storing_held_deliveries(
 async def test_many_waiting_deliveries_end_and_resume_in_parts(
     store: Store, process: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("dispatcher.store.delivery_queries.CHUNK", 4)
+    monkeypatch.setattr("dispatcher.store.delivery_writes.CHUNK", 4)
     paused, removed, disabled = [await subscribed(store, status="paused") for _ in range(3)]
     for subscription in (paused, removed, disabled):
         await stored(store, process, subscription, 11, claimed=False, due_at=None)
@@ -308,7 +308,7 @@ async def test_many_waiting_deliveries_end_and_resume_in_parts(
     assert len(await claim(store, process, 100)) == 11
     await store.subscriptions.remove("default", removed.id)
     await store.subscriptions.end(disabled.id, "disabled", "gone")
-    assert (await store.backlog())[State.PENDING] == 0
+    assert (await store.deliveries.backlog())[State.PENDING] == 0
 
 
 async def test_subscriptions_are_listed_newest_first(store: Store) -> None:

@@ -40,14 +40,14 @@ async def test_the_next_one_goes_when_the_one_before_has_ended_however_it_ended(
     first, second, third, fourth = await ordered(store, process, *"aaaa")
     for delivery, state in ((first, State.DELIVERED), (second, State.EXHAUSTED), (third, State.SUPERSEDED)):
         assert await claimed(store, process) == [delivery.id]
-        await store.finish(process, [outcome(delivery.id, state, ordered=True)])
+        await store.queue.finish(process, [outcome(delivery.id, state, ordered=True)])
     assert await claimed(store, process) == [fourth.id]
 
 
 async def test_a_retry_holds_back_its_own_job_only(store: Store, process: int) -> None:
     a1, _, b1, b2 = await ordered(store, process, "a", "a", "b", "b")
     await claimed(store, process)
-    await store.finish(
+    await store.queue.finish(
         process,
         [
             outcome(a1.id, State.PENDING, due_at=FUTURE, ordered=True),
@@ -59,13 +59,13 @@ async def test_a_retry_holds_back_its_own_job_only(store: Store, process: int) -
 
 async def test_a_cancelled_one_lets_the_next_go(store: Store, process: int) -> None:
     first, second = await ordered(store, process, "a", "a")
-    assert await store.cancel_delivery("default", first.id, "no")
+    assert await store.deliveries.cancel("default", first.id, "no")
     assert await claimed(store, process) == [second.id]
 
 
 async def test_one_that_waits_for_its_turn_cannot_be_sent_before(store: Store, process: int) -> None:
     first, second = await ordered(store, process, "a", "a")
-    assert not await store.retry_delivery("default", second.id)
+    assert not await store.deliveries.retry("default", second.id)
     assert await claimed(store, process) == [first.id]
 
 
@@ -74,7 +74,7 @@ async def test_later_batches_come_after_earlier_ones(store: Store, process: int)
     later = make_delivery(make_event(job_id="a"), first.subscription, claimed=False, due_at=PAST)
     await accept(store, process, later)
     assert await claimed(store, process) == [first.id]
-    await store.finish(process, [outcome(first.id, State.DELIVERED, ordered=True)])
+    await store.queue.finish(process, [outcome(first.id, State.DELIVERED, ordered=True)])
     assert await claimed(store, process) == [later.id]
 
 
@@ -105,7 +105,7 @@ async def test_one_on_its_way_keeps_its_turn_over_the_end_of_its_subscription(
     later = make_delivery(make_event(job_id="a"), again, claimed=False, due_at=utc_now())
     await accept(store, process, later)
     assert await claimed(store, process) == []
-    await store.finish(process, [outcome(first.id, State.DELIVERED, ordered=True)])
+    await store.queue.finish(process, [outcome(first.id, State.DELIVERED, ordered=True)])
     assert await claimed(store, process) == [later.id]
 
 
@@ -113,7 +113,7 @@ async def test_a_turn_that_a_crash_left_behind_is_mended(store: Store, process: 
     first, second = await ordered(store, process, "a", "a")
     await claimed(store, process)
     # As if the process had died between the outcome and what follows from it.
-    await store.finish(process, [outcome(first.id, State.DELIVERED, ordered=False)])
+    await store.queue.finish(process, [outcome(first.id, State.DELIVERED, ordered=False)])
     assert await claimed(store, process) == []
     assert await store.mend_turns(0) > 0
     assert await claimed(store, process) == [second.id]
@@ -137,7 +137,7 @@ async def test_processes_that_accept_and_finish_at_once_lose_no_turn(open_postgr
 
     async def finish_some(store: Store, process: int) -> list[str]:
         mine = await claimed(store, process)
-        await store.finish(process, [outcome(one, State.DELIVERED, ordered=True) for one in mine])
+        await store.queue.finish(process, [outcome(one, State.DELIVERED, ordered=True) for one in mine])
         return mine
 
     sent = [one for some in await asyncio.gather(*map(work, stores, numbers)) for one in some]

@@ -67,7 +67,7 @@ class Use(NamedTuple):
 
     async def end(self, new: Sequence[NewDelivery], state: State = State.DELIVERED, **fields: object) -> None:
         values = {"attempt": attempt()} | fields
-        await self.store.finish(self.process, [outcome(one.id, state, **values) for one in new])
+        await self.store.queue.finish(self.process, [outcome(one.id, state, **values) for one in new])
 
 
 async def accept_events(use: Use) -> None:
@@ -110,8 +110,8 @@ async def hold(use: Use) -> None:
         id=paused.id, revision=3, owner="*", destination="https://moved.example.org:443"
     )
     await use.store.subscriptions.save(moved)
-    assert await use.store.cancel_delivery("default", new[0].id, "no")
-    assert await use.store.retry_delivery("default", new[0].id)
+    assert await use.store.deliveries.cancel("default", new[0].id, "no")
+    assert await use.store.deliveries.retry("default", new[0].id)
     await use.store.subscriptions.end(paused.id, "disabled", "gone")
     await use.store.subscriptions.remove("default", paused.id)
 
@@ -129,22 +129,24 @@ async def deliver(use: Use) -> None:
     subscription, other = await use.subscribed(), await use.subscribed()
     await use.accepted(subscription)
     new = await use.accepted(other)
-    await use.store.waiting_destinations("", 10)
+    await use.store.queue.waiting_destinations("", 10)
     for after in ("", subscription.id):
-        await use.store.look({subscription.destination: after}, BATCH, 10)
+        await use.store.queue.find_queues({subscription.destination: after}, BATCH, 10)
     assert await claim_at(use.store, use.process, [subscription.destination], BATCH)
     shares = [Share(other.id, BATCH), Share(subscription.id, BATCH)]
-    claimed = [one.id for one in await use.store.claim_shares(use.process, 2 * BATCH, shares)]
+    claimed = [one.id for one in await use.store.queue.claim(use.process, 2 * BATCH, shares)]
     later = [one for one in new if one.id in claimed]
     await use.end(later, State.PENDING, due_at=FUTURE, memo="a memo")
-    await use.store.retry_delivery("default", later[0].id)
+    await use.store.deliveries.retry("default", later[0].id)
     again = await claim_at(use.store, use.process, [subscription.destination], BATCH)
-    await use.store.finish(
+    await use.store.queue.finish(
         use.process,
         [outcome(one.id, State.DELIVERED, attempts=2, attempt=attempt(2), memo="") for one in again],
     )
-    await use.store.overdue({other.destination: (PAST, new[0].id), subscription.destination: None}, BATCH)
-    assert await use.store.expire([Overdue(later[1].id, "webhook", 1.0)])
+    await use.store.queue.find_expired(
+        {other.destination: (PAST, new[0].id), subscription.destination: None}, BATCH
+    )
+    assert await use.store.queue.expire([Overdue(later[1].id, "webhook", 1.0)])
     await use.store.subscriptions.remove("default", other.id)
 
 
@@ -153,7 +155,7 @@ async def recover(use: Use) -> None:
     subscription = await use.subscribed()
     await use.accepted(subscription)
     unsure: set[int] | list[str] = {use.process} if isinstance(use.store, PostgresStore) else [new_id("dlv")]
-    setattr(use.store, "_unsure", unsure)  # noqa: B010 - as after a claim whose answer was lost
+    setattr(use.store.queue, "_unsure", unsure)  # noqa: B010 - as after a claim whose answer was lost
     await claim(use.store, use.process, BATCH)
     dead = await use.store.leases.register("a-host", 2, lease=-1)
     late = [make_delivery(make_event(), subscription) for _ in range(BATCH)]
@@ -187,18 +189,18 @@ async def gather(use: Use) -> None:
     await use.store.take_digest(leader.id)
     await use.end([leader], State.EXHAUSTED, leads=True, memo="a memo")
     following = await use.accepted(subscription)
-    await use.store.retry_delivery("default", following[0].id)
-    await use.store.expire([Overdue(following[1].id, "webhook", 1.0)])
+    await use.store.deliveries.retry("default", following[0].id)
+    await use.store.queue.expire([Overdue(following[1].id, "webhook", 1.0)])
     await use.end(following[:1], State.CANCELLED, attempt=None)
     await use.store.mend_digests(None)
     await use.store.mend_digests(new_id("dlv"))
     late = await use.subscribed(digest=DigestPolicy(wait=0, interval=3600))
     first, alone, *_ = await use.accepted(late)
-    await use.store.retry_delivery("default", alone.id)
+    await use.store.deliveries.retry("default", alone.id)
     await claim_at(use.store, use.process, [late.destination], BATCH)
     for one in (alone, first):
         joining = outcome(one.id, State.PENDING, due_at=FUTURE, joins=Joining(late.id, 99))
-        await use.store.finish(use.process, [joining])
+        await use.store.queue.finish(use.process, [joining])
     without = make_subscription(
         id=subscription.id, revision=2, owner="*", destination=subscription.destination, digest=None
     )
@@ -261,9 +263,11 @@ async def guard(use: Use) -> None:
         await use.store.rate_limits.take_slots(here, RateLimit(5), wanted)
     await use.store.rate_limits.take_slots(subscription.id, RateLimit(5), 0)
     await use.store.destinations.get(DestinationFilter(tenant="default"), here)
-    await use.store.write_outcomes(use.process, [outcome(new_id("dlv"), State.DELIVERED, memo="a memo")])
+    await use.store.queue.record_outcomes(
+        use.process, [outcome(new_id("dlv"), State.DELIVERED, memo="a memo")]
+    )
     await use.store.tidy()
-    await use.store.backlog()
+    await use.store.deliveries.backlog()
 
 
 async def count_mails(use: Use) -> None:

@@ -51,7 +51,7 @@ async def clear_attempts(asked: Asked) -> Answered:
     """Show none of the attempts up to now any more."""
     notice = await named(asked)
     which = DeliveryFilter(tenant=asked.caller.tenant, subscription_id=notice.subscription.id)
-    page = await asked.services.store.deliveries(which, Window(1))
+    page = await asked.services.store.deliveries.page(which, Window(1))
     if page.items:
         await _keep(asked, notice, page.items[0].id, ())
     return Answered()
@@ -77,7 +77,7 @@ async def _given_up(asked: Asked, notice: Notice) -> AsyncIterator[Delivery]:
     )
     cursor: str | None = None
     while True:
-        page = await asked.services.store.deliveries(which, Window(PAGE, cursor))
+        page = await asked.services.store.deliveries.page(which, Window(PAGE, cursor))
         for delivery in page.items:
             if delivery.id <= (notice.kept.cleared or ""):
                 return
@@ -89,7 +89,7 @@ async def _given_up(asked: Asked, notice: Notice) -> AsyncIterator[Delivery]:
 
 
 async def _last(asked: Asked, delivery: Delivery) -> Tried | None:
-    attempts = await asked.services.store.attempts(delivery.id)
+    attempts = await asked.services.store.deliveries.attempts(delivery.id)
     if not attempts:
         return None
     return Tried(delivery_id=delivery.id, event=delivery.event, job_id=delivery.job_id, attempt=attempts[-1])
@@ -104,12 +104,12 @@ async def _named_attempt(asked: Asked, notice: Notice) -> Tried:
         raise missing
     key, number = known
     store = asked.services.store
-    delivery = await store.delivery(asked.caller.tenant, key)
+    delivery = await store.deliveries.get(asked.caller.tenant, key)
     if delivery is None or delivery.subscription_id != notice.subscription.id:
         raise missing
     if key <= (notice.kept.cleared or "") or key in notice.kept.hidden:
         raise missing
-    for attempt in await store.attempts(key):
+    for attempt in await store.deliveries.attempts(key):
         if attempt.number == number and attempt.error is not None:
             return Tried(delivery_id=key, event=delivery.event, job_id=delivery.job_id, attempt=attempt)
     raise missing

@@ -50,10 +50,10 @@ async def last_of(asked: Asked, notice: Notice) -> Last | None:
     """The latest delivery of a notification."""
     store = asked.services.store
     which = DeliveryFilter(tenant=asked.caller.tenant, subscription_id=notice.subscription.id)
-    page = await store.deliveries(which, Window(1))
+    page = await store.deliveries.page(which, Window(1))
     if not page.items:
         return None
-    attempts = await store.attempts(page.items[0].id)
+    attempts = await store.deliveries.attempts(page.items[0].id)
     return Last(page.items[0], attempts[-1] if attempts else None)
 
 

@@ -161,7 +161,7 @@ async def test_a_stop_notes_what_the_relay_has_not_answered_so_that_it_goes_out_
         engine.start(deliveries)
         await server.received_data()
         await engine.stop()
-    [found] = (await store.deliveries(DeliveryFilter(tenant="default"), Window())).items
+    [found] = (await store.deliveries.page(DeliveryFilter(tenant="default"), Window())).items
     assert (found.state, found.attempts) == (State.PENDING, 1)
     assert "said whether it takes the message; it may have arrived, and is sent once more" in (
         found.reason or ""

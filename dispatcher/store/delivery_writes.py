@@ -1,0 +1,83 @@
+"""Writes of deliveries that others than their attempts cause: ending, expiring, freeing and redirecting them.
+
+Each function is a part of one transaction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+
+from sqlalchemy import Connection, Update, delete, literal_column, select, update
+
+from dispatcher.domain.deliveries import State
+from dispatcher.store import digests, turns
+from dispatcher.store.columns import DELIVERING
+from dispatcher.store.queries import chunks
+from dispatcher.store.rows import safe
+from dispatcher.store.schema import claims, deliveries
+
+CHUNK = 10_000
+"""How many deliveries one statement changes at most, so that nobody waits long for their locks."""
+
+_table = deliveries.c
+# The condition of the index deliveries_waiting. A number and no parameter: the database must see that it is the same.
+# It is a range because SQLite, without statistics, may take any index that begins with an equality.
+IS_WAITING = _table.listed_as < literal_column(str(DELIVERING))
+# What holds still when the row is locked, after others may have changed it since it was found.
+IS_PENDING = _table.state == State.PENDING
+
+
+def end_waiting(
+    connection: Connection, subscription_id: str, state: State, reason: str, now: datetime
+) -> int:
+    """End some of what is pending for a subscription; CHUNK when there may be more."""
+    some = (
+        select(_table.id)
+        .where(_table.subscription_id == subscription_id, IS_WAITING, IS_PENDING)
+        .limit(CHUNK)
+    )
+    turns.end_waiting(connection, subscription_id)
+    digests.end_all(connection, subscription_id)
+    return connection.execute(ended(state, reason, now).where(_table.id.in_(some), IS_PENDING)).rowcount
+
+
+def expire(connection: Connection, max_ages: Mapping[str, float], now: datetime) -> int:
+    """Exhaust those of these deliveries that still wait, and what waits for them in digests and is as old."""
+    count = 0
+    for max_age in set(max_ages.values()):
+        ids = [key for key, its in max_ages.items() if its == max_age]
+        gathered = digests.led_by(connection, ids, now - timedelta(seconds=max_age))
+        exhausted = ended(State.EXHAUSTED, f"waited for longer than max_age ({max_age:g} s)", now)
+        for some in chunks([*ids, *gathered]):
+            count += connection.execute(exhausted.where(_table.id.in_(some), IS_PENDING)).rowcount
+        digests.leave_all(connection, [*gathered, *ids])
+    turns.pass_on(connection, list(max_ages))
+    return count
+
+
+def redirect_waiting(connection: Connection, subscription_id: str, destination: str) -> None:
+    """Let what is pending for a subscription wait for its new destination."""
+    waiting = (_table.subscription_id == subscription_id, IS_WAITING)
+    connection.execute(update(deliveries).values(destination=destination).where(*waiting))
+
+
+def free_claims(connection: Connection, process: int, oldest_claim: str, now: datetime) -> int:
+    """Make what a process has claimed pending and due now."""
+    freed = (
+        update(deliveries)
+        .values(state=State.PENDING, claimed_by=None)
+        .where(_table.state == State.DELIVERING, _table.claimed_by == process)
+    )
+    fresh = freed.values(listed_as=State.PENDING, due_at=now)
+    straight = connection.execute(fresh.where(_table.listed_as.is_(None), _table.id >= oldest_claim)).rowcount
+    waited = select(claims.c.delivery_id).where(claims.c.process == process)
+    again = connection.execute(freed.where(_table.id.in_(waited))).rowcount
+    connection.execute(delete(claims).where(claims.c.process == process))
+    return straight + again
+
+
+def ended(state: State, reason: str, now: datetime) -> Update:
+    """The update that ends deliveries."""
+    values = {"state": state, "listed_as": state, "due_at": None, "ended_at": now, "reason": safe(reason)}
+    return update(deliveries).values(values)

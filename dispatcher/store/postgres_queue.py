@@ -1,0 +1,97 @@
+"""The queue of deliveries on PostgreSQL: hot statements, and what this process knows of its claims."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
+from datetime import datetime
+
+from dispatcher.domain.deliveries import ClaimedDelivery, Outcome, Share, Waiting
+from dispatcher.domain.events import Event, utc_now
+from dispatcher.store import arrays, batches, postgres_queues
+from dispatcher.store import postgres_sql as sql
+from dispatcher.store.batches import ATTEMPT, OUTCOME
+from dispatcher.store.claims import CLAIM_BYTES, Claim
+from dispatcher.store.filters import Place
+from dispatcher.store.postgres_accept import TO, resumed_of
+from dispatcher.store.postgres_session import PostgresSession
+from dispatcher.store.postgres_subscriptions import revisions_of
+from dispatcher.store.queue import DeliveryQueue
+from dispatcher.store.rows import Row, hex_digits
+from dispatcher.store.subscriptions import Revision, SubscriptionRepository
+
+
+class PostgresQueue(DeliveryQueue):
+    """See `dispatcher.store.queue.DeliveryQueue`."""
+
+    def __init__(self, session: PostgresSession, subscriptions: SubscriptionRepository) -> None:
+        super().__init__(session, subscriptions)
+        self._session = session
+        self._claimed: defaultdict[int, set[str]] = defaultdict(set)
+        self._unsure: set[int] = set()
+        self._claiming = asyncio.Lock()
+
+    def forget(self, process: int) -> None:
+        """Forget the claims of a process: its lease has ended."""
+        self._claimed.pop(process, None)
+        self._unsure.discard(process)
+
+    async def waiting_destinations(self, after: str, limit: int) -> list[tuple[str, datetime | None]]:
+        async with self._session.hot() as connection:
+            return await postgres_queues.waiting_destinations(connection, after, limit)
+
+    async def find_queues(self, after: Mapping[str, str], first: int, more: int) -> dict[str, Waiting]:
+        async with self._session.hot() as connection:
+            return await postgres_queues.find_queues(connection, after, utc_now(), first, more)
+
+    async def _waiting(self, after: Mapping[str, Place | None], limit: int) -> Mapping[str, Sequence[Row]]:
+        async with self._session.hot() as connection:
+            return await postgres_queues.waiting(connection, after, limit)
+
+    async def claim(self, process: int, limit: int, shares: Sequence[Share]) -> list[ClaimedDelivery]:
+        async with self._claiming:
+            try:
+                claims, revisions = await self._claim(process, limit, shares)
+                wanted = await self._wanted(process, claims, revisions)
+            except BaseException:
+                # It may have been committed although the answer was lost. The next call finds out.
+                self._unsure.add(process)
+                raise
+            self._claimed[process].update(delivery.id for delivery in wanted)
+        return wanted
+
+    async def _claim(
+        self, process: int, limit: int, shares: Sequence[Share]
+    ) -> tuple[list[Claim], list[Revision]]:
+        async with self._session.hot() as connection:
+            if process in self._unsure:
+                await connection.execute(sql.UNCLAIM, process, list(map(hex_digits, self._claimed[process])))
+                self._unsure.discard(process)
+            of = [hex_digits(share.subscription_id) for share in shares]
+            places = [share.places for share in shares]
+            found = await connection.fetch(
+                postgres_queues.CLAIM_SHARES, process, utc_now(), limit, of, places
+            )
+            rows = sorted(found, key=postgres_queues.due_at)
+            if not rows:
+                return [], []
+            events = await connection.fetch(sql.EVENTS, list({row["event_key"] for row in rows}), CLAIM_BYTES)
+            kept = await connection.fetch(sql.REVISIONS, list({row["subscription_id"] for row in rows}))
+        by_key = {row["key"]: Event(**{**row, "key": f"evt_{row['key'].hex}"}) for row in events}
+        claims = [postgres_queues.claim_of(row, by_key.get(row["event_key"])) for row in rows]
+        return claims, revisions_of(kept)
+
+    async def _record(self, process: int, outcomes: Sequence[Outcome]) -> None:
+        held = [outcome.delivery_id for outcome in outcomes if batches.held_outcome(outcome)]
+        async with self._session.hot() as connection, connection.transaction() if held else nullcontext():
+            resumed = await resumed_of(connection, sql.RESUMED_DELIVERIES, "dlv", held)
+            await connection.execute(
+                sql.FINISH,
+                process,
+                *arrays.parameters(OUTCOME, arrays.of_outcomes(outcomes, resumed, TO)),
+                *arrays.parameters(ATTEMPT, arrays.of_attempts(outcomes, TO)),
+            )
+        if process in self._claimed:
+            self._claimed[process].difference_update(outcome.delivery_id for outcome in outcomes)
