@@ -23,7 +23,7 @@ from dispatcher.delivery.rates import Rates, RateStore
 from dispatcher.delivery.scheduler import ClaimStore, Scheduler
 from dispatcher.delivery.senders import DigestStore, Senders
 from dispatcher.delivery.trial import Trials
-from dispatcher.delivery.upkeep import ElectionStore, ExpiryStore, Upkeep, UpkeepStore
+from dispatcher.delivery.upkeep import DigestRepair, ElectionStore, ExpiryStore, Upkeep, UpkeepStore
 from dispatcher.domain.deliveries import ClaimedDelivery, NewDelivery, Outcome
 from dispatcher.domain.destinations import RateLimit
 from dispatcher.domain.errors import StoreUnavailable
@@ -54,7 +54,11 @@ class Queue(ClaimStore, OutcomeStore, ExpiryStore, Protocol):
     """What delivering needs of the queue."""
 
 
-class DeliveryStore(DigestStore, UpkeepStore, Protocol):
+class Digests(DigestStore, DigestRepair, Protocol):
+    """What delivering needs of digests."""
+
+
+class DeliveryStore(UpkeepStore, Protocol):
     """What delivering needs of the store; see `dispatcher.store.protocols.Store`."""
 
     @property
@@ -62,6 +66,9 @@ class DeliveryStore(DigestStore, UpkeepStore, Protocol):
 
     @property
     def queue(self) -> Queue: ...
+
+    @property
+    def digests(self) -> Digests: ...
 
     @property
     def subscriptions(self) -> EndingStore: ...
@@ -102,7 +109,7 @@ class Engine:
         rates = Rates(store.rate_limits)
         self.trials = Trials(self._breakers, rates, self._lanes, self._trial_ended)
         self._attempts = Attempts(
-            Senders(store, kinds),
+            Senders(store.digests, kinds),
             self._breakers,
             rates,
             self._lease,

@@ -19,16 +19,16 @@ STORE_WAIT = 1.0
 
 
 class DigestStore(Protocol):
-    """What digests need of the store; see `dispatcher.store.protocols.Store`."""
+    """What digests need of the store; see `dispatcher.store.digests.DigestRepository`."""
 
-    async def take_digest(self, leader: str) -> list[Gathered]: ...
+    async def take(self, leader: str) -> list[Gathered]: ...
 
 
 class Senders:
     """The senders of the subscriptions that were delivered to last."""
 
-    def __init__(self, store: DigestStore, kinds: Mapping[str, TargetKind]) -> None:
-        self._store = store
+    def __init__(self, digests: DigestStore, kinds: Mapping[str, TargetKind]) -> None:
+        self._digests = digests
         self._kinds = kinds
         self._ready: LRUCache[str, tuple[int, Sender, DigestSender | None]] = LRUCache(10_000)
 
@@ -41,7 +41,7 @@ class Senders:
         try:
             sender, gathering = self._sender(subscription)
             if gathering is not None:
-                others = await self._store.take_digest(claimed.id)
+                others = await self._digests.take(claimed.id)
                 if others:
                     together = [Gathered(claimed.id, claimed.event, claimed.memo), *others]
                     return await gathering.send_digest(together, number), len(others)

@@ -63,6 +63,12 @@ class ExpiryStore(Protocol):
     async def expire(self, overdue: Sequence[Overdue]) -> int: ...
 
 
+class DigestRepair(Protocol):
+    """Ends what a crash left of digests; see `dispatcher.store.digests.DigestRepository`."""
+
+    async def repair(self, after: str | None) -> str | None: ...
+
+
 class UpkeepStore(Protocol):
     """What upkeep needs of the store; see `dispatcher.store.protocols.Store`."""
 
@@ -74,7 +80,8 @@ class UpkeepStore(Protocol):
 
     async def mend_turns(self, after: int) -> int: ...
 
-    async def mend_digests(self, after: str | None) -> str | None: ...
+    @property
+    def digests(self) -> DigestRepair: ...
 
     async def tidy(self) -> None: ...
 
@@ -112,7 +119,7 @@ class Upkeep:
             self._turns = await self._store.mend_turns(self._turns)
             if not self._turns:
                 break
-        self._digests = await self._store.mend_digests(self._digests)
+        self._digests = await self._store.digests.repair(self._digests)
         self._freed()
         if tidy:
             await self._store.tidy()

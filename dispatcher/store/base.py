@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from abc import ABC
 
-from dispatcher.domain.digests import Gathered
 from dispatcher.domain.events import Event
 from dispatcher.domain.expansions import Expansion
 from dispatcher.store import (
-    digests,
     expansions,
     queries,
     turns,
@@ -16,6 +14,7 @@ from dispatcher.store import (
 from dispatcher.store.breakers import BreakerRepository
 from dispatcher.store.deliveries import DeliveryRepository
 from dispatcher.store.destinations import DestinationRepository
+from dispatcher.store.digests import DigestRepository
 from dispatcher.store.filters import (
     EventFilter,
     Page,
@@ -56,6 +55,7 @@ class SqlStore(ABC):
         self.destinations = DestinationRepository(self.session)
         self.rate_limits = RateLimitRepository(self.session)
         self.deliveries = DeliveryRepository(self.session)
+        self.digests = DigestRepository(self.session)
         self.jobs = JobRepository(self.session)
         self.keys = KeyRepository(self.session)
         self.quotas = QuotaRepository(self.session)
@@ -73,12 +73,6 @@ class SqlStore(ABC):
 
     async def mend_turns(self, after: int) -> int:
         return await self._write(turns.mend, after)
-
-    async def take_digest(self, leader: str) -> list[Gathered]:
-        return await self._write(digests.take, leader)
-
-    async def mend_digests(self, after: str | None) -> str | None:
-        return await self._write(digests.mend, after)
 
     # Destinations
 

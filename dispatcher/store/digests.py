@@ -21,9 +21,10 @@ from dispatcher.store import dialect, memos
 from dispatcher.store.queries import chunks, rows_of
 from dispatcher.store.rows import EVENT
 from dispatcher.store.schema import attempts, deliveries, digest_members, digests, events
+from dispatcher.store.session import Repository
 
 AT_ONCE = 200
-"""Leaders that `mend` looks at in one transaction."""
+"""Leaders that one repair looks at in one transaction."""
 
 _group = digests.c
 _member = digest_members.c
@@ -48,6 +49,21 @@ class Placing(Struct, frozen=True):
     groups: Mapping[bytes, Group]
     members: Sequence[tuple[str, str, str]]
     due: Mapping[str, datetime | None]
+
+
+class DigestRepository(Repository):
+    """Digests that gather; storing deliveries and recording outcomes see to them by themselves."""
+
+    async def take(self, leader: str) -> list[Gathered]:
+        """Close the digest that a claimed delivery leads, and return its members, the oldest first.
+
+        None of them when it leads none. They end as it ends; what comes now goes into the next digest.
+        """
+        return await self._write(_take, leader)
+
+    async def repair(self, after: str | None) -> str | None:
+        """End the members of some leaders after `after` that ended in a crash; where to go on, None at the end."""
+        return await self._write(_repair, after)
 
 
 def wanted(new: Sequence[NewDelivery]) -> list[Wanted]:
@@ -121,11 +137,7 @@ def keep(connection: Connection, placed: Placing) -> None:
             connection.execute(update(deliveries).where(*waits).values(due_at=due_at))
 
 
-def take(connection: Connection, leader: str) -> list[Gathered]:
-    """Close the digest that a delivery leads, and return its members; none when it leads none.
-
-    What comes from now on goes into the next one.
-    """
+def _take(connection: Connection, leader: str) -> list[Gathered]:
     open_group = select(_group.id).where(_group.leader == leader).with_for_update()
     found = connection.execute(open_group).scalar()
     if found is not None:
@@ -211,8 +223,7 @@ def end_all(connection: Connection, subscription_id: str) -> int:
     return gone
 
 
-def mend(connection: Connection, after: str | None) -> str | None:
-    """Settle what a crash left behind, of some leaders after `after`; where to go on, None at the end."""
+def _repair(connection: Connection, after: str | None) -> str | None:
     following = select(_member.leader).order_by(_member.leader).limit(1)
     first = following if after is None else following.where(_member.leader > after)
     names = select(first.scalar_subquery().label("key")).cte("leaders", recursive=True)

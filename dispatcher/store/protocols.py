@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Protocol
 from dispatcher.domain.deliveries import (
     NewDelivery,
 )
-from dispatcher.domain.digests import Gathered
 from dispatcher.domain.events import Event
 from dispatcher.domain.expansions import Expansion, NewExpansion
 from dispatcher.domain.retention import Keep, Kept
@@ -25,6 +24,7 @@ if TYPE_CHECKING:
     from dispatcher.store.breakers import BreakerRepository
     from dispatcher.store.deliveries import DeliveryRepository
     from dispatcher.store.destinations import DestinationRepository
+    from dispatcher.store.digests import DigestRepository
     from dispatcher.store.jobs import JobRepository
     from dispatcher.store.keys import KeyRepository
     from dispatcher.store.leases import LeaseRepository
@@ -64,6 +64,11 @@ class Store(Protocol):
     @property
     def deliveries(self) -> DeliveryRepository:
         """All deliveries, as people see them."""
+        ...
+
+    @property
+    def digests(self) -> DigestRepository:
+        """Digests that gather."""
         ...
 
     @property
@@ -178,21 +183,6 @@ class Store(Protocol):
         It looks at some after `after` (0 at first) and returns where to go on; 0 at the end.
         """
         ...
-
-    # Digests: `accept` and `finish` see to them by themselves.
-
-    async def take_digest(self, leader: str) -> list[Gathered]:
-        """Close the digest that a claimed delivery leads, and return its members, the oldest first.
-
-        None of them when it leads none. They end as it ends; what comes now goes into the next digest.
-        """
-        ...
-
-    async def mend_digests(self, after: str | None) -> str | None:
-        """End the members of some leaders after `after` that ended in a crash; where to go on, None at the end."""
-        ...
-
-    # Destinations
 
     async def tidy(self) -> None:
         """Forget some of what nobody needs any more: unused rate limits, memos of what has ended."""

@@ -152,7 +152,7 @@ async def test_what_a_claim_has_whose_answer_was_lost_is_delivered_soon(
 ) -> None:
     """Also when nothing else is due: no other claim would give it back."""
     monkeypatch.setattr(scheduler, "POLL", 0.05)
-    wanted, failed = store._wanted, asyncio.Event()  # type: ignore[attr-defined]  # between the commit and the answer
+    wanted, failed = store.queue._wanted, asyncio.Event()  # type: ignore[attr-defined]  # between the commit and the answer
 
     async def breaks_once(*arguments: object) -> object:
         if not failed.is_set():

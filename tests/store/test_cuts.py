@@ -199,7 +199,7 @@ async def take_digest(world: World) -> tuple[Call, Check]:
     taken: list[list[str]] = []
 
     async def call() -> None:
-        taken.append([one.delivery_id for one in await world.store.take_digest(leader.id)])
+        taken.append([one.delivery_id for one in await world.store.digests.take(leader.id)])
 
     async def check() -> None:
         assert taken == [[member.id]]
@@ -391,7 +391,7 @@ async def maintenance(world: World) -> tuple[Call, Check]:
     async def call() -> None:
         ahead.extend((await world.store.retain(DEFAULT)).ahead.values())
         await world.store.mend_turns(0)
-        await world.store.mend_digests(None)
+        await world.store.digests.repair(None)
         await world.store.tidy()
 
     async def check() -> None:

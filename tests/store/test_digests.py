@@ -41,7 +41,7 @@ async def claimed(store: Store, process: int) -> list[str]:
 
 
 async def members(store: Store, leader: NewDelivery) -> list[str]:
-    return [one.delivery_id for one in await store.take_digest(leader.id)]
+    return [one.delivery_id for one in await store.digests.take(leader.id)]
 
 
 async def due(store: Store, delivery: NewDelivery) -> datetime | None:
@@ -67,7 +67,7 @@ async def test_members_end_as_their_leader_ends_each_with_that_attempt(store: St
     subscription = await subscribed(store, digest=HOURLY)
     first, second = await gathered(store, process, subscription, "a", "b")
     await claimed(store, process)
-    await store.take_digest(first.id)
+    await store.digests.take(first.id)
     await store.queue.finish(process, [outcome(first.id, State.DELIVERED, attempt=attempt(), leads=True)])
     assert await state_of(store, second) is State.DELIVERED
     assert (await found(store, second)).attempts == 1
@@ -78,7 +78,7 @@ async def test_members_wait_for_the_retry_of_their_leader(store: Store, process:
     subscription = await subscribed(store, digest=HOURLY)
     first, second = await gathered(store, process, subscription, "a", "b")
     await claimed(store, process)
-    await store.take_digest(first.id)
+    await store.digests.take(first.id)
     await store.queue.finish(process, [outcome(first.id, State.PENDING, due_at=utc_now(), leads=True)])
     assert await claimed(store, process) == [first.id]
     assert await members(store, first) == [second.id]
@@ -93,7 +93,7 @@ async def test_members_of_a_digest_that_was_given_up_know_who_has_it(store: Stor
     subscription = await subscribed(store, digest=HOURLY)
     first, second = await gathered(store, process, subscription, "a", "b")
     await claimed(store, process)
-    await store.take_digest(first.id)
+    await store.digests.take(first.id)
     given_up = outcome(
         first.id, State.EXHAUSTED, reason="no", memo="ann has it", attempt=attempt(), leads=True
     )
@@ -165,10 +165,10 @@ async def test_members_that_a_crash_left_behind_are_ended(store: Store, process:
     subscription = await subscribed(store, digest=HOURLY)
     first, second = await gathered(store, process, subscription, "a", "b")
     await claimed(store, process)
-    await store.take_digest(first.id)
+    await store.digests.take(first.id)
     await store.queue.finish(process, [outcome(first.id, State.DELIVERED, attempt=attempt())])
     assert await state_of(store, second) is State.PENDING
-    assert await store.mend_digests(None) is None
+    assert await store.digests.repair(None) is None
     assert await state_of(store, second) is State.DELIVERED
 
 
@@ -193,7 +193,7 @@ async def test_what_is_gathered_brings_those_that_waited_for_it_as_far_as_there_
     leaders = [new[0], new[2], new[4]]
     assert sorted(await claimed(store, process)) == sorted(one.id for one in leaders)
     for leader in leaders:
-        await store.take_digest(leader.id)
+        await store.digests.take(leader.id)
         joins = Joining(subscription.id, 100)
         put_off = outcome(leader.id, State.PENDING, attempts=0, due_at=FUTURE, joins=joins)
         await store.queue.finish(process, [put_off])
@@ -291,7 +291,7 @@ async def test_a_leader_that_ends_untried_leaves_its_digest_to_another(store: St
     subscription = await subscribed(store, digest=HOURLY)
     first, second, third = await gathered(store, process, subscription, "a", "b", "c")
     await claimed(store, process)
-    await store.take_digest(first.id)
+    await store.digests.take(first.id)
     await store.queue.finish(process, [outcome(first.id, State.EXHAUSTED, attempts=0, reason="too old")])
     assert await claimed(store, process) == [second.id]
     assert await members(store, second) == [third.id]
@@ -321,7 +321,7 @@ async def test_what_comes_while_its_leader_is_cancelled_is_not_cancelled_with_it
         await transaction.commit()
         assert await cancelling
     await other.close()
-    await store.mend_digests(None)
+    await store.digests.repair(None)
     assert await state_of(store, late) is State.PENDING
     assert await due(store, late) is not None
 
@@ -336,7 +336,7 @@ async def test_processes_that_accept_and_send_at_once_tell_every_event_once(
 
     async def send(store: Store, process: int) -> None:
         for leader in await claimed(store, process):
-            told.extend([leader, *(one.delivery_id for one in await store.take_digest(leader))])
+            told.extend([leader, *(one.delivery_id for one in await store.digests.take(leader))])
             await store.queue.finish(
                 process, [outcome(leader, State.DELIVERED, attempt=attempt(), leads=True)]
             )

@@ -282,7 +282,7 @@ class Deliveries(RuleBasedStateMachine):
         return "now" if one.due_at <= utc_now() else "later"
 
     def take(self, store: AnyStore, key: str) -> list[str]:
-        others = [one.delivery_id for one in self.run(store.take_digest(key))]
+        others = [one.delivery_id for one in self.run(store.digests.take(key))]
         assert others == self.model.take(key)
         return others
 
@@ -362,7 +362,7 @@ class Deliveries(RuleBasedStateMachine):
         while place := self.run(self.store.mend_turns(place)):
             pass
         self.model.mend_turns()
-        assert self.run(self.store.mend_digests(None)) is None
+        assert self.run(self.store.digests.repair(None)) is None
         self.model.mend_digests()
 
     @rule(destination=st.sampled_from([A, B]), seconds=st.integers(1, 60))
