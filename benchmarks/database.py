@@ -18,7 +18,7 @@ from benchmarks.service import SEALER
 from dispatcher.domain.ids import lowest_id
 from dispatcher.store import schema
 from dispatcher.store.connect import open_store
-from dispatcher.store.protocols import Store
+from dispatcher.store.store import Store
 
 POLL = 0.05
 

@@ -29,8 +29,8 @@ from dispatcher.domain.retention import DAY, DEFAULT
 from dispatcher.domain.subscriptions import Subscription
 from dispatcher.store.connect import migrate, open_store
 from dispatcher.store.partitions import KEYS, bound
-from dispatcher.store.protocols import Store
 from dispatcher.store.sealing import Sealer
+from dispatcher.store.store import Store
 from tests.claiming import claim
 from tests.factories import make_delivery, make_event, make_subscription
 from tests.servers import PostgreSQL
@@ -72,7 +72,7 @@ class Bench:
 
     async def accept(self, batch: Sequence[NewDelivery]) -> None:
         """Store a batch."""
-        await self.store.accept(self.process, [one.event for one in batch], batch)
+        await self.store.events.accept(self.process, [one.event for one in batch], batch)
 
     async def finish(self, batch: Sequence[NewDelivery], state: State = State.DELIVERED) -> None:
         """Store the outcomes of a batch, with an attempt each."""
@@ -183,7 +183,7 @@ async def sizes_of_rows(server: PostgreSQL, scale: float) -> None:
         for _ in range(0, number, 100):
             batch = one.new(100)
             await one.accept(batch)
-            await one.queue.finish(batch)
+            await one.finish(batch)
         log = await one.ask(f"select pg_current_wal_lsn() - '{lsn}'::pg_lsn")
         table = Table("", "bytes", title=f"One event with one delivery and attempt, of {number:,}")
         for name in ("events", "deliveries", "attempts", "identities", "jobs"):
@@ -234,8 +234,8 @@ async def _make_old(one: Bench, number: int, kept: int) -> None:
         batch = one.new(500, 40 * DAY)
         await one.accept(batch)
         exhausted = max(min(kept - begin, 500), 0)
-        await one.queue.finish(batch[:exhausted], State.EXHAUSTED)
-        await one.queue.finish(batch[exhausted:])
+        await one.finish(batch[:exhausted], State.EXHAUSTED)
+        await one.finish(batch[exhausted:])
     await one.store.leases.renew(one.process, 36_000, _id("dlv", None))
 
 

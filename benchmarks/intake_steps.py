@@ -44,7 +44,7 @@ from dispatcher.intake.transport import Frames
 from dispatcher.matching.matcher import Matcher
 from dispatcher.process import COLLECT
 from dispatcher.store.batches import digest
-from dispatcher.store.protocols import Store
+from dispatcher.store.store import Store
 from tests.factories import make_event, make_subscription
 from tests.servers import PostgreSQL, RabbitMQ
 
@@ -194,7 +194,7 @@ async def take_in(url: str, count: int, store: Store) -> float:
     """Seconds of CPU from the queue to the store."""
     await publish(url, count)
     deliverer = Deliverer(await store.leases.register("bench", 1, 600), count)
-    intake = Intake(Matcher(store), deliverer, store)
+    intake = Intake(Matcher(store), deliverer, store.events)
     consumer = Consumer(url, Topology(exchange=EXCHANGE, queue=QUEUE), prefetch=1000, intake=intake)
     running = asyncio.gather(intake.run(), consumer.run())
     began = time.process_time()
@@ -263,7 +263,7 @@ async def _stored(bench: Bench, store: Store) -> Step:
             events = [make_event(job_id=new_id("evt"), document=DOCUMENT) for _ in range(BATCH)]
             new = [NewDelivery(new_id("dlv"), one, subscription, claimed=True) for one in events]
             began = time.process_time()
-            await store.accept(process, events, new)
+            await store.events.accept(process, events, new)
             taken += time.process_time() - began
         return taken
 

@@ -20,8 +20,8 @@ from dispatcher.domain.deliveries import NewDelivery
 from dispatcher.domain.events import Event, utc_now
 from dispatcher.domain.ids import new_id
 from dispatcher.store.filters import SubscriptionFilter, Window
-from dispatcher.store.protocols import Store
 from dispatcher.store.schema import deliveries, events
+from dispatcher.store.store import Store
 from tests.claiming import claim_at
 from tests.claiming import waiting as waiting_destinations
 
@@ -116,7 +116,7 @@ async def accept_one(store: Store) -> None:
         NewDelivery(new_id("dlv"), event, one, claimed=False, due_at=now + timedelta(hours=1))
         for one in page.items
     ]
-    await store.accept(await store.leases.register("bench", 1, 60), [event], new)
+    await store.events.accept(await store.leases.register("bench", 1, 60), [event], new)
 
 
 async def _fill(connection: asyncpg.Connection, count: int, due: int) -> None:

@@ -38,9 +38,9 @@ from dispatcher.parts import make_consumer, make_limits, make_tokens
 from dispatcher.process import collect_rarely, on_end, on_signal, patiently
 from dispatcher.retention import retain
 from dispatcher.store.connect import open_store
-from dispatcher.store.protocols import Store
 from dispatcher.store.sealing import Sealer
 from dispatcher.targets.http.egress import Egress
+from dispatcher.store.store import Store
 from dispatcher.targets.registry import Resources, load_kinds
 from dispatcher.targets.ssrf_guard import Guard
 from dispatcher.telemetry import metrics
@@ -91,9 +91,9 @@ class App:
         matcher = Matcher(store)
         self._quotas = DeliveryQuotas(store.quotas, settings.quotas.deliveries_per_minute)
         self._waiters = Waiters(store, settings.http.max_waiters)
-        announcing = AnnouncingStore(store, self._waiters.stored)
+        announcing = AnnouncingStore(store.events, self._waiters.stored)
         self._intake = Intake(matcher, self._engine, announcing, quotas=self._quotas)
-        self._expander = Expander(store, matcher, self._engine.wake, self._quotas)
+        self._expander = Expander(store.expansions, matcher, self._engine.wake, self._quotas)
         self._aftermath = Aftermath(self._intake, store.tapis)
         self._consumer = make_consumer(settings, self._aftermath)
         self._readiness = Readiness(store, lambda: self._engine.process, self._parts())

@@ -21,7 +21,7 @@ AGAIN = 60.0
 
 
 class ForgetfulStore(Protocol):
-    """What is asked of the store; see `dispatcher.store.protocols.Store`."""
+    """What is asked of the store; see `dispatcher.store.store.Store`."""
 
     async def retain(self, keep: Keep) -> Kept: ...
 

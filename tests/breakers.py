@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from dispatcher.domain.destinations import Breaker
-from dispatcher.store.protocols import Store
+from dispatcher.store.store import Store
 
 
 def breaker(key: str, until: datetime, reason: str = "down", destination: str | None = None) -> Breaker:

@@ -8,7 +8,7 @@ from datetime import datetime
 from dispatcher.delivery.scheduler import MORE
 from dispatcher.delivery.shares import divide
 from dispatcher.domain.deliveries import ClaimedDelivery
-from dispatcher.store.protocols import Store
+from dispatcher.store.store import Store
 
 PAGE = 1000
 """Destinations that are found together."""

@@ -9,8 +9,8 @@ import pytest
 
 from dispatcher.store import postgres
 from dispatcher.store.connect import open_store
-from dispatcher.store.protocols import Store
 from dispatcher.store.sealing import Sealer
+from dispatcher.store.store import Store
 
 
 @asynccontextmanager

@@ -17,7 +17,7 @@ from dispatcher.domain.keys import ApiKey
 from dispatcher.domain.names import is_name
 from dispatcher.domain.subscriptions import Subscription
 from dispatcher.store.filters import DeliveryFilter, Window
-from dispatcher.store.protocols import Store
+from dispatcher.store.store import Store
 
 
 def only_owner(caller: ApiKey) -> str | None:
@@ -55,7 +55,7 @@ def speaks_for(caller: ApiKey) -> str | None:
 async def event_for(caller: ApiKey, key: str, services: Services) -> Event:
     """The event, or NotFound."""
     _check_id("evt", key)
-    event = await services.store.event(caller.tenant, key)
+    event = await services.store.events.get(caller.tenant, key)
     if event is None or not await _may_see_event(caller, event, services.store):
         raise NotFound(f"there is no event {key}")
     return event

@@ -13,7 +13,7 @@ from dispatcher.domain.events import DEFAULT_TENANT, utc_now
 from dispatcher.domain.ids import new_id
 from dispatcher.domain.keys import ApiKey, Scope, hash_key, new_key_text
 from dispatcher.store.filters import Window
-from dispatcher.store.protocols import Store
+from dispatcher.store.store import Store
 
 _BEARER = re.compile(r"bearer +(.+)", re.IGNORECASE)
 _NEVER = datetime(1970, 1, 1, tzinfo=UTC)

@@ -78,7 +78,7 @@ async def list_events(call: Call[EventsQuery, None]) -> EventList:
         event=call.query.event,
         since=None if call.query.since is None else parse_time("since", call.query.since),
     )
-    page = await call.services.store.events(which, call.query.window)
+    page = await call.services.store.events.page(which, call.query.window)
     counts = await call.services.store.deliveries.counts_by_event([event.key for event in page.items])
     listed = [
         ListedEvent(**asdict(_view(event)), deliveries=counts.get(event.key, 0)) for event in page.items
@@ -95,7 +95,7 @@ async def get_event(call: Call[NoQuery, None]) -> EventDetail:
     event = await event_for(call.caller, call.path["id"], call.services)
     which = DeliveryFilter(tenant=event.tenant, subscriber=only_owner(call.caller), event_key=event.key)
     page = await call.services.store.deliveries.page(which, Window(MAX_SHOWN_DELIVERIES))
-    remaining = await call.services.store.expanding(event.key, only_owner(call.caller))
+    remaining = await call.services.store.expansions.count(event.key, only_owner(call.caller))
     return EventDetail(
         **asdict(_view(event)),
         document=Raw(event.document),
@@ -161,7 +161,7 @@ async def _send_again(matches: Sequence[Match], services: Services) -> list[NewD
     now = utc_now()
     admitted, later = await services.delivery_quotas.admit(matches)
     deliveries = grouped([*(_due(now, event, subscription) for event, subscription in admitted), *later])
-    await services.store.add_deliveries(services.engine.process, deliveries)
+    await services.store.events.add_deliveries(services.engine.process, deliveries)
     services.engine.wake()
     return deliveries
 

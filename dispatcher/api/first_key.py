@@ -10,7 +10,7 @@ from threading import Event, Thread
 import structlog
 
 from dispatcher.domain.keys import hash_key
-from dispatcher.store.protocols import Store
+from dispatcher.store.store import Store
 
 log = structlog.get_logger("dispatcher")
 

@@ -13,7 +13,7 @@ from dispatcher.domain.event_names import check_patterns, event_matcher
 from dispatcher.domain.events import Event
 from dispatcher.store.filters import EventFilter, Window
 from dispatcher.store.job_changes import JobKey
-from dispatcher.store.protocols import Store
+from dispatcher.store.store import Store
 from dispatcher.store.waits import Version
 
 SHOWN = 10
@@ -142,7 +142,7 @@ async def find_older(store: Store, job: JobKey, viewer: str | None, until: Until
         selected=until.patterns or (),
         after=until.after,
     )
-    found = (await store.events(which, Window(limit=1))).items
+    found = (await store.events.page(which, Window(limit=1))).items
     return _summary(found[0]) if found else None
 
 

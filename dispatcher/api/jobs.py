@@ -45,7 +45,7 @@ async def get_job_history(call: Call[ListQuery, None]) -> History:
     """A job's events, newest first."""
     job = await job_for(call.caller, call.path["id"], call.services)
     which = EventFilter(tenant=job.tenant, visible_to=only_owner(call.caller), job_id=job.id)
-    page = await call.services.store.events(which, call.query.window)
+    page = await call.services.store.events.page(which, call.query.window)
     return History([_item(event) for event in page.items], page.next)
 
 

@@ -18,7 +18,7 @@ from dispatcher.domain.destinations import RateLimit
 from dispatcher.domain.events import Event
 from dispatcher.domain.keys import ApiKey
 from dispatcher.domain.quotas import Caps, Quotas, exceeded
-from dispatcher.store.protocols import Store
+from dispatcher.store.store import Store
 
 OVERRIDE_SECONDS = 5.0
 """How long it may take until what an admin set for an owner counts everywhere."""

@@ -16,7 +16,7 @@ from dispatcher.domain.keys import ApiKey
 from dispatcher.domain.subscriptions import Subscription
 from dispatcher.domain.targets import AttemptResult, TargetKind
 from dispatcher.intake.delivery_quotas import DeliveryQuotas
-from dispatcher.store.protocols import Store
+from dispatcher.store.store import Store
 
 
 class Intake(Protocol):

@@ -17,7 +17,7 @@ from dispatcher.domain.keys import ApiKey
 from dispatcher.domain.subscriptions import EVERY_OWNER, Subscription
 from dispatcher.domain.targets import DigestKind, TargetKind
 from dispatcher.domain.times import parse_time
-from dispatcher.store.protocols import Store
+from dispatcher.store.store import Store
 
 Kinds = Mapping[str, TargetKind]
 

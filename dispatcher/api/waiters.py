@@ -23,7 +23,7 @@ from dispatcher.domain.ids import is_id
 from dispatcher.domain.keys import ApiKey
 from dispatcher.domain.quotas import exceeded
 from dispatcher.store.job_changes import JobKey
-from dispatcher.store.protocols import Store
+from dispatcher.store.store import Store
 from dispatcher.store.waits import Version
 from dispatcher.telemetry.background import InternalErrors
 from dispatcher.telemetry.metrics import WAITERS

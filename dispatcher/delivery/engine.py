@@ -59,7 +59,7 @@ class Digests(DigestStore, DigestRepair, Protocol):
 
 
 class DeliveryStore(UpkeepStore, Protocol):
-    """What delivering needs of the store; see `dispatcher.store.protocols.Store`."""
+    """What delivering needs of the store; see `dispatcher.store.store.Store`."""
 
     @property
     def leases(self) -> AllLeases: ...

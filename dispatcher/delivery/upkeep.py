@@ -39,7 +39,7 @@ NEW = 500
 LOOKS = 40
 """How often a round looks at turns: at 500 each time."""
 
-TIDY_EVERY = 60
+PURGE_EVERY = 60
 """Rounds."""
 
 
@@ -69,8 +69,14 @@ class DigestRepair(Protocol):
     async def repair(self, after: str | None) -> str | None: ...
 
 
+class OrderingRepair(Protocol):
+    """Lets those go on that a crash left behind; see `dispatcher.store.turns.OrderingRepository`."""
+
+    async def repair(self, after: int) -> int: ...
+
+
 class UpkeepStore(Protocol):
-    """What upkeep needs of the store; see `dispatcher.store.protocols.Store`."""
+    """What upkeep needs of the store; see `dispatcher.store.store.Store`."""
 
     @property
     def leases(self) -> ElectionStore: ...
@@ -78,12 +84,13 @@ class UpkeepStore(Protocol):
     @property
     def queue(self) -> ExpiryStore: ...
 
-    async def mend_turns(self, after: int) -> int: ...
+    @property
+    def ordering(self) -> OrderingRepair: ...
 
     @property
     def digests(self) -> DigestRepair: ...
 
-    async def tidy(self) -> None: ...
+    async def purge_orphans(self) -> None: ...
 
 
 class Upkeep:
@@ -107,22 +114,22 @@ class Upkeep:
             await asyncio.sleep(INTERVAL)
             try:
                 if await self._store.leases.is_oldest(process()):
-                    await self.round(tidy=rounds % TIDY_EVERY == 0)
+                    await self.round(purge=rounds % PURGE_EVERY == 0)
                     rounds += 1
             except StoreUnavailable as error:
                 log.warning("maintenance waits for the database", error=str(error), retry_in=INTERVAL)
 
-    async def round(self, *, tidy: bool = False) -> None:
+    async def round(self, *, purge: bool = False) -> None:
         """Everything once. Raises StoreUnavailable."""
         await self._expire()
         for _ in range(LOOKS):
-            self._turns = await self._store.mend_turns(self._turns)
+            self._turns = await self._store.ordering.repair(self._turns)
             if not self._turns:
                 break
         self._digests = await self._store.digests.repair(self._digests)
         self._freed()
-        if tidy:
-            await self._store.tidy()
+        if purge:
+            await self._store.purge_orphans()
 
     async def _expire(self) -> None:
         """Look at a bounded part of what waits behind all that is blocked."""

@@ -24,7 +24,7 @@ class AnnouncingStore:
         deliveries: Sequence[NewDelivery],
         expansions: Sequence[NewExpansion],
     ) -> Mapping[str, str]:
-        """See `dispatcher.store.protocols.Store.accept`."""
+        """See `dispatcher.store.events.EventRepository.accept`."""
         existing = await self._store.accept(process, events, deliveries, expansions)
         self._stored(events)
         return existing

@@ -69,7 +69,7 @@ class Quotas(Protocol):
 
 
 class EventStore(Protocol):
-    """Stores events with their deliveries; see `dispatcher.store.protocols.Store`."""
+    """Stores events with their deliveries; see `dispatcher.store.events.EventRepository`."""
 
     async def accept(
         self,

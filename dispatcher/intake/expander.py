@@ -33,9 +33,9 @@ LONGEST_REST = 5.0
 
 
 class ExpansionStore(Protocol):
-    """What expanding needs of the store; see `dispatcher.store.protocols.Store`."""
+    """What expanding needs of the store; see `dispatcher.store.expansions.ExpansionRepository`."""
 
-    async def claim_expansions(self, after: bytes) -> list[Expansion]: ...
+    async def claim(self, after: bytes) -> list[Expansion]: ...
 
     async def expand(
         self, process: int, orders: Sequence[Expansion], deliveries: Sequence[NewDelivery]
@@ -56,12 +56,12 @@ class Expander:
 
     def __init__(
         self,
-        store: ExpansionStore,
+        expansions: ExpansionStore,
         recipients: Recipients,
         made: Callable[[], None],
         quotas: Quotas | None = None,
     ) -> None:
-        self._store = store
+        self._expansions = expansions
         self._recipients = recipients
         self._made = made
         self._quotas = quotas
@@ -89,7 +89,7 @@ class Expander:
 
     async def expand_next(self, process: int) -> bool:
         """Carry out the first orders of the next queue; False when there are none. Raises StoreUnavailable."""
-        orders = await self._store.claim_expansions(self._after)
+        orders = await self._expansions.claim(self._after)
         if not orders:
             return False
         self._after = orders[0].queue
@@ -99,7 +99,7 @@ class Expander:
         if self._quotas is not None:
             matches, later = await self._quotas.admit(matches)
         new = grouped([*(_pending(event, subscription, now) for event, subscription in matches), *later])
-        if await self._store.expand(process, orders, new):
+        if await self._expansions.expand(process, orders, new):
             EXPANDED.inc(len(new))
             self._made()
         return True

@@ -8,9 +8,9 @@ from dispatcher.domain.errors import SettingsError
 from dispatcher.domain.retention import DEFAULT, Keep
 from dispatcher.store import postgres_server, sqlite_session
 from dispatcher.store.postgres import PostgresStore
-from dispatcher.store.protocols import Store
 from dispatcher.store.sealing import Sealer
 from dispatcher.store.sqlite import SqliteStore
+from dispatcher.store.store import Store
 
 _SQLITE = "sqlite:///"
 _POSTGRES = "postgresql://"

@@ -7,6 +7,7 @@ their turns after it.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, TypeAlias
@@ -29,7 +30,7 @@ from sqlalchemy import (
 )
 
 from dispatcher.domain.deliveries import NewDelivery
-from dispatcher.domain.events import Event, utc_now
+from dispatcher.domain.events import Event
 from dispatcher.domain.expansions import (
     CHUNK,
     Candidates,
@@ -40,9 +41,11 @@ from dispatcher.domain.expansions import (
     selected,
 )
 from dispatcher.store.batches import Batch
+from dispatcher.store.dialect import clock
 from dispatcher.store.queries import chunks, rows_of
 from dispatcher.store.rows import EVENT, event_of, hex_digits, safe
 from dispatcher.store.schema import events, expansion_candidates, expansions, subscriptions
+from dispatcher.store.session import Repository
 
 JobKey = tuple[str, str]
 """Tenant and job."""
@@ -61,6 +64,31 @@ SLOTS = 64
 
 _order = expansions.c
 _listed = expansion_candidates.c
+
+
+class ExpansionRepository(Repository, ABC):
+    """Orders to make deliveries later."""
+
+    async def claim(self, after: bytes) -> list[Expansion]:
+        """Claim the first orders of a queue for 30 seconds; none when other processes have all queues.
+
+        Queues take turns: it is the next one after the queue `after` (NO_QUEUE at first). Together they stand for CHUNK
+        deliveries at most.
+        """
+        return await self._write(_claim, after)
+
+    @abstractmethod
+    async def expand(
+        self, process: int, orders: Sequence[Expansion], deliveries: Sequence[NewDelivery]
+    ) -> bool:
+        """Store the deliveries that claimed orders stand for, and take these out, in one transaction.
+
+        False when another process did it. So the same call may be made again after StoreUnavailable.
+        """
+
+    async def count(self, event_key: str, subscriber: str | None) -> int:
+        """How many deliveries of an event are still to be made, to all or to one owner's subscriptions."""
+        return await self._read(_count, event_key, subscriber)
 
 
 class Order(Struct, frozen=True):
@@ -169,9 +197,9 @@ def enter(connection: Connection, placed: Placed) -> None:
         connection.execute(insert(expansions), list(some_rows))
 
 
-def claim(connection: Connection, after: bytes) -> list[Expansion]:
-    """See `Store.claim_expansions`. The claim of a queue is that of its first order."""
-    now = _clock(connection)
+def _claim(connection: Connection, after: bytes) -> list[Expansion]:
+    """The claim of a queue is that of its first order."""
+    now = clock(connection)
     for reach in ([_order.queue > after], [_order.queue <= after]):
         passed: list[ColumnElement[bool]] = []
         while (head := _head(connection, *reach, *passed)) is not None:
@@ -254,8 +282,7 @@ def take(connection: Connection, orders: Sequence[int]) -> bool:
     return True
 
 
-def remaining(connection: Connection, event_key: str, subscriber: str | None) -> int:
-    """How many deliveries of an event are still to be made; with `subscriber` to subscriptions of this owner's only."""
+def _count(connection: Connection, event_key: str, subscriber: str | None) -> int:
     if subscriber is None:
         total = select(func.coalesce(func.sum(_order.remaining), 0)).where(_order.event_key == event_key)
         return int(connection.execute(total).scalar_one())
@@ -267,12 +294,3 @@ def remaining(connection: Connection, event_key: str, subscriber: str | None) ->
         own = (subscriptions.c.id.in_(ids), subscriptions.c.subscriber == subscriber)
         count += connection.execute(select(func.count()).select_from(subscriptions).where(*own)).scalar_one()
     return count
-
-
-def _clock(connection: Connection) -> datetime:
-    """The time by which claims are judged: the database's own where several machines share it."""
-    return (
-        utc_now()
-        if connection.dialect.name == "sqlite"
-        else connection.execute(select(func.now())).scalar_one()
-    )

@@ -1,4 +1,4 @@
-"""What people ask of events and subscriptions: bounded lists, newest first, through an index."""
+"""Bounded lists, newest first, through an index."""
 
 from __future__ import annotations
 
@@ -10,27 +10,19 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     Select,
-    and_,
     case,
-    func,
     literal,
-    or_,
     select,
     text,
-    true,
     tuple_,
     union_all,
 )
 
-from dispatcher.domain.event_names import selected_names
-from dispatcher.domain.events import Event
-from dispatcher.domain.ids import Prefix, is_id, lowest_id
-
-from dispatcher.store.dialect import has_lateral, orders_by_whole_index
-from dispatcher.store.filters import EventFilter, Page, Window
-from dispatcher.store.grants import granted_to, owner_of
-from dispatcher.store.rows import EVENT, Row, event_of, known_id
-from dispatcher.store.schema import events, grants, subscriptions
+from dispatcher.domain.ids import Prefix
+from dispatcher.store.dialect import orders_by_whole_index
+from dispatcher.store.filters import Page, Window
+from dispatcher.store.rows import Row, known_id
+from dispatcher.store.schema import subscriptions
 
 MAX_LIMIT = 500
 MAX_VALUES = 500
@@ -173,76 +165,3 @@ def newest(
         return found[0]
     both = union_all(*(select(one.subquery().c[0].label("id")) for one in found)).subquery()
     return select(both.c.id).distinct().order_by(both.c.id.desc()).limit(limit)
-
-
-# Events
-
-
-def event(connection: Connection, tenant: str, key: str) -> Event | None:
-    """One event."""
-    if not is_id("evt", key):
-        return None
-    found = rows_of(connection, select(*EVENT).where(events.c.tenant == tenant, events.c.key == key))
-    return event_of(found[0]) if found else None
-
-
-def event_page(connection: Connection, which: EventFilter, window: Window) -> Page[Event]:
-    """A page of events."""
-    key, limit, cursor = events.c.key, limit_of(window) + 1, below(window, "evt")
-    conditions: list[Condition] = []
-    if which.event is not None:
-        conditions.append(events.c.event == which.event)
-    if which.since is not None:
-        conditions.append(key >= lowest_id("evt", which.since.timestamp()))
-    if which.selected:
-        names, prefixes = selected_names(which.selected)
-        begins = (func.substr(events.c.event, 1, len(prefix)) == prefix for prefix in prefixes)
-        conditions.append(or_(events.c.event.in_(sorted(names)), *begins))
-    if which.after is not None:
-        conditions.append(key > known_id("evt", "after", which.after))
-    branch, granted = _visible_events(connection, which, conditions, cursor)
-    if granted is None:
-        sizes = walk(connection, key, branch, cursor)
-    else:
-        ids = newest(connection, key, limit, branch, below=cursor, among=[granted])
-        sizes = select(key).where(key.in_(ids)).order_by(key.desc())
-    return heavy_page(connection, EVENT, func.length(events.c.document), sizes.limit(limit), window, event_of)
-
-
-def _visible_events(
-    connection: Connection, which: EventFilter, conditions: Sequence[Condition], cursor: str | None
-) -> tuple[Branch, Select[str] | None]:
-    """The events of a branch that may be seen, and those by grants where these are not in it."""
-    owner, tenant = which.visible_to, events.c.tenant == which.tenant
-    if which.job_id is not None:
-        seen = [] if owner is None else [_of_job_seen_by(which, which.job_id, owner)]
-        return Branch([*conditions, tenant, *seen], events.c.job_id, which.job_id), None
-    if owner is None:
-        return Branch(conditions, events.c.tenant, which.tenant), None
-    own = Branch([*conditions, tenant], events.c.job_owner, owner)
-    return own, _granted_events(connection, which.tenant, owner, conditions, cursor)
-
-
-def _of_job_seen_by(which: EventFilter, job_id: str, owner: str) -> Condition:
-    claimed = owner_of(literal(which.tenant), literal(job_id)) == owner
-    granting = granted_to(which.tenant, owner).where(grants.c.job_id == job_id)
-    own = or_(events.c.owner == owner, and_(events.c.owner.is_(None), claimed))
-    return or_(own, tuple_(events.c.tenant, events.c.job_id, events.c.owner).in_(granting))
-
-
-def _granted_events(
-    connection: Connection, tenant: str, user: str, conditions: Sequence[Condition], cursor: str | None
-) -> Select[str]:
-    """The events that a user may see by grants, newest first: the newest MAX_LIMIT of each job at most."""
-    key, granting = events.c.key, granted_to(tenant, user)
-    if not has_lateral(connection):
-        columns = tuple_(events.c.tenant, events.c.job_id, events.c.owner)
-        return walk(connection, key, Branch([*conditions, columns.in_(granting)]), cursor)
-    by = granting.subquery()
-    of_job = Branch(
-        [*conditions, events.c.tenant == by.c.tenant, events.c.owner == by.c.owner],
-        events.c.job_id,
-        by.c.job_id,
-    )
-    each = walk(connection, key, of_job, cursor).limit(MAX_LIMIT + 1).lateral()
-    return select(each.c.key).select_from(by.join(each, true())).order_by(each.c.key.desc())

@@ -125,9 +125,9 @@ class RecipientStore(Repository):
         """
         await self._write(_restore, recipient, own=own)
 
-    async def tidy(self) -> None:
+    async def purge(self) -> None:
         """Drop counts of periods that are over."""
-        await self._write(_tidy)
+        await self._write(_purge)
 
     async def subscription(self, subscription_id: str) -> Subscription | None:
         """A subscription of any tenant: for those who have a link into it."""
@@ -135,7 +135,7 @@ class RecipientStore(Repository):
         return self._rows.restore(found[0]) if found else None
 
 
-def _tidy(connection: Connection) -> None:
+def _purge(connection: Connection) -> None:
     before = utc_now() - timedelta(seconds=KEPT)
     past = select(_counts.name, _counts.began).where(_counts.began < before).limit(TIDIED)
     connection.execute(delete(mail_counts).where(tuple_(_counts.name, _counts.began).in_(past)))

@@ -41,9 +41,9 @@ class TargetStatusRepository(Repository):
         """Let others go, and note what arrived."""
         await self._write(_finish, key, event_key, delivery_id, utc_now(), delivered=delivered)
 
-    async def tidy(self) -> None:
+    async def purge(self) -> None:
         """Delete some of what no delivery can ask for any more."""
-        await self._write(_tidy, utc_now() - KEPT)
+        await self._write(_purge, utc_now() - KEPT)
 
 
 def _begin(
@@ -86,6 +86,6 @@ def _finish(
     connection.execute(update(target_statuses).where(_c.key == key).values(changes))
 
 
-def _tidy(connection: Connection, before: datetime) -> None:
+def _purge(connection: Connection, before: datetime) -> None:
     old = select(_c.key).where(_c.updated_at < before).limit(PURGED)
     connection.execute(delete(target_statuses).where(_c.key.in_(old)))

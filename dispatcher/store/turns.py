@@ -27,17 +27,30 @@ from dispatcher.domain.deliveries import NewDelivery, State
 from dispatcher.domain.events import utc_now
 from dispatcher.store.batches import not_before
 from dispatcher.store.columns import Moment
+from dispatcher.store.dialect import advisory_lock
 from dispatcher.store.queries import chunks
 from dispatcher.store.rows import safe
 from dispatcher.store.schema import deliveries, subscriptions, turns
+from dispatcher.store.session import Repository
 
 AT_ONCE = 500
-"""Turns that `mend` looks at in one transaction."""
+"""Turns that one repair looks at in one transaction."""
 
 _turn = turns.c
 _delivery = deliveries.c
 _earlier = turns.alias("earlier")
 _ENDED = _delivery.state.not_in((State.PENDING, State.DELIVERING))
+
+
+class OrderingRepository(Repository):
+    """The order of deliveries; storing deliveries and recording outcomes see to it by themselves."""
+
+    async def repair(self, after: int) -> int:
+        """Let those go on whose turn it is and that wait nevertheless, as after a crash.
+
+        It looks at some after `after` (0 at first) and returns where to go on; 0 at the end.
+        """
+        return await self._write(_repair, after)
 
 
 def behind(delivery_id: ColumnElement[str]) -> ColumnElement[bool]:
@@ -86,8 +99,7 @@ def end_waiting(connection: Connection, subscription_id: str) -> None:
     connection.execute(delete(turns).where(_turn.subscription_id == subscription_id, ~running))
 
 
-def mend(connection: Connection, after: int) -> int:
-    """See `Store.mend_turns`."""
+def _repair(connection: Connection, after: int) -> int:
     first = connection.execute(select(func.min(_turn.seq)).where(_turn.seq > after)).scalar()
     if first is None:
         return 0
@@ -104,13 +116,9 @@ def mend(connection: Connection, after: int) -> int:
 
 
 def lock(connection: Connection, keys: Sequence[str]) -> None:
-    """Wait for others who accept or finish deliveries of the same subscription and job; until the commit.
-
-    SQLite has one writer, which needs no lock.
-    """
-    if connection.dialect.name != "sqlite":
-        for key in keys:
-            connection.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(key, 0))))
+    """Wait for others who accept or finish deliveries of the same subscription and job; until the commit."""
+    for key in keys:
+        advisory_lock(connection, key)
 
 
 def enter(connection: Connection, new: Sequence[NewDelivery]) -> None:

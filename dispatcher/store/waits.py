@@ -10,10 +10,11 @@ from sqlalchemy import Connection, select, text
 from dispatcher.domain.events import Event
 from dispatcher.domain.jobs import Job
 from dispatcher.store.dialect import asked_pairs
+from dispatcher.store.events import find_events
 from dispatcher.store.filters import EventFilter, Page, Window
 from dispatcher.store.job_changes import JobKey
 from dispatcher.store.jobs import find_job
-from dispatcher.store.queries import chunks, event_page
+from dispatcher.store.queries import chunks
 from dispatcher.store.rows import safe, safe_or_none
 from dispatcher.store.schema import api_keys
 from dispatcher.store.session import Repository
@@ -89,7 +90,7 @@ def _seen(connection: Connection, job: JobKey, viewer: str | None, limit: int) -
     if known is None:
         return Seen(version, None, Page([], None))
     which = EventFilter(tenant=tenant, visible_to=visible_to, job_id=job_id)
-    return Seen(version, known, event_page(connection, which, Window(limit=limit)))
+    return Seen(version, known, find_events(connection, which, Window(limit=limit)))
 
 
 def _known_keys(connection: Connection, some: Sequence[str]) -> set[str]:

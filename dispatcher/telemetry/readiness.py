@@ -25,7 +25,7 @@ STALE_AFTER = 12.0
 
 
 class ProbedStore(Protocol):
-    """What is asked of the store; see `dispatcher.store.protocols.Store`."""
+    """What is asked of the store; see `dispatcher.store.store.Store`."""
 
     async def check_write(self, process: int) -> None: ...
 

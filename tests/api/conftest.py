@@ -29,9 +29,9 @@ from dispatcher.intake.announcing import AnnouncingStore
 from dispatcher.intake.batcher import Intake
 from dispatcher.intake.delivery_quotas import DeliveryQuotas
 from dispatcher.matching.matcher import Matcher
-from dispatcher.store.protocols import Store
 from dispatcher.store.sealing import Sealer
 from dispatcher.targets.http.egress import Egress
+from dispatcher.store.store import Store
 from dispatcher.targets.registry import Resources, load_kinds
 from dispatcher.targets.ssrf_guard import Guard
 from dispatcher.telemetry import metrics
@@ -224,7 +224,7 @@ async def serving(store: Store, extensions: Sequence[Extension] = (), **changes:
     kinds = load_kinds(Resources(Egress(Guard([LOOPBACK]), timeout=5)))
     engine = Parked(await store.leases.register("test", 1, 3600))
     waiters = changes.pop("waiters", None) or Waiters(store, 100)
-    intake = Intake(Matcher(store), engine, AnnouncingStore(store, waiters.stored))
+    intake = Intake(Matcher(store), engine, AnnouncingStore(store.events, waiters.stored))
     tasks = [asyncio.create_task(part.run()) for part in (intake, waiters)]
     parts: dict[str, Any] = {
         "store": store,

@@ -6,7 +6,7 @@ import pytest
 
 from dispatcher.api.auth import ensure_admin_key
 from dispatcher.store.filters import Window
-from dispatcher.store.protocols import Store
+from dispatcher.store.store import Store
 from tests.api.conftest import ADMIN_KEY, Api, Caller, Reply, serving
 
 

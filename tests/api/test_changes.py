@@ -12,7 +12,7 @@ from standardwebhooks.webhooks import Webhook
 from dispatcher.domain.errors import Conflict
 from dispatcher.domain.quotas import Caps
 from dispatcher.domain.subscriptions import Subscription
-from dispatcher.store.protocols import Store
+from dispatcher.store.store import Store
 from dispatcher.store.subscriptions import SubscriptionRepository
 from tests.api.conftest import HOOK, Api, Caller, serving
 from tests.factories import make_subscription

@@ -200,7 +200,7 @@ async def test_an_event_shows_what_is_still_to_be_made_of_its_deliveries(
     assert seen["outcome"] == "deliveries to subscriptions: 0; 3 are still to be made"
     assert (await alice.get(path))["expanding"] == {"remaining": 2}
 
-    expander = Expander(api.store, Matcher(api.store), lambda: None)
+    expander = Expander(api.store.expansions, Matcher(api.store), lambda: None)
     assert await expander.expand_next(api.services.engine.process)
     assert not await expander.expand_next(api.services.engine.process)
     seen = await admin.get(path)

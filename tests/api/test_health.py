@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from dispatcher.store.protocols import Store
+from dispatcher.store.store import Store
 from tests.api.conftest import Api, serving
 
 

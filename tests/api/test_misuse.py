@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from dispatcher import compat
-from dispatcher.store.protocols import Store
+from dispatcher.store.store import Store
 from tests.api.conftest import ADMIN_KEY, HOOK, Api, Caller, serving
 
 

@@ -15,7 +15,7 @@ from dispatcher.api.problem_types import TYPES, markdown
 from dispatcher.api.problems import MAX_BODY
 from dispatcher.domain.errors import StoreUnavailable
 from dispatcher.intake.batcher import Busy
-from dispatcher.store.protocols import Store
+from dispatcher.store.store import Store
 from tests.api.conftest import ADMIN_KEY, Api, Caller, Reply, serving
 
 JSON = "application/json"

@@ -9,7 +9,7 @@ import pytest
 
 from dispatcher.api.owner_quotas import OwnerQuotas
 from dispatcher.domain.quotas import QuotaOverride, Quotas
-from dispatcher.store.protocols import Store
+from dispatcher.store.store import Store
 from tests.api.conftest import HOOK, Api, Caller, opened, serving
 
 SMALL = Quotas(subscriptions=4, destinations=2, events_per_minute=3, stored_mib=1)

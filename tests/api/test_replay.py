@@ -12,7 +12,7 @@ from dispatcher.delivery.engine import Engine, Limits
 from dispatcher.intake.batcher import Intake
 from dispatcher.matching.matcher import Matcher
 from dispatcher.targets.http.egress import Egress
-from dispatcher.store.protocols import Store
+from dispatcher.store.store import Store
 from dispatcher.targets.registry import Resources, load_kinds
 from dispatcher.targets.ssrf_guard import Guard
 from tests.api.conftest import LOOPBACK, Api, serving
@@ -25,7 +25,7 @@ async def api(store: Store) -> AsyncIterator[Api]:
     kinds = load_kinds(Resources(Egress(Guard([LOOPBACK]))))
     engine = Engine(store, kinds, Limits(grace=5))
     await engine.begin()
-    intake = Intake(Matcher(store), engine, store)
+    intake = Intake(Matcher(store), engine, store.events)
     async with asyncio.TaskGroup() as group:
         engine.launch(group)
         group.create_task(intake.run())

@@ -14,7 +14,7 @@ from dispatcher.api.owner_quotas import OwnerQuotas
 from dispatcher.api.waiters import Waiters
 from dispatcher.domain.errors import StoreUnavailable
 from dispatcher.domain.quotas import QuotaOverride, Quotas
-from dispatcher.store.protocols import Store
+from dispatcher.store.store import Store
 from dispatcher.store.waits import Seen
 from tests.api.conftest import Api, Caller, Reply, serving
 

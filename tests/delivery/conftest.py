@@ -17,8 +17,8 @@ from dispatcher.domain.subscriptions import Subscription
 from dispatcher.domain.targets import AttemptResult, TargetKind
 from dispatcher.matching.matcher import Matcher
 from dispatcher.store.filters import DeliveryFilter, Window
-from dispatcher.store.protocols import Store
 from dispatcher.store.sealing import Sealer
+from dispatcher.store.store import Store
 from tests.stores import prepared_store
 
 GOOD = AttemptResult(request_line="POST x", status=204)
@@ -105,7 +105,7 @@ class Running:
 
     async def accept(self, *events: Event) -> None:
         deliveries = self.engine.reserve(await Matcher(self._store).match(events))
-        await self._store.accept(self.engine.process, events, deliveries)
+        await self._store.events.accept(self.engine.process, events, deliveries)
         self.engine.start(deliveries)
 
     async def has(self, happened: Callable[[], bool]) -> None:

@@ -19,7 +19,7 @@ from dispatcher.domain.ids import new_id
 from dispatcher.domain.retry import RetryPolicy
 from dispatcher.domain.targets import AttemptResult
 from dispatcher.store.filters import DestinationFilter
-from dispatcher.store.protocols import Store
+from dispatcher.store.store import Store
 from tests.breakers import open_breaker
 from tests.delivery.conftest import BAD, GOOD, ScriptedKind, Sent, deliveries, running, settled
 from tests.delivery.test_engine import new_event
@@ -210,7 +210,7 @@ async def test_what_is_too_old_is_found_behind_all_destinations_a_part_at_a_time
             events = [new_event() for _ in range(count)]
             due = utc_now() + timedelta(hours=1)
             new = [NewDelivery(new_id("dlv"), one, subscription, claimed=False, due_at=due) for one in events]
-            await store.accept(process, events, new)
+            await store.events.accept(process, events, new)
     rounds = Upkeep(store, lambda: names, lambda: None)
     for _ in range(8):
         await rounds.round()

@@ -9,7 +9,7 @@ from dispatcher.domain.digests import DigestPolicy, Gathered, Group
 from dispatcher.domain.events import Event
 from dispatcher.domain.subscriptions import Subscription
 from dispatcher.domain.targets import AttemptResult
-from dispatcher.store.protocols import Store
+from dispatcher.store.store import Store
 from tests.delivery.conftest import BAD, GOOD, ScriptedKind, ScriptedSender, Sent, running, settled
 from tests.delivery.test_engine import QUICK, new_event
 from tests.factories import NOW, make_subscription

@@ -11,7 +11,7 @@ from dispatcher.domain.deliveries import State
 from dispatcher.domain.events import Event, utc_now
 from dispatcher.domain.retry import RetryPolicy, Schedule
 from dispatcher.domain.targets import AttemptResult
-from dispatcher.store.protocols import Store
+from dispatcher.store.store import Store
 from tests.delivery.conftest import BAD, GOOD, ScriptedKind, Sent, deliveries, running, settled
 from tests.factories import make_event, make_subscription
 

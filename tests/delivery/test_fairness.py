@@ -23,7 +23,7 @@ from dispatcher.domain.subscriptions import Subscription
 from dispatcher.domain.targets import AttemptResult
 from dispatcher.store import breakers as stored_breakers
 from dispatcher.store.filters import DestinationFilter
-from dispatcher.store.protocols import Store
+from dispatcher.store.store import Store
 from tests.breakers import open_breaker
 from tests.delivery.conftest import BAD, GOOD, ScriptedKind, Sent, deliveries, running, settled
 from tests.delivery.test_engine import new_event
@@ -119,7 +119,7 @@ async def test_what_waits_in_the_store_of_one_hides_nothing_of_anothers(
         events = [new_event() for _ in range(count)]
         due = utc_now() - timedelta(seconds=age)
         new = [NewDelivery(new_id("dlv"), event, one, claimed=False, due_at=due) for event in events]
-        await store.accept(process_before, events, new)
+        await store.events.accept(process_before, events, new)
     async with running(store, kind, Limits(concurrency=4, queue=40)):
         await kind.until(lambda _: attempts_of(kind, "alice") == 20)
         assert attempts_of(kind, "mallory") < 300
@@ -308,7 +308,7 @@ async def test_a_breaker_behind_which_nothing_waits_is_forgotten(
 ) -> None:
     monkeypatch.setattr(stored_breakers, "ABANDONED", timedelta(0))
     await open_breaker(store, A, utc_now() - timedelta(seconds=1), "down")
-    await store.tidy()
+    await store.purge_orphans()
     assert await store.breakers.destinations_to_watch() == []
 
 

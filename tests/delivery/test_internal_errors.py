@@ -21,8 +21,8 @@ from dispatcher.domain.ids import new_id
 from dispatcher.domain.retry import RetryPolicy, internal_error_delay
 from dispatcher.domain.subscriptions import Subscription
 from dispatcher.domain.targets import AttemptResult
-from dispatcher.store.protocols import Store
 from dispatcher.store.schema import subscriptions
+from dispatcher.store.store import Store
 from dispatcher.telemetry.metrics import REGISTRY
 from tests.delivery.conftest import GOOD, ScriptedKind, Sent, deliveries, running, settled
 from tests.delivery.test_engine import new_event
@@ -179,14 +179,14 @@ async def test_a_subscription_that_cannot_be_read_ends_its_own_deliveries_only(
         poison = msgspec.structs.replace(poison, target={"kind": "carrier pigeon"})
     await store.subscriptions.add(poison)
     await store.subscriptions.add(make_subscription())
-    store._subscriptions._ready.clear()  # type: ignore[attr-defined]  # as after a start
+    store.subscriptions._mapping._ready.clear()  # type: ignore[attr-defined]  # as after a start
     process_number = await store.leases.register("host", 1, 60)
     if broken != "kind":
         change = update(subscriptions).where(subscriptions.c.id == poison.id).values({broken: b"{"})
         await store.session.write(lambda connection: connection.execute(change))  # type: ignore[attr-defined]
     event = new_event()
     waiting = [make_delivery(event, poison, claimed=False, due_at=event.time)]
-    await store.accept(process_number, [event], waiting)
+    await store.events.accept(process_number, [event], waiting)
     with capture_logs():
         async with running(store, kind) as process:
             await settled(store, {State.EXHAUSTED: 1})

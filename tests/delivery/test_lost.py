@@ -18,7 +18,7 @@ from dispatcher.domain.retry import RetryPolicy
 from dispatcher.domain.targets import AttemptResult
 from dispatcher.matching.matcher import Matcher
 from dispatcher.store import turns
-from dispatcher.store.protocols import Store
+from dispatcher.store.store import Store
 from tests.breakers import open_breaker
 from tests.delivery.conftest import BAD, GOOD, ScriptedKind, Sent, deliveries, running, settled
 from tests.delivery.test_engine import Gate, new_event
@@ -36,7 +36,7 @@ async def test_what_was_made_ready_under_a_lost_lease_is_sent_once(store: Store,
         first = engine.process
         await store.leases.release(first)  # as others do, while the database does not answer here
         await process.has(lambda: engine.process != first)
-        await store.accept(engine.process, [event], new)
+        await store.events.accept(engine.process, [event], new)
         engine.start(new)
         await settled(store, {State.DELIVERED: 1})
     assert len(kind.sent) == 1

@@ -8,7 +8,7 @@ from dispatcher.delivery.engine import Limits
 from dispatcher.domain.deliveries import State
 from dispatcher.domain.retry import RetryPolicy
 from dispatcher.domain.targets import AttemptResult
-from dispatcher.store.protocols import Store
+from dispatcher.store.store import Store
 from tests.delivery.conftest import BAD, GOOD, ScriptedKind, Sent, running, settled
 from tests.delivery.test_engine import QUICK, new_event
 from tests.factories import make_subscription

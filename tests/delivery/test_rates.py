@@ -12,7 +12,7 @@ from dispatcher.delivery.engine import Limits
 from dispatcher.delivery.rates import Rates
 from dispatcher.domain.deliveries import State
 from dispatcher.domain.destinations import RateLimit, Slots, slots
-from dispatcher.store.protocols import Store
+from dispatcher.store.store import Store
 from tests.delivery.conftest import ScriptedKind, running, settled
 from tests.delivery.test_engine import new_event
 from tests.factories import make_subscription

@@ -16,7 +16,7 @@ from dispatcher.domain.retry import RetryPolicy
 from dispatcher.domain.subscriptions import Subscription
 from dispatcher.targets.http.egress import Egress
 from dispatcher.targets.ssrf_guard import Guard
-from dispatcher.store.protocols import Store
+from dispatcher.store.store import Store
 from dispatcher.targets.tethys import TethysKind
 from tests.delivery.conftest import Running, deliveries, settled
 from tests.factories import make_event, make_subscription

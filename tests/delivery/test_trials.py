@@ -15,7 +15,7 @@ from dispatcher.domain.errors import Conflict
 from dispatcher.domain.events import utc_now
 from dispatcher.domain.subscriptions import Subscription
 from dispatcher.domain.targets import AttemptResult
-from dispatcher.store.protocols import Store
+from dispatcher.store.store import Store
 from tests.breakers import open_breaker
 from tests.delivery.conftest import GOOD, Running, ScriptedKind, Sent, running, settled
 from tests.delivery.test_engine import new_event

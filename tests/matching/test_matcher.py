@@ -13,8 +13,8 @@ from dispatcher.domain.events import Event, utc_now
 from dispatcher.domain.subscriptions import Subscription
 from dispatcher.matching.matcher import Matcher, reasons
 from dispatcher.store.connect import open_store
-from dispatcher.store.protocols import Store
 from dispatcher.store.sealing import Sealer
+from dispatcher.store.store import Store
 from dispatcher.telemetry.metrics import INTERNAL_ERRORS
 from tests.factories import make_event, make_subscription
 
@@ -82,9 +82,9 @@ async def test_a_granted_job_is_seen_until_the_grant_is_taken_back(store: Store)
         event="PERMISSION_REVOKE", data={"username": "bob"}, time=grant.time + timedelta(seconds=1)
     )
     assert await matched(store, make_event(), subscription) == []
-    await store.accept(process, [grant], [])
+    await store.events.accept(process, [grant], [])
     assert await matched(store, make_event()) == ["bob's"]
-    await store.accept(process, [revoke], [])
+    await store.events.accept(process, [revoke], [])
     assert await matched(store, make_event()) == []
 
 
@@ -92,7 +92,7 @@ async def test_what_follows_a_revocation_in_the_same_batch_is_not_seen(store: St
     process = await store.leases.register("host", 1, 60)
     await store.subscriptions.add(make_subscription(job_id="job-1", owner="bob", subscriber="bob"))
     grant = make_event(event="PERMISSION_GRANT", data={"username": "bob"})
-    await store.accept(process, [grant], [])
+    await store.events.accept(process, [grant], [])
     before, after, again = make_event(), make_event(), make_event()
     revoke = make_event(event="PERMISSION_REVOKE", data={"username": "bob"})
     other = make_event(event="PERMISSION_REVOKE", data={"username": "carol"})

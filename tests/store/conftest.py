@@ -7,8 +7,8 @@ from contextlib import AsyncExitStack
 
 import pytest
 
-from dispatcher.store.protocols import Store
 from dispatcher.store.sealing import Sealer
+from dispatcher.store.store import Store
 from tests.stores import prepared_store
 
 OpenAnother = Callable[[], Awaitable[Store]]

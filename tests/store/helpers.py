@@ -10,7 +10,7 @@ from dispatcher.domain.events import utc_now
 from dispatcher.domain.ids import new_id
 from dispatcher.domain.subscriptions import Subscription
 from dispatcher.store.filters import DeliveryFilter, Window
-from dispatcher.store.protocols import Store
+from dispatcher.store.store import Store
 from tests.factories import NOW, make_delivery, make_event, make_subscription
 
 PAST = utc_now() - timedelta(hours=1)
@@ -21,7 +21,7 @@ ALL = Window()
 async def accept(store: Store, process: int, *deliveries: NewDelivery) -> Mapping[str, str]:
     """Accept deliveries with their events."""
     events = {delivery.event.key: delivery.event for delivery in deliveries}
-    return await store.accept(process, list(events.values()), deliveries)
+    return await store.events.accept(process, list(events.values()), deliveries)
 
 
 async def subscribed(store: Store, **fields: object) -> Subscription:

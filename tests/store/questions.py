@@ -21,8 +21,8 @@ from dispatcher.store.filters import (
     SubscriptionFilter,
     Window,
 )
-from dispatcher.store.protocols import Store
 from dispatcher.store.quotas import check_caps
+from dispatcher.store.store import Store
 from tests.breakers import open_breaker
 from tests.claiming import next_due
 from tests.factories import NOW, make_subscription
@@ -48,7 +48,7 @@ def count(**fields: object) -> Callable[[Store], Awaitable[object]]:
 
 def events(**fields: object) -> Callable[[Store], Awaitable[object]]:
     which = EventFilter(**{"tenant": "default"} | fields)  # type: ignore[arg-type]  # real fields
-    return lambda store: store.events(which, ALL)
+    return lambda store: store.events.page(which, ALL)
 
 
 def jobs(**fields: object) -> Callable[[Store], Awaitable[object]]:
@@ -79,19 +79,19 @@ QUESTIONS: dict[str, Callable[[Store], Awaitable[object]]] = {
     "granted": lambda store: store.jobs.granted([("default", f"job-{g}", "o3", "u1") for g in range(20)]),
     "next due": next_due,
     "backlog": lambda store: store.deliveries.backlog(),
-    "one event": lambda store: store.event("default", some_id("evt", 7)),
+    "one event": lambda store: store.events.get("default", some_id("evt", 7)),
     "counts": lambda store: store.deliveries.counts_by_event([some_id("evt", g) for g in range(1, 100)]),
     "events": events(),
-    "events after": lambda store: store.events(
+    "events after": lambda store: store.events.page(
         EventFilter(tenant="default"), Window(cursor=some_id("evt", ROWS // 2))
     ),
     "another tenant's events": events(tenant="other"),
     "events of a job": events(job_id="job-9"),
-    "an owner's events after": lambda store: store.events(
+    "an owner's events after": lambda store: store.events.page(
         EventFilter(tenant="default", visible_to="o9"), Window(cursor=some_id("evt", ROWS // 2))
     ),
     "a stranger's events": events(visible_to="nobody"),
-    "a friend's events after": lambda store: store.events(
+    "a friend's events after": lambda store: store.events.page(
         EventFilter(tenant="default", visible_to="u9"), Window(cursor=some_id("evt", ROWS // 2))
     ),
     "events since": events(since=utc_now()),
@@ -190,7 +190,7 @@ QUESTIONS: dict[str, Callable[[Store], Awaitable[object]]] = {
     "recipients": lambda store: store.recipients.standings([_ANN]),
     "a recipient confirms": lambda store: store.recipients.confirm(_ANN),
     "a mail is counted": lambda store: store.recipients.take([Quota("to ann@example.org", 9, 3600)], NOW),
-    "mend turns": lambda store: store.mend_turns(0),
+    "mend turns": lambda store: store.ordering.repair(0),
     "save a subscription": lambda store: store.subscriptions.save(
         make_subscription(id=some_id("sub", 13), revision=2)
     ),

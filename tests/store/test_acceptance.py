@@ -11,7 +11,7 @@ from dispatcher.domain.events import Event
 from dispatcher.domain.subscriptions import Subscription
 from dispatcher.store.filters import EventFilter
 from dispatcher.store.postgres_accept import PART
-from dispatcher.store.protocols import Store
+from dispatcher.store.store import Store
 from tests.claiming import claim, next_due
 from tests.factories import NOW, make_delivery, make_event, make_subscription
 from tests.store.conftest import OpenAnother
@@ -21,22 +21,22 @@ from tests.store.test_expansions import order
 
 async def test_an_event_comes_back_as_it_was_accepted(store: Store, process: int) -> None:
     event = make_event(owner=None, source="/a/source", type="org.example.job", event="Özel", data={"ключ": 1})
-    await store.accept(process, [event], [])
-    assert await store.event("default", event.key) == event
+    await store.events.accept(process, [event], [])
+    assert await store.events.get("default", event.key) == event
 
 
 async def test_a_time_is_kept_to_the_microsecond(store: Store, process: int) -> None:
     event = make_event(
         time=NOW.replace(microsecond=123_457), accepted_at=NOW.replace(year=1969, microsecond=1)
     )
-    await store.accept(process, [event], [])
-    assert await store.event("default", event.key) == event
+    await store.events.accept(process, [event], [])
+    assert await store.events.get("default", event.key) == event
 
 
 async def test_an_event_is_not_seen_from_another_tenant(store: Store, process: int) -> None:
     event = make_event(tenant="mine")
-    await store.accept(process, [event], [])
-    assert await store.event("theirs", event.key) is None
+    await store.events.accept(process, [event], [])
+    assert await store.events.get("theirs", event.key) is None
 
 
 async def test_a_claimed_delivery_is_being_delivered(store: Store, process: int) -> None:
@@ -62,7 +62,7 @@ async def test_the_same_event_again_changes_nothing(store: Store, process: int) 
     (first,) = await stored(store, process, subscription)
     again = make_delivery(make_event(id=first.event.id), subscription)
     assert await accept(store, process, again) == {again.event.key: first.event.key}
-    assert await store.event("default", again.event.key) is None
+    assert await store.events.get("default", again.event.key) is None
     assert await store.deliveries.get("default", again.id) is None
     job = await store.jobs.get("default", "job-1")
     assert job is not None
@@ -89,7 +89,7 @@ async def test_of_a_mixed_batch_only_the_new_events_are_stored(store: Store, pro
     ]
     existing = await accept(store, process, *batch)
     assert existing == {batch[1].event.key: known.event.key, batch[3].event.key: known.event.key}
-    events = await store.events(EventFilter(tenant="default"), ALL)
+    events = await store.events.page(EventFilter(tenant="default"), ALL)
     assert [event.id for event in events.items] == ["b", "a", known.event.id]
     job = await store.jobs.get("default", "job-1")
     assert job is not None
@@ -112,7 +112,7 @@ async def test_the_same_id_from_another_source_or_tenant_is_another_event(store:
         make_event(id="11", source="/jobs/"),
         make_event(id="/11", source="/jobs"),
     ]
-    assert await store.accept(process, events, []) == {}
+    assert await store.events.accept(process, events, []) == {}
 
 
 async def test_a_batch_of_a_process_without_a_lease_is_due_now(store: Store) -> None:
@@ -141,8 +141,8 @@ async def test_further_deliveries_of_a_stored_event_are_stored_once(store: Store
     (first,) = await stored(store, process, subscription)
     replayed = make_delivery(first.event, subscription)
     held = make_delivery(first.event, await subscribed(store, status="paused"), claimed=False)
-    await store.add_deliveries(process, [replayed, held])
-    await store.add_deliveries(process, [replayed, held])
+    await store.events.add_deliveries(process, [replayed, held])
+    await store.events.add_deliveries(process, [replayed, held])
     assert await store.deliveries.counts_by_event([first.event.key]) == {first.event.key: 3}
     assert await state_of(store, replayed) is State.DELIVERING
     assert (await found(store, held)).due_at is None
@@ -150,14 +150,14 @@ async def test_further_deliveries_of_a_stored_event_are_stored_once(store: Store
 
 async def test_no_character_of_a_publisher_stops_a_batch(store: Store, process: int) -> None:
     document = {"message": "a\0b", "job": {"name": "n\0", "appId": "\0", "status": "x\0"}}
-    await store.accept(process, [make_event(event="UPDATED", data=document)], [])
+    await store.events.accept(process, [make_event(event="UPDATED", data=document)], [])
     job = await store.jobs.get("default", "job-1")
     assert job is not None
     assert (job.message, job.name, job.status) == ("a\N{REPLACEMENT CHARACTER}b", "n", "x")
 
 
 async def test_a_job_is_not_seen_from_another_tenant(store: Store, process: int) -> None:
-    await store.accept(process, [make_event(tenant="mine", job_id="one")], [])
+    await store.events.accept(process, [make_event(tenant="mine", job_id="one")], [])
     assert await store.jobs.get("theirs", "one") is None
     assert await store.jobs.get("mine", "two") is None
 
@@ -171,15 +171,15 @@ async def test_a_permission_holds_until_it_is_revoked(store: Store, process: int
         ("default", job, "alice", user)
         for job, user in (("job-1", "bob"), ("job-1", "eve"), ("job-2", "bob"))
     )
-    await store.accept(process, [told("PERMISSION_GRANT", "bob", 10)], [])
+    await store.events.accept(process, [told("PERMISSION_GRANT", "bob", 10)], [])
     assert await store.jobs.granted([bob, eve, other]) == {bob}
-    await store.accept(process, [told("PERMISSION_REVOKE", "bob", 5)], [])
+    await store.events.accept(process, [told("PERMISSION_REVOKE", "bob", 5)], [])
     assert await store.jobs.granted([bob]) == {bob}, "an older word came later"
-    await store.accept(process, [told("PERMISSION_REVOKE", "bob", 10)], [])
+    await store.events.accept(process, [told("PERMISSION_REVOKE", "bob", 10)], [])
     assert await store.jobs.granted([bob]) == set(), "of two words at the same time the later one holds"
     batch = [told("PERMISSION_GRANT", "eve", 30), told("PERMISSION_REVOKE", "bob", 20)]
     batch += [told("PERMISSION_REVOKE", "eve", 30), told("PERMISSION_GRANT", "bob", 15, "job-2")]
-    await store.accept(process, batch, [])
+    await store.events.accept(process, batch, [])
     assert await store.jobs.granted([bob, eve, other]) == {other}
 
 
@@ -187,7 +187,7 @@ async def test_many_are_asked_for_at_once(store: Store, process: int) -> None:
     events = [
         make_event(job_id=f"job-{n}", event="PERMISSION_GRANT", data={"user": "bob"}) for n in range(1200)
     ]
-    await store.accept(process, events, [])
+    await store.events.accept(process, events, [])
     wanted = {("default", f"job-{n}", "alice", "bob") for n in range(1300)}
     assert len(await store.jobs.granted(wanted)) == 1200
     assert len(await store.deliveries.counts_by_event([event.key for event in events])) == 1200
@@ -206,7 +206,7 @@ async def test_replicas_that_get_the_same_events_store_them_once(open_postgres: 
 
     existing = await asyncio.gather(take(0, 1), take(1, -1), take(2, 1))
     assert sum(map(len, existing)) == 80
-    events = await stores[0].events(EventFilter(tenant="default"), ALL)
+    events = await stores[0].events.page(EventFilter(tenant="default"), ALL)
     assert sorted(event.id for event in events.items) == sorted(names)
     kept = {event.key for event in events.items}
     assert {key for found_there in existing for key in found_there.values()} <= kept
@@ -226,10 +226,10 @@ async def test_a_batch_that_is_stored_in_parts_is_stored_as_one_is_that_is_not(
     again = make_event(id=known.event.id)
     new = [make_delivery(one, subscription) for one in (*events[:600], again, *events[600:], last)]
 
-    existing = await store.accept(process, [one.event for one in new], new)
+    existing = await store.events.accept(process, [one.event for one in new], new)
 
     assert existing == {again.key: known.event.key}
-    assert await store.event("default", again.key) is None
+    assert await store.events.get("default", again.key) is None
     assert [one.id for one in new if (await store.deliveries.get("default", one.id)) is None] == [new[600].id]
     job = await store.jobs.get("default", "job-3")
     assert job is not None
@@ -254,10 +254,10 @@ async def test_a_large_batch_rests_after_each_part_while_others_store_something(
         await sleep(0)
 
     monkeypatch.setattr(asyncio, "sleep", rest)
-    await store.accept(process, [make_event() for _ in range(1001)], [])
+    await store.events.accept(process, [make_event() for _ in range(1001)], [])
     assert not rests
-    await store.accept(process, [make_event()], [])
-    await store.accept(process, [make_event() for _ in range(1001)], [])
+    await store.events.accept(process, [make_event()], [])
+    await store.events.accept(process, [make_event() for _ in range(1001)], [])
     assert len(rests) == 1001 // PART + 1
 
 
@@ -275,9 +275,9 @@ async def test_a_large_batch_with_orders_rests_when_it_has_committed(
     async def rest(seconds: float) -> None:
         await sleep(0)
         if seconds:
-            stored.append(await another.event("default", events[0].key) is not None)
+            stored.append(await another.events.get("default", events[0].key) is not None)
 
-    await store.accept(process, [make_event()], [])
+    await store.events.accept(process, [make_event()], [])
     monkeypatch.setattr(asyncio, "sleep", rest)
-    await store.accept(process, events, [], [order(event, subscription) for event in events])
+    await store.events.accept(process, events, [], [order(event, subscription) for event in events])
     assert stored == [True]

@@ -15,7 +15,7 @@ from dispatcher.domain.ids import new_id
 from dispatcher.domain.subscriptions import SubscriptionStatus
 from dispatcher.store import postgres_queue, sqlite_sql
 from dispatcher.store.batches import digest
-from dispatcher.store.protocols import Store
+from dispatcher.store.store import Store
 from tests.claiming import claim, next_due
 from tests.factories import NOW, make_delivery, make_event
 from tests.store.conftest import OpenAnother

@@ -16,8 +16,8 @@ from dispatcher.domain.ids import new_id
 from dispatcher.store import postgres_queues
 from dispatcher.store import postgres_sql as sql
 from dispatcher.store.connect import open_store
-from dispatcher.store.protocols import Store
 from dispatcher.store.rows import hex_digits
+from dispatcher.store.store import Store
 from tests.claiming import claim
 from tests.store.conftest import SEALER
 from tests.store.helpers import PAST, outcome, stored, subscribed

@@ -86,7 +86,7 @@ async def _accepting(world: World, new: list[NewDelivery]) -> tuple[Call, Check]
         for one in new:
             assert await world.count("deliveries", "id = $1", one.id[4:]) == 1
 
-    return lambda: world.store.accept(world.process, list(events.values()), new), check
+    return lambda: world.store.events.accept(world.process, list(events.values()), new), check
 
 
 async def accept_plain(world: World) -> tuple[Call, Check]:
@@ -116,25 +116,25 @@ async def accept_held(world: World) -> tuple[Call, Check]:
 
 async def accept_duplicates(world: World) -> tuple[Call, Check]:
     known = make_event()
-    await world.store.accept(world.process, [known], [])
+    await world.store.events.accept(world.process, [known], [])
     again, new = make_event(id=known.id), make_event()
 
     async def check() -> None:
         assert await world.count("events", "key = any($1)", [known.key[4:], again.key[4:], new.key[4:]]) == 2
 
-    return lambda: world.store.accept(world.process, [again, new], []), check
+    return lambda: world.store.events.accept(world.process, [again, new], []), check
 
 
 async def add_deliveries(world: World) -> tuple[Call, Check]:
     subscription = await subscribed(world.store, ordered=True)
     event = make_event()
-    await world.store.accept(world.process, [event], [])
+    await world.store.events.accept(world.process, [event], [])
     new = [make_delivery(event, subscription, claimed=False, due_at=utc_now())]
 
     async def check() -> None:
         assert await world.count("deliveries", "id = $1", new[0].id[4:]) == 1
 
-    return lambda: world.store.add_deliveries(world.process, new), check
+    return lambda: world.store.events.add_deliveries(world.process, new), check
 
 
 async def claim(world: World) -> tuple[Call, Check]:
@@ -346,7 +346,7 @@ async def questions(world: World) -> tuple[Call, Check]:
         found[:] = await world.store.subscriptions.find_matching([subscription.match_key])
         await world.store.jobs.granted([("default", "job-1", "alice", "bob")])
         await next_due(world.store)
-        await world.store.events(EventFilter(tenant="default"), ALL)
+        await world.store.events.page(EventFilter(tenant="default"), ALL)
         await world.store.jobs.page(JobFilter(tenant="default"), ALL)
         await world.store.deliveries.page(DeliveryFilter(tenant="default"), ALL)
         await world.store.deliveries.backlog()
@@ -365,24 +365,24 @@ async def accept_order(world: World) -> tuple[Call, Check]:
     orders = [order(event, subscription)]
 
     async def check() -> None:
-        assert await world.store.expanding(event.key, None) == 1
+        assert await world.store.expansions.count(event.key, None) == 1
         assert len(await expand_all(world.store, world.process)) == 1
 
-    return lambda: world.store.accept(world.process, [event], [], orders), check
+    return lambda: world.store.events.accept(world.process, [event], [], orders), check
 
 
 async def carry_out_order(world: World) -> tuple[Call, Check]:
     subscription = await subscribed(world.store)
     event = make_event()
-    await world.store.accept(world.process, [event], [], [order(event, subscription)])
-    claimed = await world.store.claim_expansions(NO_QUEUE)
+    await world.store.events.accept(world.process, [event], [], [order(event, subscription)])
+    claimed = await world.store.expansions.claim(NO_QUEUE)
     new = [make_delivery(event, subscription, claimed=False, due_at=utc_now())]
 
     async def check() -> None:
-        assert await world.store.expanding(event.key, None) == 0
+        assert await world.store.expansions.count(event.key, None) == 0
         assert await world.count("deliveries", "event_key = $1", event.key[4:]) == 1
 
-    return lambda: world.store.expand(world.process, claimed, new), check
+    return lambda: world.store.expansions.expand(world.process, claimed, new), check
 
 
 async def maintenance(world: World) -> tuple[Call, Check]:
@@ -390,9 +390,9 @@ async def maintenance(world: World) -> tuple[Call, Check]:
 
     async def call() -> None:
         ahead.extend((await world.store.retain(DEFAULT)).ahead.values())
-        await world.store.mend_turns(0)
+        await world.store.ordering.repair(0)
         await world.store.digests.repair(None)
-        await world.store.tidy()
+        await world.store.purge_orphans()
 
     async def check() -> None:
         assert all(ahead)

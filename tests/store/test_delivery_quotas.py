@@ -14,7 +14,7 @@ from dispatcher.domain.digests import DigestPolicy
 from dispatcher.domain.events import utc_now
 from dispatcher.domain.quotas import QuotaOverride, Quotas
 from dispatcher.domain.subscriptions import Subscription
-from dispatcher.store.protocols import Store
+from dispatcher.store.store import Store
 from dispatcher.telemetry.metrics import REGISTRY
 from tests.claiming import claim
 from tests.factories import make_delivery, make_event

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from dispatcher.domain.destinations import RateLimit
 from dispatcher.domain.events import utc_now
 from dispatcher.store.filters import DestinationFilter, Window
-from dispatcher.store.protocols import Store
+from dispatcher.store.store import Store
 from tests.breakers import breaker, open_breaker
 from tests.store.helpers import ALL, FUTURE, PAST, stored, subscribed
 

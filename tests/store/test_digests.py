@@ -16,8 +16,8 @@ from dispatcher.domain.digests import DigestPolicy
 from dispatcher.domain.events import utc_now
 from dispatcher.domain.subscriptions import Subscription
 from dispatcher.store import overflow
-from dispatcher.store.protocols import Store
 from dispatcher.store.schema import deliveries
+from dispatcher.store.store import Store
 from tests.claiming import claim
 from tests.factories import make_delivery, make_event
 from tests.store.conftest import OpenAnother
@@ -241,7 +241,7 @@ async def test_a_replay_whose_answer_was_lost_waits_for_nobody(store: Store, pro
     [first] = await gathered(store, process, await subscribed(store), "a")
     again = make_delivery(first.event, subscription, claimed=False, due_at=utc_now())
     for _ in range(2):
-        await store.add_deliveries(process, [again])
+        await store.events.add_deliveries(process, [again])
     assert again.id in await claimed(store, process)
     assert await members(store, again) == []
 

@@ -16,7 +16,7 @@ from dispatcher.domain.retention import Keep
 from dispatcher.domain.subscriptions import Subscription
 from dispatcher.store import expansions
 from dispatcher.store.filters import DeliveryFilter, Window
-from dispatcher.store.protocols import Store
+from dispatcher.store.store import Store
 from tests.claiming import claim
 from tests.factories import make_delivery, make_event, make_subscription
 from tests.store.conftest import OpenAnother
@@ -39,13 +39,13 @@ async def expand(store: Store, process: int, orders: Sequence[Expansion]) -> boo
     for one in orders:
         wanted = await store.subscriptions.in_use(one.subscription_ids)
         new += [make_delivery(one.event, its, claimed=False, due_at=now) for its in wanted]
-    return await store.expand(process, orders, new)
+    return await store.expansions.expand(process, orders, new)
 
 
 async def expand_all(store: Store, process: int) -> list[str]:
     """Carry out every order; the ids of their events as published, in turn."""
     done, after = [], NO_QUEUE
-    while orders := await store.claim_expansions(after):
+    while orders := await store.expansions.claim(after):
         assert await expand(store, process, orders)
         done += [one.event.id for one in orders]
         after = orders[0].queue
@@ -70,40 +70,44 @@ async def test_an_order_names_those_who_wanted_the_event_and_is_carried_out_once
 ) -> None:
     first, second, third = [await subscribed(store) for _ in range(3)]
     event = make_event()
-    await store.accept(process, [event], [], [order(event, first, third, listed=[first, second, third])])
-    assert (await states(store, event), await store.expanding(event.key, None)) == ([], 2)
+    await store.events.accept(
+        process, [event], [], [order(event, first, third, listed=[first, second, third])]
+    )
+    assert (await states(store, event), await store.expansions.count(event.key, None)) == ([], 2)
 
-    [claimed] = await store.claim_expansions(NO_QUEUE)
+    [claimed] = await store.expansions.claim(NO_QUEUE)
     assert (claimed.event, claimed.subscription_ids) == (event, [first.id, third.id])
     assert await expand(store, process, [claimed])
     assert not await expand(store, process, [claimed])
     assert await states(store, event) == [State.PENDING] * 2
-    assert await store.expanding(event.key, None) == 0
-    assert await store.claim_expansions(NO_QUEUE) == []
+    assert await store.expansions.count(event.key, None) == 0
+    assert await store.expansions.claim(NO_QUEUE) == []
 
 
 async def test_an_owner_is_told_of_the_own_subscriptions_only(store: Store, process: int) -> None:
     several = [await subscribed(store, subscriber=name) for name in ("alice", "alice", "bob")]
     event = make_event()
-    await store.accept(process, [event], [], [order(event, *several)])
-    counts = [await store.expanding(event.key, name) for name in ("alice", "bob", "carol", None)]
+    await store.events.accept(process, [event], [], [order(event, *several)])
+    counts = [await store.expansions.count(event.key, name) for name in ("alice", "bob", "carol", None)]
     assert counts == [2, 1, 0, 3]
 
 
 async def test_an_event_that_was_there_orders_nothing(store: Store, process: int) -> None:
     subscription = await subscribed(store)
     event = make_event()
-    await store.accept(process, [event], [], [order(event, subscription)])
+    await store.events.accept(process, [event], [], [order(event, subscription)])
     await expand_all(store, process)
     again = make_event(id=event.id)
-    await store.accept(process, [event, again], [], [order(event, subscription), order(again, subscription)])
-    assert await store.claim_expansions(NO_QUEUE) == []
+    await store.events.accept(
+        process, [event, again], [], [order(event, subscription), order(again, subscription)]
+    )
+    assert await store.expansions.claim(NO_QUEUE) == []
 
 
 async def test_one_that_was_removed_or_ended_gets_nothing(store: Store, process: int) -> None:
     removed, ended, paused, kept = [await subscribed(store) for _ in range(4)]
     event = make_event()
-    await store.accept(process, [event], [], [order(event, removed, ended, paused, kept)])
+    await store.events.accept(process, [event], [], [order(event, removed, ended, paused, kept)])
     await store.subscriptions.remove("default", removed.id)
     await store.subscriptions.end(ended.id, "disabled", "410")
     await expand_all(store, process)
@@ -120,7 +124,7 @@ async def test_owners_take_turns_and_one_owners_orders_stay_in_order(store: Stor
         for owner in ("alice", "bob")
         for number in range(3)
     ]
-    await store.accept(process, events, [], [order(event, subscription) for event in events])
+    await store.events.accept(process, events, [], [order(event, subscription) for event in events])
     done = await expand_all(store, process)
     assert done[:3] in (["alice0", "alice1", "alice2"], ["bob0", "bob1", "bob2"])
     assert sorted(done[::3]) == ["alice0", "bob0"]
@@ -131,15 +135,15 @@ async def test_an_order_that_is_claimed_is_left_alone_until_its_time_is_over(
 ) -> None:
     subscription = await subscribed(store)
     events = [make_event(id=name) for name in "ab"]
-    await store.accept(process, events, [], [order(event, subscription) for event in events])
-    assert await store.claim_expansions(NO_QUEUE)
-    assert await store.claim_expansions(NO_QUEUE) == []
+    await store.events.accept(process, events, [], [order(event, subscription) for event in events])
+    assert await store.expansions.claim(NO_QUEUE)
+    assert await store.expansions.claim(NO_QUEUE) == []
     monkeypatch.setattr(expansions, "CLAIM", -1.0)
-    await store.accept(
+    await store.events.accept(
         process, [other := make_event(owner="bob", job_id="b")], [], [order(other, subscription)]
     )
-    assert await store.claim_expansions(NO_QUEUE)
-    [again, *_] = await store.claim_expansions(NO_QUEUE)
+    assert await store.expansions.claim(NO_QUEUE)
+    [again, *_] = await store.expansions.claim(NO_QUEUE)
     assert again.event.id != "b"
 
 
@@ -151,14 +155,14 @@ async def test_later_deliveries_of_an_ordered_subscription_wait_behind_an_open_o
         make_event(id=name, job_id=job) for name, job in zip("abcd", "jjjo", strict=True)
     ]
     due = {"claimed": False, "due_at": utc_now()}
-    await store.accept(process, [first], [], [order(first, ordered, plain)])
+    await store.events.accept(process, [first], [], [order(first, ordered, plain)])
     both = [make_delivery(second, one, **due) for one in (ordered, plain)]
-    await store.accept(process, [second, other], [*both, make_delivery(other, ordered, **due)])
+    await store.events.accept(process, [second, other], [*both, make_delivery(other, ordered, **due)])
     assert [len(await states(store, event)) for event in (first, second, other)] == [0, 1, 1]
-    assert await store.expanding(second.key, None) == 1
+    assert await store.expansions.count(second.key, None) == 1
 
     assert await expand_all(store, process) == ["a", "b"]
-    await store.accept(process, [third], [make_delivery(third, ordered, **due)])
+    await store.events.accept(process, [third], [make_delivery(third, ordered, **due)])
     got: list[str] = []
     while claimed := await claim(store, process, 100):
         got += [one.event.id for one in claimed if one.subscription.id == ordered.id]
@@ -174,7 +178,7 @@ async def test_an_order_of_the_same_batch_is_waited_for_too(store: Store, proces
     ordered = await subscribed(store, ordered=True)
     first, second = [make_event(id=name, owner=owner) for name, owner in (("a", None), ("b", "alice"))]
     later = make_delivery(second, ordered, claimed=False, due_at=utc_now())
-    await store.accept(process, [first, second], [later], [order(first, ordered)])
+    await store.events.accept(process, [first, second], [later], [order(first, ordered)])
     assert await states(store, second) == []
     # They have different owners, but one queue.
     assert await expand_all(store, process) == ["a", "b"]
@@ -184,10 +188,10 @@ async def test_retention_keeps_an_event_while_its_order_is_open(store: Store, pr
     subscription = await subscribed(store)
     old = f"evt_{0x017F22E279B0:012x}7cc298c4dc0c0c07398f"
     kept, gone = make_event(key=old), make_event(key=old[:-1] + "0")
-    await store.accept(process, [kept, gone], [], [order(kept, subscription)])
+    await store.events.accept(process, [kept, gone], [], [order(kept, subscription)])
     await store.retain(EVERYTHING)
-    assert await store.event("default", gone.key) is None
-    assert await store.event("default", kept.key) == kept
+    assert await store.events.get("default", gone.key) is None
+    assert await store.events.get("default", kept.key) == kept
     await expand_all(store, process)
     assert await states(store, kept) == [State.PENDING]
 
@@ -197,9 +201,9 @@ async def test_of_two_processes_one_carries_an_order_out(open_postgres: OpenAnot
     process = await one.leases.register("a-host", 1, lease=60)
     subscription = await subscribed(one)
     events = [make_event(id=str(n), owner=str(n), job_id=str(n)) for n in range(8)]
-    await one.accept(process, events, [], [order(event, subscription) for event in events])
+    await one.events.accept(process, events, [], [order(event, subscription) for event in events])
     claimed = await asyncio.gather(
-        *(store.claim_expansions(NO_QUEUE) for _ in range(4) for store in (one, another))
+        *(store.expansions.claim(NO_QUEUE) for _ in range(4) for store in (one, another))
     )
     assert sorted(one.event.id for found in claimed for one in found) == sorted(event.id for event in events)
     results = [
@@ -221,9 +225,9 @@ async def test_ordered_deliveries_and_orders_of_one_job_do_not_miss_each_other(
     async def accept(number: int, store: Store) -> None:
         event = events[number]
         if number % 2:
-            await store.accept(process, [event], [], [order(event, ordered)])
+            await store.events.accept(process, [event], [], [order(event, ordered)])
         else:
-            await store.accept(
+            await store.events.accept(
                 process, [event], [make_delivery(event, ordered, claimed=False, due_at=utc_now())]
             )
 
@@ -242,10 +246,10 @@ async def test_orders_are_carried_out_together_up_to_a_number_of_deliveries_and_
 ) -> None:
     several = [await subscribed(store) for _ in range(3)]
     events = [make_event(id=str(n), job_id=str(n), data={"text": "x" * 1000}) for n in range(7)]
-    await store.accept(process, events, [], [order(event, *several) for event in events])
+    await store.events.accept(process, events, [], [order(event, *several) for event in events])
 
     async def names() -> list[str]:
-        orders = await store.claim_expansions(NO_QUEUE)
+        orders = await store.expansions.claim(NO_QUEUE)
         assert await expand(store, process, orders)
         return [one.event.id for one in orders]
 
@@ -266,11 +270,11 @@ async def test_who_comes_late_with_more_of_the_same_orders_stores_none_of_them(
 ) -> None:
     subscription = await subscribed(store)
     events = [make_event(id=str(n), job_id=str(n)) for n in range(4)]
-    await store.accept(process, events, [], [order(event, subscription) for event in events])
+    await store.events.accept(process, events, [], [order(event, subscription) for event in events])
     monkeypatch.setattr(expansions, "CLAIM", -1.0)
-    late = await store.claim_expansions(NO_QUEUE)
+    late = await store.expansions.claim(NO_QUEUE)
     monkeypatch.setattr(expansions, "CHUNK", 2)
-    first = await store.claim_expansions(NO_QUEUE)
+    first = await store.expansions.claim(NO_QUEUE)
     assert (len(late), len(first)) == (4, 2)
     assert await expand(store, process, first)
     assert not await expand(store, process, late)

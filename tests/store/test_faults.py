@@ -17,7 +17,7 @@ from dispatcher.store import postgres_sql
 from dispatcher.store.connect import open_store
 from dispatcher.store.filters import EventFilter
 from dispatcher.store.postgres import PostgresStore
-from dispatcher.store.protocols import Store
+from dispatcher.store.store import Store
 from tests.claiming import claim
 from tests.factories import make_delivery, make_event
 from tests.servers import PostgreSQL
@@ -51,7 +51,7 @@ async def test_everything_works_again_after_a_restart(mortal: Store, own_postgre
         "claim": lambda: claim(mortal, process, 10),
         "heartbeat": lambda: mortal.leases.renew(process, 60, fresh.id),
         "take_over": mortal.leases.release_expired,
-        "events": lambda: mortal.events(EventFilter(tenant="default"), ALL),
+        "events": lambda: mortal.events.page(EventFilter(tenant="default"), ALL),
         "save": lambda: mortal.subscriptions.remove("default", subscription.id),
     }
     for name, call in calls.items():
@@ -67,7 +67,7 @@ async def test_everything_works_again_after_a_restart(mortal: Store, own_postgre
     assert await state_of(mortal, fresh) is State.DELIVERED
     assert [claimed.id for claimed in await claim(mortal, process, 10)] == [due.id]
     assert await mortal.leases.renew(process, 60, fresh.id)
-    assert len((await mortal.events(EventFilter(tenant="default"), ALL)).items) == 3
+    assert len((await mortal.events.page(EventFilter(tenant="default"), ALL)).items) == 3
 
 
 async def test_a_connection_that_breaks_within_a_call_is_unavailable(
@@ -107,11 +107,11 @@ async def test_a_statement_that_takes_too_long_is_unavailable(
     async with admin.transaction():
         await admin.execute("lock table jobs, api_keys in access exclusive mode")
         with pytest.raises(StoreUnavailable):
-            await store.accept(process, [make_event()], [])
+            await store.events.accept(process, [make_event()], [])
         with pytest.raises(StoreUnavailable):
             await store.keys.page(None, ALL)
     await admin.close()
-    await store.accept(process, [make_event()], [])
+    await store.events.accept(process, [make_event()], [])
     await store.close()
 
 
@@ -139,9 +139,9 @@ async def test_a_batch_that_fails_leaves_nothing(store: Store, process: int) -> 
     other = make_event()
     broken = make_event(key=known.event.key, id="another")  # another event under a key that is taken
     with pytest.raises((IntegrityError, asyncpg.UniqueViolationError)):
-        await store.accept(process, [other, broken], [make_delivery(other, subscription)])
-    assert await store.event("default", other.key) is None
-    assert await store.accept(process, [other], []) == {}
+        await store.events.accept(process, [other, broken], [make_delivery(other, subscription)])
+    assert await store.events.get("default", other.key) is None
+    assert await store.events.accept(process, [other], []) == {}
 
 
 async def test_what_is_wrong_otherwise_rises_as_it_is_and_tells_no_values(store: Store) -> None:
@@ -161,7 +161,7 @@ async def test_a_call_that_is_given_up_leaves_the_store_usable(store: Store, pro
     with pytest.raises(asyncio.CancelledError):
         await accepting
     await accept(store, process, *new)
-    assert len((await store.events(EventFilter(tenant="default"), ALL)).items) == 100
+    assert len((await store.events.page(EventFilter(tenant="default"), ALL)).items) == 100
     assert await state_of(store, new[-1]) is State.DELIVERING
 
 

@@ -13,7 +13,7 @@ from dispatcher.domain.ids import new_id
 from dispatcher.domain.keys import ApiKey, hash_key
 from dispatcher.store import queries
 from dispatcher.store.filters import DeliveryFilter, EventFilter, JobFilter, SubscriptionFilter, Window
-from dispatcher.store.protocols import Store
+from dispatcher.store.store import Store
 from tests.claiming import claim
 from tests.factories import NOW, make_delivery, make_event, make_subscription
 from tests.store.helpers import ALL, FUTURE, PAST, accept, ended, ids, stored, subscribed, unknown
@@ -22,13 +22,13 @@ from tests.store.helpers import ALL, FUTURE, PAST, accept, ended, ids, stored, s
 async def take(store: Store, process: int, *events: Event) -> list[Event]:
     """Accept each event in a batch of its own, as they would come."""
     for event in events:
-        await store.accept(process, [event], [])
+        await store.events.accept(process, [event], [])
     return list(events)
 
 
 async def seen(store: Store, **fields: object) -> list[str]:
     which = EventFilter(**{"tenant": "default"} | fields)  # type: ignore[arg-type]  # real fields
-    return [event.key for event in (await store.events(which, ALL)).items]
+    return [event.key for event in (await store.events.page(which, ALL)).items]
 
 
 async def jobs_seen(store: Store, **fields: object) -> list[str]:
@@ -104,7 +104,7 @@ async def test_a_permission_of_another_tenant_shows_nothing(store: Store, proces
 
 async def test_an_event_and_its_owner_can_come_in_one_batch(store: Store, process: int) -> None:
     events = [make_event(owner=None), make_event(owner="alice")]
-    await store.accept(process, events, [])
+    await store.events.accept(process, events, [])
     assert await seen(store, visible_to="alice") == [events[1].key, events[0].key]
 
 
@@ -126,11 +126,11 @@ async def test_jobs_are_filtered(store: Store, process: int) -> None:
 
 async def test_events_come_in_pages(store: Store, process: int) -> None:
     events = [make_event(job_id=f"job-{number}") for number in range(5)]
-    await store.accept(process, events, [])
+    await store.events.accept(process, events, [])
     which = EventFilter(tenant="default")
-    first = await store.events(which, Window(limit=2))
-    second = await store.events(which, Window(limit=2, cursor=first.next))
-    third = await store.events(which, Window(limit=2, cursor=second.next))
+    first = await store.events.page(which, Window(limit=2))
+    second = await store.events.page(which, Window(limit=2, cursor=first.next))
+    third = await store.events.page(which, Window(limit=2, cursor=second.next))
     keys = [event.key for part in (first, second, third) for event in part.items]
     assert keys == [event.key for event in reversed(events)]
     assert third.next is None
@@ -141,11 +141,11 @@ async def test_an_owners_events_come_in_pages(store: Store, process: int) -> Non
     events = granted + [
         make_event(job_id=job, owner=owner) for job, owner in [("mine", "alice"), ("bobs", "bob")] * 4
     ]
-    await store.accept(process, events, [])
+    await store.events.accept(process, events, [])
     which = EventFilter(tenant="default", visible_to="alice")
     cursor, keys = None, []
     while True:
-        part = await store.events(which, Window(limit=2, cursor=cursor))
+        part = await store.events.page(which, Window(limit=2, cursor=cursor))
         keys += [event.key for event in part.items]
         if (cursor := part.next) is None:
             break
@@ -153,7 +153,7 @@ async def test_an_owners_events_come_in_pages(store: Store, process: int) -> Non
 
 
 async def test_jobs_come_in_pages(store: Store, process: int) -> None:
-    await store.accept(process, [make_event(job_id=f"job-{number}") for number in range(5)], [])
+    await store.events.accept(process, [make_event(job_id=f"job-{number}") for number in range(5)], [])
     first = await store.jobs.page(JobFilter(tenant="default"), Window(limit=3))
     assert first.next == first.items[-1].first_event
     second = await store.jobs.page(JobFilter(tenant="default"), Window(limit=3, cursor=first.next))
@@ -176,10 +176,10 @@ async def test_a_page_ends_before_its_documents_have_too_many_bytes(
     monkeypatch.setattr(queries, "MAX_BYTES", 1000)
     sizes = (400, 400, 2000, 400, 300, 300, 2)
     events = [make_event(document=b"{}".ljust(size)) for size in sizes]
-    await store.accept(process, events, [])
+    await store.events.accept(process, events, [])
     which, cursor, pages = EventFilter(tenant="default"), None, []
     while True:
-        page = await store.events(which, Window(limit=3, cursor=cursor))
+        page = await store.events.page(which, Window(limit=3, cursor=cursor))
         pages.append([len(event.document) for event in page.items])
         if (cursor := page.next) is None:
             break
@@ -192,14 +192,14 @@ async def test_a_page_ends_before_its_documents_have_too_many_bytes(
 @pytest.mark.parametrize("cursor", ["", "nonsense", "evt_\0", "sub_0192f0c1a2b37c4d8e5f60718293a4b5"])
 async def test_a_cursor_that_is_none_is_refused(store: Store, cursor: str) -> None:
     with pytest.raises(InvalidInput, match="cursor"):
-        await store.events(EventFilter(tenant="default"), Window(cursor=cursor))
+        await store.events.page(EventFilter(tenant="default"), Window(cursor=cursor))
     with pytest.raises(InvalidInput, match="cursor"):
         await store.deliveries.page(DeliveryFilter(tenant="default"), Window(cursor=cursor))
 
 
 async def test_what_does_not_exist_is_none(store: Store) -> None:
-    assert await store.event("default", unknown("evt")) is None
-    assert await store.event("default", "nonsense") is None
+    assert await store.events.get("default", unknown("evt")) is None
+    assert await store.events.get("default", "nonsense") is None
     assert await store.deliveries.get("default", unknown("dlv")) is None
     assert await store.deliveries.get("default", "dlv_\ud800") is None
     assert await store.deliveries.attempts(unknown("dlv")) == []
@@ -327,8 +327,8 @@ async def test_the_first_and_the_last_time_there_is_can_be_stored_and_asked_for(
 ) -> None:
     first, last = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
     events = [make_event(time=first, job_id="first"), make_event(time=last, job_id="last")]
-    await store.accept(process, events, [])
-    kept = [event.time for event in (await store.events(EventFilter(tenant="default"), ALL)).items]
+    await store.events.accept(process, events, [])
+    kept = [event.time for event in (await store.events.page(EventFilter(tenant="default"), ALL)).items]
     assert last - kept[0] <= timedelta(microseconds=1)
     assert kept[1] - first <= timedelta(microseconds=1)
     assert len(await seen(store, since=first)) == 2

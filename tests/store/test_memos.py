@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from dispatcher.domain.deliveries import Attempt, Outcome, State
-from dispatcher.store.protocols import Store
+from dispatcher.store.store import Store
 from tests.claiming import claim
 from tests.factories import NOW, make_delivery, make_event, make_subscription
 
@@ -17,7 +17,7 @@ async def test_a_memo_outlives_giving_up_and_not_the_arrival(
     subscription, event = make_subscription(), make_event()
     await store.subscriptions.add(subscription)
     new = make_delivery(event, subscription)
-    await store.accept(process, [event], [new])
+    await store.events.accept(process, [event], [new])
     attempt = Attempt(
         number=1, started_at=NOW, duration=0.1, request="MAIL", status=450, error="later", answer=None
     )
@@ -32,7 +32,7 @@ async def test_a_memo_outlives_giving_up_and_not_the_arrival(
         memo="ann has it",
     )
     await store.queue.finish(process, [ended])
-    await store.tidy()
+    await store.purge_orphans()
     assert await store.deliveries.retry("default", new.id)
     [claimed] = await claim(store, process, 10)
     assert claimed.memo == kept

@@ -170,7 +170,7 @@ class Deliveries(RuleBasedStateMachine):
 
     def put(self, process: int, new: list[NewDelivery]) -> None:
         store, number = self.of(process)
-        duplicates = self.run(store.accept(number, [one.event for one in new], new))
+        duplicates = self.run(store.events.accept(number, [one.event for one in new], new))
         assert not duplicates
         self.batches.append((new, process))
 
@@ -185,7 +185,7 @@ class Deliveries(RuleBasedStateMachine):
                 for one in new
             ]
         store, number = self.of(process)
-        assert len(self.run(store.accept(number, [one.event for one in new], new))) == len(new)
+        assert len(self.run(store.events.accept(number, [one.event for one in new], new))) == len(new)
 
     @precondition(lambda self: self.batches)
     @rule(pick=picks, slot=slots, process=processes, twice=st.booleans())
@@ -197,7 +197,7 @@ class Deliveries(RuleBasedStateMachine):
         new = [make_delivery(one, client.stored, claimed=False, due_at=utc_now()) for one in events]
         store, number = self.of(process)
         for _ in range(1 + twice):
-            self.run(store.add_deliveries(number, new))
+            self.run(store.events.add_deliveries(number, new))
         for delivery in new:
             self.model.enter(Kept(delivery, client, due="now"), number)
 
@@ -359,7 +359,7 @@ class Deliveries(RuleBasedStateMachine):
     @rule()
     def mend(self) -> None:
         place = 0
-        while place := self.run(self.store.mend_turns(place)):
+        while place := self.run(self.store.ordering.repair(place)):
             pass
         self.model.mend_turns()
         assert self.run(self.store.digests.repair(None)) is None

@@ -22,7 +22,7 @@ from dispatcher.store import postgres_sql as sql
 from dispatcher.store.connect import migrate, open_store
 from dispatcher.store.filters import DeliveryFilter
 from dispatcher.store.partitions import AHEAD, KEYS, Partition, make_ahead, partitions, time_of
-from dispatcher.store.protocols import Store
+from dispatcher.store.store import Store
 from tests.claiming import claim
 from tests.factories import NOW, make_event
 from tests.servers import Databases
@@ -143,7 +143,7 @@ def test_some_four_partitions_hold_what_is_kept(days: float, width: timedelta) -
 
 async def test_what_no_partition_takes_is_not_stored(aged: Store, process: int) -> None:
     with pytest.raises(asyncpg.CheckViolationError, match="no partition"):
-        await aged.accept(process, [make_event(key=made("evt", -365 * DAY))], [])
+        await aged.events.accept(process, [make_event(key=made("evt", -365 * DAY))], [])
 
 
 async def test_an_old_partition_is_dropped_and_what_must_stay_moves(
@@ -253,7 +253,7 @@ async def test_a_replay_that_is_being_stored_keeps_its_event(
 ) -> None:
     """Between the look and the deletion: who has locked the event is waited for."""
     event = make_event(key=made("evt", 200 * DAY))
-    await aged.accept(process, [event], [])
+    await aged.events.accept(process, [event], [])
     other: asyncpg.Connection[Any] = await asyncpg.connect(aged_url)
     await other.execute("begin; select from events for key share")
     waiting = asyncio.create_task(aged.retain(KEEP))
@@ -267,7 +267,7 @@ async def test_a_replay_that_is_being_stored_keeps_its_event(
     )
     await other.execute("commit")
     assert (await waiting).deleted["events"] == 0
-    assert await aged.event("default", event.key) is not None
+    assert await aged.events.get("default", event.key) is not None
     await other.close()
 
 

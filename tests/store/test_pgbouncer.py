@@ -13,7 +13,7 @@ from dispatcher.domain.errors import SettingsError
 from dispatcher.domain.retention import DEFAULT
 from dispatcher.store.connect import open_store
 from dispatcher.store.postgres_pooler import refuse_shared_sessions
-from dispatcher.store.protocols import Store
+from dispatcher.store.store import Store
 from tests.claiming import claim
 from tests.factories import make_event
 from tests.servers import PgBouncer
@@ -136,8 +136,8 @@ async def test_events_are_accepted_through_it_again_after_its_restart(postgres_u
         store = open_store(pooler.url, SEALER)
         await store.open()
         process = await store.leases.register("a-host", 1, lease=60)
-        await store.accept(process, [make_event()], [])
+        await store.events.accept(process, [make_event()], [])
         pooler.kill()
         await pooler.start_async()
-        assert await store.accept(process, [make_event()], []) == {}
+        assert await store.events.accept(process, [make_event()], []) == {}
         await store.close()

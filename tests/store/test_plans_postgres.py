@@ -114,7 +114,7 @@ async def test_a_delivery_that_succeeds_at_once_changes_no_index(database_url: s
     await store.subscriptions.add(subscription)
     for _ in range(4):
         new = [make_delivery(make_event(), subscription) for _ in range(250)]
-        await store.accept(process, [one.event for one in new], new)
+        await store.events.accept(process, [one.event for one in new], new)
         await store.queue.finish(
             process, [outcome(one.id, State.DELIVERED, attempt=attempt()) for one in new]
         )
@@ -129,7 +129,7 @@ async def test_a_claim_changes_no_index(database_url: str) -> None:
     subscription = make_subscription(owner="*")
     await store.subscriptions.add(subscription)
     new = [make_delivery(make_event(), subscription, claimed=False, due_at=PAST) for _ in range(500)]
-    await store.accept(process, [one.event for one in new], new)
+    await store.events.accept(process, [one.event for one in new], new)
     assert len(await claim(store, process, 500)) == 500
     await store.close()
     assert await hot_updates(database_url, 500) >= 495

@@ -59,12 +59,12 @@ async def _use(store: PostgresStore, process: int, round_: str) -> None:
     straight = [make_delivery(event, subscription) for event in unowned]
     waiting = [make_delivery(event, subscription, claimed=False, due_at=PAST) for event in owned]
     in_turn = [make_delivery(event, ordered) for event in own_key]
-    await store.accept(process, owned, waiting)
-    await store.accept(process, unowned, straight)
-    await store.accept(process, own_key, in_turn)
-    await store.accept(process, granting, [])
+    await store.events.accept(process, owned, waiting)
+    await store.events.accept(process, unowned, straight)
+    await store.events.accept(process, own_key, in_turn)
+    await store.events.accept(process, granting, [])
     await store.jobs.granted([("default", job, "ann", "bob") for job in jobs])
-    await store.add_deliveries(process, [make_delivery(owned[0], subscription)])
+    await store.events.add_deliveries(process, [make_delivery(owned[0], subscription)])
     claimed = await claim(store, process, BATCH)
     await next_due(store)
     ended = [*straight, *in_turn]

@@ -46,7 +46,7 @@ async def test_outcomes_find_their_deliveries_through_the_index(planned: Planned
     subscription = make_subscription(owner="*")
     await store.subscriptions.add(subscription)
     new = [make_delivery(make_event(job_id=f"job-{g}"), subscription) for g in range(DELIVERIES)]
-    await store.accept(process, [one.event for one in new], new)
+    await store.events.accept(process, [one.event for one in new], new)
     await store.queue.finish(
         process, [outcome(one.id, State.DELIVERED, attempt=attempt()) for one in new[:1000]]
     )
@@ -67,7 +67,7 @@ async def test_a_thousand_that_take_turns_are_held_one_by_one(planned: Planned) 
     for _ in range(2):
         events = [make_event(job_id=f"job-{job}") for job in range(1000)]
         new = [make_delivery(event, subscription, claimed=False) for event in events]
-        await store.accept(process, events, new)
+        await store.events.accept(process, events, new)
     held = [plan for plan in plans.found if plan.text == sql.HOLD]
     assert len(held) == 2 * 1000 // PART
     assert max(plan.removed for plan in held) <= PART
@@ -86,7 +86,7 @@ async def test_whose_a_job_is_is_not_looked_for_among_all_jobs_of_the_tenant(pos
         process = await store.leases.register("a-host", 1, lease=60)
         for number in range(BATCHES):
             events = [make_event(owner=None, job_id=f"job-{number}-{index}") for index in range(BATCH)]
-            await store.accept(process, events, [])
+            await store.events.accept(process, events, [])
     finally:
         await store.close()
     # A connection tells what it read when it ends, or when it rests.

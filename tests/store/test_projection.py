@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from dispatcher.domain.events import Event
 from dispatcher.domain.ids import new_id
 from dispatcher.domain.jobs import Job, project_one
-from dispatcher.store.protocols import Store
+from dispatcher.store.store import Store
 from tests.factories import make_event
 
 moments = st.integers(0, 5).map(lambda second: datetime(2026, 5, 4, 12, 0, second, tzinfo=UTC))
@@ -73,7 +73,7 @@ async def test_a_job_is_the_fold_of_its_events(
     accepted: list[Event] = []
     for batch in batches:
         events = events_of(batch, tenant)
-        await store.accept(process, events, [])
+        await store.events.accept(process, events, [])
         accepted += events
     for job_id in ("a", "b"):
         assert await store.jobs.get(tenant, job_id) == fold(accepted, job_id)
@@ -82,8 +82,8 @@ async def test_a_job_is_the_fold_of_its_events(
 async def test_a_tie_between_statuses_goes_to_the_one_that_ends_the_job(store: Store, process: int) -> None:
     ends = make_event(event="FINISHED", data={"message": "done"})
     late = make_event(event="ARCHIVING", data={"message": "still here"})
-    await store.accept(process, [ends], [])
-    await store.accept(process, [late], [])
+    await store.events.accept(process, [ends], [])
+    await store.events.accept(process, [late], [])
     job = await store.jobs.get("default", "job-1")
     assert job is not None
     assert (job.status, job.message) == ("FINISHED", "done")
@@ -91,8 +91,10 @@ async def test_a_tie_between_statuses_goes_to_the_one_that_ends_the_job(store: S
 
 async def test_an_older_status_does_not_replace_a_newer_one(store: Store, process: int) -> None:
     running = make_event(event="RUNNING")
-    await store.accept(process, [running], [])
-    await store.accept(process, [make_event(event="QUEUED", time=running.time - timedelta(seconds=1))], [])
+    await store.events.accept(process, [running], [])
+    await store.events.accept(
+        process, [make_event(event="QUEUED", time=running.time - timedelta(seconds=1))], []
+    )
     job = await store.jobs.get("default", "job-1")
     assert job is not None
     assert (job.status, job.status_at, job.events) == ("RUNNING", running.time, 2)

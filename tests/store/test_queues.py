@@ -7,7 +7,7 @@ from datetime import timedelta
 
 from dispatcher.domain.deliveries import Share, State
 from dispatcher.domain.subscriptions import Subscription
-from dispatcher.store.protocols import Store
+from dispatcher.store.store import Store
 from tests.store.conftest import OpenAnother
 from tests.store.helpers import FUTURE, PAST, outcome, stored, subscribed
 

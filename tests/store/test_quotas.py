@@ -13,7 +13,7 @@ from dispatcher.domain.quotas import Caps
 from dispatcher.domain.retention import DEFAULT
 from dispatcher.domain.subscriptions import Subscription
 from dispatcher.store.filters import SubscriptionFilter, Window
-from dispatcher.store.protocols import Store
+from dispatcher.store.store import Store
 from tests.factories import make_subscription
 from tests.store.conftest import OpenAnother
 

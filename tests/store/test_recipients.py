@@ -9,7 +9,7 @@ from dispatcher.domain.deliveries import Outcome, State
 from dispatcher.domain.events import utc_now
 from dispatcher.domain.recipients import WAITS_FOR_CONSENT, Quota, Recipient
 from dispatcher.store.filters import DeliveryFilter, Window
-from dispatcher.store.protocols import Store
+from dispatcher.store.store import Store
 from tests.claiming import claim
 from tests.factories import NOW, make_delivery, make_event, make_subscription
 
@@ -67,7 +67,7 @@ async def test_a_consent_makes_due_what_waits_for_it(store: Store, process: int)
     await store.subscriptions.add(SUBSCRIPTION)
     events = [make_event(), make_event()]
     waiting, retried = (make_delivery(event, SUBSCRIPTION) for event in events)
-    await store.accept(process, events, [waiting, retried])
+    await store.events.accept(process, events, [waiting, retried])
     later = utc_now() + timedelta(hours=1)
     reasons = {waiting.id: f"{WAITS_FOR_CONSENT}ann@example.org to confirm", retried.id: "450 later"}
     await store.queue.finish(
@@ -156,10 +156,10 @@ async def test_a_subscription_is_found_without_its_tenant(store: Store) -> None:
 async def test_who_left_a_subscription_is_forgotten_with_it(store: Store) -> None:
     await store.subscriptions.add(SUBSCRIPTION)
     await store.recipients.unsubscribe(ANN)
-    await store.tidy()
+    await store.purge_orphans()
     [standing] = await store.recipients.standings([ANN])
     assert standing.unsubscribed_at is not None
     await store.subscriptions.remove("default", SUBSCRIPTION.id)
-    await store.tidy()
+    await store.purge_orphans()
     [standing] = await store.recipients.standings([ANN])
     assert standing.unsubscribed_at is None

@@ -15,7 +15,7 @@ from dispatcher.domain.subscriptions import Subscription
 from dispatcher.store import retention
 from dispatcher.store.connect import open_store
 from dispatcher.store.filters import EventFilter, JobFilter
-from dispatcher.store.protocols import Store
+from dispatcher.store.store import Store
 from tests.claiming import claim
 from tests.factories import make_delivery, make_event
 from tests.store.conftest import SEALER
@@ -57,7 +57,7 @@ async def ended_as(
 async def is_there(store: Store, delivery: NewDelivery) -> bool:
     """Whether a delivery and its event are there; there is never one without the other."""
     there = await store.deliveries.get(delivery.event.tenant, delivery.id) is not None
-    event = await store.event(delivery.event.tenant, delivery.event.key)
+    event = await store.events.get(delivery.event.tenant, delivery.event.key)
     assert not there or event is not None
     return there
 
@@ -76,7 +76,7 @@ async def test_what_was_delivered_goes_after_its_time_with_all_that_belongs_to_i
     assert (kept.deleted["deliveries"], kept.deleted["attempts"], kept.deleted["events"]) == (1, 1, 1)
     assert not await is_there(store, gone)
     assert await store.deliveries.attempts(gone.id) == []
-    assert await store.event("default", gone.event.key) is None
+    assert await store.events.get("default", gone.event.key) is None
     assert await is_there(store, stays)
     assert len(await store.deliveries.attempts(stays.id)) == 1
     assert kept.oldest_event is not None
@@ -134,7 +134,7 @@ async def test_an_event_stays_as_long_as_one_of_its_deliveries_does(store: Store
     first = await old(store, process, one, 40 * DAY)
     second = make_delivery(first.event, other, id=made("dlv", 40 * DAY), claimed=False, due_at=LONG_AGO)
     late = make_delivery(first.event, other)  # a replay
-    await store.add_deliveries(process, [second, late])
+    await store.events.add_deliveries(process, [second, late])
     await ended_as(store, process, [first, second], State.DELIVERED)
     await store.retain(KEEP)
     assert not await is_there(store, first)
@@ -149,18 +149,20 @@ async def test_an_event_that_nobody_wanted_goes_after_the_time_of_delivered_ones
     store: Store, process: int
 ) -> None:
     gone, stays = make_event(key=made("evt", 31 * DAY)), make_event(key=made("evt", 29 * DAY))
-    await store.accept(process, [gone, stays], [])
+    await store.events.accept(process, [gone, stays], [])
     await store.retain(KEEP)
-    assert [one.key for one in (await store.events(EventFilter(tenant="default"), ALL)).items] == [stays.key]
+    assert [one.key for one in (await store.events.page(EventFilter(tenant="default"), ALL)).items] == [
+        stays.key
+    ]
 
 
 async def test_an_event_gets_no_delivery_after_it_has_gone(store: Store, process: int) -> None:
     subscription = await subscribed(store)
     gone, stays = make_event(key=made("evt", 31 * DAY)), make_event()
-    await store.accept(process, [gone, stays], [])
+    await store.events.accept(process, [gone, stays], [])
     await store.retain(KEEP)
     late, new = (make_delivery(one, subscription, claimed=False, due_at=LONG_AGO) for one in (gone, stays))
-    await store.add_deliveries(process, [late, new])
+    await store.events.add_deliveries(process, [late, new])
     assert [one.id for one in await claim(store, process, 9)] == [new.id]
 
 
@@ -205,11 +207,11 @@ async def check_that_what_only_events_need_goes_with_them(store: Store, process:
     gone = make_event(key=made("evt", 45 * DAY), id="1", job_id="old", **grant)
     first = make_event(key=made("evt", 45 * DAY), id="2", job_id="both", **grant)
     last = make_event(key=made("evt", 20 * DAY), id="3", job_id="both")
-    await store.accept(process, [gone, first, last], [])
+    await store.events.accept(process, [gone, first, last], [])
     kept = await store.retain(KEEP)
     assert (kept.deleted["identities"], kept.deleted["jobs"]) == (2, 1)
     assert [job.id for job in (await store.jobs.page(JobFilter(tenant="default"), ALL)).items] == ["both"]
     grants = {("default", "both", "alice", "bob")}
     assert await store.jobs.granted([("default", "old", "alice", "bob"), *grants]) == grants
     again = [make_event(id="1", job_id="old"), make_event(id="3", job_id="both")]
-    assert await store.accept(process, again, []) == {again[1].key: last.key}
+    assert await store.events.accept(process, again, []) == {again[1].key: last.key}

@@ -7,7 +7,7 @@ import pytest
 from dispatcher.domain.deliveries import State
 from dispatcher.domain.events import utc_now
 from dispatcher.store.filters import DeliveryFilter
-from dispatcher.store.protocols import Store
+from dispatcher.store.store import Store
 from tests.claiming import claim, next_due
 from tests.store.helpers import (
     FUTURE,

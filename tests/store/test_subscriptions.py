@@ -18,8 +18,8 @@ from dispatcher.domain.retry import RetryPolicy, Schedule
 from dispatcher.domain.subscriptions import Subscription, SubscriptionStatus, event_match_keys
 from dispatcher.store.connect import open_store
 from dispatcher.store.filters import SubscriptionFilter, Window
-from dispatcher.store.protocols import Store
 from dispatcher.store.sealing import Sealer
+from dispatcher.store.store import Store
 from tests.claiming import claim
 from tests.factories import NOW, make_delivery, make_event, make_subscription
 from tests.store.conftest import SEALER, OpenAnother
@@ -265,7 +265,7 @@ async def test_nothing_is_held_for_a_subscription_that_was_resumed_meanwhile(
     late = make_delivery(make_event(), paused, claimed=False, due_at=None)
     replayed = make_delivery(late.event, paused, claimed=False, due_at=None)
     await accept(store, process, late)
-    await store.add_deliveries(process, [replayed])
+    await store.events.add_deliveries(process, [replayed])
     await store.queue.finish(process, [outcome(running.id, State.PENDING, attempts=0)])
     claimed = {one.id for one in await claim(store, process, 10)}
     assert claimed == {late.id, replayed.id, running.id}

@@ -13,7 +13,7 @@ from dispatcher.domain.errors import Conflict
 from dispatcher.domain.events import utc_now
 from dispatcher.domain.ids import new_id
 from dispatcher.domain.subscriptions import Subscription
-from dispatcher.store.protocols import Store
+from dispatcher.store.store import Store
 from dispatcher.store.tapis_v3 import Named
 from tests.claiming import claim
 from tests.factories import make_delivery, make_event, make_subscription
@@ -116,7 +116,7 @@ async def test_the_end_of_a_subject_lets_what_waits_go_out(store: Store, process
     await store.tapis.add(named("s2", other), [other])
     event = make_event()
     due = make_delivery(event, member, claimed=False, due_at=utc_now())
-    await store.accept(process, [event], [due])
+    await store.events.accept(process, [event], [due])
     assert await store.tapis.end_subject("default", "job-1") == 1
     assert await store.tapis.by_id("default", made.id) is None
     assert [

@@ -10,7 +10,7 @@ import pytest
 from dispatcher.domain.events import utc_now
 from dispatcher.domain.ids import new_id
 from dispatcher.store import target_statuses
-from dispatcher.store.protocols import Store
+from dispatcher.store.store import Store
 from tests.store.conftest import OpenAnother
 
 KEY, OTHER = b"k" * 16, b"o" * 16
@@ -82,7 +82,7 @@ async def test_what_no_delivery_can_ask_for_is_purged(store: Store, monkeypatch:
     later = utc_now() + target_statuses.KEPT + timedelta(minutes=1)
     monkeypatch.setattr(target_statuses, "utc_now", lambda: later)
     await store.target_statuses.begin(KEY, new_id("evt"), new_id("dlv"), 30)
-    await store.target_statuses.tidy()
+    await store.target_statuses.purge()
 
     assert await store.target_statuses.begin(OTHER, "evt_" + "0" * 32, new_id("dlv"), 30) == "go"
     assert await store.target_statuses.begin(KEY, "evt_" + "0" * 32, new_id("dlv"), 30) == "superseded"

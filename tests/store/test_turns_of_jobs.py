@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from dispatcher.domain.deliveries import NewDelivery, State
 from dispatcher.domain.events import utc_now
-from dispatcher.store.protocols import Store
+from dispatcher.store.store import Store
 from tests.claiming import claim
 from tests.factories import make_delivery, make_event
 from tests.store.conftest import OpenAnother
@@ -115,7 +115,7 @@ async def test_a_turn_that_a_crash_left_behind_is_mended(store: Store, process: 
     # As if the process had died between the outcome and what follows from it.
     await store.queue.finish(process, [outcome(first.id, State.DELIVERED, ordered=False)])
     assert await claimed(store, process) == []
-    assert await store.mend_turns(0) > 0
+    assert await store.ordering.repair(0) > 0
     assert await claimed(store, process) == [second.id]
 
 

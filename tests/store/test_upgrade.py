@@ -15,7 +15,7 @@ from alembic import command
 from dispatcher.domain.events import utc_now
 from dispatcher.store.connect import migrate, open_store
 from dispatcher.store.filters import EventFilter, JobFilter
-from dispatcher.store.protocols import Store
+from dispatcher.store.store import Store
 from tests.factories import make_event
 from tests.store.conftest import SEALER
 from tests.store.helpers import ALL
@@ -76,7 +76,7 @@ async def _check(store: Store) -> None:
     assert [
         job.id for job in (await store.jobs.page(JobFilter(tenant="default", visible_to="bob"), ALL)).items
     ] == ["hers"]
-    events = await store.events(EventFilter(tenant="default", visible_to="bob"), ALL)
+    events = await store.events.page(EventFilter(tenant="default", visible_to="bob"), ALL)
     assert [(event.job_id, event.published_by) for event in events.items] == [("hers", None)]
     revoke = make_event(
         event="PERMISSION_REVOKE",
@@ -85,7 +85,7 @@ async def _check(store: Store) -> None:
         time=utc_now(),
         accepted_at=utc_now(),
     )
-    await store.accept(process, [revoke], [])
+    await store.events.accept(process, [revoke], [])
     assert await store.jobs.granted([bob]) == set(), "its grant from the future ends when it is revoked"
     scopes = {key.name: key.scopes for key in (await store.keys.page(None, ALL)).items}
     assert scopes == {
@@ -130,7 +130,7 @@ async def test_what_a_process_of_the_version_before_is_told_of_permissions_count
     grant = make_event(
         event="PERMISSION_GRANT", job_id="hers", data={"user": "carol"}, time=moment, accepted_at=moment
     )
-    await store.accept(process, [grant], [])
+    await store.events.accept(process, [grant], [])
     assert await store.jobs.granted([bob, carol]) == {bob, carol}
     revoked = "update permissions set granted = false, at = now() where job_id = 'hers'"
     await _run(database_url, [revoked])

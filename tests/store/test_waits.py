@@ -5,7 +5,7 @@ from __future__ import annotations
 from dispatcher.domain.events import Event
 from dispatcher.domain.ids import new_id
 from dispatcher.domain.keys import ApiKey, hash_key
-from dispatcher.store.protocols import Store
+from dispatcher.store.store import Store
 from dispatcher.store.waits import UNKNOWN, Version
 from tests.factories import NOW, make_event
 
@@ -13,7 +13,7 @@ JOB = ("default", "j")
 
 
 async def version_after(store: Store, process: int, *events: Event) -> Version:
-    await store.accept(process, events, [])
+    await store.events.accept(process, events, [])
     return (await store.waits.versions([JOB]))[JOB]
 
 
@@ -44,7 +44,7 @@ async def test_other_jobs_and_tenants_change_nothing(store: Store, process: int)
 
 async def test_any_number_of_jobs_and_any_names_may_be_asked_for(store: Store, process: int) -> None:
     names = [f"job {number}" for number in range(1100)] + ["ü'\"[]{}", "a\x1fb", "\ud800", "nul\0"]
-    await store.accept(process, [make_event(job_id="ü'\"[]{}")], [])
+    await store.events.accept(process, [make_event(job_id="ü'\"[]{}")], [])
     found = await store.waits.versions([("default", name) for name in names])
     assert len(found) == len(names)
     assert [name for (_, name), version in found.items() if version != UNKNOWN] == ["ü'\"[]{}"]

@@ -28,7 +28,7 @@ from dispatcher.store.destinations import ABANDONED
 from dispatcher.store.filters import DestinationFilter, Window
 from dispatcher.store.postgres import PostgresStore
 from dispatcher.store.postgres_accept import WHOLE
-from dispatcher.store.protocols import Store
+from dispatcher.store.store import Store
 from dispatcher.store.tapis_v3 import Named
 from tests.claiming import claim, claim_at
 from tests.factories import NOW, make_delivery, make_event, make_subscription
@@ -62,7 +62,7 @@ class Use(NamedTuple):
         events = [make_event(job_id=job, owner="ann") for job in self.jobs(new_id("evt"))]
         values = {"claimed": False, "due_at": PAST} | fields
         new = [make_delivery(event, subscription, **values) for event in events]
-        await self.store.accept(self.process, events, new)
+        await self.store.events.accept(self.process, events, new)
         return new
 
     async def end(self, new: Sequence[NewDelivery], state: State = State.DELIVERED, **fields: object) -> None:
@@ -76,24 +76,24 @@ async def accept_events(use: Use) -> None:
     jobs = use.jobs("job")
     await use.store.subscriptions.find_matching([f"default\x1fjob:{job}" for job in jobs])
     owned = [make_event(job_id=job, owner="ann") for job in jobs]
-    await use.store.accept(use.process, owned, [make_delivery(one, ordered) for one in owned])
+    await use.store.events.accept(use.process, owned, [make_delivery(one, ordered) for one in owned])
     for publisher, some in (("ann", jobs), ("bob", jobs), ("bob", use.jobs("unclaimed"))):
         own_key = [make_event(job_id=job, owner=publisher, published_by=publisher) for job in some]
-        await use.store.accept(use.process, own_key, [make_delivery(one, ordered) for one in own_key])
+        await use.store.events.accept(use.process, own_key, [make_delivery(one, ordered) for one in own_key])
     for some in (jobs, use.jobs("nobodys")):
         unowned = [make_event(job_id=job, owner=None) for job in some]
-        await use.store.accept(use.process, unowned, [make_delivery(one, straight) for one in unowned])
+        await use.store.events.accept(use.process, unowned, [make_delivery(one, straight) for one in unowned])
     for owner, speaker in (("ann", None), (None, None), ("bob", "bob")):
         said: dict[str, Any] = {"event": "PERMISSION_GRANT", "data": {"user": "cid"}, "published_by": speaker}
         granting = [make_event(job_id=job, owner=owner, **said) for job in jobs]
-        await use.store.accept(use.process, granting, [])
+        await use.store.events.accept(use.process, granting, [])
     await use.store.jobs.granted([("default", job, "ann", "cid") for job in jobs])
     again = [make_event(id=one.id) for one in owned]
-    assert len(await use.store.accept(use.process, [*again, make_event()], [])) == BATCH
+    assert len(await use.store.events.accept(use.process, [*again, make_event()], [])) == BATCH
     if isinstance(use.store, PostgresStore):  # which stores what is large in parts
         large = [make_event(job_id=use.jobs("large")[n % BATCH], owner="ann") for n in range(WHOLE + 1)]
-        await use.store.accept(use.process, large, [])
-    await use.store.add_deliveries(use.process, [make_delivery(one, straight) for one in owned])
+        await use.store.events.accept(use.process, large, [])
+    await use.store.events.add_deliveries(use.process, [make_delivery(one, straight) for one in owned])
 
 
 async def hold(use: Use) -> None:
@@ -159,7 +159,7 @@ async def recover(use: Use) -> None:
     await claim(use.store, use.process, BATCH)
     dead = await use.store.leases.register("a-host", 2, lease=-1)
     late = [make_delivery(make_event(), subscription) for _ in range(BATCH)]
-    await use.store.accept(dead, [one.event for one in late], late)
+    await use.store.events.accept(dead, [one.event for one in late], late)
     await claim(use.store, dead, BATCH)
     assert await use.store.leases.release_expired() > 0
     assert await use.store.leases.renew(use.process, 60, new_id("dlv"))
@@ -174,9 +174,9 @@ async def order(use: Use) -> None:
     subscription = await use.subscribed(ordered=True)
     events = [make_event(job_id=f"{use.name}-ordered", owner="ann") for _ in range(BATCH)]
     new = [make_delivery(event, subscription) for event in events]
-    await use.store.accept(use.process, events, new)
+    await use.store.events.accept(use.process, events, new)
     await use.end(new[:1], ordered=True)
-    await use.store.mend_turns(0)
+    await use.store.ordering.repair(0)
     await use.store.subscriptions.end(subscription.id, "disabled", "gone")
 
 
@@ -212,16 +212,18 @@ async def expand(use: Use) -> None:
     several = [await use.subscribed(ordered=True) for _ in range(3)]
     event = make_event(job_id=f"{use.name}-many", owner=use.name)
     candidates = Candidates(bytes.fromhex(new_id("sub")[4:]), [one.id for one in several])
-    await use.store.accept(use.process, [event], [], [NewExpansion(event, candidates, bitmap(range(3), 3))])
+    await use.store.events.accept(
+        use.process, [event], [], [NewExpansion(event, candidates, bitmap(range(3), 3))]
+    )
     behind = make_event(job_id=event.job_id, owner=use.name)
-    await use.store.accept(use.process, [behind], [make_delivery(behind, several[0])])
+    await use.store.events.accept(use.process, [behind], [make_delivery(behind, several[0])])
     for subscriber in (None, "alice"):
-        await use.store.expanding(event.key, subscriber)
+        await use.store.expansions.count(event.key, subscriber)
     before = (int.from_bytes(queue_of(event)) - 1).to_bytes(16)
-    claimed = await use.store.claim_expansions(before)
+    claimed = await use.store.expansions.claim(before)
     assert {one.event.job_id for one in claimed} == {event.job_id}
-    await use.store.claim_expansions(before)
-    await use.store.claim_expansions(b"\xff" * 16)
+    await use.store.expansions.claim(before)
+    await use.store.expansions.claim(b"\xff" * 16)
     ids = {key for one in claimed for key in one.subscription_ids}
     wanted = {one.id: one for one in await use.store.subscriptions.in_use(ids)}
     new = [
@@ -229,7 +231,7 @@ async def expand(use: Use) -> None:
         for one in claimed
         for key in one.subscription_ids
     ]
-    assert await use.store.expand(use.process, claimed, new)
+    assert await use.store.expansions.expand(use.process, claimed, new)
 
 
 async def guard(use: Use) -> None:
@@ -245,11 +247,11 @@ async def guard(use: Use) -> None:
     await use.store.breakers.close(here)
     await use.store.breakers.note_others(here)
     await use.accepted(await use.subscribed(destination=here))
-    await use.store.tidy()
+    await use.store.purge_orphans()
     unused = f"https://{use.name}.example.com:443"
     await use.store.breakers.open([Breaker(key=unused, destination=unused, open_until=LONG_AGO)], [])
     await use.store.breakers.open([within], [])
-    await use.store.tidy()
+    await use.store.purge_orphans()
     await use.store.breakers.close_within(within.key)
     changes = await use.store.breakers.changes(None)
     await use.store.breakers.changes(changes.until)
@@ -266,7 +268,7 @@ async def guard(use: Use) -> None:
     await use.store.queue.record_outcomes(
         use.process, [outcome(new_id("dlv"), State.DELIVERED, memo="a memo")]
     )
-    await use.store.tidy()
+    await use.store.purge_orphans()
     await use.store.deliveries.backlog()
 
 
@@ -295,7 +297,7 @@ async def count_mails(use: Use) -> None:
     await recipients.subscription(subscription.id)
     await recipients.unsubscribe(two)
     await use.store.subscriptions.remove("default", other.id)
-    await use.store.tidy()
+    await use.store.purge_orphans()
 
 
 async def count_usage(use: Use) -> None:
@@ -321,7 +323,7 @@ async def keep_statuses(use: Use) -> None:
     assert await statuses.begin(key, second, delivery, 30) == "go"
     await statuses.finish(key, second, delivery, delivered=True)
     assert await statuses.begin(key, first, new_id("dlv"), 30) == "superseded"
-    await statuses.tidy()
+    await statuses.purge()
 
 
 async def keep_keys(use: Use) -> None:
@@ -380,7 +382,7 @@ async def age(use: Use) -> None:
         make_delivery(event, subscription, id=f"dlv_{event.key[4:]}", claimed=False, due_at=PAST)
         for event in events
     ]
-    await use.store.accept(use.process, events, new)
+    await use.store.events.accept(use.process, events, new)
     assert len(await claim_at(use.store, use.process, [subscription.destination], BATCH)) == BATCH
     await use.end(new, ended_at=ages)
     kept = await use.store.retain(Keep())

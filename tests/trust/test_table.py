@@ -17,7 +17,7 @@ from dispatcher.client import Publisher
 from dispatcher.config import load
 from dispatcher.domain.ids import new_id
 from dispatcher.domain.jobs import Job
-from dispatcher.store.protocols import Store
+from dispatcher.store.store import Store
 from tests.compat.tapis_v3.conftest import ISSUER, keys_of_the_site, token
 from tests.trust.table import END_OF, GRANT, PAGE, PUBLISH, READ, TABLES, with_tables
 

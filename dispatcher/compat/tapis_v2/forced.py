@@ -123,5 +123,5 @@ async def _event(asked: Asked, name: str, job_id: str, message: dict[str, object
 
 async def _latest_document(asked: Asked, job_id: str) -> dict[str, object] | None:
     which = EventFilter(tenant=asked.caller.tenant, visible_to=only_owner(asked.caller), job_id=job_id)
-    page = await asked.services.store.events(which, Window(LATEST))
+    page = await asked.services.store.events.page(which, Window(LATEST))
     return next((dict(event.job) for event in page.items if event.job), None)

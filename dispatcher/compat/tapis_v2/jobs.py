@@ -150,7 +150,7 @@ async def _events(asked: Asked, job: Job) -> AsyncIterator[Event]:
     which = EventFilter(tenant=job.tenant, visible_to=only_owner(asked.caller), job_id=job.id)
     cursor: str | None = None
     while True:
-        page = await asked.services.store.events(which, Window(EVENT_PAGE, cursor))
+        page = await asked.services.store.events.page(which, Window(EVENT_PAGE, cursor))
         for event in page.items:
             yield event
         cursor = page.next
@@ -160,7 +160,7 @@ async def _events(asked: Asked, job: Job) -> AsyncIterator[Event]:
 
 async def _document(asked: Asked, job: Job) -> Mapping[str, object]:
     which = EventFilter(tenant=job.tenant, visible_to=only_owner(asked.caller), job_id=job.id)
-    page = await asked.services.store.events(which, Window(LATEST))
+    page = await asked.services.store.events.page(which, Window(LATEST))
     return next((event.job for event in page.items if event.job), {})
 
 

@@ -14,7 +14,7 @@ from dispatcher.domain.errors import InvalidInput, StoreUnavailable
 from dispatcher.domain.events import Event, utc_now
 from dispatcher.intake.commit import Result, Source
 from dispatcher.intake.decode import Message, decode
-from dispatcher.store.protocols import Store
+from dispatcher.store.store import Store
 from tests.api.conftest import opened
 from tests.compat.tapis_v3.conftest import event
 

@@ -10,7 +10,6 @@ from typing import Any
 
 from dispatcher.domain.subscriptions import Subscription
 from dispatcher.store.connect import open_store
-from dispatcher.store.protocols import Store
 from dispatcher.store.sealing import Sealer
 from dispatcher.targets.email.consent import ConsentService, MailPolicy
 from dispatcher.targets.email.links import Links
@@ -19,6 +18,7 @@ from dispatcher.targets.email.message import sender_of
 from dispatcher.targets.email.smtp import Timeouts, relay_at
 from dispatcher.targets.email.smtp_pool import Pool
 from dispatcher.targets.email.templates import Templates
+from dispatcher.store.store import Store
 from tests.factories import make_subscription
 
 KEY = "a key of thirty-two characters or more"

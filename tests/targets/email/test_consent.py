@@ -17,7 +17,7 @@ from dispatcher.domain.events import utc_now
 from dispatcher.domain.targets import AttemptResult
 from dispatcher.targets.email.consent import CONSENT_WAIT, ConsentService, MailPolicy
 from dispatcher.targets.email.kind import EmailKind
-from dispatcher.store.protocols import Store
+from dispatcher.store.store import Store
 from tests.api.conftest import Api, Caller, serving
 from tests.factories import make_event
 from tests.targets.email.offices import BASE, make_consent_service

@@ -20,7 +20,7 @@ from dispatcher.domain.retry import RetryPolicy
 from dispatcher.matching.matcher import Matcher
 from dispatcher.targets.email.consent import MailPolicy
 from dispatcher.targets.email.kind import EmailKind
-from dispatcher.store.protocols import Store
+from dispatcher.store.store import Store
 from tests.delivery.conftest import deliveries, settled
 from tests.factories import make_event
 from tests.targets.email.offices import Clock, email_subscription, make_consent_service
@@ -48,7 +48,7 @@ async def running(store: Store, kind: EmailKind, grace: float = 20) -> AsyncIter
 
     async def accept(*events: Event) -> None:
         new = engine.reserve(await Matcher(store).match(events))
-        await store.accept(engine.process, events, new)
+        await store.events.accept(engine.process, events, new)
         engine.start(new)
 
     await engine.begin()

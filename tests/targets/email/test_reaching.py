@@ -14,7 +14,7 @@ import uvloop
 
 from dispatcher.domain.targets import AttemptResult
 from dispatcher.targets.email.kind import EmailKind
-from dispatcher.store.protocols import Store
+from dispatcher.store.store import Store
 from tests.factories import make_event
 from tests.http.servers import Authority
 from tests.targets.email.offices import email_subscription, make_consent_service, open_file

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dispatcher.domain.targets import AttemptResult
 from dispatcher.targets.email.kind import EmailKind
 from dispatcher.targets.email.recipients import resolved_recipients
-from dispatcher.store.protocols import Store
+from dispatcher.store.store import Store
 from tests.factories import make_event
 from tests.targets.email.offices import email_subscription
 from tests.targets.email.relay import Relay

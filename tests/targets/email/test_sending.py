@@ -18,7 +18,7 @@ from dispatcher.targets.email.consent import MailPolicy
 from dispatcher.targets.email.kind import EmailKind
 from dispatcher.targets.email.recipients import resolved_recipients
 from dispatcher.targets.email.smtp import Timeouts, relay_at
-from dispatcher.store.protocols import Store
+from dispatcher.store.store import Store
 from dispatcher.telemetry.metrics import MAILS
 from tests.factories import make_event
 from tests.http.servers import Authority

@@ -11,7 +11,7 @@ from dispatcher.delivery.lane import Lane
 from dispatcher.domain.events import utc_now
 from dispatcher.matching.matcher import Matcher
 from dispatcher.targets.email.kind import EmailKind
-from dispatcher.store.protocols import Store
+from dispatcher.store.store import Store
 from tests.factories import make_event
 from tests.targets.email.offices import email_subscription, make_consent_service
 from tests.targets.email.relay import Relay
@@ -29,7 +29,7 @@ async def test_a_relay_that_says_too_many_halves_the_attempts_at_once(
     async with asyncio.TaskGroup() as group:
         engine.launch(group)
         deliveries = engine.reserve(await Matcher(store).match([event]))
-        await store.accept(engine.process, [event], deliveries)
+        await store.events.accept(engine.process, [event], deliveries)
         engine.start(deliveries)
         lane = engine.lane(subscription.destination)
         assert lane is not None
@@ -68,7 +68,7 @@ async def test_a_relay_that_says_too_many_to_a_request_to_confirm_halves_them_to
         else:
             event = make_event(accepted_at=utc_now())
             deliveries = engine.reserve(await Matcher(store).match([event]))
-            await store.accept(engine.process, [event], deliveries)
+            await store.events.accept(engine.process, [event], deliveries)
             engine.start(deliveries)
             await server.reached_mail.wait()
         await engine.stop()

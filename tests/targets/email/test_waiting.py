@@ -16,7 +16,7 @@ from dispatcher.targets.email.consent import MailPolicy
 from dispatcher.targets.email.kind import EmailKind
 from dispatcher.targets.email.smtp import Timeouts
 from dispatcher.store.filters import DeliveryFilter, Window
-from dispatcher.store.protocols import Store
+from dispatcher.store.store import Store
 from tests.factories import make_event
 from tests.targets.email.offices import email_subscription, every, make_consent_service
 from tests.targets.email.relay import Relay
@@ -157,7 +157,7 @@ async def test_a_stop_notes_what_the_relay_has_not_answered_so_that_it_goes_out_
     async with asyncio.TaskGroup() as group:
         engine.launch(group)
         deliveries = engine.reserve(await Matcher(store).match([event]))
-        await store.accept(engine.process, [event], deliveries)
+        await store.events.accept(engine.process, [event], deliveries)
         engine.start(deliveries)
         await server.received_data()
         await engine.stop()

@@ -10,7 +10,7 @@ from dispatcher.store.dialect import clock
 from dispatcher.store.queries import chunks, is_there
 from dispatcher.store.rate_limits import PAID
 from dispatcher.store.schema import deliveries, mail_unsubscribed, memos, rates, subscriptions
-from dispatcher.store.session import Run
+from dispatcher.store.session import Repository, Session
 
 AT_ONCE = 10_000
 """Rows of a table that one round looks at."""
@@ -22,15 +22,15 @@ _WAITS = (State.PENDING, State.DELIVERING, State.EXHAUSTED, State.CANCELLED)
 """The states of deliveries whose memo is still of use."""
 
 
-class Tidying:
+class Orphans(Repository):
     """Rounds through these tables; each goes on where the last one ended."""
 
-    def __init__(self, write: Run) -> None:
-        self._write = write
+    def __init__(self, session: Session) -> None:
+        super().__init__(session)
         self._rates, self._memos, self._unsubscribed = "", NO_DELIVERY, NO_SUBSCRIPTION
 
-    async def round(self) -> None:
-        """Forget some of what is over. Raises StoreUnavailable."""
+    async def purge(self) -> None:
+        """Delete some of what is over: one round."""
         self._rates = await self._write(forget_rates, self._rates)
         self._memos = await self._write(forget_memos, self._memos)
         self._unsubscribed = await self._write(forget_unsubscribed, self._unsubscribed)

@@ -1,0 +1,101 @@
+"""Accepting events and carrying out orders on PostgreSQL."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import nullcontext
+
+import asyncpg
+
+from dispatcher.domain.deliveries import NewDelivery
+from dispatcher.domain.errors import StoreUnavailable
+from dispatcher.domain.events import Event
+from dispatcher.domain.expansions import Expansion, NewExpansion
+from dispatcher.store import postgres_expansions, postgres_rests
+from dispatcher.store import postgres_sql as sql
+from dispatcher.store.batches import Batch
+from dispatcher.store.events import EventRepository
+from dispatcher.store.expansions import ExpansionRepository
+from dispatcher.store.postgres_accept import accept, add, is_large
+from dispatcher.store.postgres_rests import Rests
+from dispatcher.store.postgres_session import PostgresSession
+
+TRIES = 10
+"""How often a batch is written again because others stored some of its events in the meantime."""
+
+
+class PostgresEvents(EventRepository):
+    """See `dispatcher.store.events.EventRepository`. What is large is stored one after the other, under `bulk`."""
+
+    def __init__(self, session: PostgresSession, bulk: asyncio.Lock, rests: Rests) -> None:
+        super().__init__(session)
+        self._session = session
+        self._bulk = bulk
+        self._rests = rests
+
+    async def accept(
+        self,
+        process: int,
+        events: Sequence[Event],
+        deliveries: Sequence[NewDelivery],
+        expansions: Sequence[NewExpansion] = (),
+    ) -> Mapping[str, str]:
+        batch = Batch(events, deliveries, expansions)
+        large = is_large(batch)
+        if not large:
+            self._rests.note_others()
+        for _ in range(TRIES):
+            if not batch.digests:
+                return batch.duplicates
+            began = time.monotonic()
+            # A batch with orders holds locks that the jobs of others share: it rests when it has committed.
+            rest = postgres_rests.none if batch.expansions else self._rests.after
+            try:
+                async with self._bulk if large else nullcontext(), self._session.hot() as connection:
+                    await accept(connection, process, batch, rest)
+                if large and batch.expansions:
+                    await self._rests.after(time.monotonic() - began)
+                return batch.duplicates
+            except asyncpg.UniqueViolationError:
+                stored = await self._identities(batch.digests)
+                if not stored:
+                    raise
+                batch.leave_out(stored)
+        raise StoreUnavailable(f"others stored events of the same batch {TRIES} times while it was written")
+
+    async def _identities(self, digests: Collection[bytes]) -> dict[bytes, str]:
+        async with self._session.hot() as connection:
+            rows = await connection.fetch(sql.IDENTITIES, [digest.hex() for digest in digests])
+        return {digest.bytes: f"evt_{key.hex}" for digest, key in rows}
+
+    async def add_deliveries(self, process: int, deliveries: Sequence[NewDelivery]) -> None:
+        async with self._session.hot() as connection:
+            await add(connection, process, deliveries, self._rests.after)
+
+
+class PostgresExpansions(ExpansionRepository):
+    """See `dispatcher.store.expansions.ExpansionRepository`."""
+
+    def __init__(self, session: PostgresSession, bulk: asyncio.Lock, rests: Rests) -> None:
+        super().__init__(session)
+        self._session = session
+        self._bulk = bulk
+        self._rests = rests
+
+    async def expand(
+        self, process: int, orders: Sequence[Expansion], deliveries: Sequence[NewDelivery]
+    ) -> bool:
+        async with self._bulk, self._session.hot() as connection, connection.transaction():
+            if not await postgres_expansions.take(connection, [one.seq for one in orders]):
+                return False
+            await add(connection, process, deliveries, self._rests.after)
+        return True
+
+    async def claim(self, after: bytes) -> list[Expansion]:
+        async with self._session.hot() as connection:
+            # Mostly there is none, and to see that is cheap.
+            if not await connection.fetchval(postgres_expansions.ANY):
+                return []
+        return await super().claim(after)

@@ -1,0 +1,40 @@
+"""Accepting events and carrying out orders on SQLite."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from dispatcher.domain.deliveries import NewDelivery
+from dispatcher.domain.events import Event
+from dispatcher.domain.expansions import Expansion, NewExpansion
+from dispatcher.store import sqlite_sql
+from dispatcher.store.batches import Batch
+from dispatcher.store.events import EventRepository
+from dispatcher.store.expansions import ExpansionRepository
+
+
+class SqliteEvents(EventRepository):
+    """See `dispatcher.store.events.EventRepository`."""
+
+    async def accept(
+        self,
+        process: int,
+        events: Sequence[Event],
+        deliveries: Sequence[NewDelivery],
+        expansions: Sequence[NewExpansion] = (),
+    ) -> Mapping[str, str]:
+        batch = Batch(events, deliveries, expansions)
+        await self._write(sqlite_sql.accept, process, batch)
+        return batch.duplicates
+
+    async def add_deliveries(self, process: int, deliveries: Sequence[NewDelivery]) -> None:
+        await self._write(sqlite_sql.add_to_stored, process, deliveries)
+
+
+class SqliteExpansions(ExpansionRepository):
+    """See `dispatcher.store.expansions.ExpansionRepository`."""
+
+    async def expand(
+        self, process: int, orders: Sequence[Expansion], deliveries: Sequence[NewDelivery]
+    ) -> bool:
+        return await self._write(sqlite_sql.expand, process, [one.seq for one in orders], deliveries)
