@@ -28,7 +28,8 @@ from dispatcher.domain.ids import Prefix, lowest_id
 from dispatcher.domain.retention import DAY, DEFAULT
 from dispatcher.domain.subscriptions import Subscription
 from dispatcher.store.connect import migrate, open_store
-from dispatcher.store.partitions import KEYS, bound
+from dispatcher.store.partitions import KEYS
+from dispatcher.store.rows import bound
 from dispatcher.store.sealing import Sealer
 from dispatcher.store.store import Store
 from tests.claiming import claim

@@ -17,7 +17,8 @@ from msgspec import Struct
 from sqlalchemy import Connection, text
 
 from dispatcher.domain.retention import DAY
-from dispatcher.store.columns import EPOCH, MICROSECOND, microseconds
+from dispatcher.store.columns import EPOCH, MICROSECOND
+from dispatcher.store.rows import bound
 
 KEYS: Mapping[str, str] = {"deliveries": "id", "attempts": "delivery_id", "events": "key"}
 """The partitioned tables and their keys, in the order in which what is old leaves them."""
@@ -52,11 +53,6 @@ class Partition(Struct, frozen=True):
     def begins_after(self, moment: datetime) -> bool:
         """Whether its time has not begun."""
         return self.low is not None and self.low > bound(moment)
-
-
-def bound(moment: datetime) -> str:
-    """The hex digits below all ids that are made at this time, and above all that were made before."""
-    return f"{max(microseconds(moment), 0) // 1000:012x}".ljust(32, "0")
 
 
 def time_of(digits: str) -> datetime:

@@ -16,12 +16,10 @@ from dispatcher.domain.events import Event
 from dispatcher.store.claims import Claim
 from dispatcher.store.columns import DELIVERING, EPOCH, PENDING
 from dispatcher.store.postgres_sql import ME
+from dispatcher.store.queue import COUNTED
 from dispatcher.store.rows import Row, hex_digits, safe
 
 Connection = asyncpg.Connection | asyncpg.pool.PoolConnectionProxy
-
-COUNTED = 16
-"""How many due deliveries are counted of a subscription that was found by going from one to the next."""
 
 LOWEST = "0" * 32
 """Below every id."""

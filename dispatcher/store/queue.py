@@ -16,6 +16,9 @@ from dispatcher.store.rows import Row, made_at
 from dispatcher.store.session import Repository, Session
 from dispatcher.store.subscriptions import Revision, SubscriptionRepository
 
+COUNTED = 16
+"""How many due deliveries are counted of a subscription that was found by going from one to the next."""
+
 
 class DeliveryQueue(Repository, ABC):
     """The queue. Its claims belong to processes with a lease."""

@@ -17,8 +17,7 @@ from dispatcher.domain.deliveries import State
 from dispatcher.domain.retention import Keep
 from dispatcher.store.columns import EPOCH
 from dispatcher.store.dialect import locks_rows
-from dispatcher.store.partitions import bound
-from dispatcher.store.rows import made_at
+from dispatcher.store.rows import bound, made_at
 from dispatcher.store.schema import (
     attempts,
     deliveries,

@@ -16,7 +16,7 @@ from dispatcher.domain.events import Event
 from dispatcher.domain.ids import Prefix, is_id
 from dispatcher.domain.jobs import Job
 from dispatcher.domain.keys import ApiKey
-from dispatcher.store.columns import EPOCH, MICROSECOND
+from dispatcher.store.columns import EPOCH, MICROSECOND, microseconds
 from dispatcher.store.schema import attempts, deliveries, events, jobs, unclaimed_jobs
 
 Filter = TypeVar("Filter", bound=Struct)
@@ -67,6 +67,11 @@ def known_id(prefix: Prefix, field: str, text: str) -> str:
 def made_at(delivery_id: str) -> datetime:
     """When an id was made, to the millisecond: its first 48 bits say so."""
     return EPOCH + 1000 * MICROSECOND * int(delivery_id.rpartition("_")[2][:12], 16)
+
+
+def bound(moment: datetime) -> str:
+    """The hex digits below all ids that are made at this time, and above all that were made before."""
+    return f"{max(microseconds(moment), 0) // 1000:012x}".ljust(32, "0")
 
 
 def hex_digits(some_id: str) -> str:
