@@ -28,7 +28,7 @@ from dispatcher.domain.ids import Prefix, lowest_id
 from dispatcher.domain.retention import DAY, DEFAULT
 from dispatcher.domain.subscriptions import Subscription
 from dispatcher.store.connect import migrate, open_store
-from dispatcher.store.partitions import KEYS
+from dispatcher.store.postgres.partitions import KEYS
 from dispatcher.store.rows import bound
 from dispatcher.store.sealing import Sealer
 from dispatcher.store.store import Store
@@ -113,7 +113,7 @@ async def bench(server: PostgreSQL, partitions: int | None) -> AsyncIterator[Ben
         await _partition(url, partitions)
     store = open_store(url, SEALER)
     # What is missing is made when a store opens; these tables are to have the partitions that are measured.
-    with nullcontext() if partitions is None else patch("dispatcher.store.postgres_server.make_ahead"):
+    with nullcontext() if partitions is None else patch("dispatcher.store.postgres.connection.make_ahead"):
         await store.open()
     made = Bench(server, url, store, await store.leases.register("a-host", 1, lease=36_000))
     await made.subscribe()

@@ -7,8 +7,8 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from dispatcher.store import postgres
 from dispatcher.store.connect import open_store
+from dispatcher.store.postgres import store as postgres
 from dispatcher.store.sealing import Sealer
 from dispatcher.store.store import Store
 

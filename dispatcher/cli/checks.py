@@ -163,9 +163,9 @@ def _sqlite_schema(file: Path) -> tuple[str | None, Sequence[str]]:
 
 
 async def _postgres_schema(url: str) -> tuple[str | None, Sequence[str]]:
-    from dispatcher.store.postgres_pooler import refuse_shared_sessions
-    from dispatcher.store.postgres_server import connect_limited
-    from dispatcher.store.postgres_sql import SETTINGS
+    from dispatcher.store.postgres.connection import connect_limited
+    from dispatcher.store.postgres.hot_sql import SETTINGS
+    from dispatcher.store.postgres.pooler import refuse_shared_sessions
 
     await refuse_shared_sessions(url)
     connection = await connect_limited(url, SETTINGS)

@@ -17,8 +17,8 @@ TIMEOUT = 10.0
 async def read_rows(settings: Settings, statement: str) -> Sequence[Sequence[Any]]:
     """The rows of a statement that both databases understand. Raises what the driver raises."""
     # Any, because the columns are whatever the statement asks for.
-    from dispatcher.store.postgres_server import connect_limited
-    from dispatcher.store.postgres_sql import COLD_SETTINGS
+    from dispatcher.store.postgres.connection import connect_limited
+    from dispatcher.store.postgres.hot_sql import COLD_SETTINGS
 
     file = sqlite_file(settings.database.url)
     if file is not None:

@@ -82,8 +82,8 @@ async def secrets_open(settings: Settings) -> Finding | None:
 
 async def rights(settings: Settings) -> Finding | None:
     """Whether the user may write and make tables; None for SQLite, and when the database does not answer."""
-    from dispatcher.store.postgres_server import check_server, connect_limited
-    from dispatcher.store.postgres_sql import COLD_SETTINGS
+    from dispatcher.store.postgres.connection import check_server, connect_limited
+    from dispatcher.store.postgres.hot_sql import COLD_SETTINGS
 
     if sqlite_file(settings.database.url) is not None:
         return None

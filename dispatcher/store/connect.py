@@ -6,10 +6,11 @@ from pathlib import Path
 
 from dispatcher.domain.errors import SettingsError
 from dispatcher.domain.retention import DEFAULT, Keep
-from dispatcher.store import postgres_server, sqlite_session
-from dispatcher.store.postgres import PostgresStore
+from dispatcher.store.postgres import connection as postgres_connection
+from dispatcher.store.postgres.store import PostgresStore
 from dispatcher.store.sealing import Sealer
-from dispatcher.store.sqlite import SqliteStore
+from dispatcher.store.sqlite import session as sqlite_session
+from dispatcher.store.sqlite.store import SqliteStore
 from dispatcher.store.store import Store
 
 _SQLITE = "sqlite:///"
@@ -31,13 +32,13 @@ def migrate(url: str, keep: Keep = DEFAULT) -> list[str]:
     Not for a thread with a running event loop. Raises SettingsError and StoreUnavailable, as opening does.
     """
     path = _sqlite_path(url)
-    return postgres_server.migrate(url, keep.width) if path is None else sqlite_session.migrate(path)
+    return postgres_connection.migrate(url, keep.width) if path is None else sqlite_session.migrate(path)
 
 
 def pending(url: str) -> list[str]:
     """The revisions that `migrate` would apply, in order; nothing is changed. Raises as `migrate` does."""
     path = _sqlite_path(url)
-    return postgres_server.pending(url) if path is None else sqlite_session.pending(path)
+    return postgres_connection.pending(url) if path is None else sqlite_session.pending(path)
 
 
 def _sqlite_path(url: str) -> Path | None:

@@ -11,7 +11,7 @@ import asyncpg
 import msgspec
 import pytest
 
-from dispatcher.store import postgres_sql as sql
+from dispatcher.store.postgres import hot_sql as sql
 
 EXPLAIN = {
     "session_preload_libraries": "auto_explain",

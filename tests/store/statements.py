@@ -22,24 +22,26 @@ RUNS = {"execute", "exec_driver_sql", "rows_of", "heavy_page", "_many", "upsert"
 ASKS = re.compile(r"\s*(with|select|insert|update|delete|set local)\b", re.IGNORECASE)
 
 HOT = (
-    *("postgres_sql", "postgres_queues", "postgres_expansions", "postgres_breakers"),
-    *("sqlite_sql", "sqlite_queues"),
+    *("postgres.hot_sql", "postgres.queue_sql", "postgres.expansions", "postgres.breakers"),
+    *("sqlite.hot_sql", "sqlite.queue_sql"),
 )
 """The modules whose statements are constants."""
 
 RARE = {
-    "partitions": "changes the schema",
-    "postgres": "carries out the constants of the hot modules",
-    "postgres_breakers": "carries out its own constants",
-    "postgres_connect": "sets up a connection",
-    "postgres_expansions": "carries out its own constants",
-    "postgres_leases": "carries out constants of the hot modules",
-    "postgres_pooler": "asks the server what it is",
-    "postgres_queue": "carries out constants of the hot modules",
-    "postgres_queues": "carries out its own constants",
-    "postgres_subscriptions": "carries out constants of the hot modules",
-    "postgres_server": "asks the server what it is",
-    "postgres_retention": "looks at a whole partition or a range of pages by design; its deletes are in retention",
+    "postgres.accept": "carries out constants of the hot modules",
+    "postgres.breakers": "carries out its own constants",
+    "postgres.connection": "asks the server what it is",
+    "postgres.connector": "sets up a connection",
+    "postgres.events": "carries out constants of the hot modules",
+    "postgres.expansions": "carries out its own constants",
+    "postgres.leases": "carries out constants of the hot modules",
+    "postgres.partitions": "changes the schema",
+    "postgres.pooler": "asks the server what it is",
+    "postgres.queue": "carries out constants of the hot modules",
+    "postgres.queue_sql": "carries out its own constants",
+    "postgres.retention": "looks at a whole partition or a range of pages by design; its deletes are in retention",
+    "postgres.store": "carries out constants of the hot modules",
+    "postgres.subscriptions": "carries out constants of the hot modules",
 }
 """Modules whose calls are not looked at, and why."""
 
@@ -48,14 +50,14 @@ COLD = {
     "leases.release_all": "when SQLite's file is opened, of processes that died: at most one",
     "digests._release": "of a digest whose leader is gone, which retention does not let happen",
     "expansions.free_all": "when SQLite's file is opened",
-    "postgres_breakers._BEGIN": "what the two after it are made of",
-    "postgres_sql.LOCK_LIKE_ACCEPT": "asks for locks only",
+    "postgres.breakers._BEGIN": "what the two after it are made of",
+    "postgres.hot_sql.LOCK_LIKE_ACCEPT": "asks for locks only",
     "subscriptions._outermost": "when the store is opened",
     "keys._owner_bound": "once when the service starts",
     "retention.sweep": "one of its three: when a delivery has as many attempts as go at once",
-    "sqlite._drop_statistics": "when SQLite's file is opened",
-    "sqlite_session._engine": "begins a transaction",
-    "sqlite_session._prepare": "sets up a connection",
+    "sqlite.store._drop_statistics": "when SQLite's file is opened",
+    "sqlite.session._engine": "begins a transaction",
+    "sqlite.session._prepare": "sets up a connection",
 }
 """Constants and functions that no test of plans asks, and why."""
 
@@ -75,11 +77,17 @@ class Place(NamedTuple):
 def places() -> list[Place]:
     """Those of the store, in the order in which they stand."""
     found: list[Place] = []
-    for file in sorted(FOLDER.glob("*.py")):
-        if file.stem not in RARE:
+    for file in sorted(FOLDER.rglob("*.py")):
+        module = _module(file)
+        if module not in RARE and not module.startswith("migrations."):
             for function in _functions(ast.parse(file.read_text())):
-                found += _calls(file.stem, function)
+                found += _calls(module, function)
     return found
+
+
+def _module(file: Path) -> str:
+    """The name of a module within the store."""
+    return ".".join(file.relative_to(FOLDER).with_suffix("").parts)
 
 
 def _functions(tree: ast.AST) -> Iterator[ast.FunctionDef]:
@@ -137,8 +145,8 @@ class Places:
         frame: FrameType | None = sys._getframe()
         while frame is not None:
             file = Path(frame.f_code.co_filename)
-            if file.parent == FOLDER:
-                self._lines.add((file.stem, frame.f_lineno))
+            if file.is_relative_to(FOLDER):
+                self._lines.add((_module(file), frame.f_lineno))
             frame = frame.f_back
 
     def asked(self, place: Place) -> bool:

@@ -10,7 +10,7 @@ from dispatcher.domain.deliveries import State
 from dispatcher.domain.events import Event
 from dispatcher.domain.subscriptions import Subscription
 from dispatcher.store.filters import EventFilter
-from dispatcher.store.postgres_accept import PART
+from dispatcher.store.postgres.accept import PART
 from dispatcher.store.store import Store
 from tests.claiming import claim, next_due
 from tests.factories import NOW, make_delivery, make_event, make_subscription

@@ -13,8 +13,9 @@ from dispatcher.domain.errors import StoreUnavailable
 from dispatcher.domain.events import utc_now
 from dispatcher.domain.ids import new_id
 from dispatcher.domain.subscriptions import SubscriptionStatus
-from dispatcher.store import postgres_queue, sqlite_sql
 from dispatcher.store.batches import digest
+from dispatcher.store.postgres import queue as postgres_queue
+from dispatcher.store.sqlite import hot_sql as sqlite_sql
 from dispatcher.store.store import Store
 from tests.claiming import claim, next_due
 from tests.factories import NOW, make_delivery, make_event

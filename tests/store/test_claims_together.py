@@ -13,9 +13,9 @@ from dispatcher.domain.deliveries import State
 from dispatcher.domain.errors import StoreUnavailable
 from dispatcher.domain.events import utc_now
 from dispatcher.domain.ids import new_id
-from dispatcher.store import postgres_queues
-from dispatcher.store import postgres_sql as sql
 from dispatcher.store.connect import open_store
+from dispatcher.store.postgres import hot_sql as sql
+from dispatcher.store.postgres import queue_sql as postgres_queues
 from dispatcher.store.rows import hex_digits
 from dispatcher.store.store import Store
 from tests.claiming import claim

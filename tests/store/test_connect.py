@@ -16,9 +16,9 @@ from dispatcher.domain.deliveries import State
 from dispatcher.domain.errors import SettingsError, StoreUnavailable
 from dispatcher.store.connect import migrate, open_store
 from dispatcher.store.migrations import newest_revision
-from dispatcher.store.postgres import PostgresStore
+from dispatcher.store.postgres.store import PostgresStore
 from dispatcher.store.sealing import Sealer
-from dispatcher.store.sqlite import SqliteStore
+from dispatcher.store.sqlite.store import SqliteStore
 from tests.claiming import claim
 from tests.servers import Databases, free_port
 from tests.store.conftest import SEALER

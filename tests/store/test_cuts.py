@@ -19,7 +19,7 @@ from dispatcher.domain.events import Event, utc_now
 from dispatcher.domain.expansions import NO_QUEUE
 from dispatcher.domain.retention import DEFAULT
 from dispatcher.store.filters import DeliveryFilter, EventFilter, JobFilter
-from dispatcher.store.postgres import PostgresStore
+from dispatcher.store.postgres.store import PostgresStore
 from tests.breakers import breaker, open_breaker
 from tests.claiming import claim as claim_due
 from tests.claiming import next_due

@@ -12,10 +12,10 @@ from urllib.parse import urlsplit
 import pytest
 
 from dispatcher.domain.errors import StoreUnavailable
-from dispatcher.store import postgres_connect
 from dispatcher.store.connect import open_store
-from dispatcher.store.postgres_connect import connect
 from tests.http.servers import Authority
+from dispatcher.store.postgres import connector as postgres_connect
+from dispatcher.store.postgres.connector import connect
 from tests.intake.test_dialing import SILENT, resolve_to, silent
 from tests.store.conftest import SEALER
 from tests.store.proxy import Proxy

@@ -13,10 +13,10 @@ from sqlalchemy.exc import IntegrityError
 
 from dispatcher.domain.deliveries import State
 from dispatcher.domain.errors import StoreUnavailable
-from dispatcher.store import postgres_sql
 from dispatcher.store.connect import open_store
 from dispatcher.store.filters import EventFilter
-from dispatcher.store.postgres import PostgresStore
+from dispatcher.store.postgres import hot_sql as postgres_sql
+from dispatcher.store.postgres.store import PostgresStore
 from dispatcher.store.store import Store
 from tests.claiming import claim
 from tests.factories import make_delivery, make_event
@@ -99,7 +99,7 @@ async def test_a_connection_that_breaks_within_a_call_is_unavailable(
 async def test_a_statement_that_takes_too_long_is_unavailable(
     postgres_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("dispatcher.store.postgres_server.STATEMENT_TIMEOUT", 0.2)
+    monkeypatch.setattr("dispatcher.store.postgres.connection.STATEMENT_TIMEOUT", 0.2)
     store = open_store(postgres_url, SEALER)
     await store.open()
     process = await store.leases.register("a-host", 1, lease=60)
@@ -116,7 +116,7 @@ async def test_a_statement_that_takes_too_long_is_unavailable(
 
 
 async def test_a_file_that_is_locked_is_unavailable(sqlite_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dispatcher.store.sqlite_session.BUSY_TIMEOUT", 0.05)
+    monkeypatch.setattr("dispatcher.store.sqlite.session.BUSY_TIMEOUT", 0.05)
     store = open_store(sqlite_url, SEALER)
     await store.open()
     process = await store.leases.register("a-host", 1, lease=60)

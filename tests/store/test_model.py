@@ -30,9 +30,9 @@ from dispatcher.domain.ids import new_id
 from dispatcher.domain.subscriptions import SubscriptionStatus
 from dispatcher.store.connect import open_store
 from dispatcher.store.filters import DeliveryFilter, Window
-from dispatcher.store.postgres import PostgresStore
+from dispatcher.store.postgres.store import PostgresStore
 from dispatcher.store.schema import deliveries, digests, metadata
-from dispatcher.store.sqlite import SqliteStore
+from dispatcher.store.sqlite.store import SqliteStore
 from tests.breakers import breaker, open_breaker
 from tests.claiming import claim
 from tests.factories import make_delivery, make_event, make_subscription

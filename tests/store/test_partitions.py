@@ -17,11 +17,13 @@ from sqlalchemy import Connection
 from dispatcher.domain.deliveries import State
 from dispatcher.domain.events import utc_now
 from dispatcher.domain.retention import DAY, DEFAULT, Keep
-from dispatcher.store import batches, postgres_retention, postgres_server
-from dispatcher.store import postgres_sql as sql
+from dispatcher.store import batches
 from dispatcher.store.connect import migrate, open_store
 from dispatcher.store.filters import DeliveryFilter
-from dispatcher.store.partitions import AHEAD, KEYS, Partition, make_ahead, partitions, time_of
+from dispatcher.store.postgres import connection as postgres_server
+from dispatcher.store.postgres import hot_sql as sql
+from dispatcher.store.postgres import retention as postgres_retention
+from dispatcher.store.postgres.partitions import AHEAD, KEYS, Partition, make_ahead, partitions, time_of
 from dispatcher.store.store import Store
 from tests.claiming import claim
 from tests.factories import NOW, make_event

@@ -12,7 +12,7 @@ from dispatcher.domain.deliveries import State
 from dispatcher.domain.errors import SettingsError
 from dispatcher.domain.retention import DEFAULT
 from dispatcher.store.connect import open_store
-from dispatcher.store.postgres_pooler import refuse_shared_sessions
+from dispatcher.store.postgres.pooler import refuse_shared_sessions
 from dispatcher.store.store import Store
 from tests.claiming import claim
 from tests.factories import make_event

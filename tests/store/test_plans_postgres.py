@@ -9,8 +9,8 @@ import asyncpg
 import pytest
 
 from dispatcher.domain.deliveries import State
-from dispatcher.store import postgres_sql as sql
-from dispatcher.store.postgres import PostgresStore
+from dispatcher.store.postgres import hot_sql as sql
+from dispatcher.store.postgres.store import PostgresStore
 from tests.claiming import claim
 from tests.factories import make_delivery, make_event, make_subscription
 from tests.servers import Databases

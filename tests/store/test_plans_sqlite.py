@@ -15,7 +15,7 @@ from sqlalchemy import Connection, event
 
 from dispatcher.store.columns import microseconds
 from dispatcher.store.connect import open_store
-from dispatcher.store.sqlite import SqliteStore
+from dispatcher.store.sqlite.store import SqliteStore
 from tests.factories import NOW, make_subscription
 from tests.store.conftest import SEALER
 from tests.store.questions import QUESTIONS, ROWS, some_id

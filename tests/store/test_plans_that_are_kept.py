@@ -10,9 +10,9 @@ import asyncpg
 import pytest
 
 from dispatcher.domain.deliveries import State
-from dispatcher.store import postgres_session
-from dispatcher.store import postgres_sql as sql
-from dispatcher.store.postgres import PostgresStore
+from dispatcher.store.postgres import hot_sql as sql
+from dispatcher.store.postgres import session as postgres_session
+from dispatcher.store.postgres.store import PostgresStore
 from tests.claiming import claim, next_due
 from tests.factories import make_delivery, make_event, make_subscription
 from tests.store.conftest import SEALER

@@ -9,9 +9,9 @@ import asyncpg
 import pytest
 
 from dispatcher.domain.deliveries import State
-from dispatcher.store import postgres_sql as sql
-from dispatcher.store.postgres import PostgresStore
-from dispatcher.store.postgres_accept import PART
+from dispatcher.store.postgres import hot_sql as sql
+from dispatcher.store.postgres.accept import PART
+from dispatcher.store.postgres.store import PostgresStore
 from tests.factories import make_delivery, make_event, make_subscription
 from tests.servers import Databases
 from tests.store.conftest import SEALER

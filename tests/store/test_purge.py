@@ -20,7 +20,7 @@ from dispatcher.domain.subscriptions import Subscription
 from dispatcher.store import purge, subscription_writes
 from dispatcher.store import retention as rows_retention
 from dispatcher.store.dialect import clock
-from dispatcher.store.postgres import PostgresStore
+from dispatcher.store.postgres.store import PostgresStore
 from dispatcher.store.schema import destinations as destination_table
 from dispatcher.store.schema import (
     digests,

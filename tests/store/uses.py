@@ -26,8 +26,8 @@ from dispatcher.domain.retention import Keep
 from dispatcher.domain.subscriptions import Subscription
 from dispatcher.store.destinations import ABANDONED
 from dispatcher.store.filters import DestinationFilter, Window
-from dispatcher.store.postgres import PostgresStore
-from dispatcher.store.postgres_accept import WHOLE
+from dispatcher.store.postgres.accept import WHOLE
+from dispatcher.store.postgres.store import PostgresStore
 from dispatcher.store.store import Store
 from dispatcher.store.tapis_v3 import Named
 from tests.claiming import claim, claim_at

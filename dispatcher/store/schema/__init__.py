@@ -3,7 +3,7 @@
 There are no foreign keys. Batches are written in one statement that keeps the rows consistent by itself, a
 check per row would cost as much as the row, and what is old can be dropped with its partition.
 
-In PostgreSQL events, deliveries and attempts are partitioned by time, see `dispatcher.store.partitions`.
+In PostgreSQL events, deliveries and attempts are partitioned by time, see `dispatcher.store.postgres.partitions`.
 """
 
 from __future__ import annotations

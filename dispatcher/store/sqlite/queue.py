@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from dispatcher.domain.deliveries import ClaimedDelivery, Outcome, Share, Waiting
-from dispatcher.store import sqlite_queues, sqlite_sql
 from dispatcher.store.filters import Place
 from dispatcher.store.queue import DeliveryQueue
 from dispatcher.store.rows import Row
 from dispatcher.store.session import Session
+from dispatcher.store.sqlite import hot_sql, queue_sql
 from dispatcher.store.subscriptions import SubscriptionRepository
 
 
@@ -24,17 +24,17 @@ class SqliteQueue(DeliveryQueue):
         self._unsure: list[str] = []
 
     async def waiting_destinations(self, after: str, limit: int) -> list[tuple[str, datetime | None]]:
-        return await self._read(sqlite_queues.waiting_destinations, after, limit)
+        return await self._read(queue_sql.waiting_destinations, after, limit)
 
     async def find_queues(self, after: Mapping[str, str], first: int, more: int) -> dict[str, Waiting]:
-        return await self._read(sqlite_queues.find_queues, after, first, more)
+        return await self._read(queue_sql.find_queues, after, first, more)
 
     async def _waiting(self, after: Mapping[str, Place | None], limit: int) -> Mapping[str, Sequence[Row]]:
-        return await self._read(sqlite_queues.waiting, after, limit)
+        return await self._read(queue_sql.waiting, after, limit)
 
     async def claim(self, process: int, limit: int, shares: Sequence[Share]) -> list[ClaimedDelivery]:
         async with self._claiming:
-            claiming = self._write(sqlite_sql.claim, process, limit, shares, self._unsure)
+            claiming = self._write(hot_sql.claim, process, limit, shares, self._unsure)
             writing = asyncio.ensure_future(claiming)
             try:
                 claims, revisions = await asyncio.shield(writing)
@@ -49,4 +49,4 @@ class SqliteQueue(DeliveryQueue):
         return wanted
 
     async def _record(self, process: int, outcomes: Sequence[Outcome]) -> None:
-        await self._write(sqlite_sql.finish, process, outcomes)
+        await self._write(hot_sql.finish, process, outcomes)

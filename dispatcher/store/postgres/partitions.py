@@ -71,7 +71,7 @@ def partitions(connection: Connection, table: str) -> list[Partition]:
 def make_ahead(connection: Connection, now: datetime, width: timedelta) -> None:
     """Make the partitions that are missing up to AHEAD times `width` (whole days, or less than one) from now.
 
-    Whoever calls it keeps others from doing the same with `postgres_server.MIGRATION_LOCK`.
+    Whoever calls it keeps others from doing the same with `connection.MIGRATION_LOCK`.
     """
     midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
     start = midnight if width >= DAY else midnight + (now - midnight) // width * width

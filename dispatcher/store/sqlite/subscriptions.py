@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from dispatcher.store import sqlite_sql
+from dispatcher.store.sqlite import hot_sql
 from dispatcher.store.subscriptions import Revision, SubscriptionRepository
 
 
@@ -12,4 +12,4 @@ class SqliteSubscriptions(SubscriptionRepository):
     """See `dispatcher.store.subscriptions.SubscriptionRepository`."""
 
     async def _matching(self, match_keys: Sequence[str]) -> Sequence[Revision]:
-        return await self._read(sqlite_sql.matching, match_keys)
+        return await self._read(hot_sql.matching, match_keys)

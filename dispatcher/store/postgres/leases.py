@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from dispatcher.store import postgres_sql as sql
 from dispatcher.store.leases import LeaseRepository
-from dispatcher.store.postgres_session import PostgresSession
+from dispatcher.store.postgres import hot_sql as sql
+from dispatcher.store.postgres.session import PostgresSession
 from dispatcher.store.rows import hex_digits
 
 

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import asyncpg
 
 from dispatcher.domain.events import utc_now
-from dispatcher.store import postgres_sql as sql
-from dispatcher.store.postgres_session import PostgresSession
+from dispatcher.store.postgres import hot_sql as sql
+from dispatcher.store.postgres.session import PostgresSession
 from dispatcher.store.subscription_mapping import SubscriptionRows
 from dispatcher.store.subscriptions import Revision, SubscriptionRepository
 

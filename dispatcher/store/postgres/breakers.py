@@ -12,7 +12,7 @@ from datetime import datetime
 from dispatcher.domain.destinations import Breaker, HealthChanges
 from dispatcher.store.breakers import OVERLAP, PAGE, BreakerRepository
 from dispatcher.store.columns import finite
-from dispatcher.store.postgres_session import PostgresSession
+from dispatcher.store.postgres.session import PostgresSession
 from dispatcher.store.rows import breaker_of, destination_of, safe
 
 _CLOCK = "select clock_timestamp()"

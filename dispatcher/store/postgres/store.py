@@ -7,18 +7,16 @@ from datetime import timedelta
 
 from dispatcher.domain.events import utc_now
 from dispatcher.domain.retention import DEFAULT, Keep, Kept
-from dispatcher.store import (
-    postgres_retention,
-)
-from dispatcher.store import postgres_sql as sql
-from dispatcher.store.postgres_breakers import PostgresBreakers
-from dispatcher.store.postgres_events import PostgresEvents, PostgresExpansions
-from dispatcher.store.postgres_leases import PostgresLeases
-from dispatcher.store.postgres_queue import PostgresQueue
-from dispatcher.store.postgres_rests import Rests
-from dispatcher.store.postgres_server import migrate
-from dispatcher.store.postgres_session import PostgresSession
-from dispatcher.store.postgres_subscriptions import PostgresSubscriptions
+from dispatcher.store.postgres import hot_sql as sql
+from dispatcher.store.postgres import retention
+from dispatcher.store.postgres.breakers import PostgresBreakers
+from dispatcher.store.postgres.connection import migrate
+from dispatcher.store.postgres.events import PostgresEvents, PostgresExpansions
+from dispatcher.store.postgres.leases import PostgresLeases
+from dispatcher.store.postgres.queue import PostgresQueue
+from dispatcher.store.postgres.rests import Rests
+from dispatcher.store.postgres.session import PostgresSession
+from dispatcher.store.postgres.subscriptions import PostgresSubscriptions
 from dispatcher.store.sealing import Sealer
 from dispatcher.store.store import Store
 from dispatcher.store.subscription_mapping import SubscriptionRows
@@ -63,4 +61,4 @@ class PostgresStore(Store):
     async def retain(self, keep: Keep) -> Kept:
         await self.quotas.forget_before(utc_now() - keep.delivered)
         await self.tapis.purge(utc_now() - keep.delivered)
-        return await postgres_retention.retain(self._url, keep)
+        return await retention.retain(self._url, keep)

@@ -8,21 +8,16 @@ from sqlalchemy import Connection
 
 from dispatcher.domain.events import utc_now
 from dispatcher.domain.retention import Keep, Kept
-from dispatcher.store import (
-    expansions,
-    leases,
-    purge,
-    retention,
-)
+from dispatcher.store import expansions, leases, purge, retention
 from dispatcher.store.leases import LeaseRepository
 from dispatcher.store.migrations import upgrade
 from dispatcher.store.retention import Sweep, Swept
 from dispatcher.store.sealing import Sealer
-from dispatcher.store.sqlite_breakers import SqliteBreakers
-from dispatcher.store.sqlite_events import SqliteEvents, SqliteExpansions
-from dispatcher.store.sqlite_queue import SqliteQueue
-from dispatcher.store.sqlite_session import SqliteSession
-from dispatcher.store.sqlite_subscriptions import SqliteSubscriptions
+from dispatcher.store.sqlite.breakers import SqliteBreakers
+from dispatcher.store.sqlite.events import SqliteEvents, SqliteExpansions
+from dispatcher.store.sqlite.queue import SqliteQueue
+from dispatcher.store.sqlite.session import SqliteSession
+from dispatcher.store.sqlite.subscriptions import SqliteSubscriptions
 from dispatcher.store.store import Store
 from dispatcher.store.subscription_mapping import SubscriptionRows
 
@@ -74,5 +69,5 @@ def _drop_statistics(connection: Connection) -> None:
     """Drop what a tool may have noted of the tables: it is old soon, and plans are right without it."""
     tables = "select name from sqlite_schema where name in ('sqlite_stat1', 'sqlite_stat4')"
     for name in connection.exec_driver_sql(tables).scalars().all():
-        connection.exec_driver_sql(f"delete from {name}")  # noqa: S608 - one of the two above
+        connection.exec_driver_sql(f"delete from {name}")
         connection.exec_driver_sql("analyze sqlite_schema")  # it reads them again

@@ -12,10 +12,10 @@ import asyncpg
 from sqlalchemy import Connection
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from dispatcher.store import postgres_sql as sql
 from dispatcher.store.failures import unavailable
-from dispatcher.store.postgres_connect import CONNECT_TIMEOUT
-from dispatcher.store.postgres_server import connect_limited, driver_connection
+from dispatcher.store.postgres import hot_sql as sql
+from dispatcher.store.postgres.connection import connect_limited, driver_connection
+from dispatcher.store.postgres.connector import CONNECT_TIMEOUT
 
 HOT = 4
 COLD = 4

@@ -1,4 +1,4 @@
-"""What waits for which destination and subscription, on SQLite: see `postgres_queues`.
+"""What waits for which destination and subscription, on SQLite: see `postgres.queue_sql`.
 
 Each statement names its index: without statistics SQLite may take any other.
 """

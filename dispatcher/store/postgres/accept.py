@@ -13,13 +13,14 @@ from msgspec import Struct
 from dispatcher.domain.deliveries import NewDelivery
 from dispatcher.domain.digests import Group
 from dispatcher.domain.events import Event, utc_now
-from dispatcher.store import arrays, batches, digests, postgres_expansions, turns
-from dispatcher.store import postgres_sql as sql
+from dispatcher.store import arrays, batches, digests, turns
 from dispatcher.store.arrays import Encoding
 from dispatcher.store.batches import DELIVERY, EVENT, GRANT, JOB, Batch
 from dispatcher.store.columns import finite
 from dispatcher.store.digests import Wanted
 from dispatcher.store.job_changes import JobKey, job_changes
+from dispatcher.store.postgres import expansions as postgres_expansions
+from dispatcher.store.postgres import hot_sql as sql
 from dispatcher.store.queries import chunks
 from dispatcher.store.rows import hex_digits, safe
 

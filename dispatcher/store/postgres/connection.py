@@ -19,10 +19,10 @@ from dispatcher.domain.retention import DEFAULT
 from dispatcher.store import migrations
 from dispatcher.store.failures import DriverConnection, unavailable
 from dispatcher.store.migrations import upgrade
-from dispatcher.store.partitions import make_ahead
-from dispatcher.store.postgres_connect import Connection as Driver
-from dispatcher.store.postgres_connect import connect
-from dispatcher.store.postgres_pooler import refuse_shared_sessions
+from dispatcher.store.postgres.connector import Connection as Driver
+from dispatcher.store.postgres.connector import connect
+from dispatcher.store.postgres.partitions import make_ahead
+from dispatcher.store.postgres.pooler import refuse_shared_sessions
 
 STATEMENT_TIMEOUT = 30.0
 """Seconds that the server lets a statement run; the client gives up on it after twice as long."""

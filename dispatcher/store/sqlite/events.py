@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 from dispatcher.domain.deliveries import NewDelivery
 from dispatcher.domain.events import Event
 from dispatcher.domain.expansions import Expansion, NewExpansion
-from dispatcher.store import sqlite_sql
 from dispatcher.store.batches import Batch
 from dispatcher.store.events import EventRepository
 from dispatcher.store.expansions import ExpansionRepository
+from dispatcher.store.sqlite import hot_sql
 
 
 class SqliteEvents(EventRepository):
@@ -24,11 +24,11 @@ class SqliteEvents(EventRepository):
         expansions: Sequence[NewExpansion] = (),
     ) -> Mapping[str, str]:
         batch = Batch(events, deliveries, expansions)
-        await self._write(sqlite_sql.accept, process, batch)
+        await self._write(hot_sql.accept, process, batch)
         return batch.duplicates
 
     async def add_deliveries(self, process: int, deliveries: Sequence[NewDelivery]) -> None:
-        await self._write(sqlite_sql.add_to_stored, process, deliveries)
+        await self._write(hot_sql.add_to_stored, process, deliveries)
 
 
 class SqliteExpansions(ExpansionRepository):
@@ -37,4 +37,4 @@ class SqliteExpansions(ExpansionRepository):
     async def expand(
         self, process: int, orders: Sequence[Expansion], deliveries: Sequence[NewDelivery]
     ) -> bool:
-        return await self._write(sqlite_sql.expand, process, [one.seq for one in orders], deliveries)
+        return await self._write(hot_sql.expand, process, [one.seq for one in orders], deliveries)

@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 import asyncpg
 
 from dispatcher.domain.errors import SettingsError, StoreUnavailable
-from dispatcher.store.postgres_connect import CONNECT_TIMEOUT, Connection, connect
+from dispatcher.store.postgres.connector import CONNECT_TIMEOUT, Connection, connect
 
 ROUNDS = 5
 """How often it is looked whether a session stays with its server connection: others may use the pooler meanwhile."""

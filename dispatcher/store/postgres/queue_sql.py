@@ -15,7 +15,7 @@ from dispatcher.domain.deliveries import Queue, Waiting
 from dispatcher.domain.events import Event
 from dispatcher.store.claims import Claim
 from dispatcher.store.columns import DELIVERING, EPOCH, PENDING
-from dispatcher.store.postgres_sql import ME
+from dispatcher.store.postgres.hot_sql import ME
 from dispatcher.store.queue import COUNTED
 from dispatcher.store.rows import Row, hex_digits, safe
 

@@ -13,14 +13,15 @@ from dispatcher.domain.deliveries import NewDelivery
 from dispatcher.domain.errors import StoreUnavailable
 from dispatcher.domain.events import Event
 from dispatcher.domain.expansions import Expansion, NewExpansion
-from dispatcher.store import postgres_expansions, postgres_rests
-from dispatcher.store import postgres_sql as sql
 from dispatcher.store.batches import Batch
 from dispatcher.store.events import EventRepository
 from dispatcher.store.expansions import ExpansionRepository
-from dispatcher.store.postgres_accept import accept, add, is_large
-from dispatcher.store.postgres_rests import Rests
-from dispatcher.store.postgres_session import PostgresSession
+from dispatcher.store.postgres import expansions as postgres_expansions
+from dispatcher.store.postgres import hot_sql as sql
+from dispatcher.store.postgres import rests
+from dispatcher.store.postgres.accept import accept, add, is_large
+from dispatcher.store.postgres.rests import Rests
+from dispatcher.store.postgres.session import PostgresSession
 
 TRIES = 10
 """How often a batch is written again because others stored some of its events in the meantime."""
@@ -51,7 +52,7 @@ class PostgresEvents(EventRepository):
                 return batch.duplicates
             began = time.monotonic()
             # A batch with orders holds locks that the jobs of others share: it rests when it has committed.
-            rest = postgres_rests.none if batch.expansions else self._rests.after
+            rest = rests.none if batch.expansions else self._rests.after
             try:
                 async with self._bulk if large else nullcontext(), self._session.hot() as connection:
                     await accept(connection, process, batch, rest)

@@ -13,7 +13,7 @@ from sqlalchemy.exc import IntegrityError
 
 from dispatcher.domain.deliveries import NewDelivery, Outcome, Share
 from dispatcher.domain.events import Event, utc_now
-from dispatcher.store import arrays, batches, digests, expansions, sqlite_queues, turns
+from dispatcher.store import arrays, batches, digests, expansions, turns
 from dispatcher.store.arrays import Encoding, RowTuple
 from dispatcher.store.batches import Batch
 from dispatcher.store.claims import CLAIM_BYTES, Claim
@@ -25,6 +25,7 @@ from dispatcher.store.merging import MERGE_GRANT, MERGE_JOB, MERGE_UNCLAIMED_JOB
 from dispatcher.store.queries import chunks, rows_of
 from dispatcher.store.rows import EVENT, hex_digits
 from dispatcher.store.schema import deliveries, events, identities, processes, subscriptions
+from dispatcher.store.sqlite import queue_sql
 from dispatcher.store.subscriptions import Revision, revisions
 
 _RESUMED = or_(subscriptions.c.status != "paused", subscriptions.c.removed_at.is_not(None))
@@ -197,7 +198,7 @@ def claim(
 
     `unsure` are given back before: they were claimed by a call that failed afterwards.
     """
-    return _take(connection, process, unsure, lambda: sqlite_queues.due(connection, limit, shares))
+    return _take(connection, process, unsure, lambda: queue_sql.due(connection, limit, shares))
 
 
 def _take(

@@ -10,14 +10,15 @@ from datetime import datetime
 
 from dispatcher.domain.deliveries import ClaimedDelivery, Outcome, Share, Waiting
 from dispatcher.domain.events import Event, utc_now
-from dispatcher.store import arrays, batches, postgres_queues
-from dispatcher.store import postgres_sql as sql
+from dispatcher.store import arrays, batches
 from dispatcher.store.batches import ATTEMPT, OUTCOME
 from dispatcher.store.claims import CLAIM_BYTES, Claim
 from dispatcher.store.filters import Place
-from dispatcher.store.postgres_accept import TO, resumed_of
-from dispatcher.store.postgres_session import PostgresSession
-from dispatcher.store.postgres_subscriptions import revisions_of
+from dispatcher.store.postgres import hot_sql as sql
+from dispatcher.store.postgres import queue_sql
+from dispatcher.store.postgres.accept import TO, resumed_of
+from dispatcher.store.postgres.session import PostgresSession
+from dispatcher.store.postgres.subscriptions import revisions_of
 from dispatcher.store.queue import DeliveryQueue
 from dispatcher.store.rows import Row, hex_digits
 from dispatcher.store.subscriptions import Revision, SubscriptionRepository
@@ -40,15 +41,15 @@ class PostgresQueue(DeliveryQueue):
 
     async def waiting_destinations(self, after: str, limit: int) -> list[tuple[str, datetime | None]]:
         async with self._session.hot() as connection:
-            return await postgres_queues.waiting_destinations(connection, after, limit)
+            return await queue_sql.waiting_destinations(connection, after, limit)
 
     async def find_queues(self, after: Mapping[str, str], first: int, more: int) -> dict[str, Waiting]:
         async with self._session.hot() as connection:
-            return await postgres_queues.find_queues(connection, after, utc_now(), first, more)
+            return await queue_sql.find_queues(connection, after, utc_now(), first, more)
 
     async def _waiting(self, after: Mapping[str, Place | None], limit: int) -> Mapping[str, Sequence[Row]]:
         async with self._session.hot() as connection:
-            return await postgres_queues.waiting(connection, after, limit)
+            return await queue_sql.waiting(connection, after, limit)
 
     async def claim(self, process: int, limit: int, shares: Sequence[Share]) -> list[ClaimedDelivery]:
         async with self._claiming:
@@ -71,16 +72,14 @@ class PostgresQueue(DeliveryQueue):
                 self._unsure.discard(process)
             of = [hex_digits(share.subscription_id) for share in shares]
             places = [share.places for share in shares]
-            found = await connection.fetch(
-                postgres_queues.CLAIM_SHARES, process, utc_now(), limit, of, places
-            )
-            rows = sorted(found, key=postgres_queues.due_at)
+            found = await connection.fetch(queue_sql.CLAIM_SHARES, process, utc_now(), limit, of, places)
+            rows = sorted(found, key=queue_sql.due_at)
             if not rows:
                 return [], []
             events = await connection.fetch(sql.EVENTS, list({row["event_key"] for row in rows}), CLAIM_BYTES)
             kept = await connection.fetch(sql.REVISIONS, list({row["subscription_id"] for row in rows}))
         by_key = {row["key"]: Event(**{**row, "key": f"evt_{row['key'].hex}"}) for row in events}
-        claims = [postgres_queues.claim_of(row, by_key.get(row["event_key"])) for row in rows]
+        claims = [queue_sql.claim_of(row, by_key.get(row["event_key"])) for row in rows]
         return claims, revisions_of(kept)
 
     async def _record(self, process: int, outcomes: Sequence[Outcome]) -> None:

@@ -19,7 +19,8 @@ from dispatcher.domain.events import utc_now
 from dispatcher.domain.retention import Keep, Kept
 from dispatcher.store import purge, retention
 from dispatcher.store.failures import unavailable
-from dispatcher.store.partitions import (
+from dispatcher.store.postgres.connection import driver_connection, lone_engine, take_migration_lock
+from dispatcher.store.postgres.partitions import (
     KEYS,
     Partition,
     check_promise,
@@ -29,7 +30,6 @@ from dispatcher.store.partitions import (
     partitions,
     promise,
 )
-from dispatcher.store.postgres_server import driver_connection, lone_engine, take_migration_lock
 from dispatcher.store.retention import Sweep, Swept, left_over, sweeps
 from dispatcher.store.schema import identities, jobs, unclaimed_jobs
 
