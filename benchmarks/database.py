@@ -17,7 +17,7 @@ from sqlalchemy import Table
 from benchmarks.service import SEALER
 from dispatcher.domain.ids import lowest_id
 from dispatcher.store import schema
-from dispatcher.store.connect import open_store
+from dispatcher.store.factory import open_store
 from dispatcher.store.store import Store
 
 POLL = 0.05

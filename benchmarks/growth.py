@@ -27,10 +27,10 @@ from dispatcher.domain.events import utc_now
 from dispatcher.domain.ids import Prefix, lowest_id
 from dispatcher.domain.retention import DAY, DEFAULT
 from dispatcher.domain.subscriptions import Subscription
-from dispatcher.store.connect import migrate, open_store
+from dispatcher.store.encryption import Sealer
+from dispatcher.store.factory import migrate, open_store
+from dispatcher.store.mapping import bound
 from dispatcher.store.postgres.partitions import KEYS
-from dispatcher.store.rows import bound
-from dispatcher.store.sealing import Sealer
 from dispatcher.store.store import Store
 from tests.claiming import claim
 from tests.factories import make_delivery, make_event, make_subscription

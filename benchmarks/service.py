@@ -15,7 +15,7 @@ from typing import Any, Self
 
 import aiohttp
 
-from dispatcher.store.sealing import Sealer
+from dispatcher.store.encryption import Sealer
 from tests.environment import environment
 
 ADMIN_KEY = "an-admin-key-for-measurements-of-32-characters"

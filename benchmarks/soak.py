@@ -21,7 +21,7 @@ from benchmarks.results import Check, Outcome
 from benchmarks.service import Service
 from benchmarks.source import plain_event
 from dispatcher.client import NotPublished, Publisher
-from dispatcher.store.columns import DELIVERED
+from dispatcher.store.column_types import DELIVERED
 from tests.servers import PostgreSQL, RabbitMQ
 
 PROCESSES = 3

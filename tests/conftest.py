@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from dispatcher.store.connect import migrate
+from dispatcher.store.factory import migrate
 from tests.servers import Broker, Databases, PostgreSQL, RabbitMQ
 
 

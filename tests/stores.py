@@ -7,9 +7,9 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from dispatcher.store.connect import open_store
+from dispatcher.store.encryption import Sealer
+from dispatcher.store.factory import open_store
 from dispatcher.store.postgres import store as postgres
-from dispatcher.store.sealing import Sealer
 from dispatcher.store.store import Store
 
 

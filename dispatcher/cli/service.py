@@ -64,8 +64,8 @@ def migrate(
     """
     from dispatcher.config import load
     from dispatcher.process import allow_connections
-    from dispatcher.store.connect import migrate as run
-    from dispatcher.store.connect import pending
+    from dispatcher.store.factory import migrate as run
+    from dispatcher.store.factory import pending
 
     allow_connections()
     settings = load()

@@ -65,7 +65,7 @@ def _serves(host: str, port: int) -> bool:
 
 async def secrets_open(settings: Settings) -> Finding | None:
     """Whether the keys open what is sealed in the database; None when nothing is."""
-    from dispatcher.store.sealing import Sealer
+    from dispatcher.store.encryption import Sealer
 
     try:
         sealed = await read_rows(settings, _SEALED)

@@ -70,7 +70,7 @@ class DigestRepair(Protocol):
 
 
 class OrderingRepair(Protocol):
-    """Lets those go on that a crash left behind; see `dispatcher.store.turns.OrderingRepository`."""
+    """Lets those go on that a crash left behind; see `dispatcher.store.ordering.OrderingRepository`."""
 
     async def repair(self, after: int) -> int: ...
 

@@ -94,7 +94,7 @@ class Breaker(Struct, frozen=True, kw_only=True):
 class HealthChanges(Struct, frozen=True, kw_only=True):
     """Destinations and breakers that changed, as they are now, and from when on to ask the next time.
 
-    Some are told twice: what a transaction changes is seen when it ends. `more`: there is more at once.
+    Some are returned twice: what a transaction changes is seen when it ends. `more`: there is more at once.
     """
 
     destinations: list[Destination]

@@ -12,7 +12,7 @@ from dispatcher.domain.destinations import Breaker, Destination, HealthChanges
 from dispatcher.domain.events import utc_now
 from dispatcher.store.delivery_writes import IS_WAITING
 from dispatcher.store.dialect import clock
-from dispatcher.store.rows import breaker_of, destination_of, safe
+from dispatcher.store.mapping import breaker_of, destination_of, safe
 from dispatcher.store.schema import breakers, deliveries, destinations
 from dispatcher.store.session import Repository
 

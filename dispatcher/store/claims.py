@@ -1,4 +1,4 @@
-"""Claims: deliveries that a process has taken, and what becomes of those that nobody wants any more."""
+"""Claims: deliveries that a process has taken, and the outcome of those whose subscription is not in use."""
 
 from __future__ import annotations
 

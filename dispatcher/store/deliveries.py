@@ -12,12 +12,12 @@ from sqlalchemy import Connection, Select, Update, func, select, update
 from dispatcher.domain.deliveries import Attempt, Delivery, State
 from dispatcher.domain.events import utc_now
 from dispatcher.domain.ids import is_id
-from dispatcher.store import digests, turns
+from dispatcher.store import digests, ordering
 from dispatcher.store.delivery_lists import fresh_claims, ids_of
 from dispatcher.store.delivery_writes import ended
 from dispatcher.store.filters import DeliveryFilter, Page, Window
-from dispatcher.store.queries import below, chunks, limit_of, page, rows_of
-from dispatcher.store.rows import ATTEMPT, DELIVERY, attempt_of, delivery_of, safe, safe_filter
+from dispatcher.store.lists import below, chunks, limit_of, page, rows_of
+from dispatcher.store.mapping import ATTEMPT, DELIVERY, attempt_of, delivery_of, safe, safe_filter
 from dispatcher.store.schema import attempts, claims, deliveries, events
 from dispatcher.store.session import Repository
 
@@ -132,7 +132,7 @@ def _retry_matching(connection: Connection, which: DeliveryFilter, limit: int, n
 def _retry(connection: Connection, tenant: str, delivery_id: str, now: datetime) -> bool:
     if not is_id("dlv", delivery_id):
         return False
-    free = (_table.state != State.DELIVERING, ~turns.behind(_table.id))
+    free = (_table.state != State.DELIVERING, ~ordering.behind(_table.id))
     this = (_table.tenant == tenant, _table.id == delivery_id, *free)
     if connection.execute(_sent_again(now).where(*this)).rowcount != 1:
         return False
@@ -146,7 +146,7 @@ def _cancel(connection: Connection, tenant: str, delivery_id: str, reason: str, 
     this = (_table.tenant == tenant, _table.id == delivery_id, _table.state == State.PENDING)
     if connection.execute(ended(State.CANCELLED, reason, now).where(*this)).rowcount != 1:
         return False
-    turns.pass_on(connection, [delivery_id])
+    ordering.pass_on(connection, [delivery_id])
     digests.leave(connection, delivery_id)
     return True
 

@@ -12,12 +12,12 @@ from sqlalchemy import ColumnElement, Connection, FromClause, Select, exists, li
 
 from dispatcher.domain.deliveries import State
 from dispatcher.domain.ids import lowest_id
-from dispatcher.store.columns import DELIVERED
+from dispatcher.store.column_types import DELIVERED
 from dispatcher.store.delivery_writes import IS_PENDING
 from dispatcher.store.dialect import IsClaimed, has_lateral
 from dispatcher.store.filters import DeliveryFilter
-from dispatcher.store.queries import Branch, Condition, newest, walk
-from dispatcher.store.rows import known_id
+from dispatcher.store.lists import Branch, Condition, newest, walk
+from dispatcher.store.mapping import known_id
 from dispatcher.store.schema import deliveries, events, processes, subscriptions
 
 _table = deliveries.c

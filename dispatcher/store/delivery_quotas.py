@@ -10,8 +10,8 @@ from sqlalchemy import Connection, Select, Text, and_, column, select, values
 from dispatcher.domain.delivery_quota import Grant, Owner, grant
 from dispatcher.domain.quotas import QuotaOverride
 from dispatcher.store import dialect
-from dispatcher.store.queries import chunks
-from dispatcher.store.rows import safe
+from dispatcher.store.lists import chunks
+from dispatcher.store.mapping import safe
 from dispatcher.store.schema import quotas, rates
 
 UNLIMITED = 0

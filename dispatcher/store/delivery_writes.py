@@ -11,14 +11,14 @@ from datetime import datetime, timedelta
 from sqlalchemy import Connection, Update, delete, literal_column, select, update
 
 from dispatcher.domain.deliveries import State
-from dispatcher.store import digests, turns
-from dispatcher.store.columns import DELIVERING
-from dispatcher.store.queries import chunks
-from dispatcher.store.rows import safe
+from dispatcher.store import digests, ordering
+from dispatcher.store.column_types import DELIVERING
+from dispatcher.store.lists import chunks
+from dispatcher.store.mapping import safe
 from dispatcher.store.schema import claims, deliveries
 
 CHUNK = 10_000
-"""How many deliveries one statement changes at most, so that nobody waits long for their locks."""
+"""How many deliveries one statement changes at most, so that others do not wait long for their locks."""
 
 _table = deliveries.c
 # The condition of the index deliveries_waiting. A number and no parameter: the database must see that it is the same.
@@ -37,7 +37,7 @@ def end_waiting(
         .where(_table.subscription_id == subscription_id, IS_WAITING, IS_PENDING)
         .limit(CHUNK)
     )
-    turns.end_waiting(connection, subscription_id)
+    ordering.end_waiting(connection, subscription_id)
     digests.end_all(connection, subscription_id)
     return connection.execute(ended(state, reason, now).where(_table.id.in_(some), IS_PENDING)).rowcount
 
@@ -52,7 +52,7 @@ def expire(connection: Connection, max_ages: Mapping[str, float], now: datetime)
         for some in chunks([*ids, *gathered]):
             count += connection.execute(exhausted.where(_table.id.in_(some), IS_PENDING)).rowcount
         digests.leave_all(connection, [*gathered, *ids])
-    turns.pass_on(connection, list(max_ages))
+    ordering.pass_on(connection, list(max_ages))
     return count
 
 

@@ -20,11 +20,11 @@ from sqlalchemy import (
 from dispatcher.domain.destinations import Destination, RateLimit
 from dispatcher.domain.events import utc_now
 from dispatcher.store import breakers, dialect
-from dispatcher.store.columns import Moment
+from dispatcher.store.column_types import Moment
 from dispatcher.store.dialect import clock
 from dispatcher.store.filters import DestinationFilter, Page, Window
-from dispatcher.store.queries import MAX_LIMIT, limit_of
-from dispatcher.store.rows import destination_of, safe, safe_filter
+from dispatcher.store.lists import MAX_LIMIT, limit_of
+from dispatcher.store.mapping import destination_of, safe, safe_filter
 from dispatcher.store.schema import breakers as breaker_table
 from dispatcher.store.schema import deliveries, destinations, subscriptions
 from dispatcher.store.session import Repository
@@ -57,7 +57,7 @@ class DestinationRepository(Repository):
         await self._write(_pause, key, reason)
 
     async def resume(self, key: str) -> None:
-        """Let a destination go on, with a closed breaker: whoever says so wants it tried."""
+        """Let a destination go on, with a closed breaker: it is to be tried."""
         await self._write(_resume, key)
         await self._write(breakers.close_all, key)
 

@@ -23,7 +23,7 @@ from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 
 from dispatcher.domain.events import utc_now
-from dispatcher.store.columns import Moment, microseconds
+from dispatcher.store.column_types import Moment, microseconds
 
 Insert: TypeAlias = sqlite.Insert | postgresql.Insert
 

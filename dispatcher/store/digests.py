@@ -17,9 +17,9 @@ from dispatcher.domain.deliveries import NewDelivery, State
 from dispatcher.domain.digests import MAX_MEMBERS, DigestPolicy, Gathered, Group, group_id
 from dispatcher.domain.events import Event, utc_now
 from dispatcher.domain.ids import lowest_id
-from dispatcher.store import dialect, memos
-from dispatcher.store.queries import chunks, rows_of
-from dispatcher.store.rows import EVENT
+from dispatcher.store import attempt_state, dialect
+from dispatcher.store.lists import chunks, rows_of
+from dispatcher.store.mapping import EVENT
 from dispatcher.store.schema import attempts, deliveries, digest_members, digests, events
 from dispatcher.store.session import Repository
 
@@ -146,7 +146,7 @@ def _take(connection: Connection, leader: str) -> list[Gathered]:
     of_leader = _member.leader == leader
     wanted_ids = select(_member.delivery_id).where(of_leader).order_by(_member.delivery_id).limit(MAX_MEMBERS)
     ids = list(connection.execute(wanted_ids).scalars())
-    noted = memos.of(connection, ids)
+    noted = attempt_state.of(connection, ids)
     return [Gathered(key, event, noted.get(key)) for key, event in _events(connection, ids)]
 
 
@@ -283,6 +283,6 @@ def _end_like(connection: Connection, leader: Row[tuple[object, ...]], ids: Sequ
 
 def _hand_on_memo(connection: Connection, leader: str, members: Sequence[str]) -> None:
     """Keep for members what is known of their leader: who has the message must not get it again by hand."""
-    noted = memos.of(connection, [leader, *members])
+    noted = attempt_state.of(connection, [leader, *members])
     if leader in noted:
-        memos.note(connection, {key: noted[leader] for key in members if key not in noted})
+        attempt_state.note(connection, {key: noted[leader] for key in members if key not in noted})

@@ -15,7 +15,7 @@ from dispatcher.domain.vocabulary import selected_names
 from dispatcher.store.dialect import has_lateral
 from dispatcher.store.filters import EventFilter, Page, Window
 from dispatcher.store.grants import granted_to, owner_of
-from dispatcher.store.queries import (
+from dispatcher.store.lists import (
     MAX_LIMIT,
     Branch,
     Condition,
@@ -26,7 +26,7 @@ from dispatcher.store.queries import (
     rows_of,
     walk,
 )
-from dispatcher.store.rows import EVENT, event_of, known_id, safe, safe_filter
+from dispatcher.store.mapping import EVENT, event_of, known_id, safe, safe_filter
 from dispatcher.store.schema import events, grants
 from dispatcher.store.session import Repository
 

@@ -42,8 +42,8 @@ from dispatcher.domain.expansions import (
 )
 from dispatcher.store.batches import Batch
 from dispatcher.store.dialect import clock
-from dispatcher.store.queries import chunks, rows_of
-from dispatcher.store.rows import EVENT, event_of, hex_digits, safe
+from dispatcher.store.lists import chunks, rows_of
+from dispatcher.store.mapping import EVENT, event_of, hex_digits, safe
 from dispatcher.store.schema import events, expansion_candidates, expansions, subscriptions
 from dispatcher.store.session import Repository
 

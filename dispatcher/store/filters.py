@@ -46,7 +46,7 @@ class EventFilter(Struct, frozen=True, kw_only=True):
 class JobFilter(Struct, frozen=True, kw_only=True):
     """Jobs of a tenant; with `visible_to` only those that this owner owns or was granted.
 
-    Of one that nobody has claimed there is an item for each owner who said something of it.
+    Of one that is not claimed there is an item for each owner who said something of it.
     """
 
     tenant: str
@@ -80,7 +80,7 @@ class DeliveryFilter(Struct, frozen=True, kw_only=True):
 class DestinationFilter(Struct, frozen=True, kw_only=True):
     """Destinations of a tenant's subscriptions; with `subscriber` only of those that this owner's keys made.
 
-    With `everyone` all that are known, whoever uses them.
+    With `everyone` all that are known, used or not.
     """
 
     tenant: str

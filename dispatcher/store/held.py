@@ -27,8 +27,8 @@ from sqlalchemy import (
 
 from dispatcher.domain.deliveries import State
 from dispatcher.domain.delivery_quota import HORIZON, Grant, Owner
-from dispatcher.store import delivery_quotas, delivery_writes, turns
-from dispatcher.store.columns import Moment
+from dispatcher.store import delivery_quotas, delivery_writes, ordering
+from dispatcher.store.column_types import Moment
 from dispatcher.store.delivery_writes import IS_WAITING
 from dispatcher.store.dialect import later
 from dispatcher.store.schema import deliveries, digest_members
@@ -62,7 +62,7 @@ def _free(subscription_id: str, condition: ColumnElement[bool]) -> Select[str]:
     """Some of what is held and waits for no other."""
     gathered = exists().where(digest_members.c.delivery_id == _table.id)
     held = (_table.subscription_id == subscription_id, IS_WAITING, *_HELD, condition)
-    return select(_table.id).where(*held, ~turns.behind(_table.id), ~gathered).limit(delivery_writes.CHUNK)
+    return select(_table.id).where(*held, ~ordering.behind(_table.id), ~gathered).limit(delivery_writes.CHUNK)
 
 
 def _release_free(

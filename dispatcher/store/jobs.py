@@ -14,7 +14,7 @@ from dispatcher.domain.jobs import Job
 from dispatcher.store.filters import JobFilter, Page, Window
 from dispatcher.store.grants import Permit, granted, granted_to, owner_of
 from dispatcher.store.job_changes import JobKey
-from dispatcher.store.queries import (
+from dispatcher.store.lists import (
     MAX_VALUES,
     Branch,
     Condition,
@@ -26,7 +26,7 @@ from dispatcher.store.queries import (
     rows_of,
     walk,
 )
-from dispatcher.store.rows import JOB, UNCLAIMED_JOB, Row, job_of, safe, safe_filter, safe_or_none
+from dispatcher.store.mapping import JOB, UNCLAIMED_JOB, Row, job_of, safe, safe_filter, safe_or_none
 from dispatcher.store.schema import grants, jobs, unclaimed_jobs
 from dispatcher.store.session import Repository
 

@@ -9,8 +9,8 @@ from sqlalchemy import Connection, delete, insert, select, text
 from dispatcher.domain.ids import is_id
 from dispatcher.domain.keys import ApiKey
 from dispatcher.store.filters import Page, Window
-from dispatcher.store.queries import Branch, below, limit_of, page, rows_of, walk
-from dispatcher.store.rows import api_key_of, api_key_row, safe, safe_or_none
+from dispatcher.store.lists import Branch, below, limit_of, page, rows_of, walk
+from dispatcher.store.mapping import api_key_of, api_key_row, safe, safe_or_none
 from dispatcher.store.schema import api_keys
 from dispatcher.store.session import Repository
 

@@ -10,7 +10,7 @@ from dispatcher.domain.events import utc_now
 from dispatcher.domain.ids import new_id
 from dispatcher.store.delivery_writes import free_claims
 from dispatcher.store.dialect import clock
-from dispatcher.store.rows import safe
+from dispatcher.store.mapping import safe
 from dispatcher.store.schema import processes
 from dispatcher.store.session import Repository
 

@@ -7,7 +7,7 @@ from sqlalchemy import Connection, delete, select
 from dispatcher.domain.deliveries import State
 from dispatcher.domain.ids import lowest_id
 from dispatcher.store.dialect import clock
-from dispatcher.store.queries import chunks, is_there
+from dispatcher.store.lists import chunks, is_there
 from dispatcher.store.rate_limits import PAID
 from dispatcher.store.schema import deliveries, mail_unsubscribed, memos, rates, subscriptions
 from dispatcher.store.session import Repository, Session

@@ -8,11 +8,11 @@ from datetime import datetime, timedelta
 
 from dispatcher.domain.deliveries import ClaimedDelivery, Outcome, Overdue, Share, State, Waiting
 from dispatcher.domain.events import utc_now
-from dispatcher.store import digests, memos, overflow, turns
+from dispatcher.store import attempt_state, digest_overflow, digests, ordering
 from dispatcher.store.claims import Claim, claimed, given_back, unreadable, without
 from dispatcher.store.delivery_writes import expire
 from dispatcher.store.filters import Place
-from dispatcher.store.rows import Row, made_at
+from dispatcher.store.mapping import Row, made_at
 from dispatcher.store.session import Repository, Session
 from dispatcher.store.subscriptions import Revision, SubscriptionRepository
 
@@ -67,20 +67,20 @@ class DeliveryQueue(Repository, ABC):
         """
         noted = {one.delivery_id: one.memo for one in outcomes if one.memo is not None}
         if noted:
-            # Before the outcomes: who has been told must not be told again, even after a crash between the two.
-            await self._write(memos.note, noted)
+            # Before the outcomes: a receiver that has the message must not get it again, even after a crash between the two.
+            await self._write(attempt_state.note, noted)
         await self._record(process, outcomes)
 
     async def run_side_effects(self, outcomes: Sequence[Outcome]) -> None:
         """Let those go on who waited for these outcomes, which are written. It may be repeated."""
         # What was given up can be sent again: it keeps its memo.
-        told = (State.DELIVERED, State.SUPERSEDED)
-        over = [one.delivery_id for one in outcomes if one.memo is not None and one.state in told]
+        arrived = (State.DELIVERED, State.SUPERSEDED)
+        over = [one.delivery_id for one in outcomes if one.memo is not None and one.state in arrived]
         if over:
-            await self._write(memos.forget, over)
+            await self._write(attempt_state.forget, over)
         ordered = [one.delivery_id for one in outcomes if one.ordered and one.state.final]
         if ordered:
-            await self._write(turns.pass_on, ordered)
+            await self._write(ordering.pass_on, ordered)
         untried = [
             one.delivery_id for one in outcomes if one.state.final and one.attempt is None and not one.leads
         ]
@@ -90,13 +90,13 @@ class DeliveryQueue(Repository, ABC):
         led = [one.delivery_id for one in outcomes if one.leads and one.state.final]
         if led:
             await self._write(digests.settle, led)
-        for subscription_id, some in overflow.late(outcomes).items():
-            await self._write(overflow.gather, subscription_id, some)
+        for subscription_id, some in digest_overflow.late(outcomes).items():
+            await self._write(digest_overflow.gather, subscription_id, some)
 
     async def _memos(self, claims: Sequence[Claim]) -> Mapping[str, str]:
         """The memos of those that were tried before: nothing else can have one that matters."""
         tried = [claim.id for claim in claims if claim.attempts]
-        return await self._read(memos.of, tried) if tried else {}
+        return await self._read(attempt_state.of, tried) if tried else {}
 
     async def _wanted(
         self, process: int, claims: Sequence[Claim], found: Sequence[Revision]

@@ -13,11 +13,11 @@ from dispatcher.domain.errors import TooManyAlike
 from dispatcher.domain.events import utc_now
 from dispatcher.domain.quotas import Caps, QuotaOverride, exceeded
 from dispatcher.store import delivery_quotas, dialect
-from dispatcher.store.columns import EPOCH
+from dispatcher.store.column_types import EPOCH
 from dispatcher.store.delivery_quotas import StoredOverride
 from dispatcher.store.filters import Page, Window
-from dispatcher.store.queries import limit_of
-from dispatcher.store.rows import safe
+from dispatcher.store.lists import limit_of
+from dispatcher.store.mapping import safe
 from dispatcher.store.schema import quotas, subscriptions, usage
 from dispatcher.store.session import Repository
 

@@ -6,7 +6,7 @@ from sqlalchemy import Connection, select, update
 
 from dispatcher.domain.destinations import RateLimit, Slots, slots
 from dispatcher.store.dialect import clock, insert
-from dispatcher.store.rows import safe
+from dispatcher.store.mapping import safe
 from dispatcher.store.schema import rates
 from dispatcher.store.session import Repository
 

@@ -14,11 +14,11 @@ from dispatcher.domain.deliveries import State
 from dispatcher.domain.events import utc_now
 from dispatcher.domain.recipients import WAITS_FOR_CONSENT, Quota, Recipient, Standing
 from dispatcher.domain.subscriptions import Subscription
-from dispatcher.store import queries
-from dispatcher.store.columns import DELIVERING
+from dispatcher.store import lists
+from dispatcher.store.column_types import DELIVERING
 from dispatcher.store.delivery_writes import CHUNK
 from dispatcher.store.dialect import upsert
-from dispatcher.store.rows import Row, safe
+from dispatcher.store.mapping import Row, safe
 from dispatcher.store.schema import deliveries, mail_consents, mail_counts, mail_unsubscribed, subscriptions
 from dispatcher.store.session import Repository, Session
 from dispatcher.store.subscription_mapping import SubscriptionRows
@@ -158,13 +158,13 @@ def _consents_of(
     found: dict[tuple[str, str, str], Row] = {}
     whose = sorted({(one.tenant, one.subscriber, one.key) for one in recipients})
     for (tenant, subscriber), group in groupby(whose, key=lambda one: one[:2]):
-        for some in queries.chunks([key for _, _, key in group]):
+        for some in lists.chunks([key for _, _, key in group]):
             statement = select(mail_consents).where(
                 _consents.tenant == safe(tenant),
                 _consents.subscriber == safe(subscriber),
                 _consents.address.in_([safe(key) for key in some]),
             )
-            rows = queries.rows_of(connection, statement)
+            rows = lists.rows_of(connection, statement)
             found |= {(tenant, subscriber, row["address"]): row for row in rows}
     return found
 
@@ -173,9 +173,9 @@ def _unsubscribed_of(
     connection: Connection, recipients: Sequence[Recipient]
 ) -> Mapping[tuple[str, str], datetime]:
     found: dict[tuple[str, str], datetime] = {}
-    for some in queries.chunks(sorted({one.subscription_id for one in recipients})):
+    for some in lists.chunks(sorted({one.subscription_id for one in recipients})):
         statement = select(mail_unsubscribed).where(_unsubscribed.subscription_id.in_(some))
-        rows = queries.rows_of(connection, statement)
+        rows = lists.rows_of(connection, statement)
         found |= {(row["subscription_id"], row["address"]): row["at"] for row in rows}
     return found
 
@@ -289,11 +289,11 @@ def _whose(recipient: Recipient) -> dict[str, str]:
     }
 
 
-def _this(recipient: Recipient) -> list[queries.Condition]:
+def _this(recipient: Recipient) -> list[lists.Condition]:
     return [_consents[name] == value for name, value in _whose(recipient).items()]
 
 
-def _left(recipient: Recipient) -> list[queries.Condition]:
+def _left(recipient: Recipient) -> list[lists.Condition]:
     return [
         _unsubscribed.subscription_id == recipient.subscription_id,
         _unsubscribed.address == safe(recipient.key),

@@ -15,9 +15,9 @@ from sqlalchemy import ColumnElement, Connection, Table, and_, delete, exists, l
 
 from dispatcher.domain.deliveries import State
 from dispatcher.domain.retention import Keep
-from dispatcher.store.columns import EPOCH
+from dispatcher.store.column_types import EPOCH
 from dispatcher.store.dialect import locks_rows
-from dispatcher.store.rows import bound, made_at
+from dispatcher.store.mapping import bound, made_at
 from dispatcher.store.schema import (
     attempts,
     deliveries,

@@ -14,6 +14,7 @@ from dispatcher.store.expansions import ExpansionRepository
 from dispatcher.store.jobs import JobRepository
 from dispatcher.store.keys import KeyRepository
 from dispatcher.store.leases import LeaseRepository
+from dispatcher.store.ordering import OrderingRepository
 from dispatcher.store.orphans import Orphans
 from dispatcher.store.queue import DeliveryQueue
 from dispatcher.store.quotas import QuotaRepository
@@ -24,7 +25,6 @@ from dispatcher.store.subscription_mapping import SubscriptionRows
 from dispatcher.store.subscriptions import SubscriptionRepository
 from dispatcher.store.tapis_v3 import TapisStore
 from dispatcher.store.target_statuses import TargetStatusRepository
-from dispatcher.store.turns import OrderingRepository
 from dispatcher.store.waits import WaitRepository
 
 

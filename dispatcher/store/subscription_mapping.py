@@ -19,8 +19,8 @@ from dispatcher.domain.destinations import RateLimit
 from dispatcher.domain.digests import DigestPolicy
 from dispatcher.domain.retry import RetryPolicy
 from dispatcher.domain.subscriptions import Subscription
-from dispatcher.store.rows import Row, safe, safe_or_none
-from dispatcher.store.sealing import Sealer
+from dispatcher.store.encryption import Sealer
+from dispatcher.store.mapping import Row, safe, safe_or_none
 from dispatcher.telemetry.metrics import INTERNAL_ERRORS
 
 log = structlog.get_logger("dispatcher.store")
@@ -32,7 +32,7 @@ UNREADABLE = "unreadable"
 
 
 class _Details(Struct, frozen=True):
-    """What needs no column of its own."""
+    """What needs no column."""
 
     name: str
     events: tuple[str, ...]

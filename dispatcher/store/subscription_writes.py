@@ -12,11 +12,11 @@ from dispatcher.domain.events import utc_now
 from dispatcher.domain.ids import is_id
 from dispatcher.domain.quotas import Caps
 from dispatcher.domain.subscriptions import Subscription, SubscriptionStatus
-from dispatcher.store import destinations, digests, held, turns
+from dispatcher.store import destinations, digests, held, ordering
 from dispatcher.store.delivery_writes import end_waiting, redirect_waiting
-from dispatcher.store.queries import is_there, unindexed
+from dispatcher.store.lists import is_there, unindexed
+from dispatcher.store.mapping import safe
 from dispatcher.store.quotas import IN_USE, check_caps
-from dispatcher.store.rows import safe
 from dispatcher.store.schema import subscriptions
 
 REMOVED = "the subscription was removed"
@@ -58,7 +58,7 @@ def save(
         redirect_waiting(connection, subscription_id, str(row["destination"]))
         destinations.enter(connection, str(row["destination"]))
     if not changed.ordered:
-        turns.end_all(connection, subscription_id)
+        ordering.end_all(connection, subscription_id)
     gathered = digests.end_all(connection, subscription_id) if changed.digest is None else 0
     if changed.status != "active":
         return 0

@@ -14,8 +14,8 @@ from dispatcher.domain.quotas import Caps
 from dispatcher.domain.subscriptions import Subscription, SubscriptionStatus
 from dispatcher.store import delivery_writes, held, subscription_writes
 from dispatcher.store.filters import Page, SubscriptionFilter, Window
-from dispatcher.store.queries import Branch, below, chunks, heavy_page, is_there, limit_of, rows_of, walk
-from dispatcher.store.rows import Row, safe, safe_filter
+from dispatcher.store.lists import Branch, below, chunks, heavy_page, is_there, limit_of, rows_of, walk
+from dispatcher.store.mapping import Row, safe, safe_filter
 from dispatcher.store.schema import subscriptions
 from dispatcher.store.session import Repository, Session
 from dispatcher.store.subscription_mapping import SubscriptionRows

@@ -19,8 +19,8 @@ from dispatcher.domain.errors import Conflict
 from dispatcher.domain.events import utc_now
 from dispatcher.domain.quotas import Caps
 from dispatcher.domain.subscriptions import Subscription
-from dispatcher.store import delivery_writes, held, queries, subscription_writes
-from dispatcher.store.rows import Row, safe
+from dispatcher.store import delivery_writes, held, lists, subscription_writes
+from dispatcher.store.mapping import Row, safe
 from dispatcher.store.schema import subscriptions, tapis_notifications, tapis_series, tapis_subscriptions
 from dispatcher.store.session import Run
 from dispatcher.store.subscription_mapping import SubscriptionRows
@@ -93,7 +93,7 @@ class TapisStore:
     async def members(self, named: Iterable[Named]) -> dict[str, Subscription]:
         """The members of these by their ids, without those that were removed on their own."""
         found: dict[str, Subscription] = {}
-        for some in queries.chunks([key for one in named for key in one.members]):
+        for some in lists.chunks([key for one in named for key in one.members]):
             restored = map(self._rows.restore, await self._read(subscription_rows, some))
             found |= {one.id: one for one in restored}
         return found
@@ -130,7 +130,7 @@ class TapisStore:
         if owner is not None:
             which.append(_table.owner == safe(owner))
         ended = 0
-        while some := await self._read(_find, which, queries.MAX_VALUES):
+        while some := await self._read(_find, which, lists.MAX_VALUES):
             ended += await self._write(_let_end, some)
         return ended
 
@@ -218,7 +218,7 @@ def _of_subject(tenant: str, subject: str) -> list[ColumnElement[bool]]:
 def _find(connection: Connection, which: Sequence[ColumnElement[bool]], limit: int) -> list[Named]:
     lasting = or_(_table.expires_at.is_(None), _table.expires_at > utc_now())
     statement = select(tapis_subscriptions).where(*which, lasting).order_by(_table.id.desc()).limit(limit)
-    return [_named(row) for row in queries.rows_of(connection, statement)]
+    return [_named(row) for row in lists.rows_of(connection, statement)]
 
 
 def _add(
@@ -239,7 +239,7 @@ def _add(
 def _clean(connection: Connection, *which: ColumnElement[bool]) -> tuple[int, list[str]]:
     """Remove some of these. How many, and their members."""
     some = select(tapis_subscriptions).where(*which).order_by(_table.id).limit(CLEANED)
-    named = [_named(row) for row in queries.rows_of(connection, some)]
+    named = [_named(row) for row in lists.rows_of(connection, some)]
     return len(named), [key for one in named for key in _remove(connection, one)[0]]
 
 
@@ -282,8 +282,8 @@ def _let_end(connection: Connection, ended: Sequence[Named]) -> int:
     keys, members = [one.id for one in ended], [key for one in ended for key in one.members]
     gone: int = connection.execute(delete(tapis_subscriptions).where(_table.id.in_(keys))).rowcount
     connection.execute(delete(tapis_notifications).where(tapis_notifications.c.subscription_id.in_(keys)))
-    for some in queries.chunks(members):
-        these = (subscriptions.c.id.in_(some), queries.is_there())
+    for some in lists.chunks(members):
+        these = (subscriptions.c.id.in_(some), lists.is_there())
         now, later = utc_now(), subscriptions.c.revision + 1
         connection.execute(
             update(subscriptions).values(expires_at=now, updated_at=now, revision=later).where(*these)

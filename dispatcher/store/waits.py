@@ -14,8 +14,8 @@ from dispatcher.store.events import find_events
 from dispatcher.store.filters import EventFilter, Page, Window
 from dispatcher.store.job_changes import JobKey
 from dispatcher.store.jobs import find_job
-from dispatcher.store.queries import chunks
-from dispatcher.store.rows import safe, safe_or_none
+from dispatcher.store.lists import chunks
+from dispatcher.store.mapping import safe, safe_or_none
 from dispatcher.store.schema import api_keys
 from dispatcher.store.session import Repository
 

@@ -15,8 +15,8 @@ import aio_pika
 import asyncpg
 import pytest
 
-from dispatcher.store.connect import migrate, open_store
-from dispatcher.store.sealing import Sealer
+from dispatcher.store.encryption import Sealer
+from dispatcher.store.factory import migrate, open_store
 from tests.environment import environment
 from tests.factories import make_subscription
 from tests.servers import Databases

@@ -16,8 +16,8 @@ from dispatcher.domain.events import Event
 from dispatcher.domain.subscriptions import Subscription
 from dispatcher.domain.targets import AttemptResult, TargetKind
 from dispatcher.matching.matcher import Matcher
+from dispatcher.store.encryption import Sealer
 from dispatcher.store.filters import DeliveryFilter, Window
-from dispatcher.store.sealing import Sealer
 from dispatcher.store.store import Store
 from tests.stores import prepared_store
 

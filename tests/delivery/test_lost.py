@@ -17,7 +17,7 @@ from dispatcher.domain.events import utc_now
 from dispatcher.domain.retry import RetryPolicy
 from dispatcher.domain.targets import AttemptResult
 from dispatcher.matching.matcher import Matcher
-from dispatcher.store import turns
+from dispatcher.store import ordering
 from dispatcher.store.store import Store
 from tests.breakers import open_breaker
 from tests.delivery.conftest import BAD, GOOD, ScriptedKind, Sent, deliveries, running, settled
@@ -118,7 +118,7 @@ async def test_what_follows_from_outcomes_is_repeated_alone_when_the_store_goes_
     store: Store, kind: ScriptedKind, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     gate, told = Gate(asyncio.Event()), Gate(asyncio.Event(), BAD)
-    pass_on, passed = turns.pass_on, []
+    pass_on, passed = ordering.pass_on, []
 
     async def answer(sent: Sent) -> AttemptResult:
         if sent.subscription.ordered:
@@ -132,7 +132,7 @@ async def test_what_follows_from_outcomes_is_repeated_alone_when_the_store_goes_
             raise StoreUnavailable("deadlock detected")
         pass_on(connection, delivery_ids)
 
-    monkeypatch.setattr(turns, "pass_on", deadlock_at_first)
+    monkeypatch.setattr(ordering, "pass_on", deadlock_at_first)
     monkeypatch.setattr(outcomes, "RETRY_DELAYS", (0.3,))
     kind.answer = answer
     await store.subscriptions.add(make_subscription(ordered=True))

@@ -12,8 +12,8 @@ import pytest
 from dispatcher.domain.events import Event, utc_now
 from dispatcher.domain.subscriptions import Subscription
 from dispatcher.matching.matcher import Matcher, reasons
-from dispatcher.store.connect import open_store
-from dispatcher.store.sealing import Sealer
+from dispatcher.store.encryption import Sealer
+from dispatcher.store.factory import open_store
 from dispatcher.store.store import Store
 from dispatcher.telemetry.metrics import INTERNAL_ERRORS
 from tests.factories import make_event, make_subscription

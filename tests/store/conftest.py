@@ -7,7 +7,7 @@ from contextlib import AsyncExitStack
 
 import pytest
 
-from dispatcher.store.sealing import Sealer
+from dispatcher.store.encryption import Sealer
 from dispatcher.store.store import Store
 from tests.stores import prepared_store
 

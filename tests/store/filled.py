@@ -6,7 +6,7 @@ from typing import Literal
 
 import asyncpg
 
-from dispatcher.store.connect import open_store
+from dispatcher.store.factory import open_store
 from tests.factories import make_subscription
 from tests.servers import Databases
 from tests.store.conftest import SEALER

@@ -13,10 +13,10 @@ from dispatcher.domain.deliveries import State
 from dispatcher.domain.errors import StoreUnavailable
 from dispatcher.domain.events import utc_now
 from dispatcher.domain.ids import new_id
-from dispatcher.store.connect import open_store
+from dispatcher.store.factory import open_store
+from dispatcher.store.mapping import hex_digits
 from dispatcher.store.postgres import hot_sql as sql
 from dispatcher.store.postgres import queue_sql as postgres_queues
-from dispatcher.store.rows import hex_digits
 from dispatcher.store.store import Store
 from tests.claiming import claim
 from tests.store.conftest import SEALER

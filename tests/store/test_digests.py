@@ -15,7 +15,7 @@ from dispatcher.domain.deliveries import Joining, NewDelivery, State
 from dispatcher.domain.digests import DigestPolicy
 from dispatcher.domain.events import utc_now
 from dispatcher.domain.subscriptions import Subscription
-from dispatcher.store import overflow
+from dispatcher.store import digest_overflow
 from dispatcher.store.schema import deliveries
 from dispatcher.store.store import Store
 from tests.claiming import claim
@@ -187,7 +187,7 @@ async def test_what_is_too_much_for_a_recipient_is_gathered_too(store: Store, pr
 async def test_what_is_gathered_brings_those_that_waited_for_it_as_far_as_there_is_room(
     store: Store, process: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(overflow, "MAX_MEMBERS", 4)
+    monkeypatch.setattr(digest_overflow, "MAX_MEMBERS", 4)
     subscription = await subscribed(store, digest=replace(HOURLY, group_by=("owner",)))
     new = await gathered(store, process, subscription, *"aabbcc")
     leaders = [new[0], new[2], new[4]]
@@ -208,14 +208,14 @@ async def test_what_was_claimed_again_before_it_could_be_gathered_goes_by_itself
     subscription = await subscribed(store)
     first, second = await gathered(store, process, subscription, "a", "b")
     await claimed(store, process)
-    gather, joins = overflow.gather, Joining(subscription.id, 100)
+    gather, joins = digest_overflow.gather, Joining(subscription.id, 100)
 
     def claims_the_first_before(connection: Connection, *rest: Any) -> None:
         claims = update(deliveries).where(deliveries.c.id == first.id).values(state=State.DELIVERING)
         connection.execute(claims)
         gather(connection, *rest)
 
-    monkeypatch.setattr(overflow, "gather", claims_the_first_before)
+    monkeypatch.setattr(digest_overflow, "gather", claims_the_first_before)
     put_off = {"attempts": 0, "due_at": FUTURE, "joins": joins}
     await store.queue.finish(process, [outcome(one.id, State.PENDING, **put_off) for one in (first, second)])
     assert await due(store, second) == FUTURE

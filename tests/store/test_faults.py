@@ -13,7 +13,7 @@ from sqlalchemy.exc import IntegrityError
 
 from dispatcher.domain.deliveries import State
 from dispatcher.domain.errors import StoreUnavailable
-from dispatcher.store.connect import open_store
+from dispatcher.store.factory import open_store
 from dispatcher.store.filters import EventFilter
 from dispatcher.store.postgres import hot_sql as postgres_sql
 from dispatcher.store.postgres.store import PostgresStore

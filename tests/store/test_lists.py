@@ -11,7 +11,7 @@ from dispatcher.domain.errors import InvalidInput
 from dispatcher.domain.events import Event, utc_now
 from dispatcher.domain.ids import new_id
 from dispatcher.domain.keys import ApiKey, hash_key
-from dispatcher.store import queries
+from dispatcher.store import lists
 from dispatcher.store.filters import DeliveryFilter, EventFilter, JobFilter, SubscriptionFilter, Window
 from dispatcher.store.store import Store
 from tests.claiming import claim
@@ -173,7 +173,7 @@ async def test_no_list_is_longer_than_its_limit(store: Store, process: int) -> N
 async def test_a_page_ends_before_its_documents_have_too_many_bytes(
     store: Store, process: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(queries, "MAX_BYTES", 1000)
+    monkeypatch.setattr(lists, "MAX_BYTES", 1000)
     sizes = (400, 400, 2000, 400, 300, 300, 2)
     events = [make_event(document=b"{}".ljust(size)) for size in sizes]
     await store.events.accept(process, events, [])

@@ -20,7 +20,7 @@ from sqlalchemy import Connection, create_engine
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from dispatcher.store import migrations
-from dispatcher.store.connect import migrate, pending
+from dispatcher.store.factory import migrate, pending
 from dispatcher.store.postgres.connection import MIGRATION_LOCK
 from dispatcher.store.schema import metadata
 from tests.servers import Databases

@@ -28,7 +28,7 @@ from dispatcher.domain.digests import MAX_MEMBERS, DigestPolicy
 from dispatcher.domain.events import utc_now
 from dispatcher.domain.ids import new_id
 from dispatcher.domain.subscriptions import SubscriptionStatus
-from dispatcher.store.connect import open_store
+from dispatcher.store.factory import open_store
 from dispatcher.store.filters import DeliveryFilter, Window
 from dispatcher.store.postgres.store import PostgresStore
 from dispatcher.store.schema import deliveries, digests, metadata

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from dispatcher.store.connect import open_store
+from dispatcher.store.factory import open_store
 from tests.servers import Databases
 from tests.store.conftest import SEALER
 from tests.store.explained import Plans

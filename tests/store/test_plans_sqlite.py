@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, event
 
-from dispatcher.store.columns import microseconds
-from dispatcher.store.connect import open_store
+from dispatcher.store.column_types import microseconds
+from dispatcher.store.factory import open_store
 from dispatcher.store.sqlite.store import SqliteStore
 from tests.factories import NOW, make_subscription
 from tests.store.conftest import SEALER

@@ -13,7 +13,7 @@ from dispatcher.domain.ids import Prefix, lowest_id
 from dispatcher.domain.retention import DAY, Keep
 from dispatcher.domain.subscriptions import Subscription
 from dispatcher.store import retention
-from dispatcher.store.connect import open_store
+from dispatcher.store.factory import open_store
 from dispatcher.store.filters import EventFilter, JobFilter
 from dispatcher.store.store import Store
 from tests.claiming import claim

@@ -16,9 +16,9 @@ from dispatcher.domain.events import utc_now
 from dispatcher.domain.quotas import Caps
 from dispatcher.domain.retry import RetryPolicy, Schedule
 from dispatcher.domain.subscriptions import Subscription, SubscriptionStatus, event_match_keys
-from dispatcher.store.connect import open_store
+from dispatcher.store.encryption import Sealer
+from dispatcher.store.factory import open_store
 from dispatcher.store.filters import SubscriptionFilter, Window
-from dispatcher.store.sealing import Sealer
 from dispatcher.store.store import Store
 from tests.claiming import claim
 from tests.factories import NOW, make_delivery, make_event, make_subscription

@@ -13,7 +13,7 @@ import pytest
 from alembic import command
 
 from dispatcher.domain.events import utc_now
-from dispatcher.store.connect import migrate, open_store
+from dispatcher.store.factory import migrate, open_store
 from dispatcher.store.filters import EventFilter, JobFilter
 from dispatcher.store.store import Store
 from tests.factories import make_event

@@ -14,7 +14,7 @@ from dispatcher.domain.event_names import EVENTS
 from dispatcher.domain.events import Event, utc_now
 from dispatcher.domain.jobs import Job
 from dispatcher.store.filters import EventFilter, JobFilter, Window
-from dispatcher.store.rows import made_at
+from dispatcher.store.mapping import made_at
 
 SEARCHED: dict[str, Type] = {
     "id": "text",

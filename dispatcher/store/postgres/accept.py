@@ -13,16 +13,16 @@ from msgspec import Struct
 from dispatcher.domain.deliveries import NewDelivery
 from dispatcher.domain.digests import Group
 from dispatcher.domain.events import Event, utc_now
-from dispatcher.store import arrays, batches, digests, turns
-from dispatcher.store.arrays import Encoding
+from dispatcher.store import batches, column_arrays, digests, ordering
 from dispatcher.store.batches import DELIVERY, EVENT, GRANT, JOB, Batch
-from dispatcher.store.columns import finite
+from dispatcher.store.column_arrays import Encoding
+from dispatcher.store.column_types import finite
 from dispatcher.store.digests import Wanted
 from dispatcher.store.job_changes import JobKey, job_changes
+from dispatcher.store.lists import chunks
+from dispatcher.store.mapping import hex_digits, safe
 from dispatcher.store.postgres import expansions as postgres_expansions
 from dispatcher.store.postgres import hot_sql as sql
-from dispatcher.store.queries import chunks
-from dispatcher.store.rows import hex_digits, safe
 
 WHOLE = 1000
 """Events and deliveries that are stored with one statement; more are stored in parts of PART each."""
@@ -60,7 +60,7 @@ async def accept(connection: Proxy, process: int, batch: Batch, rest: Rest) -> N
         if large:
             await rows.write_parts(batch, placed.deliveries, owners, rest)
         else:
-            await rows.write(arrays.of_identities(batch, TO), batch.events, placed.deliveries, owners)
+            await rows.write(column_arrays.of_identities(batch, TO), batch.events, placed.deliveries, owners)
         await _take_turns(connection, ordered, rest)
         await _gather(connection, gathered)
         await postgres_expansions.enter(connection, placed.candidates)
@@ -85,7 +85,7 @@ async def add(connection: Proxy, process: int, deliveries: Sequence[NewDelivery]
         await _lock_turns(connection, ordered)
         stored: set[str] = set()
         for some in chunks(deliveries, PART):
-            columns = arrays.parameters(DELIVERY, arrays.of_deliveries(some, resumed, TO))
+            columns = column_arrays.parameters(DELIVERY, column_arrays.of_deliveries(some, resumed, TO))
             rows = await connection.fetch(sql.ADD_DELIVERIES, process, *columns)
             stored.update(f"dlv_{row['id'].hex}" for row in rows)
         await _take_turns(connection, [one for one in ordered if one.id in stored], rest)
@@ -109,7 +109,7 @@ class _Rows(Struct, frozen=True):
     ) -> None:
         """Write a large batch. Identities and jobs are written in order, so that no two batches wait for each other."""
         none = [(), ()]
-        await self.connection.execute(sql.IDENTIFY, *arrays.of_identities(batch, TO))
+        await self.connection.execute(sql.IDENTIFY, *column_arrays.of_identities(batch, TO))
         events = sorted(batch.events, key=lambda event: (event.tenant, event.job_id))
         for some in chunks(events, PART):
             began = time.perf_counter()
@@ -122,7 +122,7 @@ class _Rows(Struct, frozen=True):
 
     async def write(
         self,
-        identities: Sequence[arrays.Column],
+        identities: Sequence[column_arrays.Column],
         events: Sequence[Event],
         deliveries: Sequence[NewDelivery],
         owners: Mapping[JobKey, str],
@@ -133,13 +133,13 @@ class _Rows(Struct, frozen=True):
             sql.ACCEPT,
             self.process,
             *identities,
-            *arrays.parameters(EVENT, arrays.of_events(events, TO)),
-            *arrays.parameters(DELIVERY, arrays.of_deliveries(deliveries, self.resumed, TO)),
-            *arrays.parameters(GRANT, arrays.of_grants(changed.grants, TO)),
-            *arrays.parameters(JOB, arrays.of_jobs(changed.jobs, TO)),
+            *column_arrays.parameters(EVENT, column_arrays.of_events(events, TO)),
+            *column_arrays.parameters(DELIVERY, column_arrays.of_deliveries(deliveries, self.resumed, TO)),
+            *column_arrays.parameters(GRANT, column_arrays.of_grants(changed.grants, TO)),
+            *column_arrays.parameters(JOB, column_arrays.of_jobs(changed.jobs, TO)),
         )
         if changed.unclaimed_jobs:
-            columns = arrays.parameters(JOB, arrays.of_jobs(changed.unclaimed_jobs, TO))
+            columns = column_arrays.parameters(JOB, column_arrays.of_jobs(changed.unclaimed_jobs, TO))
             await self.connection.execute(sql.ACCEPT_UNCLAIMED, *columns)
         return changed.owners
 
@@ -162,7 +162,7 @@ async def _owners(connection: Proxy, jobs: Sequence[JobKey]) -> dict[JobKey, str
 
 async def _lock_turns(connection: Proxy, ordered: Sequence[NewDelivery]) -> None:
     if ordered:
-        await connection.execute(sql.LOCK_TURNS, turns.keys_of(ordered))
+        await connection.execute(sql.LOCK_TURNS, ordering.keys_of(ordered))
 
 
 async def _take_turns(connection: Proxy, ordered: Sequence[NewDelivery], rest: Rest) -> None:

@@ -11,9 +11,9 @@ from datetime import datetime
 
 from dispatcher.domain.destinations import Breaker, HealthChanges
 from dispatcher.store.breakers import OVERLAP, PAGE, BreakerRepository
-from dispatcher.store.columns import finite
+from dispatcher.store.column_types import finite
+from dispatcher.store.mapping import breaker_of, destination_of, safe
 from dispatcher.store.postgres.session import PostgresSession
-from dispatcher.store.rows import breaker_of, destination_of, safe
 
 _CLOCK = "select clock_timestamp()"
 

@@ -17,7 +17,7 @@ from dispatcher.domain.errors import SettingsError
 from dispatcher.domain.events import utc_now
 from dispatcher.domain.retention import DEFAULT
 from dispatcher.store import migrations
-from dispatcher.store.failures import DriverConnection, unavailable
+from dispatcher.store.driver_errors import DriverConnection, unavailable
 from dispatcher.store.migrations import upgrade
 from dispatcher.store.postgres.connector import Connection as Driver
 from dispatcher.store.postgres.connector import connect

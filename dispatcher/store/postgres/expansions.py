@@ -11,7 +11,7 @@ from dispatcher.domain.deliveries import NewDelivery
 from dispatcher.store import expansions
 from dispatcher.store.batches import Batch
 from dispatcher.store.expansions import Order, Placed
-from dispatcher.store.rows import hex_digits, safe
+from dispatcher.store.mapping import hex_digits, safe
 
 Proxy: TypeAlias = "asyncpg.pool.PoolConnectionProxy[asyncpg.Record]"
 

@@ -11,8 +11,8 @@ from collections.abc import Iterable, Mapping
 
 from dispatcher.domain.events import Event
 from dispatcher.store.batches import ATTEMPT, DELIVERY, EVENT, GRANT, IDENTITY, JOB, OUTCOME
-from dispatcher.store.columns import DELIVERED, DELIVERING, PENDING
-from dispatcher.store.merging import MERGE_GRANT, MERGE_JOB, MERGE_UNCLAIMED_JOB
+from dispatcher.store.column_types import DELIVERED, DELIVERING, PENDING
+from dispatcher.store.upserts import MERGE_GRANT, MERGE_JOB, MERGE_UNCLAIMED_JOB
 
 SETTINGS = {
     "enable_seqscan": "off",

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from dispatcher.store.leases import LeaseRepository
+from dispatcher.store.mapping import hex_digits
 from dispatcher.store.postgres import hot_sql as sql
 from dispatcher.store.postgres.session import PostgresSession
-from dispatcher.store.rows import hex_digits
 
 
 class PostgresLeases(LeaseRepository):

@@ -17,8 +17,8 @@ from msgspec import Struct
 from sqlalchemy import Connection, text
 
 from dispatcher.domain.retention import DAY
-from dispatcher.store.columns import EPOCH, MICROSECOND
-from dispatcher.store.rows import bound
+from dispatcher.store.column_types import EPOCH, MICROSECOND
+from dispatcher.store.mapping import bound
 
 KEYS: Mapping[str, str] = {"deliveries": "id", "attempts": "delivery_id", "events": "key"}
 """The partitioned tables and their keys, in the order in which what is old leaves them."""

@@ -10,17 +10,17 @@ from datetime import datetime
 
 from dispatcher.domain.deliveries import ClaimedDelivery, Outcome, Share, Waiting
 from dispatcher.domain.events import Event, utc_now
-from dispatcher.store import arrays, batches
+from dispatcher.store import batches, column_arrays
 from dispatcher.store.batches import ATTEMPT, OUTCOME
 from dispatcher.store.claims import CLAIM_BYTES, Claim
 from dispatcher.store.filters import Place
+from dispatcher.store.mapping import Row, hex_digits
 from dispatcher.store.postgres import hot_sql as sql
 from dispatcher.store.postgres import queue_sql
 from dispatcher.store.postgres.accept import TO, resumed_of
 from dispatcher.store.postgres.session import PostgresSession
 from dispatcher.store.postgres.subscriptions import revisions_of
 from dispatcher.store.queue import DeliveryQueue
-from dispatcher.store.rows import Row, hex_digits
 from dispatcher.store.subscriptions import Revision, SubscriptionRepository
 
 
@@ -89,8 +89,8 @@ class PostgresQueue(DeliveryQueue):
             await connection.execute(
                 sql.FINISH,
                 process,
-                *arrays.parameters(OUTCOME, arrays.of_outcomes(outcomes, resumed, TO)),
-                *arrays.parameters(ATTEMPT, arrays.of_attempts(outcomes, TO)),
+                *column_arrays.parameters(OUTCOME, column_arrays.of_outcomes(outcomes, resumed, TO)),
+                *column_arrays.parameters(ATTEMPT, column_arrays.of_attempts(outcomes, TO)),
             )
         if process in self._claimed:
             self._claimed[process].difference_update(outcome.delivery_id for outcome in outcomes)

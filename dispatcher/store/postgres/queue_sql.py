@@ -14,10 +14,10 @@ import asyncpg
 from dispatcher.domain.deliveries import Queue, Waiting
 from dispatcher.domain.events import Event
 from dispatcher.store.claims import Claim
-from dispatcher.store.columns import DELIVERING, EPOCH, PENDING
+from dispatcher.store.column_types import DELIVERING, EPOCH, PENDING
+from dispatcher.store.mapping import Row, hex_digits, safe
 from dispatcher.store.postgres.hot_sql import ME
 from dispatcher.store.queue import COUNTED
-from dispatcher.store.rows import Row, hex_digits, safe
 
 Connection = asyncpg.Connection | asyncpg.pool.PoolConnectionProxy
 

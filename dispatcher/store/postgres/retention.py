@@ -18,7 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from dispatcher.domain.events import utc_now
 from dispatcher.domain.retention import Keep, Kept
 from dispatcher.store import purge, retention
-from dispatcher.store.failures import unavailable
+from dispatcher.store.driver_errors import unavailable
 from dispatcher.store.postgres.connection import driver_connection, lone_engine, take_migration_lock
 from dispatcher.store.postgres.partitions import (
     KEYS,

@@ -12,7 +12,7 @@ import asyncpg
 from sqlalchemy import Connection
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from dispatcher.store.failures import unavailable
+from dispatcher.store.driver_errors import unavailable
 from dispatcher.store.postgres import hot_sql as sql
 from dispatcher.store.postgres.connection import connect_limited, driver_connection
 from dispatcher.store.postgres.connector import CONNECT_TIMEOUT

@@ -7,6 +7,7 @@ from datetime import timedelta
 
 from dispatcher.domain.events import utc_now
 from dispatcher.domain.retention import DEFAULT, Keep, Kept
+from dispatcher.store.encryption import Sealer
 from dispatcher.store.postgres import hot_sql as sql
 from dispatcher.store.postgres import retention
 from dispatcher.store.postgres.breakers import PostgresBreakers
@@ -17,7 +18,6 @@ from dispatcher.store.postgres.queue import PostgresQueue
 from dispatcher.store.postgres.rests import Rests
 from dispatcher.store.postgres.session import PostgresSession
 from dispatcher.store.postgres.subscriptions import PostgresSubscriptions
-from dispatcher.store.sealing import Sealer
 from dispatcher.store.store import Store
 from dispatcher.store.subscription_mapping import SubscriptionRows
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import BigInteger, Column, Double, Index, Integer, LargeBinary, Table, Text, text
 
-from dispatcher.store.columns import DELIVERED, DELIVERING, Digest, Id, Moment, StateCode
+from dispatcher.store.column_types import DELIVERED, DELIVERING, Digest, Id, Moment, StateCode
 from dispatcher.store.schema.metadata import metadata, partial_index
 
 deliveries = Table(

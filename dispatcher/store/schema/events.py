@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import Boolean, Column, Index, Integer, LargeBinary, Table, Text
 
-from dispatcher.store.columns import Digest, Id, Moment
+from dispatcher.store.column_types import Digest, Id, Moment
 from dispatcher.store.schema.metadata import metadata
 
 identities = Table(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import Column, Index, Integer, Table, Text
 
-from dispatcher.store.columns import Id, Moment
+from dispatcher.store.column_types import Id, Moment
 from dispatcher.store.schema.metadata import metadata
 
 mail_consents = Table(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import BigInteger, Boolean, Column, Double, Index, Integer, LargeBinary, Table, Text, text
 
-from dispatcher.store.columns import Id, Moment
+from dispatcher.store.column_types import Id, Moment
 from dispatcher.store.schema.metadata import metadata, partial_index
 
 subscriptions = Table(

@@ -15,7 +15,7 @@ from sqlalchemy.dialects.sqlite import insert
 from dispatcher.domain.destinations import Breaker, HealthChanges
 from dispatcher.domain.events import utc_now
 from dispatcher.store.breakers import OVERLAP, PAGE, BreakerRepository
-from dispatcher.store.rows import breaker_of, destination_of, safe
+from dispatcher.store.mapping import breaker_of, destination_of, safe
 from dispatcher.store.schema import breakers, destinations
 
 _own, _within = destinations.c, breakers.c

@@ -13,20 +13,20 @@ from sqlalchemy.exc import IntegrityError
 
 from dispatcher.domain.deliveries import NewDelivery, Outcome, Share
 from dispatcher.domain.events import Event, utc_now
-from dispatcher.store import arrays, batches, digests, expansions, turns
-from dispatcher.store.arrays import Encoding, RowTuple
+from dispatcher.store import batches, column_arrays, digests, expansions, ordering
 from dispatcher.store.batches import Batch
 from dispatcher.store.claims import CLAIM_BYTES, Claim
-from dispatcher.store.columns import DELIVERED, DELIVERING, EPOCH, MICROSECOND, PENDING, microseconds
+from dispatcher.store.column_arrays import Encoding, RowTuple
+from dispatcher.store.column_types import DELIVERED, DELIVERING, EPOCH, MICROSECOND, PENDING, microseconds
 from dispatcher.store.expansions import Placed
 from dispatcher.store.job_changes import job_changes
 from dispatcher.store.jobs import owners
-from dispatcher.store.merging import MERGE_GRANT, MERGE_JOB, MERGE_UNCLAIMED_JOB
-from dispatcher.store.queries import chunks, rows_of
-from dispatcher.store.rows import EVENT, hex_digits
+from dispatcher.store.lists import chunks, rows_of
+from dispatcher.store.mapping import EVENT, hex_digits
 from dispatcher.store.schema import deliveries, events, identities, processes, subscriptions
 from dispatcher.store.sqlite import queue_sql
 from dispatcher.store.subscriptions import Revision, revisions
+from dispatcher.store.upserts import MERGE_GRANT, MERGE_JOB, MERGE_UNCLAIMED_JOB
 
 _RESUMED = or_(subscriptions.c.status != "paused", subscriptions.c.removed_at.is_not(None))
 _SIZES = (256, 64, 16, 4, 1)
@@ -102,12 +102,12 @@ def accept(connection: Connection, process: int, batch: Batch) -> None:
     placed = _placed(connection, batch)
     changed = job_changes(batch.events, owners(connection, batch.jobs_to_look_up))
     # The jobs first: whose they are is looked up for events and grants that name no owner.
-    _many(connection, _JOB, arrays.rows(arrays.of_jobs(changed.jobs, _TO)))
-    _many(connection, _EVENT, arrays.rows(arrays.of_events(batch.events, _TO)))
+    _many(connection, _JOB, column_arrays.rows(column_arrays.of_jobs(changed.jobs, _TO)))
+    _many(connection, _EVENT, column_arrays.rows(column_arrays.of_events(batch.events, _TO)))
     add_deliveries(connection, process, placed.deliveries)
     expansions.enter(connection, placed)
-    _many(connection, _GRANT, arrays.rows(arrays.of_grants(changed.grants, _TO)))
-    _many(connection, _UNCLAIMED_JOB, arrays.rows(arrays.of_jobs(changed.unclaimed_jobs, _TO)))
+    _many(connection, _GRANT, column_arrays.rows(column_arrays.of_grants(changed.grants, _TO)))
+    _many(connection, _UNCLAIMED_JOB, column_arrays.rows(column_arrays.of_jobs(changed.unclaimed_jobs, _TO)))
 
 
 def _placed(connection: Connection, batch: Batch) -> Placed:
@@ -127,12 +127,12 @@ def expand(connection: Connection, process: int, orders: Sequence[int], new: Seq
 def _identify(connection: Connection, batch: Batch) -> None:
     try:
         with connection.begin_nested():
-            _many(connection, _IDENTITY, arrays.rows(arrays.of_identities(batch, _TO)))
+            _many(connection, _IDENTITY, column_arrays.rows(column_arrays.of_identities(batch, _TO)))
     except IntegrityError:
         for some in chunks(list(batch.digests)):
             known = select(identities.c.digest, identities.c.event_key).where(identities.c.digest.in_(some))
             batch.leave_out(dict(connection.execute(known).all()))
-        _many(connection, _IDENTITY, arrays.rows(arrays.of_identities(batch, _TO)))
+        _many(connection, _IDENTITY, column_arrays.rows(column_arrays.of_identities(batch, _TO)))
 
 
 def add_deliveries(connection: Connection, process: int, new: Sequence[NewDelivery]) -> None:
@@ -143,7 +143,7 @@ def add_deliveries(connection: Connection, process: int, new: Sequence[NewDelive
     now = microseconds(utc_now())
     rows: list[RowTuple] = []
     for delivery, (*columns, claimed, due_at) in zip(
-        new, arrays.rows(arrays.of_deliveries(new, resumed, _TO)), strict=True
+        new, column_arrays.rows(column_arrays.of_deliveries(new, resumed, _TO)), strict=True
     ):
         if not claimed:
             rows.append((*columns, PENDING, PENDING, None, due_at))
@@ -153,7 +153,7 @@ def add_deliveries(connection: Connection, process: int, new: Sequence[NewDelive
             # Nobody would find the claim: it is due instead.
             rows.append((*columns, PENDING, PENDING, None, now))
     _many(connection, _DELIVERY, rows)
-    turns.enter(connection, batches.ordered(new))
+    ordering.enter(connection, batches.ordered(new))
     digests.enter(connection, new)
 
 
@@ -255,10 +255,10 @@ def finish(connection: Connection, process: int, outcomes: Sequence[Outcome]) ->
     """Write outcomes and their attempts."""
     held = [outcome.delivery_id for outcome in outcomes if batches.held_outcome(outcome)]
     resumed = {key for some in chunks(held) for key in _resumed_deliveries(connection, some)}
-    rows = arrays.rows(arrays.of_outcomes(outcomes, resumed, _TO))
+    rows = column_arrays.rows(column_arrays.of_outcomes(outcomes, resumed, _TO))
     _many(connection, _OUTCOME, [(*row, process) for row in rows])
     _many(connection, _DONE, [row[:1] for row in rows], process)
-    _many(connection, _ATTEMPT, arrays.rows(arrays.of_attempts(outcomes, _TO)))
+    _many(connection, _ATTEMPT, column_arrays.rows(column_arrays.of_attempts(outcomes, _TO)))
 
 
 def _resumed_deliveries(connection: Connection, ids: Collection[str]) -> list[str]:

@@ -8,8 +8,8 @@ from datetime import datetime
 
 from dispatcher.domain.deliveries import ClaimedDelivery, Outcome, Share, Waiting
 from dispatcher.store.filters import Place
+from dispatcher.store.mapping import Row
 from dispatcher.store.queue import DeliveryQueue
-from dispatcher.store.rows import Row
 from dispatcher.store.session import Session
 from dispatcher.store.sqlite import hot_sql, queue_sql
 from dispatcher.store.subscriptions import SubscriptionRepository

@@ -14,11 +14,11 @@ from sqlalchemy import Row as Found
 
 from dispatcher.domain.deliveries import Queue, Share, Waiting
 from dispatcher.domain.events import utc_now
-from dispatcher.store.columns import DELIVERING, EPOCH, MICROSECOND, PENDING, microseconds
+from dispatcher.store.column_types import DELIVERING, EPOCH, MICROSECOND, PENDING, microseconds
 from dispatcher.store.delivery_writes import IS_PENDING
-from dispatcher.store.queries import rows_of
+from dispatcher.store.lists import rows_of
+from dispatcher.store.mapping import Row, hex_digits, safe
 from dispatcher.store.queue import COUNTED
-from dispatcher.store.rows import Row, hex_digits, safe
 from dispatcher.store.schema import deliveries
 
 _NEXT_DESTINATION = """

@@ -20,7 +20,7 @@ from sqlalchemy.exc import DBAPIError
 
 from dispatcher.domain.errors import SettingsError
 from dispatcher.store import migrations
-from dispatcher.store.failures import leaves_file_usable, unavailable
+from dispatcher.store.driver_errors import leaves_file_usable, unavailable
 from dispatcher.store.migrations import upgrade
 
 READERS = 2
@@ -64,7 +64,7 @@ class SqliteSession:
 
 
 class _Worker:
-    """Runs transactions in threads of its own."""
+    """Runs transactions in its own threads."""
 
     def __init__(self, engine: Engine, threads: int) -> None:
         self._engine = engine
@@ -85,7 +85,7 @@ class _Worker:
                 raise
 
     async def close(self) -> None:
-        """Finish what was begun, and let go of the connections."""
+        """Finish what was begun, and close the connections."""
         await asyncio.to_thread(self._threads.shutdown)
         self._engine.dispose()
 
@@ -149,7 +149,7 @@ def _engine(path: Path, connections: int, begin: str) -> Engine:
         pool_size=connections,
         max_overflow=0,
         hide_parameters=True,
-        # None: the driver begins no transactions of its own.
+        # None: the driver begins no transactions by itself.
         connect_args={"timeout": BUSY_TIMEOUT, "isolation_level": None},
     )
     event.listen(engine, "connect", _prepare)

@@ -9,10 +9,10 @@ from sqlalchemy import Connection
 from dispatcher.domain.events import utc_now
 from dispatcher.domain.retention import Keep, Kept
 from dispatcher.store import expansions, leases, purge, retention
+from dispatcher.store.encryption import Sealer
 from dispatcher.store.leases import LeaseRepository
 from dispatcher.store.migrations import upgrade
 from dispatcher.store.retention import Sweep, Swept
-from dispatcher.store.sealing import Sealer
 from dispatcher.store.sqlite.breakers import SqliteBreakers
 from dispatcher.store.sqlite.events import SqliteEvents, SqliteExpansions
 from dispatcher.store.sqlite.queue import SqliteQueue

@@ -13,7 +13,7 @@ from dispatcher.domain.deliveries import Outcome, State
 from dispatcher.domain.digests import MAX_MEMBERS, OVERFLOW, DigestPolicy, group_id
 from dispatcher.domain.events import utc_now
 from dispatcher.store import digests
-from dispatcher.store.queries import chunks
+from dispatcher.store.lists import chunks
 from dispatcher.store.schema import deliveries, digest_members, events
 
 _delivery, _member = deliveries.c, digest_members.c

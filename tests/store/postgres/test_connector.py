@@ -12,8 +12,8 @@ from urllib.parse import urlsplit
 import pytest
 
 from dispatcher.domain.errors import StoreUnavailable
-from dispatcher.store.connect import open_store
 from tests.http.servers import Authority
+from dispatcher.store.factory import open_store
 from dispatcher.store.postgres import connector as postgres_connect
 from dispatcher.store.postgres.connector import connect
 from tests.intake.test_dialing import SILENT, resolve_to, silent

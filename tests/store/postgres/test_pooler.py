@@ -11,7 +11,7 @@ from dispatcher.config import load
 from dispatcher.domain.deliveries import State
 from dispatcher.domain.errors import SettingsError
 from dispatcher.domain.retention import DEFAULT
-from dispatcher.store.connect import open_store
+from dispatcher.store.factory import open_store
 from dispatcher.store.postgres.pooler import refuse_shared_sessions
 from dispatcher.store.store import Store
 from tests.claiming import claim

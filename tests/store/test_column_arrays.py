@@ -6,7 +6,7 @@ import asyncpg
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from dispatcher.store.arrays import parameters
+from dispatcher.store.column_arrays import parameters
 
 TEXTS = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=8)
 SPECIAL = st.sampled_from(["", "NULL", "null", '"', "\\", "a,b", "{}", " x ", '","', "\n", '\\"', "é", None])

@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 
 from sqlalchemy import Connection, delete, insert, select
 
-from dispatcher.store.queries import chunks
+from dispatcher.store.lists import chunks
 from dispatcher.store.schema import memos
 
 

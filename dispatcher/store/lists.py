@@ -21,7 +21,7 @@ from sqlalchemy import (
 from dispatcher.domain.ids import Prefix
 from dispatcher.store.dialect import orders_by_whole_index
 from dispatcher.store.filters import Page, Window
-from dispatcher.store.rows import Row, known_id
+from dispatcher.store.mapping import Row, known_id
 from dispatcher.store.schema import subscriptions
 
 MAX_LIMIT = 500
@@ -158,7 +158,7 @@ def newest(
     below: str | None = None,
     among: Sequence[Select[str]] = (),
 ) -> Select[str]:
-    """The highest ids of these branches, below a cursor, and `among` others; each branch has an index of its own."""
+    """The highest ids of these branches, below a cursor, and `among` others; each branch has its own index."""
     found = [walk(connection, column, branch, below).limit(limit) for branch in branches]
     found += [some.limit(limit) for some in among]
     if len(found) == 1:

@@ -6,9 +6,9 @@ from pathlib import Path
 
 from dispatcher.domain.errors import SettingsError
 from dispatcher.domain.retention import DEFAULT, Keep
+from dispatcher.store.encryption import Sealer
 from dispatcher.store.postgres import connection as postgres_connection
 from dispatcher.store.postgres.store import PostgresStore
-from dispatcher.store.sealing import Sealer
 from dispatcher.store.sqlite import session as sqlite_session
 from dispatcher.store.sqlite.store import SqliteStore
 from dispatcher.store.store import Store

@@ -19,7 +19,7 @@ from sqlalchemy.exc import (
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from dispatcher.domain.errors import Conflict, StatementTimeout, StoreUnavailable
-from dispatcher.store.failures import unavailable
+from dispatcher.store.driver_errors import unavailable
 
 
 class FakeConnection:

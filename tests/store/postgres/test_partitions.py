@@ -18,7 +18,7 @@ from dispatcher.domain.deliveries import State
 from dispatcher.domain.events import utc_now
 from dispatcher.domain.retention import DAY, DEFAULT, Keep
 from dispatcher.store import batches
-from dispatcher.store.connect import migrate, open_store
+from dispatcher.store.factory import migrate, open_store
 from dispatcher.store.filters import DeliveryFilter
 from dispatcher.store.postgres import connection as postgres_server
 from dispatcher.store.postgres import hot_sql as sql

@@ -11,9 +11,9 @@ from dispatcher.domain.deliveries import NewDelivery, Outcome
 from dispatcher.domain.events import Event, utc_now
 from dispatcher.domain.jobs import Job
 from dispatcher.store.batches import Batch, held
-from dispatcher.store.columns import CODES
+from dispatcher.store.column_types import CODES
 from dispatcher.store.job_changes import Grant
-from dispatcher.store.rows import safe, safe_or_none
+from dispatcher.store.mapping import safe, safe_or_none
 
 Column = Sequence[object]
 RowTuple = tuple[object, ...]

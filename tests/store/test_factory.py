@@ -14,10 +14,10 @@ from sqlalchemy import Connection, text
 
 from dispatcher.domain.deliveries import State
 from dispatcher.domain.errors import SettingsError, StoreUnavailable
-from dispatcher.store.connect import migrate, open_store
+from dispatcher.store.encryption import Sealer
+from dispatcher.store.factory import migrate, open_store
 from dispatcher.store.migrations import newest_revision
 from dispatcher.store.postgres.store import PostgresStore
-from dispatcher.store.sealing import Sealer
 from dispatcher.store.sqlite.store import SqliteStore
 from tests.claiming import claim
 from tests.servers import Databases, free_port

@@ -26,10 +26,10 @@ from sqlalchemy import (
 from dispatcher.domain.deliveries import NewDelivery, State
 from dispatcher.domain.events import utc_now
 from dispatcher.store.batches import not_before
-from dispatcher.store.columns import Moment
+from dispatcher.store.column_types import Moment
 from dispatcher.store.dialect import advisory_lock
-from dispatcher.store.queries import chunks
-from dispatcher.store.rows import safe
+from dispatcher.store.lists import chunks
+from dispatcher.store.mapping import safe
 from dispatcher.store.schema import deliveries, subscriptions, turns
 from dispatcher.store.session import Repository
 

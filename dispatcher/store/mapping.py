@@ -16,7 +16,7 @@ from dispatcher.domain.events import Event
 from dispatcher.domain.ids import Prefix, is_id
 from dispatcher.domain.jobs import Job
 from dispatcher.domain.keys import ApiKey
-from dispatcher.store.columns import EPOCH, MICROSECOND, microseconds
+from dispatcher.store.column_types import EPOCH, MICROSECOND, microseconds
 from dispatcher.store.schema import attempts, deliveries, events, jobs, unclaimed_jobs
 
 Filter = TypeVar("Filter", bound=Struct)
