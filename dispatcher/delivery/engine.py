@@ -6,24 +6,23 @@ import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Protocol
 
 import structlog
 from msgspec import Struct
 
 from dispatcher.delivery.attempt import Attempts
-from dispatcher.delivery.breaker_writes import BreakerStore
 from dispatcher.delivery.breakers import Breakers
 from dispatcher.delivery.internal_errors import log_error
 from dispatcher.delivery.lanes import Lane, Lanes, Work
-from dispatcher.delivery.lease import Lease, LeaseStore
-from dispatcher.delivery.outcomes import EndingStore, OutcomeStore, OutcomeWriter, put_back
+from dispatcher.delivery.lease import Lease
+from dispatcher.delivery.outcomes import OutcomeWriter, put_back
 from dispatcher.delivery.pace import Pace
-from dispatcher.delivery.rates import Rates, RateStore
-from dispatcher.delivery.scheduler import ClaimStore, Scheduler
-from dispatcher.delivery.senders import DigestStore, Senders
+from dispatcher.delivery.rates import Rates
+from dispatcher.delivery.scheduler import Scheduler
+from dispatcher.delivery.senders import Senders
+from dispatcher.delivery.store import DeliveryStore
 from dispatcher.delivery.trial import Trials
-from dispatcher.delivery.upkeep import DigestRepair, ElectionStore, ExpiryStore, Upkeep, UpkeepStore
+from dispatcher.delivery.upkeep import Upkeep
 from dispatcher.domain.deliveries import ClaimedDelivery, NewDelivery, Outcome
 from dispatcher.domain.destinations import RateLimit
 from dispatcher.domain.errors import StoreUnavailable
@@ -44,40 +43,6 @@ PROGRESS = 0.05
 
 CANCEL_TIMEOUT = 2.0
 """Seconds that attempts have to end after the grace time."""
-
-
-class AllLeases(LeaseStore, ElectionStore, Protocol):
-    """What delivering needs of leases."""
-
-
-class Queue(ClaimStore, OutcomeStore, ExpiryStore, Protocol):
-    """What delivering needs of the queue."""
-
-
-class Digests(DigestStore, DigestRepair, Protocol):
-    """What delivering needs of digests."""
-
-
-class DeliveryStore(UpkeepStore, Protocol):
-    """What delivering needs of the store; see `dispatcher.store.store.Store`."""
-
-    @property
-    def leases(self) -> AllLeases: ...
-
-    @property
-    def queue(self) -> Queue: ...
-
-    @property
-    def digests(self) -> Digests: ...
-
-    @property
-    def subscriptions(self) -> EndingStore: ...
-
-    @property
-    def breakers(self) -> BreakerStore: ...
-
-    @property
-    def rate_limits(self) -> RateStore: ...
 
 
 class Limits(Struct, frozen=True, kw_only=True):

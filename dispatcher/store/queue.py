@@ -67,7 +67,8 @@ class DeliveryQueue(Repository, ABC):
         """
         noted = {one.delivery_id: one.memo for one in outcomes if one.memo is not None}
         if noted:
-            # Before the outcomes: a receiver that has the message must not get it again, even after a crash between the two.
+            # Before the outcomes: a receiver that has the message must not get it again, even after a crash
+            # between the two.
             await self._write(attempt_state.note, noted)
         await self._record(process, outcomes)
 

@@ -57,7 +57,7 @@ where subscription_id = ? and listed_as < {DELIVERING} and due_at <= ? and state
 
 
 def waiting_destinations(connection: Connection, after: str, limit: int) -> list[tuple[str, datetime | None]]:
-    """See `Store.waiting_destinations`."""
+    """See `DeliveryQueue.waiting_destinations`."""
     found: list[tuple[str, datetime | None]] = []
     for _ in range(limit):
         name = connection.exec_driver_sql(_NEXT_DESTINATION, (after,)).scalar()
@@ -72,7 +72,7 @@ def waiting_destinations(connection: Connection, after: str, limit: int) -> list
 def find_queues(
     connection: Connection, after: Mapping[str, str], first: int, more: int
 ) -> dict[str, Waiting]:
-    """See `Store.look`."""
+    """See `DeliveryQueue.find_queues`."""
     now = microseconds(utc_now())
     return {key: _look(connection, key, last, now, first, more) for key, last in after.items()}
 

@@ -1,0 +1,47 @@
+"""What delivering needs of the store, put together from what its parts need."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from dispatcher.delivery.breaker_writes import BreakerStore
+from dispatcher.delivery.lease import LeaseStore
+from dispatcher.delivery.outcomes import EndingStore, OutcomeStore
+from dispatcher.delivery.rates import RateStore
+from dispatcher.delivery.scheduler import ClaimStore
+from dispatcher.delivery.senders import DigestStore
+from dispatcher.delivery.upkeep import DigestRepair, ElectionStore, ExpiryStore, UpkeepStore
+
+
+class AllLeases(LeaseStore, ElectionStore, Protocol):
+    """What delivering needs of leases."""
+
+
+class Queue(ClaimStore, OutcomeStore, ExpiryStore, Protocol):
+    """What delivering needs of the queue."""
+
+
+class Digests(DigestStore, DigestRepair, Protocol):
+    """What delivering needs of digests."""
+
+
+class DeliveryStore(UpkeepStore, Protocol):
+    """What delivering needs of the store; see `dispatcher.store.store.Store`."""
+
+    @property
+    def leases(self) -> AllLeases: ...
+
+    @property
+    def queue(self) -> Queue: ...
+
+    @property
+    def digests(self) -> Digests: ...
+
+    @property
+    def subscriptions(self) -> EndingStore: ...
+
+    @property
+    def breakers(self) -> BreakerStore: ...
+
+    @property
+    def rate_limits(self) -> RateStore: ...
