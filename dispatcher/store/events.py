@@ -8,10 +8,10 @@ from collections.abc import Mapping, Sequence
 from sqlalchemy import Connection, Select, and_, func, literal, or_, select, true, tuple_
 
 from dispatcher.domain.deliveries import NewDelivery
+from dispatcher.domain.event_names import selected_names
 from dispatcher.domain.events import Event
 from dispatcher.domain.expansions import NewExpansion
 from dispatcher.domain.ids import is_id, lowest_id
-from dispatcher.domain.vocabulary import selected_names
 from dispatcher.store.dialect import has_lateral
 from dispatcher.store.filters import EventFilter, Page, Window
 from dispatcher.store.grants import granted_to, owner_of

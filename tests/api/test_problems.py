@@ -193,26 +193,16 @@ async def test_an_id_of_another_kind_is_not_found_and_says_what_was_expected(ali
     assert "expected dlv_" in problem["detail"]
 
 
-class Failing:
-    """A store of which one method fails."""
-
-    def __init__(self, store: Store, method: str, error: Exception) -> None:
-        self._store = store
-        self._method = method
-        self._error = error
-
-    def __getattr__(self, name: str) -> Any:
-        return self._fail if name == self._method else getattr(self._store, name)
-
-    async def _fail(self, *_: object) -> NoReturn:
-        raise self._error
-
-
 async def failing(store: Store, error: Exception) -> Reply:
     """The answer when the store fails so."""
-    broken = Failing(store, "subscriptions", error)
-    async with serving(broken) as api:
-        return await api.admin.ask("GET", "/v1/subscriptions")
+
+    async def fail(*_: object) -> NoReturn:
+        raise error
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(store.subscriptions, "page", fail)
+        async with serving(store) as api:
+            return await api.admin.ask("GET", "/v1/subscriptions")
 
 
 async def test_an_unreachable_database_is_503_and_says_when_to_ask_again(store: Store) -> None:

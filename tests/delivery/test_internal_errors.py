@@ -179,11 +179,11 @@ async def test_a_subscription_that_cannot_be_read_ends_its_own_deliveries_only(
         poison = msgspec.structs.replace(poison, target={"kind": "carrier pigeon"})
     await store.subscriptions.add(poison)
     await store.subscriptions.add(make_subscription())
-    store.subscriptions._mapping._ready.clear()  # type: ignore[attr-defined]  # as after a start
+    store.subscriptions._mapping._ready.clear()  # as after a start
     process_number = await store.leases.register("host", 1, 60)
     if broken != "kind":
         change = update(subscriptions).where(subscriptions.c.id == poison.id).values({broken: b"{"})
-        await store.session.write(lambda connection: connection.execute(change))  # type: ignore[attr-defined]
+        await store.session.write(lambda connection: connection.execute(change))
     event = new_event()
     waiting = [make_delivery(event, poison, claimed=False, due_at=event.time)]
     await store.events.accept(process_number, [event], waiting)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
+from typing import Any
 
 import pytest
 from sqlalchemy import Connection
@@ -152,9 +153,9 @@ async def test_what_a_claim_has_whose_answer_was_lost_is_delivered_soon(
 ) -> None:
     """Also when nothing else is due: no other claim would give it back."""
     monkeypatch.setattr(scheduler, "POLL", 0.05)
-    wanted, failed = store.queue._wanted, asyncio.Event()  # type: ignore[attr-defined]  # between the commit and the answer
+    wanted, failed = store.queue._wanted, asyncio.Event()  # between the commit and the answer
 
-    async def breaks_once(*arguments: object) -> object:
+    async def breaks_once(*arguments: Any) -> object:
         if not failed.is_set():
             failed.set()
             raise StoreUnavailable("after the commit")

@@ -95,7 +95,7 @@ class Counting:
 
 async def test_who_asks_at_the_same_moment_asks_once_and_gets_a_time_of_its_own() -> None:
     store = Counting(left=2)
-    rates, limit = Rates(store.rate_limits), RateLimit(per_second=2, burst=2)
+    rates, limit = Rates(store), RateLimit(per_second=2, burst=2)
     waits = await asyncio.gather(*(rates.wait("a", limit) for _ in range(6)))
     assert len(store.asked) <= 2
     assert sorted(waits)[:2] == [0, 0]
@@ -105,7 +105,7 @@ async def test_who_asks_at_the_same_moment_asks_once_and_gets_a_time_of_its_own(
 
 async def test_a_limit_is_not_asked_for_what_another_one_refuses() -> None:
     store = Counting(left=1)
-    rates, limit = Rates(store.rate_limits), RateLimit(per_second=100)
+    rates, limit = Rates(store), RateLimit(per_second=100)
     assert await rates.wait("a", limit) == 0
     assert await rates.wait("a", limit) > 0
     store.asked.clear()

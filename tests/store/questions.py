@@ -127,7 +127,7 @@ QUESTIONS: dict[str, Callable[[Store], Awaitable[object]]] = {
         SubscriptionFilter(tenant="default"), Window(cursor=some_id("sub", ROWS // 2))
     ),
     "subscriptions of a job": subscriptions(job_id="job-8"),
-    "subscriptions alike": lambda store: store.session.read(  # type: ignore[attr-defined]  # asked within a transaction
+    "subscriptions alike": lambda store: store.session.read(
         check_caps, ALIKE, some_id("sub", 9), Caps(subscriptions=10_000, destinations=1000)
     ),
     "one delivery": lambda store: store.deliveries.get("default", some_id("dlv", 9)),

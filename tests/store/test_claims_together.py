@@ -85,7 +85,7 @@ async def test_a_claim_goes_around_claims_that_are_not_committed_yet(
     stores: list[tuple[Store, int]], postgres_url: str
 ) -> None:
     due = await much_is_due(*stores[0])
-    found = await stores[0][0].look(dict.fromkeys(DESTINATIONS, ""), 100, 10)
+    found = await stores[0][0].queue.find_queues(dict.fromkeys(DESTINATIONS, ""), 100, 10)
     of = [queue.subscription_id for waiting in found.values() for queue in waiting.queues]
     claimed: list[str] = []
     async with AsyncExitStack() as stack:

@@ -29,10 +29,10 @@ def test_a_url_says_which_database(tmp_path: Path) -> None:
     assert isinstance(open_store("postgresql://user@host/database", SEALER), PostgresStore)
     store = open_store("sqlite:///var/a.db", SEALER)
     assert isinstance(store, SqliteStore)
-    assert store._path == Path("var/a.db")
+    assert store.session._path == Path("var/a.db")
     absolute = open_store(f"sqlite:///{tmp_path}/a.db", SEALER)
     assert isinstance(absolute, SqliteStore)
-    assert absolute._path == tmp_path / "a.db"
+    assert absolute.session._path == tmp_path / "a.db"
 
 
 @pytest.mark.parametrize(
@@ -171,7 +171,7 @@ async def test_a_start_that_failed_leaves_no_connection(store_url: str) -> None:
 async def test_a_schema_of_a_newer_program_is_named(store_url: str) -> None:
     store = open_store(store_url, SEALER)
     await store.open()
-    await store.session.write(_revise, "9999")  # type: ignore[attr-defined]  # of both stores
+    await store.session.write(_revise, "9999")
     await store.close()
     try:
         with pytest.raises(SettingsError, match="the schema 9999 is newer than this program knows"):
@@ -180,7 +180,7 @@ async def test_a_schema_of_a_newer_program_is_named(store_url: str) -> None:
             await asyncio.to_thread(migrate, store_url)
     finally:
         if store_url.startswith("postgresql"):  # which the tests after this one use too
-            await store.session.write(_revise, newest_revision())  # type: ignore[attr-defined]
+            await store.session.write(_revise, newest_revision())
             await store.close()
 
 

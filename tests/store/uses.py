@@ -24,7 +24,7 @@ from dispatcher.domain.quotas import Caps, QuotaOverride
 from dispatcher.domain.recipients import WAITS_FOR_CONSENT, Quota, Recipient
 from dispatcher.domain.retention import Keep
 from dispatcher.domain.subscriptions import Subscription
-from dispatcher.store.destinations import ABANDONED
+from dispatcher.store.breakers import ABANDONED
 from dispatcher.store.filters import DestinationFilter, Window
 from dispatcher.store.postgres.accept import WHOLE
 from dispatcher.store.postgres.store import PostgresStore
