@@ -19,6 +19,8 @@ from benchmarks.machine import Machine, program
 from benchmarks.results import Check, Outcome
 from dispatcher.domain.ids import new_id
 from dispatcher.domain.subscriptions import Subscription
+from dispatcher.store.encryption import Sealer
+from dispatcher.store.factory import open_store
 from dispatcher.targets.email.consent import ConsentService, MailPolicy
 from dispatcher.targets.email.kind import EmailKind
 from dispatcher.targets.email.links import Links
@@ -27,8 +29,6 @@ from dispatcher.targets.email.message import sender_of
 from dispatcher.targets.email.smtp import Timeouts, relay_at
 from dispatcher.targets.email.smtp_pool import Pool
 from dispatcher.targets.email.templates import Templates
-from dispatcher.store.encryption import Sealer
-from dispatcher.store.factory import open_store
 from tests.factories import make_event, make_subscription
 
 MAILS = 1000

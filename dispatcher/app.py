@@ -37,10 +37,10 @@ from dispatcher.matching.matcher import Matcher
 from dispatcher.parts import make_consumer, make_limits, make_tokens
 from dispatcher.process import collect_rarely, on_end, on_signal, patiently
 from dispatcher.retention import retain
-from dispatcher.targets.http.egress import Egress
 from dispatcher.store.encryption import Sealer
 from dispatcher.store.factory import open_store
 from dispatcher.store.store import Store
+from dispatcher.targets.http.egress import Egress
 from dispatcher.targets.registry import Resources, load_kinds
 from dispatcher.targets.ssrf_guard import Guard
 from dispatcher.telemetry import metrics

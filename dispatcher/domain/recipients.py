@@ -57,7 +57,7 @@ class ShownRecipient(Struct, frozen=True):
 
 
 class RecipientRepository(Protocol):
-    """What is stored of recipients; see `dispatcher.store.recipients.RecipientStore`."""
+    """What is stored of recipients; see `dispatcher.store.recipients.RecipientRepository`."""
 
     async def standings(self, recipients: Sequence[Recipient]) -> list[Standing]: ...
 

@@ -132,11 +132,11 @@ def _retry_matching(connection: Connection, which: DeliveryFilter, limit: int, n
 def _retry(connection: Connection, tenant: str, delivery_id: str, now: datetime) -> bool:
     if not is_id("dlv", delivery_id):
         return False
-    free = (_table.state != State.DELIVERING, ~ordering.behind(_table.id))
+    free = (_table.state != State.DELIVERING, ~ordering.has_predecessor(_table.id))
     this = (_table.tenant == tenant, _table.id == delivery_id, *free)
     if connection.execute(_sent_again(now).where(*this)).rowcount != 1:
         return False
-    digests.leave(connection, delivery_id)
+    digests.remove_member(connection, delivery_id)
     return True
 
 
@@ -146,8 +146,8 @@ def _cancel(connection: Connection, tenant: str, delivery_id: str, reason: str, 
     this = (_table.tenant == tenant, _table.id == delivery_id, _table.state == State.PENDING)
     if connection.execute(ended(State.CANCELLED, reason, now).where(*this)).rowcount != 1:
         return False
-    ordering.pass_on(connection, [delivery_id])
-    digests.leave(connection, delivery_id)
+    ordering.advance(connection, [delivery_id])
+    digests.remove_member(connection, delivery_id)
     return True
 
 

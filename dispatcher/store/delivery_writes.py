@@ -38,7 +38,7 @@ def end_waiting(
         .limit(CHUNK)
     )
     ordering.end_waiting(connection, subscription_id)
-    digests.end_all(connection, subscription_id)
+    digests.disband(connection, subscription_id)
     return connection.execute(ended(state, reason, now).where(_table.id.in_(some), IS_PENDING)).rowcount
 
 
@@ -47,12 +47,12 @@ def expire(connection: Connection, max_ages: Mapping[str, float], now: datetime)
     count = 0
     for max_age in set(max_ages.values()):
         ids = [key for key, its in max_ages.items() if its == max_age]
-        gathered = digests.led_by(connection, ids, now - timedelta(seconds=max_age))
+        gathered = digests.members_of(connection, ids, now - timedelta(seconds=max_age))
         exhausted = ended(State.EXHAUSTED, f"waited for longer than max_age ({max_age:g} s)", now)
         for some in chunks([*ids, *gathered]):
             count += connection.execute(exhausted.where(_table.id.in_(some), IS_PENDING)).rowcount
-        digests.leave_all(connection, [*gathered, *ids])
-    ordering.pass_on(connection, list(max_ages))
+        digests.remove_members(connection, [*gathered, *ids])
+    ordering.advance(connection, list(max_ages))
     return count
 
 

@@ -150,7 +150,7 @@ def _take(connection: Connection, leader: str) -> list[Gathered]:
     return [Gathered(key, event, noted.get(key)) for key, event in _events(connection, ids)]
 
 
-def settle(connection: Connection, leaders: Collection[str]) -> int:
+def finish_members(connection: Connection, leaders: Collection[str]) -> int:
     """Let the members of these leaders that have ended end likewise, each with that attempt. How many."""
     count = 0
     for leader in leaders:
@@ -166,27 +166,29 @@ def settle(connection: Connection, leaders: Collection[str]) -> int:
     return count
 
 
-def leave(connection: Connection, delivery_id: str) -> None:
+def remove_member(connection: Connection, delivery_id: str) -> None:
     """Take a delivery out of its digest, because it goes by itself or has ended; when it led, another leads now."""
     # The lock waits for those who are storing members: so these are seen below.
     gathering = select(_group.due_at).where(_group.leader == delivery_id).with_for_update()
     due_at = connection.execute(gathering).scalar()
     connection.execute(delete(digest_members).where(_member.delivery_id == delivery_id))
     of_leader = select(_member.delivery_id).where(_member.leader == delivery_id)
-    heir = connection.execute(of_leader.order_by(_member.delivery_id).limit(1)).scalar()
+    successor = connection.execute(of_leader.order_by(_member.delivery_id).limit(1)).scalar()
     connection.execute(
         update(digests)
         .where(_group.leader == delivery_id)
-        .values(leader=heir, due_at=None if heir is None else due_at)
+        .values(leader=successor, due_at=None if successor is None else due_at)
     )
-    if heir is not None:
-        connection.execute(delete(digest_members).where(_member.delivery_id == heir))
-        connection.execute(update(digest_members).where(_member.leader == delivery_id).values(leader=heir))
-        waits = (_delivery.id == heir, _delivery.state == State.PENDING)
+    if successor is not None:
+        connection.execute(delete(digest_members).where(_member.delivery_id == successor))
+        connection.execute(
+            update(digest_members).where(_member.leader == delivery_id).values(leader=successor)
+        )
+        waits = (_delivery.id == successor, _delivery.state == State.PENDING)
         connection.execute(update(deliveries).where(*waits).values(due_at=due_at or utc_now()))
 
 
-def led_by(connection: Connection, leaders: Sequence[str], before: datetime) -> list[str]:
+def members_of(connection: Connection, leaders: Sequence[str], before: datetime) -> list[str]:
     """The members of these leaders whose age counts from a time before this one."""
     made_before = and_(_delivery.since.is_(None), _delivery.id < lowest_id("dlv", before.timestamp()))
     joined = digest_members.join(deliveries, _delivery.id == _member.delivery_id)
@@ -198,7 +200,7 @@ def led_by(connection: Connection, leaders: Sequence[str], before: datetime) -> 
     ]
 
 
-def leave_all(connection: Connection, delivery_ids: Sequence[str]) -> None:
+def remove_members(connection: Connection, delivery_ids: Sequence[str]) -> None:
     """Take those that have ended out of their digests; of each that they led another member leads now."""
     running = (State.PENDING, State.DELIVERING)
     ended: list[str] = []
@@ -211,10 +213,10 @@ def leave_all(connection: Connection, delivery_ids: Sequence[str]) -> None:
         leading = select(_member.leader).where(_member.leader.in_(some))
         gathering = select(_group.leader).where(_group.leader.in_(some))
         for leader in connection.execute(leading.union(gathering)).scalars().all():
-            leave(connection, leader)
+            remove_member(connection, leader)
 
 
-def end_all(connection: Connection, subscription_id: str) -> int:
+def disband(connection: Connection, subscription_id: str) -> int:
     """Forget the digests of a subscription: nothing of it waits, or what does goes by itself. How many members."""
     gone = connection.execute(
         delete(digest_members).where(_member.subscription_id == subscription_id)
@@ -231,7 +233,7 @@ def _repair(connection: Connection, after: str | None) -> str | None:
     every = names.union_all(select(nxt).where(names.c.key.is_not(None)))
     some = select(every.c.key).where(every.c.key.is_not(None)).limit(AT_ONCE)
     leaders = list(connection.execute(some).scalars())
-    settle(connection, leaders)
+    finish_members(connection, leaders)
     return leaders[-1] if len(leaders) == AT_ONCE else None
 
 

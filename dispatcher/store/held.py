@@ -62,7 +62,11 @@ def _free(subscription_id: str, condition: ColumnElement[bool]) -> Select[str]:
     """Some of what is held and waits for no other."""
     gathered = exists().where(digest_members.c.delivery_id == _table.id)
     held = (_table.subscription_id == subscription_id, IS_WAITING, *_HELD, condition)
-    return select(_table.id).where(*held, ~ordering.behind(_table.id), ~gathered).limit(delivery_writes.CHUNK)
+    return (
+        select(_table.id)
+        .where(*held, ~ordering.has_predecessor(_table.id), ~gathered)
+        .limit(delivery_writes.CHUNK)
+    )
 
 
 def _release_free(

@@ -53,7 +53,7 @@ class OrderingRepository(Repository):
         return await self._write(_repair, after)
 
 
-def behind(delivery_id: ColumnElement[str]) -> ColumnElement[bool]:
+def has_predecessor(delivery_id: ColumnElement[str]) -> ColumnElement[bool]:
     """Whether an earlier delivery of the same job has to end before this one."""
     mine = turns.alias("mine")
     return exists().where(
@@ -69,7 +69,7 @@ def keys_of(new: Sequence[NewDelivery]) -> list[str]:
     return sorted({_key(one.subscription.id, safe(one.event.job_id)) for one in new})
 
 
-def pass_on(connection: Connection, delivery_ids: Sequence[str]) -> None:
+def advance(connection: Connection, delivery_ids: Sequence[str]) -> None:
     """Take the turns of those of these deliveries that have ended, and let the next of their jobs go."""
     for some in chunks(delivery_ids):
         found = connection.execute(
@@ -85,7 +85,7 @@ def pass_on(connection: Connection, delivery_ids: Sequence[str]) -> None:
                 _let_first_go(connection, subscription_id, job_id)
 
 
-def end_all(connection: Connection, subscription_id: str) -> None:
+def clear(connection: Connection, subscription_id: str) -> None:
     """Forget the turns of a subscription: the order does not count any more."""
     connection.execute(delete(turns).where(_turn.subscription_id == subscription_id))
 
@@ -111,7 +111,7 @@ def _repair(connection: Connection, after: int) -> int:
     for some in chunks([row.delivery_id for row in connection.execute(heads).all()]):
         waiting = or_(_delivery.state == State.DELIVERING, _delivery.due_at.is_not(None))
         going = connection.execute(select(_delivery.id).where(_delivery.id.in_(some), ~_ENDED, waiting))
-        pass_on(connection, sorted(set(some) - set(going.scalars())))
+        advance(connection, sorted(set(some) - set(going.scalars())))
     return last
 
 
@@ -139,7 +139,7 @@ def enter(connection: Connection, new: Sequence[NewDelivery]) -> None:
         connection.execute(insert(turns).prefix_with("or ignore"), list(some))
     for ids in chunks([one.id for one in new]):
         held = update(deliveries).values(due_at=None)
-        connection.execute(held.where(_delivery.id.in_(ids), behind(_delivery.id)))
+        connection.execute(held.where(_delivery.id.in_(ids), has_predecessor(_delivery.id)))
 
 
 def _let_first_go(connection: Connection, subscription_id: str, job_id: str) -> None:

@@ -81,16 +81,16 @@ class DeliveryQueue(Repository, ABC):
             await self._write(attempt_state.forget, over)
         ordered = [one.delivery_id for one in outcomes if one.ordered and one.state.final]
         if ordered:
-            await self._write(ordering.pass_on, ordered)
+            await self._write(ordering.advance, ordered)
         untried = [
             one.delivery_id for one in outcomes if one.state.final and one.attempt is None and not one.leads
         ]
         if untried:
             # Those that wait for such a one in a digest have their own age, and may still be sent.
-            await self._write(digests.leave_all, untried)
+            await self._write(digests.remove_members, untried)
         led = [one.delivery_id for one in outcomes if one.leads and one.state.final]
         if led:
-            await self._write(digests.settle, led)
+            await self._write(digests.finish_members, led)
         for subscription_id, some in digest_overflow.late(outcomes).items():
             await self._write(digest_overflow.gather, subscription_id, some)
 

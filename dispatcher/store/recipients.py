@@ -38,7 +38,7 @@ Taken: TypeAlias = "asyncio.Future[tuple[Quota, float] | None]"
 _consents, _counts, _unsubscribed = mail_consents.c, mail_counts.c, mail_unsubscribed.c
 
 
-class RecipientStore(Repository):
+class RecipientRepository(Repository):
     """Recipients. All methods raise StoreUnavailable when the database cannot be reached."""
 
     def __init__(self, session: Session, rows: SubscriptionRows) -> None:

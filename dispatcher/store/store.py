@@ -19,7 +19,7 @@ from dispatcher.store.orphans import Orphans
 from dispatcher.store.queue import DeliveryQueue
 from dispatcher.store.quotas import QuotaRepository
 from dispatcher.store.rate_limits import RateLimitRepository
-from dispatcher.store.recipients import RecipientStore
+from dispatcher.store.recipients import RecipientRepository
 from dispatcher.store.session import Session
 from dispatcher.store.subscription_mapping import SubscriptionRows
 from dispatcher.store.subscriptions import SubscriptionRepository
@@ -53,7 +53,7 @@ class Store(ABC):
         self.quotas = QuotaRepository(session)
         self.waits = WaitRepository(session)
         self.target_statuses = TargetStatusRepository(session)
-        self.recipients = RecipientStore(session, mapping)
+        self.recipients = RecipientRepository(session, mapping)
         self.tapis = TapisStore(session.read, session.write, mapping)
         self._orphans = Orphans(session)
 

@@ -58,8 +58,8 @@ def save(
         redirect_waiting(connection, subscription_id, str(row["destination"]))
         destinations.enter(connection, str(row["destination"]))
     if not changed.ordered:
-        ordering.end_all(connection, subscription_id)
-    gathered = digests.end_all(connection, subscription_id) if changed.digest is None else 0
+        ordering.clear(connection, subscription_id)
+    gathered = digests.disband(connection, subscription_id) if changed.digest is None else 0
     if changed.status != "active":
         return 0
     # What was held while it was active waited for its turn, and was counted before.

@@ -29,9 +29,9 @@ from dispatcher.intake.announcing import AnnouncingStore
 from dispatcher.intake.batcher import Intake
 from dispatcher.intake.delivery_quotas import DeliveryQuotas
 from dispatcher.matching.matcher import Matcher
-from dispatcher.targets.http.egress import Egress
 from dispatcher.store.encryption import Sealer
 from dispatcher.store.store import Store
+from dispatcher.targets.http.egress import Egress
 from dispatcher.targets.registry import Resources, load_kinds
 from dispatcher.targets.ssrf_guard import Guard
 from dispatcher.telemetry import metrics

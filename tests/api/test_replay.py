@@ -11,8 +11,8 @@ from standardwebhooks.webhooks import Webhook
 from dispatcher.delivery.engine import Engine, Limits
 from dispatcher.intake.batcher import Intake
 from dispatcher.matching.matcher import Matcher
-from dispatcher.targets.http.egress import Egress
 from dispatcher.store.store import Store
+from dispatcher.targets.http.egress import Egress
 from dispatcher.targets.registry import Resources, load_kinds
 from dispatcher.targets.ssrf_guard import Guard
 from tests.api.conftest import LOOPBACK, Api, serving

@@ -119,7 +119,7 @@ async def test_what_follows_from_outcomes_is_repeated_alone_when_the_store_goes_
     store: Store, kind: ScriptedKind, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     gate, told = Gate(asyncio.Event()), Gate(asyncio.Event(), BAD)
-    pass_on, passed = ordering.pass_on, []
+    advance, passed = ordering.advance, []
 
     async def answer(sent: Sent) -> AttemptResult:
         if sent.subscription.ordered:
@@ -131,9 +131,9 @@ async def test_what_follows_from_outcomes_is_repeated_alone_when_the_store_goes_
         passed.append(delivery_ids)
         if len(passed) == 1:
             raise StoreUnavailable("deadlock detected")
-        pass_on(connection, delivery_ids)
+        advance(connection, delivery_ids)
 
-    monkeypatch.setattr(ordering, "pass_on", deadlock_at_first)
+    monkeypatch.setattr(ordering, "advance", deadlock_at_first)
     monkeypatch.setattr(outcomes, "RETRY_DELAYS", (0.3,))
     kind.answer = answer
     await store.subscriptions.add(make_subscription(ordered=True))

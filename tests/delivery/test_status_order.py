@@ -14,9 +14,9 @@ from dispatcher.domain.deliveries import State
 from dispatcher.domain.events import Event, utc_now
 from dispatcher.domain.retry import RetryPolicy
 from dispatcher.domain.subscriptions import Subscription
+from dispatcher.store.store import Store
 from dispatcher.targets.http.egress import Egress
 from dispatcher.targets.ssrf_guard import Guard
-from dispatcher.store.store import Store
 from dispatcher.targets.tethys import TethysKind
 from tests.delivery.conftest import Running, deliveries, settled
 from tests.factories import make_event, make_subscription

@@ -12,10 +12,10 @@ from urllib.parse import urlsplit
 import pytest
 
 from dispatcher.domain.errors import StoreUnavailable
-from tests.http.servers import Authority
 from dispatcher.store.factory import open_store
 from dispatcher.store.postgres import connector as postgres_connect
 from dispatcher.store.postgres.connector import connect
+from tests.http.servers import Authority
 from tests.intake.test_dialing import SILENT, resolve_to, silent
 from tests.store.conftest import SEALER
 from tests.store.proxy import Proxy

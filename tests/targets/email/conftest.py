@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from dispatcher.store.store import Store
 from dispatcher.targets.email import consent as consents
 from dispatcher.targets.email.kind import EmailKind
 from tests.targets.email.offices import Clock, make_consent_service, open_file
 from tests.targets.email.relay import Relay, relay
-from dispatcher.store.store import Store
 
 
 @pytest.fixture

@@ -9,6 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from dispatcher.domain.subscriptions import Subscription
+from dispatcher.store.encryption import Sealer
+from dispatcher.store.factory import open_store
+from dispatcher.store.store import Store
 from dispatcher.targets.email.consent import ConsentService, MailPolicy
 from dispatcher.targets.email.links import Links
 from dispatcher.targets.email.mailer import Mailer
@@ -16,9 +19,6 @@ from dispatcher.targets.email.message import sender_of
 from dispatcher.targets.email.smtp import Timeouts, relay_at
 from dispatcher.targets.email.smtp_pool import Pool
 from dispatcher.targets.email.templates import Templates
-from dispatcher.store.encryption import Sealer
-from dispatcher.store.factory import open_store
-from dispatcher.store.store import Store
 from tests.factories import make_subscription
 
 KEY = "a key of thirty-two characters or more"

@@ -15,9 +15,9 @@ from structlog.testing import capture_logs
 from dispatcher.domain.errors import StoreUnavailable
 from dispatcher.domain.events import utc_now
 from dispatcher.domain.targets import AttemptResult
+from dispatcher.store.store import Store
 from dispatcher.targets.email.consent import CONSENT_WAIT, ConsentService, MailPolicy
 from dispatcher.targets.email.kind import EmailKind
-from dispatcher.store.store import Store
 from tests.api.conftest import Api, Caller, serving
 from tests.factories import make_event
 from tests.targets.email.offices import BASE, make_consent_service

@@ -18,9 +18,9 @@ from dispatcher.domain.events import Event, utc_now
 from dispatcher.domain.recipients import Quota
 from dispatcher.domain.retry import RetryPolicy
 from dispatcher.matching.matcher import Matcher
+from dispatcher.store.store import Store
 from dispatcher.targets.email.consent import MailPolicy
 from dispatcher.targets.email.kind import EmailKind
-from dispatcher.store.store import Store
 from tests.delivery.conftest import deliveries, settled
 from tests.factories import make_event
 from tests.targets.email.offices import Clock, email_subscription, make_consent_service

@@ -11,11 +11,11 @@ import pytest
 
 from dispatcher.domain.digests import DigestPolicy, Gathered
 from dispatcher.domain.errors import InvalidInput
+from dispatcher.store.store import Store
 from dispatcher.targets.email.consent import MailPolicy
 from dispatcher.targets.email.digest import digest_context
 from dispatcher.targets.email.kind import EmailKind, EmailTarget
 from dispatcher.targets.email.recipients import resolved_recipients
-from dispatcher.store.store import Store
 from tests.factories import NOW, make_event, make_subscription
 from tests.targets.email.offices import email_subscription, make_consent_service
 from tests.targets.email.relay import Relay

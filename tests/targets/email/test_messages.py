@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 from dispatcher.domain.errors import InvalidInput, SettingsError
+from dispatcher.store.store import Store
 from dispatcher.targets.email.consent import MailPolicy
 from dispatcher.targets.email.kind import EmailKind, EmailTarget
 from dispatcher.targets.email.templates import TemplateFault, Templates
-from dispatcher.store.store import Store
 from tests.factories import make_event
 from tests.targets.email.offices import email_subscription, make_consent_service
 from tests.targets.email.relay import Mail, Relay

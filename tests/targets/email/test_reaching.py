@@ -13,8 +13,8 @@ import pytest
 import uvloop
 
 from dispatcher.domain.targets import AttemptResult
-from dispatcher.targets.email.kind import EmailKind
 from dispatcher.store.store import Store
+from dispatcher.targets.email.kind import EmailKind
 from tests.factories import make_event
 from tests.http.servers import Authority
 from tests.targets.email.offices import email_subscription, make_consent_service, open_file

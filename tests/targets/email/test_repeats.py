@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dispatcher.domain.targets import AttemptResult
+from dispatcher.store.store import Store
 from dispatcher.targets.email.kind import EmailKind
 from dispatcher.targets.email.recipients import resolved_recipients
-from dispatcher.store.store import Store
 from tests.factories import make_event
 from tests.targets.email.offices import email_subscription
 from tests.targets.email.relay import Relay

@@ -13,12 +13,12 @@ import pytest
 from dispatcher.domain.events import utc_now
 from dispatcher.domain.retry import RetryPolicy
 from dispatcher.domain.targets import AttemptResult
+from dispatcher.store.store import Store
 from dispatcher.targets.email import smtp_pool as pool
 from dispatcher.targets.email.consent import MailPolicy
 from dispatcher.targets.email.kind import EmailKind
 from dispatcher.targets.email.recipients import resolved_recipients
 from dispatcher.targets.email.smtp import Timeouts, relay_at
-from dispatcher.store.store import Store
 from dispatcher.telemetry.metrics import MAILS
 from tests.factories import make_event
 from tests.http.servers import Authority

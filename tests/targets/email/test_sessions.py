@@ -10,8 +10,8 @@ from dispatcher.delivery.engine import Engine, Limits
 from dispatcher.delivery.lane import Lane
 from dispatcher.domain.events import utc_now
 from dispatcher.matching.matcher import Matcher
-from dispatcher.targets.email.kind import EmailKind
 from dispatcher.store.store import Store
+from dispatcher.targets.email.kind import EmailKind
 from tests.factories import make_event
 from tests.targets.email.offices import email_subscription, make_consent_service
 from tests.targets.email.relay import Relay

@@ -12,11 +12,11 @@ from dispatcher.domain.deliveries import State
 from dispatcher.domain.events import utc_now
 from dispatcher.domain.targets import AttemptResult
 from dispatcher.matching.matcher import Matcher
+from dispatcher.store.filters import DeliveryFilter, Window
+from dispatcher.store.store import Store
 from dispatcher.targets.email.consent import MailPolicy
 from dispatcher.targets.email.kind import EmailKind
 from dispatcher.targets.email.smtp import Timeouts
-from dispatcher.store.filters import DeliveryFilter, Window
-from dispatcher.store.store import Store
 from tests.factories import make_event
 from tests.targets.email.offices import email_subscription, every, make_consent_service
 from tests.targets.email.relay import Relay
