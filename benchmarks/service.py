@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import Any, Self
 
 import aiohttp
+import msgspec
 
 from dispatcher.store.encryption import Sealer
 from tests.environment import environment
@@ -130,7 +131,12 @@ class Service:
 
     async def publish(self, events: list[dict[str, Any]]) -> None:
         """Post events, all in one request."""
-        async with self._session.post("/v1/events", json=events) as answer:
+        await self.publish_json(msgspec.json.encode(events))
+
+    async def publish_json(self, events: bytes) -> None:
+        """Post a list of events that is encoded."""
+        headers = {"Content-Type": "application/json"}
+        async with self._session.post("/v1/events", data=events, headers=headers) as answer:
             answer.raise_for_status()
 
 

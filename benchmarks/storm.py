@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import statistics
+from collections.abc import Sequence
 from contextlib import suppress
 
 import aiohttp
+import msgspec
 
 from benchmarks.machine import Machine
 from benchmarks.receiver import receiver
@@ -22,6 +24,9 @@ WARM_SECONDS = 2.0
 SUBSCRIPTIONS = 300
 EVENTS = 1000
 """The subscriptions of the other one, and the events of each of its requests: 300 000 deliveries."""
+
+REQUESTS = 10
+"""Requests a second that are made ready: more than the service takes."""
 
 NOWHERE = "http://127.0.0.1:9/nothing"
 
@@ -65,21 +70,29 @@ async def _p99(machine: Machine, *, storms: bool) -> float:
             await service.subscribe(NOWHERE, owner="mallory", ordered=True)
         await steadily(amqp, RATE, WARM_SECONDS)
         await sink.arrived(int(RATE * WARM_SECONDS))
-        storm = asyncio.create_task(_storm(service)) if storms else None
         seconds = machine.amount.seconds(SECONDS)
+        bodies = _bodies(int(seconds * REQUESTS)) if storms else []
+        storm = asyncio.create_task(_storm(service, bodies)) if storms else None
         await steadily(amqp, RATE, seconds)
         arrivals = await sink.arrived(int(RATE * seconds))
         if storm is not None:
             storm.cancel()
-            await asyncio.gather(storm, return_exceptions=True)
+            with suppress(asyncio.CancelledError):
+                await storm
         return percentile([arrival.latency for arrival in arrivals], 0.99)
 
 
-async def _storm(service: Service) -> None:
+def _bodies(count: int) -> list[bytes]:
+    """So many requests: made before, because the sender would use the processors of the one that is measured."""
+    return [msgspec.json.encode([_event(n) for n in range(EVENTS)]) for _ in range(count)]
+
+
+async def _storm(service: Service, bodies: Sequence[bytes]) -> None:
     """Post until cancelled, also what is refused because too much waits."""
-    while True:
+    for body in bodies:
         with suppress(aiohttp.ClientResponseError):
-            await service.publish([_event(n) for n in range(EVENTS)])
+            await service.publish_json(body)
+    raise RuntimeError(f"the storm ended after {len(bodies)} requests; make more of them")
 
 
 def _event(number: int) -> dict[str, object]:
