@@ -104,6 +104,8 @@ class App:
         """Reach everything that is needed, and listen. SettingsError when something cannot be."""
         url = str(self._settings.database.url)
         await patiently(self._engine.begin, url)
+        with suppress(StoreUnavailable):  # it only makes the first deliveries faster
+            await self._store.warm_up(self._engine.process)
         if self._siblings is not None:
             await self._siblings.start()
         await patiently(self._name_owner_bound_keys, url)

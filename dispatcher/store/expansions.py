@@ -11,7 +11,6 @@ from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, TypeAlias
-from zlib import crc32
 
 from msgspec import Struct
 from sqlalchemy import (
@@ -58,9 +57,6 @@ BYTES = 4 << 20
 """Orders that are carried out together at most, and the bytes of their events' documents: one has any size."""
 
 _Found: TypeAlias = "Row[int, str, bytes, int, bytes]"
-
-SLOTS = 64
-"""How many locks keep orders and ordered deliveries of the same job from missing each other."""
 
 _order = expansions.c
 _listed = expansion_candidates.c
@@ -119,11 +115,6 @@ def jobs_of(batch: Batch, deliveries: Sequence[NewDelivery]) -> list[JobKey]:
     found = {_job(one.event) for one in batch.expansions}
     found.update(_job(one.event) for one in deliveries if one.subscription.ordered)
     return sorted(found)
-
-
-def slots(jobs: Sequence[JobKey]) -> list[str]:
-    """The locks of these jobs, sorted."""
-    return sorted({f"expansions {crc32(f'{tenant} {job}'.encode()) % SLOTS}" for tenant, job in jobs})
 
 
 def place(batch: Batch, deliveries: Sequence[NewDelivery], queues: Mapping[JobKey, bytes]) -> Placed:

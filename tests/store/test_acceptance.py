@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 
 import pytest
 
@@ -258,26 +259,74 @@ async def test_a_large_batch_rests_after_each_part_while_others_store_something(
     assert not rests
     await store.events.accept(process, [make_event()], [])
     await store.events.accept(process, [make_event() for _ in range(1001)], [])
-    assert len(rests) == 1001 // PART + 1
+    assert len(rests) == 1001 // PART
 
 
-async def test_a_large_batch_with_orders_rests_when_it_has_committed(
+async def test_a_small_batch_of_ordered_deliveries_does_not_rest(
     open_postgres: OpenAnother, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # Its locks on jobs are shared with those of others.
+    store = await open_postgres()
+    process = await store.leases.register("a-host", 1, lease=60)
+    subscription = await subscribed(store, ordered=True)
+    events = [make_event(job_id=str(number)) for number in range(2 * PART)]
+
+    async def rest(seconds: float) -> None:
+        assert not seconds
+
+    await store.events.accept(process, [make_event()], [])
+    monkeypatch.setattr(asyncio, "sleep", rest)
+    await store.events.accept(process, events, [make_delivery(event, subscription) for event in events])
+
+
+async def test_a_large_batch_with_orders_rests_longer_and_keeps_no_other_job_waiting(
+    open_postgres: OpenAnother, monkeypatch: pytest.MonkeyPatch
+) -> None:
     store, another = await open_postgres(), await open_postgres()
     process = await store.leases.register("a-host", 1, lease=60)
-    subscription = await subscribed(store)
+    subscription = await subscribed(store, ordered=True)
     events = [make_event(job_id=str(number)) for number in range(1001)]
-    stored: list[bool] = []
+    others: list[Event] = []
+    rests: list[float] = []
     sleep = asyncio.sleep
 
     async def rest(seconds: float) -> None:
         await sleep(0)
-        if seconds:
-            stored.append(await another.events.get("default", events[0].key) is not None)
+        if seconds and not others:
+            # In the middle of it, somebody stores ordered deliveries of as many jobs as there are locks of any kind.
+            others.extend(make_event(job_id=f"another-{number}") for number in range(100))
+            deliveries = [make_delivery(event, subscription) for event in others]
+            async with asyncio.timeout(5):
+                await another.events.accept(process, others, deliveries)
+        rests.append(seconds)
 
     await store.events.accept(process, [make_event()], [])
     monkeypatch.setattr(asyncio, "sleep", rest)
     await store.events.accept(process, events, [], [order(event, subscription) for event in events])
-    assert stored == [True]
+    assert others
+    assert sum(seconds > 0 for seconds in rests) >= 2 * (1001 // PART)
+
+
+async def test_an_ordered_delivery_waits_behind_an_order_that_is_being_stored(
+    open_postgres: OpenAnother, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A later event of the same job is accepted meanwhile: it waits for the order, and becomes one too.
+    store, another = await open_postgres(), await open_postgres()
+    process = await store.leases.register("a-host", 1, lease=60)
+    subscription = await subscribed(store, ordered=True)
+    events = [make_event(job_id=str(number)) for number in range(1001)]
+    last = make_event(job_id="0")
+    accepting: list[asyncio.Task[Mapping[str, str]]] = []
+    sleep = asyncio.sleep
+
+    async def rest(seconds: float) -> None:
+        await sleep(0)
+        if seconds and not accepting:
+            new = [make_delivery(last, subscription)]
+            accepting.append(asyncio.create_task(another.events.accept(process, [last], new)))
+
+    await store.events.accept(process, [make_event()], [])
+    monkeypatch.setattr(asyncio, "sleep", rest)
+    await store.events.accept(process, events, [], [order(event, subscription) for event in events])
+    await asyncio.gather(*accepting)
+    assert accepting
+    assert await another.expansions.count(last.key, None) == 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import stat
 import uuid
+from contextlib import AsyncExitStack
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -17,12 +18,14 @@ from dispatcher.domain.errors import SettingsError, StoreUnavailable
 from dispatcher.store.encryption import Sealer
 from dispatcher.store.factory import migrate, open_store
 from dispatcher.store.migrations import newest_revision
+from dispatcher.store.postgres.session import HOT
 from dispatcher.store.postgres.store import PostgresStore
 from dispatcher.store.sqlite.store import SqliteStore
 from tests.claiming import claim
 from tests.servers import Databases, free_port
 from tests.store.conftest import SEALER
 from tests.store.helpers import ALL, PAST, state_of, stored, subscribed
+from tests.stores import prepared_store
 
 
 def test_a_url_says_which_database(tmp_path: Path) -> None:
@@ -208,3 +211,32 @@ async def test_a_right_that_is_missing_for_the_schema_is_named(postgresql: Datab
     await postgresql.drop_database(url)
     await admin.execute(f"drop role {role}")
     await admin.close()
+
+
+_PREPARED = "select string_agg(statement, ' ') from pg_prepared_statements"
+
+
+async def test_connections_are_made_ready_before_the_first_batch(postgres_url: str) -> None:
+    async with prepared_store(postgres_url, SEALER) as store:
+        assert isinstance(store, PostgresStore)
+        process = await store.leases.register("a-host", 1, lease=60)
+        await store.warm_up(process)
+        async with AsyncExitStack() as stack:
+            for _ in range(HOT):
+                connection = await stack.enter_async_context(store.session.hot())
+                prepared = await connection.fetchval(_PREPARED)
+                assert all(name in prepared for name in ("into events", "into attempts", "match_key"))
+
+
+async def test_a_database_that_goes_away_is_named_when_connections_are_made_ready(postgres_url: str) -> None:
+    name = urlsplit(postgres_url).path[1:]
+    async with prepared_store(postgres_url, SEALER) as store:
+        process = await store.leases.register("a-host", 1, lease=60)
+        admin = await asyncpg.connect(postgres_url, database="postgres")
+        try:
+            await admin.execute(f"alter database {name} allow_connections false")
+            with pytest.raises(StoreUnavailable):
+                await store.warm_up(process)
+        finally:
+            await admin.execute(f"alter database {name} allow_connections true")
+            await admin.close()

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import nullcontext
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
 
 import asyncpg
 from msgspec import Struct
@@ -13,11 +13,12 @@ from msgspec import Struct
 from dispatcher.domain.deliveries import NewDelivery
 from dispatcher.domain.digests import Group
 from dispatcher.domain.events import Event, utc_now
-from dispatcher.store import batches, column_arrays, digests, ordering
+from dispatcher.store import batches, column_arrays, digests, expansions, ordering
 from dispatcher.store.batches import DELIVERY, EVENT, GRANT, JOB, Batch
 from dispatcher.store.column_arrays import Encoding
 from dispatcher.store.column_types import finite
 from dispatcher.store.digests import Wanted
+from dispatcher.store.expansions import Placed
 from dispatcher.store.job_changes import JobKey, job_changes
 from dispatcher.store.lists import chunks
 from dispatcher.store.mapping import hex_digits, safe
@@ -30,6 +31,7 @@ WHOLE = 1000
 PART = 50
 """Large enough that a statement does more than to begin, small enough to be made in a millisecond or two."""
 
+T = TypeVar("T")
 Proxy: TypeAlias = "asyncpg.pool.PoolConnectionProxy[asyncpg.Record]"
 TO = Encoding(
     lambda digests: [digest.hex() for digest in digests],
@@ -40,8 +42,26 @@ TO = Encoding(
 )
 
 
+NONE: Sequence[column_arrays.Column] = ((), ())
+"""No identities."""
+
 Rest: TypeAlias = Callable[[float], Awaitable[None]]
 """Called after each part of a large batch with the seconds that it took."""
+
+
+class Parts(Struct, frozen=True):
+    """How much is written with one statement, and what is awaited between two."""
+
+    size: int
+    rest: Rest | None = None
+
+    async def of(self, rows: Sequence[T]) -> AsyncIterator[Sequence[T]]:
+        """The parts of these rows, with a rest after each that is as long as it may be."""
+        for some in chunks(rows, self.size):
+            began = time.perf_counter()
+            yield some
+            if self.rest is not None and len(some) == self.size:
+                await self.rest(time.perf_counter() - began)
 
 
 async def accept(connection: Proxy, process: int, batch: Batch, rest: Rest) -> None:
@@ -53,22 +73,29 @@ async def accept(connection: Proxy, process: int, batch: Batch, rest: Rest) -> N
     async with connection.transaction() if several else nullcontext():
         resumed = await resumed_of(connection, sql.RESUMED, "sub", held)
         await _lock_turns(connection, ordered)
-        placed = await postgres_expansions.place(connection, batch, deliveries)
-        ordered = batches.ordered(placed.deliveries)
+        parts = Parts(PART, rest) if large else Parts(WHOLE)
+        rows = _Rows(connection, process, resumed, parts)
         owners = await _owners(connection, looked_up)
-        rows = _Rows(connection, process, resumed)
-        if large:
-            await rows.write_parts(batch, placed.deliveries, owners, rest)
+        jobs = expansions.jobs_of(batch, deliveries)
+        placed = Placed(deliveries, [])
+        if large or jobs:
+            await rows.write_events(batch, owners)
+            if jobs:
+                placed = await postgres_expansions.place(connection, batch, deliveries, jobs)
+            await rows.write_deliveries(placed.deliveries)
         else:
-            await rows.write(column_arrays.of_identities(batch, TO), batch.events, placed.deliveries, owners)
-        await _take_turns(connection, ordered, rest)
+            await rows.write(column_arrays.of_identities(batch, TO), batch.events, deliveries, owners)
+        ordered = batches.ordered(placed.deliveries)
+        await _take_turns(connection, ordered, parts)
         await _gather(connection, gathered)
         await postgres_expansions.enter(connection, placed.candidates)
-        for some in chunks(placed.orders, PART):
-            began = time.perf_counter()
+        async for some in parts.of(placed.orders):
             await postgres_expansions.enter_orders(connection, some)
-            if len(some) == PART:
-                await rest(time.perf_counter() - began)
+
+
+async def write_nothing(connection: Proxy, process: int) -> None:
+    """Run the statement that stores a small batch, with nothing in it."""
+    await _Rows(connection, process, (), Parts(WHOLE)).write(NONE, (), (), {})
 
 
 def is_large(batch: Batch) -> bool:
@@ -84,11 +111,12 @@ async def add(connection: Proxy, process: int, deliveries: Sequence[NewDelivery]
         resumed = await resumed_of(connection, sql.RESUMED, "sub", held)
         await _lock_turns(connection, ordered)
         stored: set[str] = set()
-        for some in chunks(deliveries, PART):
+        parts = Parts(PART, rest)
+        async for some in parts.of(deliveries):
             columns = column_arrays.parameters(DELIVERY, column_arrays.of_deliveries(some, resumed, TO))
             rows = await connection.fetch(sql.ADD_DELIVERIES, process, *columns)
             stored.update(f"dlv_{row['id'].hex}" for row in rows)
-        await _take_turns(connection, [one for one in ordered if one.id in stored], rest)
+        await _take_turns(connection, [one for one in ordered if one.id in stored], parts)
         await _gather(connection, [one for one in gathered if one.delivery_id in stored])
 
 
@@ -103,22 +131,22 @@ class _Rows(Struct, frozen=True):
     connection: Proxy
     process: int
     resumed: Collection[str]
+    parts: Parts
 
-    async def write_parts(
-        self, batch: Batch, deliveries: Sequence[NewDelivery], owners: Mapping[JobKey, str], rest: Rest
-    ) -> None:
-        """Write a large batch. Identities and jobs are written in order, so that no two batches wait for each other."""
-        none = [(), ()]
+    async def write_events(self, batch: Batch, owners: Mapping[JobKey, str]) -> None:
+        """Write the events and jobs of a batch, in order, so that no two batches wait for each other.
+
+        Until the transaction ends, who accepts other events of these jobs waits for it.
+        """
         await self.connection.execute(sql.IDENTIFY, *column_arrays.of_identities(batch, TO))
         events = sorted(batch.events, key=lambda event: (event.tenant, event.job_id))
-        for some in chunks(events, PART):
-            began = time.perf_counter()
-            owners = await self.write(none, some, (), owners)
-            await rest(time.perf_counter() - began)
-        for new in chunks(deliveries, PART):
-            began = time.perf_counter()
-            await self.write(none, (), new, owners)
-            await rest(time.perf_counter() - began)
+        async for some in self.parts.of(events):
+            owners = await self.write(NONE, some, (), owners)
+
+    async def write_deliveries(self, deliveries: Sequence[NewDelivery]) -> None:
+        """Write deliveries of events that are written."""
+        async for some in self.parts.of(deliveries):
+            await self.write(NONE, (), some, {})
 
     async def write(
         self,
@@ -165,16 +193,13 @@ async def _lock_turns(connection: Proxy, ordered: Sequence[NewDelivery]) -> None
         await connection.execute(sql.LOCK_TURNS, ordering.keys_of(ordered))
 
 
-async def _take_turns(connection: Proxy, ordered: Sequence[NewDelivery], rest: Rest) -> None:
-    for some in chunks(ordered, PART):
-        began = time.perf_counter()
+async def _take_turns(connection: Proxy, ordered: Sequence[NewDelivery], parts: Parts) -> None:
+    async for some in parts.of(ordered):
         ids = [hex_digits(one.id) for one in some]
         of = [hex_digits(one.subscription.id) for one in some]
         jobs, times = [safe(one.event.job_id) for one in some], list(map(batches.not_before, some))
         await connection.execute(sql.ENTER_TURNS, of, ids, jobs, times)
         await connection.execute(sql.HOLD, ids)
-        if len(some) == PART:
-            await rest(time.perf_counter() - began)
 
 
 async def _gather(connection: Proxy, new: Sequence[Wanted]) -> None:

@@ -69,6 +69,7 @@ async def connect(
         timeout=CONNECT_TIMEOUT,
         command_timeout=command_timeout,
         statement_cache_size=statement_cache_size,
+        max_cached_statement_lifetime=0,  # they are few, and each is slow when it is prepared again
         server_settings={"application_name": "dispatcher"},
     )
     if settings:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import nullcontext
+from functools import partial
 
 import asyncpg
 
@@ -18,9 +18,8 @@ from dispatcher.store.events import EventRepository
 from dispatcher.store.expansions import ExpansionRepository
 from dispatcher.store.postgres import expansions as postgres_expansions
 from dispatcher.store.postgres import hot_sql as sql
-from dispatcher.store.postgres import rests
 from dispatcher.store.postgres.accept import accept, add, is_large
-from dispatcher.store.postgres.rests import Rests
+from dispatcher.store.postgres.rests import EXPANDING, LARGE, WITH_ORDERS, Rests
 from dispatcher.store.postgres.session import PostgresSession
 
 TRIES = 10
@@ -50,14 +49,10 @@ class PostgresEvents(EventRepository):
         for _ in range(TRIES):
             if not batch.digests:
                 return batch.duplicates
-            began = time.monotonic()
-            # A batch with orders holds locks that the jobs of others share: it rests when it has committed.
-            rest = rests.none if batch.expansions else self._rests.after
+            times = WITH_ORDERS if batch.expansions else LARGE
             try:
                 async with self._bulk if large else nullcontext(), self._session.hot() as connection:
-                    await accept(connection, process, batch, rest)
-                if large and batch.expansions:
-                    await self._rests.after(time.monotonic() - began)
+                    await accept(connection, process, batch, partial(self._rests.after, times))
                 return batch.duplicates
             except asyncpg.UniqueViolationError:
                 stored = await self._identities(batch.digests)
@@ -73,7 +68,7 @@ class PostgresEvents(EventRepository):
 
     async def add_deliveries(self, process: int, deliveries: Sequence[NewDelivery]) -> None:
         async with self._session.hot() as connection:
-            await add(connection, process, deliveries, self._rests.after)
+            await add(connection, process, deliveries, partial(self._rests.after, LARGE))
 
 
 class PostgresExpansions(ExpansionRepository):
@@ -91,7 +86,7 @@ class PostgresExpansions(ExpansionRepository):
         async with self._bulk, self._session.hot() as connection, connection.transaction():
             if not await postgres_expansions.take(connection, [one.seq for one in orders]):
                 return False
-            await add(connection, process, deliveries, self._rests.after)
+            await add(connection, process, deliveries, partial(self._rests.after, EXPANDING))
         return True
 
     async def claim(self, after: bytes) -> list[Expansion]:

@@ -10,14 +10,10 @@ import asyncpg
 from dispatcher.domain.deliveries import NewDelivery
 from dispatcher.store import expansions
 from dispatcher.store.batches import Batch
-from dispatcher.store.expansions import Order, Placed
+from dispatcher.store.expansions import JobKey, Order, Placed
 from dispatcher.store.mapping import hex_digits, safe
 
 Proxy: TypeAlias = "asyncpg.pool.PoolConnectionProxy[asyncpg.Record]"
-
-# Those that only look do not wait for each other.
-_LOCK = "select pg_advisory_xact_lock(hashtextextended(key, 0)) from unnest($1::text[]) as key"
-_LOCK_SHARED = "select pg_advisory_xact_lock_shared(hashtextextended(key, 0)) from unnest($1::text[]) as key"
 
 ANY = "select exists (select from expansions)"
 """Whether there are orders at all."""
@@ -52,12 +48,14 @@ delete from expansion_candidates where id = $1
 """
 
 
-async def place(connection: Proxy, batch: Batch, deliveries: Sequence[NewDelivery]) -> Placed:
-    """Find out what has to wait behind open orders, which nobody else opens before this transaction ends."""
-    jobs = expansions.jobs_of(batch, deliveries)
-    if not jobs:
-        return Placed(deliveries, [])
-    await connection.execute(_LOCK if batch.expansions else _LOCK_SHARED, expansions.slots(jobs))
+async def place(
+    connection: Proxy, batch: Batch, deliveries: Sequence[NewDelivery], jobs: Sequence[JobKey]
+) -> Placed:
+    """Find out what has to wait behind open orders of these jobs.
+
+    The transaction has written the rows of these jobs before: who opens an order for one of them has committed, and is
+    seen now, or waits until this transaction has.
+    """
     rows = await connection.fetch(_OPEN, *map(list, zip(*jobs, strict=True)))
     queues = {(row["tenant"], row["job_id"]): row["queue"].bytes for row in rows}
     return expansions.place(batch, deliveries, queues)

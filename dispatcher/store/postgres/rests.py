@@ -5,8 +5,14 @@ from __future__ import annotations
 import asyncio
 import time
 
-REST = 2.0
-"""How long a rest is, in times of what the part before it took."""
+LARGE = 2.0
+"""How long the rests of a large batch are, in times of what the part before took."""
+
+WITH_ORDERS = 10.0
+"""The same for a large batch with orders: one event in it is for more subscriptions than all others' together."""
+
+EXPANDING = 10.0
+"""The same where orders are carried out: no publisher waits for it."""
 
 LONGEST = 1.0
 """Seconds of one rest at most."""
@@ -25,11 +31,7 @@ class Rests:
         """Note that something short is being stored."""
         self._others_at = time.monotonic()
 
-    async def after(self, seconds: float) -> None:
+    async def after(self, times: float, seconds: float) -> None:
         """Return after the rest that follows a part of so many seconds: at once when nobody else stores anything."""
         if time.monotonic() - self._others_at < OTHERS:
-            await asyncio.sleep(min(REST * seconds, LONGEST))
-
-
-async def none(_: float) -> None:
-    """Go on at once."""
+            await asyncio.sleep(min(times * seconds, LONGEST))

@@ -49,6 +49,7 @@ class PostgresSession:
                 min_size=0,  # else the pool itself tries to connect again, with a traceback each time
                 max_size=HOT,
                 reset=_keep,
+                max_inactive_connection_lifetime=0,  # a new one is slow at first
                 connect=partial(connect_limited, settings=sql.SETTINGS),
             )
 

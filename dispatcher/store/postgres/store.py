@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from datetime import timedelta
 
+from dispatcher.domain.errors import StoreUnavailable
 from dispatcher.domain.events import utc_now
 from dispatcher.domain.retention import DEFAULT, Keep, Kept
 from dispatcher.store.encryption import Sealer
@@ -16,8 +17,9 @@ from dispatcher.store.postgres.events import PostgresEvents, PostgresExpansions
 from dispatcher.store.postgres.leases import PostgresLeases
 from dispatcher.store.postgres.queue import PostgresQueue
 from dispatcher.store.postgres.rests import Rests
-from dispatcher.store.postgres.session import PostgresSession
+from dispatcher.store.postgres.session import HOT, PostgresSession
 from dispatcher.store.postgres.subscriptions import PostgresSubscriptions
+from dispatcher.store.postgres.warm_up import warm_up
 from dispatcher.store.store import Store
 from dispatcher.store.subscription_mapping import SubscriptionRows
 
@@ -52,6 +54,12 @@ class PostgresStore(Store):
 
     async def close(self) -> None:
         await self.session.close()
+
+    async def warm_up(self, process: int) -> None:
+        try:
+            await warm_up(self.session.hot, HOT, process)
+        except* StoreUnavailable as group:
+            raise group.exceptions[0] from group
 
     async def check_write(self, process: int) -> None:
         async with self.session.hot() as connection, connection.transaction():

@@ -51,6 +51,9 @@ class SqliteStore(Store):
     async def close(self) -> None:
         await self.session.close()
 
+    async def warm_up(self, process: int) -> None:
+        """A file has nothing to make ready."""
+
     async def check_write(self, process: int) -> None:
         await self.session.write(leases.touch, process)
 
