@@ -36,7 +36,7 @@ check: .venv/.dev ## Check style, types, the direction of imports, and docker-co
 	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yml
 
 .PHONY: test
-test: .venv/.dev ## Run the tests, with RabbitMQ and PostgreSQL of their own
+test: .venv/.dev ## Run the tests, with private RabbitMQ and PostgreSQL servers
 	@scripts/servers.sh
 	$(BIN)/pytest -n 3 -m "not long" $(ARGS)
 
@@ -46,7 +46,7 @@ test-all: .venv/.dev ## Run every test, those that take long too (half an hour)
 	$(BIN)/pytest -n 3 $(ARGS)
 
 .PHONY: test-tethys
-test-tethys: .venv/.dev ## Test against a real Tethys portal, in an environment of its own
+test-tethys: .venv/.dev ## Test against a real Tethys portal, in a separate environment
 	@scripts/client.sh tethys
 	$(BIN)/pytest tests/compat/tethys_portal.py $(ARGS)
 
@@ -75,7 +75,7 @@ format: .venv/.dev ## Put the code in order
 	$(BIN)/ruff format .
 
 .PHONY: lock
-lock: .venv/.dev ## Write the locks anew, with the newest releases
+lock: .venv/.dev ## Update the locks to the newest releases
 	@scripts/lock.sh --upgrade
 
 .PHONY: clean

@@ -1,8 +1,8 @@
 """Two revisions on one machine: `make bench ARGS="--compare REV --only P1,P2 --rounds 5"`.
 
 Each is measured with its own code, in turn with the other, one round at a time: what disturbs the machine disturbs
-both. The other revision gets a worktree in a temporary directory. It uses this environment's packages, or an
-environment of its own when it locks others.
+both. The other revision gets a worktree in a temporary directory. It uses this environment's packages, or a
+separate environment when its lock file differs.
 """
 
 from __future__ import annotations

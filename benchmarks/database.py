@@ -1,4 +1,4 @@
-"""Databases of measurements: asked what the service did there, and filled with many rows of its own making.
+"""Databases of measurements: asked what the service did there, and filled with many generated rows.
 
 Rows are copied from one that the store wrote itself, so that they are what it would have written; only what has
 to differ does.

@@ -1,6 +1,6 @@
 """What partitions cost the hot statements, what a row takes, and how fast retention is: `python -m benchmarks.growth`.
 
-It starts a PostgreSQL of its own (fsync off: the disk of whoever measures says nothing about yours). Costs are µs of
+It starts a private PostgreSQL (fsync off: the disk of the measuring machine says nothing about yours). Costs are µs of
 CPU of all processes of the server for one delivery; the least of several rounds counts, because whatever else the
 machine does only adds.
 """
@@ -49,7 +49,7 @@ _numbers = count()
 
 
 class Bench:
-    """A store on a database of its own, with subscriptions to a few destinations."""
+    """A store on a new database, with subscriptions to a few destinations."""
 
     def __init__(self, server: PostgreSQL, url: str, store: Store, process: int) -> None:
         self._pid, self.url, self.store, self.process = server.pid, url, store, process

@@ -1,6 +1,6 @@
 """What the steps of taking in one event cost this process, in µs of CPU: `python -m benchmarks.intake_steps`.
 
-Events come from a RabbitMQ and go into a PostgreSQL of its own; the least of several rounds counts, because whatever
+Events come from a RabbitMQ and go into a private PostgreSQL; the least of several rounds counts, because whatever
 else the machine does only adds. The floor of reading takes the same bytes off a socket and does nothing with them;
 that of the whole way also decodes each body once, and sends its bytes and two ids to PostgreSQL.
 """
@@ -271,7 +271,7 @@ async def _stored(bench: Bench, store: Store) -> Step:
 
 
 async def measure(bench: Bench, rabbitmq: RabbitMQ, postgresql: PostgreSQL, port: int) -> list[Step]:
-    """All steps; the server at this port sends `count` messages to whoever connects."""
+    """All steps; the server at this port sends `count` messages to each client that connects."""
     amqp, database = await rabbitmq.create_vhost(), await postgresql.create_database()
     size = len(wire(bench.count))
     steps = [

@@ -25,7 +25,7 @@ class Delay(NamedTuple):
 
 
 async def steady(machine: Machine) -> Outcome:
-    """P3. Relay and service run side by side, each with a virtual host of its own, and are loaded in turn."""
+    """P3. Relay and service run side by side, each with its own virtual host, and are loaded in turn."""
     for_relay, for_service = [await machine.rabbitmq.create_vhost() for _ in range(2)]
     database = await machine.postgresql.create_database()
     relayed: list[Delay] = []

@@ -27,14 +27,14 @@ class Amount(Struct, frozen=True):
         return max(least, int(usual * self.scale))
 
     def seconds(self, usual: float, least: float = 2.0) -> float:
-        """How long, likewise."""
+        """How long, where `usual` is the duration at scale 1."""
         return max(least, usual * self.scale)
 
 
 class Machine:
     """RabbitMQ, PostgreSQL (fsync on) and nginx, running.
 
-    `done` is told of each step that is behind us; `templates` are databases with so many subscriptions, to be copied.
+    `done` is called after each step; `templates` are databases with so many subscriptions, to be copied.
     """
 
     def __init__(
@@ -87,7 +87,7 @@ async def _fill_wal(url: str) -> None:
 
 @asynccontextmanager
 async def program(module: str, *arguments: str) -> AsyncIterator[asyncio.subprocess.Process]:
-    """A program of the benchmarks in a process of its own, with pipes; killed at the end."""
+    """A program of the benchmarks in a separate process, with pipes; killed at the end."""
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", f"benchmarks.{module}", *arguments),
         stdin=asyncio.subprocess.PIPE,

@@ -83,8 +83,8 @@ async def _place(machine: Machine, stack: AsyncExitStack, size: int) -> Place:
 
 async def _fill(database: str, size: int) -> None:
     """Copy the one subscription: every other copy wants another job, the rest the jobs of another owner."""
-    job = "case when n % 2 = 0 then 'job-of-nobody-' || n end"
-    key = f"t.tenant || chr(31) || coalesce('job:' || {job}, 'owner:nobody-' || n)"
+    job = "case when n % 2 = 0 then 'job-of-no-one-' || n end"
+    key = f"t.tenant || chr(31) || coalesce('job:' || {job}, 'owner:no-one-' || n)"
     changes = {"id": numbered_id("n"), "job_id": job, "match_key": key}
     async with connected(database) as connection:
         await copy_rows(connection, subscriptions, str(size - 1), changes)

@@ -28,7 +28,7 @@ class Axes(Struct, frozen=True):
 
 PLOTS: Mapping[Plot, Axes] = {
     "subscriptions": Axes(
-        "Cost of an event that nobody wants", "subscriptions", "CPU per event (µs)", x_scale="log"
+        "Cost of an event that matches no subscription", "subscriptions", "CPU per event (µs)", x_scale="log"
     ),
     "fan-out": Axes("Throughput against fan-out", "deliveries of one event", "deliveries per second"),
     "hanging": Axes(

@@ -175,7 +175,7 @@ class Receiver:
         return found
 
     async def ids(self) -> Ids:
-        """What arrived from the beginning on, told apart."""
+        """Which deliveries arrived from the beginning on, and which of them again."""
         return msgspec.json.decode(await self._ask(b"ids\n"), type=Ids)
 
     async def _ask(self, command: bytes) -> bytes:
@@ -189,7 +189,7 @@ class Receiver:
 async def receiver(
     hosts: Sequence[str] = ("127.0.0.1",), *, hanging: int = 0, delay: float = 0.0
 ) -> AsyncIterator[Receiver]:
-    """A receiver in a process of its own, which answers after `delay` seconds.
+    """A receiver in a separate process, which answers after `delay` seconds.
 
     The last `hanging` of the addresses never answer.
     """

@@ -1,4 +1,4 @@
-"""The service under measurement: a process of its own, watched through its API and metrics."""
+"""The service under measurement: a separate process, watched through its API and metrics."""
 
 from __future__ import annotations
 

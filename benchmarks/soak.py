@@ -90,7 +90,7 @@ class _Load:
         events = [plain_event(self._next + number) for number in range(count)]
         self._next += count
         while True:
-            # Confirmed or not, all of it again with the same ids: what the broker had is told as a repeat.
+            # Confirmed or not, all of it again with the same ids: what the broker had is reported as a repeat.
             with suppress(NotPublished):
                 async with Publisher.amqp(self._url) as publisher:
                     await publisher.publish_many(events)
@@ -152,8 +152,8 @@ class _Soak:
 async def soak(rabbitmq: RabbitMQ, postgresql: PostgreSQL, seconds: float, tell: Tell) -> Verdict:
     """Run for so long, and until each fault has happened once; then wait for what is under way.
 
-    Both servers are killed and started again. `tell` is told what happens. TimeoutError is not raised for what does
-    not arrive: the verdict counts it.
+    Both servers are killed and started again. `tell` is called with what happens. TimeoutError is not raised for
+    what does not arrive: the verdict counts it.
     """
     amqp, database = await rabbitmq.create_vhost(), await postgresql.create_database()
 

@@ -1,4 +1,4 @@
-"""Job events: what is published, and a source that publishes at a steady rate in a process of its own.
+"""Job events: what is published, and a source that publishes at a steady rate from a separate process.
 
 Run as `python -m benchmarks.source AMQP_URL RATE SECONDS`. Each event is sent when its time has come, however long the
 one before it takes, and its data says when that was (`due`, Unix seconds): who is late makes the latency longer.
@@ -44,7 +44,7 @@ def document() -> bytes:
 
 
 async def steadily(url: str, rate: float, seconds: float) -> None:
-    """Publish in a process of its own, at `rate` events a second. RuntimeError when an event was not confirmed."""
+    """Publish from a separate process, at `rate` events a second. RuntimeError when an event was not confirmed."""
     async with program("source", url, str(rate), str(seconds)) as process:
         if await process.wait():
             raise RuntimeError("the source of events failed: see above")

@@ -1,7 +1,7 @@
 """What the steps of sending one webhook cost this process, in µs of CPU: `python -m benchmarks.steps`.
 
 Each step runs many times in a row, on the service's event loop (uvloop); the least of several rounds counts, because
-whatever else the machine does only adds. Exchanges are with a server in a process of its own that answers 204. `floor`
+whatever else the machine does only adds. Exchanges are with a server in a separate process that answers 204. `floor`
 writes the same bytes and reads the answer's on a bare asyncio protocol, one at a time.
 """
 
@@ -139,7 +139,7 @@ async def measure(bench: Bench, port: int) -> list[Step]:
     return [
         *_made(bench, claimed, url),
         *await _exchanged(bench, claimed, url),
-        *_told(bench, claimed),
+        *_reporting(bench, claimed),
         *await _whole(bench, claimed, url),
     ]
 
@@ -190,7 +190,7 @@ async def _exchanged(bench: Bench, claimed: ClaimedDelivery, url: str) -> list[S
         return [*steps, await bench.wait("exchange: aiohttp, for comparison", ask)]
 
 
-def _told(bench: Bench, claimed: ClaimedDelivery) -> list[Step]:
+def _reporting(bench: Bench, claimed: ClaimedDelivery) -> list[Step]:
     now = utc_now()
     attempt = Attempt(
         number=1, started_at=now, duration=0.01, request="POST …", status=204, error=None, answer=None

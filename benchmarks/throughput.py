@@ -40,7 +40,7 @@ class Figure(Struct, frozen=True):
 
 
 async def bare(machine: Machine) -> Figure:
-    """The floor, in a process of its own."""
+    """The floor, in a separate process."""
     count = machine.amount.count(FLOOR, 2000)
     async with program("bare", machine.sink, str(count)) as process:
         output, _ = await process.communicate(document())
@@ -85,7 +85,7 @@ async def _declare(amqp: str) -> None:
 
 
 async def _template(machine: Machine, subscriptions: int) -> str:
-    """A database with so many subscriptions of the sink, which nobody is connected to."""
+    """A database with so many subscriptions of the sink, without open connections."""
     if subscriptions not in machine.templates:
         url = await machine.postgresql.create_database()
         async with Service(database_url=url) as service:

@@ -42,7 +42,7 @@ need pgbouncer /usr/sbin/pgbouncer
 # Only root can start it: for others its test says so and is left out.
 if [ "$(id -u)" = 0 ]; then
     need opensmtpd /usr/sbin/smtpd
-    # The first start of Debian's service makes it. The tests start none; they lay a spool of their own over it.
+    # The first start of Debian's service makes it. The tests start none; they mount a private spool over it.
     install -d -m 711 /var/spool/smtpd
 fi
 need chromium /usr/bin/chromium

@@ -67,10 +67,10 @@ PUBLISH = Table(
         "naming bob, unclaimed": _trusted("claimed by bob", "service")
         | {"owner": "403", "other": "apart", "user": "401"}
         | _NO_PUBLISHER,
-        "naming nobody, claimed": _trusted("of no owner")
+        "naming no owner, claimed": _trusted("of no owner")
         | {"owner": "hers", "other": "403", "tethys": "hers", "tethys_other": "403", "loopback": "hers"}
         | _NO_PUBLISHER,
-        "naming nobody, unclaimed": _trusted("of no owner")
+        "naming no owner, unclaimed": _trusted("of no owner")
         | {"owner": "hers, unclaimed", "other": "apart"}
         | {"tethys": "hers, unclaimed", "tethys_other": "apart", "loopback": "of no owner"}
         | _NO_PUBLISHER,
