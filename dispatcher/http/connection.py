@@ -1,6 +1,6 @@
 """One connection of the HTTP client: writes a request, reads the response within bounds, and says if it is reusable.
 
-llhttp parses; it has no bounds of its own. Whatever a receiver sends that was not asked for ends the connection,
+llhttp parses, and has no bounds. Anything that a receiver sends without being asked ends the connection,
 so that it can never be taken for the response to a later request. A status line decides, whatever is wrong behind it.
 """
 

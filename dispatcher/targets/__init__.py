@@ -1,1 +1,1 @@
-"""The ways of delivering: a kind turns (event, target) into one request or message and judges the answer."""
+"""The ways of delivering: a kind turns (event, target) into one request or message and evaluates the response."""

@@ -1,6 +1,6 @@
 """Requests to Argo's server: resume or stop at the suspended node that an event is meant for.
 
-That no suspended node was found is told by the same answer whether the workflow is not there yet, was resumed before or
+The response that no suspended node was found is the same whether the workflow is not there yet, was resumed before or
 never will be suspended. A look at the workflow tells which.
 """
 

@@ -199,7 +199,7 @@ class ConsentService:
             "service": links.base,
             "events": known_events(subscription.events if subscription else ()),
         }
-        stamp = MessageHeaders(
+        headers = MessageHeaders(
             to=addressee.address,
             id=f"confirm.{recipient.subscription_id}.{now:%Y%m%d%H%M%S}",
             thread=None,
@@ -211,7 +211,7 @@ class ConsentService:
         request = f"MAIL {key} via {self.mailer.pool.relay.destination}"
         try:
             tried.got(
-                key, await self.mailer.send(stamp, self.mailer.templates.render("_confirm", None, values))
+                key, await self.mailer.send(headers, self.mailer.templates.render("_confirm", None, values))
             )
         except Unsure as error:
             # Asked, as far as anybody knows: a second question would be one too many.

@@ -75,7 +75,7 @@ async def _send_one(
 ) -> str | None:
     """Send one message. What is wrong with the relay, if it cannot be spoken to."""
     key = addressee.address.key
-    stamp = MessageHeaders(
+    headers = MessageHeaders(
         to=addressee.address,
         id=mail.id,
         thread=mail.thread,
@@ -84,7 +84,7 @@ async def _send_one(
         date=utc_now(),
     )
     try:
-        attempt.got(key, await consent.mailer.send(stamp, _linked(mail.contents[key], stamp.unsubscribe)))
+        attempt.got(key, await consent.mailer.send(headers, _linked(mail.contents[key], headers.unsubscribe)))
         await consent.taken(addressee)
     except Refused as error:
         await consent.take_back(addressee, counted)

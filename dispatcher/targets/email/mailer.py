@@ -26,10 +26,10 @@ class Mailer(Struct, frozen=True, kw_only=True):
     templates: Templates
     links: Links
 
-    async def send(self, stamp: MessageHeaders, content: Content) -> str:
+    async def send(self, headers: MessageHeaders, content: Content) -> str:
         """Send one message and return what the relay said. Raises Refused, NotReached and Unsure."""
-        to: Address = stamp.to
-        message = message_bytes(self.sender, stamp, content)
+        to: Address = headers.to
+        message = message_bytes(self.sender, headers, content)
         try:
             said = await self.pool.send(self.sender.address, to.wire, message, utf8=to.utf8)
         except Refused as error:

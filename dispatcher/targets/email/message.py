@@ -55,29 +55,29 @@ class MessageHeaders(Struct, frozen=True, kw_only=True):
     date: datetime
 
 
-def message_bytes(sender: Sender, stamp: MessageHeaders, content: Content) -> bytes:
+def message_bytes(sender: Sender, headers: MessageHeaders, content: Content) -> bytes:
     """The whole message. It is ASCII unless the address is not."""
-    return _own_headers(sender, stamp) + _body(sender, stamp.date, content)
+    return _own_headers(sender, headers) + _body(sender, headers.date, content)
 
 
-def message_id(sender: Sender, stamp: MessageHeaders) -> str:
+def message_id(sender: Sender, headers: MessageHeaders) -> str:
     """The Message-ID, with its angle brackets."""
-    return f"<{stamp.id}.{_short(stamp.to.key)}@{sender.domain}>"
+    return f"<{headers.id}.{_short(headers.to.key)}@{sender.domain}>"
 
 
-def _own_headers(sender: Sender, stamp: MessageHeaders) -> bytes:
+def _own_headers(sender: Sender, headers: MessageHeaders) -> bytes:
     # Written here, because EmailMessage would fold a long link into encoded words, which no client takes for one.
-    lines = [f"To: {stamp.to.wire}", f"Message-ID: {message_id(sender, stamp)}"]
-    if stamp.thread is not None:
+    lines = [f"To: {headers.to.wire}", f"Message-ID: {message_id(sender, headers)}"]
+    if headers.thread is not None:
         # Nobody has this one: it is what the messages of one job to one recipient have in common.
-        root = f"<job.{_short(stamp.thread)}{_short(stamp.to.key)}@{sender.domain}>"
+        root = f"<job.{_short(headers.thread)}{_short(headers.to.key)}@{sender.domain}>"
         lines += [f"In-Reply-To: {root}", f"References: {root}"]
-    if stamp.list_id is not None:
-        lines.append(f"List-Id: <{stamp.list_id}.{sender.domain}>")
-    if stamp.unsubscribe is not None:
-        lines.append(f"List-Unsubscribe: <{stamp.unsubscribe}>")
+    if headers.list_id is not None:
+        lines.append(f"List-Id: <{headers.list_id}.{sender.domain}>")
+    if headers.unsubscribe is not None:
+        lines.append(f"List-Unsubscribe: <{headers.unsubscribe}>")
         # RFC 8058, section 3.1: one-click is for HTTPS only; others open the page.
-        if stamp.unsubscribe.startswith("https://"):
+        if headers.unsubscribe.startswith("https://"):
             lines.append("List-Unsubscribe-Post: List-Unsubscribe=One-Click")
     return _lines(*lines)
 

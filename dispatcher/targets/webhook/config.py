@@ -93,7 +93,7 @@ class WebhookTarget(Struct, frozen=True, forbid_unknown_fields=True, tag_field="
 
 
 def check_target(target: WebhookTarget) -> str:
-    """The destination (`https://example.org:443`); InvalidInput when the target cannot work, whoever it is."""
+    """The destination (`https://example.org:443`); InvalidInput when the target cannot work for any subscriber."""
     url = _compiled("target.url", UrlTemplate.compile, target.url)
     check_url(target.url, "target.url")
     _check_headers(target)
