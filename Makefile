@@ -48,7 +48,7 @@ test-all: .venv/.dev ## Run every test, those that take long too (half an hour)
 .PHONY: test-tethys
 test-tethys: .venv/.dev ## Test against a real Tethys portal, in a separate environment
 	@scripts/client.sh tethys
-	$(BIN)/pytest tests/compat/tethys_portal.py $(ARGS)
+	$(BIN)/pytest tests/compat/tethys/portal.py $(ARGS)
 
 .PHONY: dist
 dist: .venv/.dev ## Build wheel and sdist, and try the wheel in bare environments

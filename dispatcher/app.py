@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
@@ -17,14 +17,12 @@ from msgspec import Struct
 import dispatcher
 from dispatcher import compat
 from dispatcher.api.auth import ensure_admin_key
-from dispatcher.api.callbacks import Callbacks
 from dispatcher.api.first_key import FirstKey
 from dispatcher.api.owner_quotas import OwnerQuotas
 from dispatcher.api.server import runner
 from dispatcher.api.services import Services
 from dispatcher.api.waiters import Waiters
-from dispatcher.compat.tapis_v2.embedded import Embedded
-from dispatcher.compat.tapis_v3.aftermath import Aftermath
+from dispatcher.compat.plugin import Plugin
 from dispatcher.config import Settings, secret_keys
 from dispatcher.delivery.engine import Engine
 from dispatcher.domain.errors import SettingsError, StoreUnavailable
@@ -34,14 +32,14 @@ from dispatcher.intake.batcher import Intake
 from dispatcher.intake.delivery_quotas import DeliveryQuotas
 from dispatcher.intake.expander import Expander
 from dispatcher.matching.matcher import Matcher
-from dispatcher.parts import make_consumer, make_limits, make_tokens
+from dispatcher.parts import make_adapters, make_consumer, make_kinds, make_limits, with_hooks
 from dispatcher.process import collect_rarely, on_end, on_signal, patiently
 from dispatcher.retention import retain
 from dispatcher.store.encryption import Sealer
 from dispatcher.store.factory import open_store
 from dispatcher.store.store import Store
 from dispatcher.targets.http.egress import Egress
-from dispatcher.targets.registry import Resources, load_kinds
+from dispatcher.targets.registry import Resources
 from dispatcher.targets.ssrf_guard import Guard
 from dispatcher.telemetry import metrics
 from dispatcher.telemetry.background import keep_running
@@ -75,6 +73,7 @@ class App:
         settings: Settings,
         store: Store,
         kinds: Mapping[str, TargetKind],
+        plugins: Sequence[Plugin],
         share: Share | None = None,
     ) -> None:
         self.url = ""
@@ -84,6 +83,8 @@ class App:
         self._siblings = None if share is None else Siblings(share.directory, share.number)
         self._store = store
         self._kinds = kinds
+        self._plugins = plugins
+        self._adapters = make_adapters(plugins)
         self._engine = Engine(store, kinds, make_limits(settings))
         for kind in kinds.values():
             if isinstance(kind, RecipientKind):
@@ -94,11 +95,11 @@ class App:
         announcing = AnnouncingStore(store.events, self._waiters.stored)
         self._intake = Intake(matcher, self._engine, announcing, quotas=self._quotas)
         self._expander = Expander(store.expansions, matcher, self._engine.wake, self._quotas)
-        self._aftermath = Aftermath(self._intake, store.tapis)
-        self._consumer = make_consumer(settings, self._aftermath)
+        self._hooked_intake = with_hooks(self._intake, plugins)
+        self._consumer = make_consumer(settings, self._hooked_intake, self._adapters)
         self._readiness = Readiness(store, lambda: self._engine.process, self._parts())
         grace = settings.delivery.grace
-        self._runner = runner(self._services(), extensions=[compat.attach], grace=grace)
+        self._runner = runner(self._services(), [plugin.attach for plugin in plugins], grace=grace)
 
     async def begin(self) -> None:
         """Reach everything that is needed, and listen. SettingsError when something cannot be."""
@@ -186,16 +187,15 @@ class App:
         configured = self._settings.auth.admin_key
         return Services(
             store=self._store,
-            intake=self._aftermath,
+            intake=self._hooked_intake,
             engine=self._engine,
             trials=self._engine.trials,
             kinds=self._kinds,
             admin_key=configured.reveal() if configured else None,
             readiness=self._problems,
             metrics=self._metrics,
-            tokens=make_tokens(self._settings),
-            callbacks=Callbacks(secret_keys(self._settings), self._settings.tethys.open_to == "loopback"),
-            before_publish=[Embedded()],
+            adapters=self._adapters,
+            publish_hooks=[hook for plugin in self._plugins for hook in plugin.publish_hooks],
             public_url=self._settings.http.public_url,
             quotas=OwnerQuotas(
                 self._store, self._settings.quotas.of_owner, self._settings.quotas.tenant_subscriptions
@@ -230,10 +230,11 @@ async def running(settings: Settings, share: Share | None = None) -> AsyncIterat
         settings.delivery.timeout,
         None if proxy is None else proxy.reveal(),
     )
-    kinds = load_kinds(Resources(egress, settings, store))
+    plugins = compat.load_plugins(settings, store)
+    kinds = make_kinds(Resources(egress, settings, store), plugins)
     await patiently(store.open, str(settings.database.url))
     try:
-        app = App(settings, store, kinds, share)
+        app = App(settings, store, kinds, plugins, share)
         await app.begin()
         async with asyncio.TaskGroup() as group:
             app.launch(group)

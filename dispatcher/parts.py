@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from dispatcher.api.tokens import Tokens, read_tokens
-from dispatcher.compat.tapis_v3.aftermath import Aftermath
+from collections.abc import Sequence
+
+from msgspec.structs import replace
+
+from dispatcher.compat.plugin import Plugin
 from dispatcher.config import Settings
 from dispatcher.delivery.engine import Limits
+from dispatcher.domain.targets import TargetKind
+from dispatcher.intake.adapters import load_adapters
 from dispatcher.intake.broker import Topology
 from dispatcher.intake.consumer import Consumer
-
-
-def make_tokens(settings: Settings) -> Tokens | None:
-    """What checks tokens of Tapis; None when none are accepted."""
-    tapis = settings.tapis
-    return None if tapis.keys is None else read_tokens(tapis.keys, tapis.issuers)
+from dispatcher.intake.decode_context import IntakeAdapter
+from dispatcher.intake.hooks import HookedIntake, IngestQueue
+from dispatcher.targets.registry import Resources, load_kinds
 
 
 def make_limits(settings: Settings) -> Limits:
@@ -29,7 +31,27 @@ def make_limits(settings: Settings) -> Limits:
     )
 
 
-def make_consumer(settings: Settings, intake: Aftermath) -> Consumer | None:
+def make_kinds(resources: Resources, plugins: Sequence[Plugin]) -> dict[str, TargetKind]:
+    """The kinds of targets, with those of plugins; webhooks know the plugins' payloads."""
+    formats = {**resources.formats, **{name: form for one in plugins for name, form in one.formats.items()}}
+    makers = [make_kind for plugin in plugins for make_kind in plugin.kinds]
+    return load_kinds(replace(resources, formats=formats), makers)
+
+
+def make_adapters(plugins: Sequence[Plugin]) -> list[IntakeAdapter]:
+    """The intake adapters, with those of plugins."""
+    return [*load_adapters(), *(adapter for plugin in plugins for adapter in plugin.adapters)]
+
+
+def with_hooks(intake: IngestQueue, plugins: Sequence[Plugin]) -> IngestQueue:
+    """The intake with the hooks of plugins; the intake itself when there are none."""
+    hooks = [hook for plugin in plugins for hook in plugin.event_hooks]
+    return HookedIntake(intake, hooks) if hooks else intake
+
+
+def make_consumer(
+    settings: Settings, intake: IngestQueue, adapters: Sequence[IntakeAdapter]
+) -> Consumer | None:
     """What takes events from the broker; None without one."""
     amqp = settings.amqp
     if amqp.url is None:
@@ -45,4 +67,5 @@ def make_consumer(settings: Settings, intake: Aftermath) -> Consumer | None:
         ),
         prefetch=amqp.prefetch,
         intake=intake,
+        adapters=adapters,
     )

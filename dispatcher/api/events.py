@@ -60,8 +60,8 @@ async def publish_events(call: Call[NoQuery, bytes]) -> Accepted | None:
     events = await _decoded(call)
     await check_publisher(call.caller, events, call.services.store)
     await call.services.quotas.admit(call.caller, events)
-    for act in call.services.before_publish:
-        await act(call.caller, events, call.services)
+    for hook in call.services.publish_hooks:
+        await hook(call.caller, events, call.services)
     duplicates = await call.services.intake.submit(events)
     if _wants_no_body(call.headers):
         return None
@@ -145,6 +145,7 @@ async def _decoded(call: Call[NoQuery, bytes]) -> list[Event]:
             tenant_fixed=True,
             now=utc_now(),
             publisher=speaks_for(call.caller),
+            adapters=call.services.adapters,
         )
     except InvalidInput as error:
         EVENTS.labels("http", "refused").inc()

@@ -363,7 +363,9 @@ class PlainEvent(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     owner: Annotated[Text | None, Meta(description="Owner of the job. Default: `job.owner`.")] = None
     tenant: Annotated[Text | None, Meta(description="Must be the tenant of the key if given.")] = None
     message: Annotated[str | None, Meta(description="Human-readable message.")] = None
-    job: Annotated[dict[str, object] | None, Meta(description="The job document, as Tapis has it.")] = None
+    job: Annotated[
+        dict[str, object] | None, Meta(description="The job's document, as the job service has it.")
+    ] = None
     data: Annotated[dict[str, object] | None, Meta(description="Your own JSON object.")] = None
 
 

@@ -54,7 +54,7 @@ def build(services: Services, extensions: Sequence[Extension] = ()) -> web.Appli
 
 
 def runner(
-    services: Services, idle: float = IDLE, extensions: Sequence[Extension] = (), grace: float = 20.0
+    services: Services, extensions: Sequence[Extension] = (), idle: float = IDLE, grace: float = 20.0
 ) -> web.AppRunner:
     """What lets the application listen. Whoever says nothing for `idle` seconds makes room for others.
 

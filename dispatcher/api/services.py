@@ -7,14 +7,13 @@ from typing import Protocol
 
 from msgspec import Struct
 
-from dispatcher.api.callbacks import Callbacks
 from dispatcher.api.owner_quotas import OwnerQuotas
-from dispatcher.api.tokens import Tokens
 from dispatcher.api.waiters import Waiters
 from dispatcher.domain.events import Event
 from dispatcher.domain.keys import ApiKey
 from dispatcher.domain.subscriptions import Subscription
 from dispatcher.domain.targets import AttemptResult, TargetKind
+from dispatcher.intake.decode_context import IntakeAdapter
 from dispatcher.intake.delivery_quotas import DeliveryQuotas
 from dispatcher.store.store import Store
 
@@ -69,15 +68,20 @@ class Engine(Protocol):
     def lane(self, destination: str) -> Lane | None: ...
 
 
+class PublishHook(Protocol):
+    """Called with a key and the events that it publishes, before they are stored. What it raises refuses them."""
+
+    async def __call__(self, caller: ApiKey, events: Sequence[Event], services: Services) -> None: ...
+
+
 class Services(Struct, frozen=True, kw_only=True):
     """The parts of one process that the API speaks to.
 
     `admin_key` is the one from the settings. `readiness` gives each part's problem, None when it has none.
-    `public_url` is where people reach the API, if the settings say so.
-    `tokens` checks those of Tapis, None when none are accepted. `before_publish` are called with a key and the
-    events that it publishes, before they are stored; what they raise refuses the events. `callbacks` says who may
-    tell of a job without a key. `trials` keeps test sends to the limits of deliveries, `delivery_quotas` says what is
-    due later when events are sent again. `waiters` are those who wait for a job.
+    `public_url` is where people reach the API, if the settings say so. `adapters` read other systems' forms of events.
+    `publish_hooks` are called with a key and the events that it publishes, before they are stored; what they raise
+    refuses the events. `trials` keeps test sends to the limits of deliveries, `delivery_quotas` says what is due later
+    when events are sent again. `waiters` are those who wait for a job.
     """
 
     store: Store
@@ -90,8 +94,7 @@ class Services(Struct, frozen=True, kw_only=True):
     quotas: OwnerQuotas
     delivery_quotas: DeliveryQuotas
     waiters: Waiters
-    tokens: Tokens | None = None
-    callbacks: Callbacks = Callbacks()
+    adapters: Sequence[IntakeAdapter] = ()
     public_url: str | None = None
     trials: Trials = Unlimited()
-    before_publish: Sequence[Callable[[ApiKey, Sequence[Event], Services], Awaitable[None]]] = ()
+    publish_hooks: Sequence[PublishHook] = ()

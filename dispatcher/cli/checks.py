@@ -72,18 +72,16 @@ def admin_key(settings: Settings) -> Finding:
     return Finding("admin key", State.OK, "set")
 
 
-def tapis_keys(settings: Settings) -> Finding:
-    """Whether the keys that check tokens of Tapis can be read."""
-    from dispatcher.api.tokens import read_tokens
+def plugins(settings: Settings) -> list[Finding]:
+    """What the plugins for other systems say of their settings."""
+    from dispatcher import compat
 
-    path = settings.tapis.keys
-    if path is None:
-        return Finding("tapis keys", State.OK, "none: only API keys are accepted")
-    try:
-        count = read_tokens(path).keys
-    except SettingsError as error:
-        return Finding("tapis keys", State.FAIL, str(error), "the service does not start with it")
-    return Finding("tapis keys", State.OK, f"{count} in {path}")
+    return [
+        Finding(one.what, State.FAIL, one.found, "the service does not start with it")
+        if one.problem
+        else Finding(one.what, State.OK, one.found)
+        for one in compat.diagnose(settings)
+    ]
 
 
 def secrets_key(settings: Settings) -> Finding:

@@ -56,7 +56,7 @@ async def _look() -> list[Finding]:
         checks.settings_file(os.environ),
         checks.admin_key(settings),
         checks.secrets_key(settings),
-        checks.tapis_keys(settings),
+        *checks.plugins(settings),
         mails(settings),
         listening(settings),
         *(finding for finding in found if finding is not None),

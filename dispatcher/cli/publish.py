@@ -7,8 +7,9 @@ import re
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, contextmanager
+from functools import cache
 from pathlib import Path
-from typing import IO, Annotated, NamedTuple
+from typing import IO, TYPE_CHECKING, Annotated, NamedTuple
 
 import msgspec
 import typer
@@ -24,6 +25,9 @@ from dispatcher.config_values import Url
 from dispatcher.domain.errors import DispatcherError, InvalidInput
 from dispatcher.domain.events import DEFAULT_TENANT, utc_now
 from dispatcher.domain.json_text import encoded
+
+if TYPE_CHECKING:
+    from dispatcher.intake.decode_context import IntakeAdapter
 
 
 class Line(NamedTuple):
@@ -222,10 +226,25 @@ def _event(number: int, document: bytes) -> Line:
         raise BadLine(f"{_at(number)}expected an object, got an array")
     message = Message(origin="amqp", body=document)
     try:
-        decode(message, default_tenant=DEFAULT_TENANT, tenant_fixed=False, now=utc_now())
+        decode(
+            message,
+            default_tenant=DEFAULT_TENANT,
+            tenant_fixed=False,
+            now=utc_now(),
+            adapters=_adapters(),
+        )
     except InvalidInput as error:
         raise BadLine(f"{_at(number)}{error}") from None
     return Line(number, outgoing(msgspec.json.decode(document)))
+
+
+@cache
+def _adapters() -> Sequence[IntakeAdapter]:
+    """What the service reads besides its own forms of events."""
+    from dispatcher import compat
+    from dispatcher.intake.adapters import load_adapters
+
+    return [*load_adapters(), *compat.adapters()]
 
 
 def _at(number: int) -> str:
@@ -245,7 +264,7 @@ def _progress(file: str) -> Iterator[Callable[[int], None]]:
 
 
 def _json(text: str | bytes, option: str) -> object:
-    from dispatcher.intake.message import Message
+    from dispatcher.intake.raw_message import Message
     from dispatcher.intake.repair import repaired
 
     if isinstance(text, bytes):

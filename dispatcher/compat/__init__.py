@@ -1,18 +1,41 @@
-"""The shapes of other systems: each module in this package with a function `attach` adds its routes."""
+"""Other systems' interfaces, as plugins: each package here is one. Nothing else names them."""
 
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import pkgutil
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, cast
 
-from aiohttp import web
+if TYPE_CHECKING:
+    from dispatcher.compat.plugin import Diagnosis, Plugin, PluginModule
+    from dispatcher.config import Settings
+    from dispatcher.intake.decode_context import IntakeAdapter
+    from dispatcher.store.store import Store
 
-from dispatcher.api.services import Services
+
+def load_plugins(settings: Settings, store: Store) -> list[Plugin]:
+    """Every plugin. SettingsError when the settings of one cannot work."""
+    return [module.make_plugin(settings, store) for module in _modules()]
 
 
-def attach(app: web.Application, services: Services) -> None:
-    """Add the routes of every shape to the application."""
-    for found in pkgutil.iter_modules(__path__, f"{__name__}."):
-        module = importlib.import_module(found.name)
-        if hasattr(module, "attach"):
-            module.attach(app, services)
+def diagnose(settings: Settings) -> list[Diagnosis]:
+    """What there is to say of the settings of every plugin."""
+    return [found for module in _modules() for found in module.diagnose(settings)]
+
+
+def adapters() -> list[IntakeAdapter]:
+    """The intake adapters of every plugin, for what has no plugins: a package's module `decoder` is one."""
+    names = [f"{package}.decoder" for package in _packages()]
+    found = [importlib.import_module(name) for name in names if importlib.util.find_spec(name)]
+    return cast("list[IntakeAdapter]", found)
+
+
+def _modules() -> Iterator[PluginModule]:
+    for package in _packages():
+        yield cast("PluginModule", importlib.import_module(f"{package}.plugin"))
+
+
+def _packages() -> list[str]:
+    return [found.name for found in pkgutil.iter_modules(__path__, f"{__name__}.") if found.ispkg]

@@ -68,7 +68,7 @@ MAIL = Plan(
 """The one that sends e-mail."""
 
 PLANS = (
-    # The three URLs of the Tapis job monitoring guide.
+    # The three URLs of the job monitoring guide.
     Plan(
         name="portal",
         path="/?job_id=${JOB_ID}&job_status=${EVENT}",

@@ -1,6 +1,6 @@
 """The story of the demo: eight jobs of three owners, from their first status to their last.
 
-The first job's history and the second one's document are those of the Tapis job monitoring guide, with names
+The first job's history and the second one's document are those of a job monitoring guide, with names
 in place of its placeholders.
 """
 
@@ -49,7 +49,7 @@ class PlannedEvent(Struct, frozen=True):
 
 
 class _Step(Struct, frozen=True):
-    """One entry of a job's history, as Tapis lists it."""
+    """One entry of a job's history, as a job service lists it."""
 
     created: str
     status: str

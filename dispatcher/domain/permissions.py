@@ -32,7 +32,7 @@ class Permission(Struct, frozen=True):
 def permission_of(event: Event) -> Permission | None:
     """What an event says about who may see its job; None for all others, and for one that names no user.
 
-    The user stands in the publisher's data as `username` or `user` (Tapis: PERMISSION_USERNAME). It counts from its
+    The user stands in the publisher's data as `username` or `user`. It counts from its
     acceptance at the latest: one from the future could not be revoked before its time. A time of whole seconds, as AMQP
     has them, is some time in that second: what is taken back in the second in which it was granted is taken back.
     """

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import NamedTuple, Protocol
 
-# The table of the Tapis job monitoring guide, from JOB_OWNER on our own, and from OWNER on what else Tapis v2 knows.
+# The table of a job monitoring guide, from JOB_OWNER on our own, and from OWNER on what else its job service knows.
 VARIABLES: Mapping[str, str] = MappingProxyType(
     {
         "UUID": "The UUID of the job",

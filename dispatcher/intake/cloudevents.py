@@ -19,8 +19,9 @@ from dispatcher.domain.event_names import EVENTS, is_operational, known_as
 from dispatcher.domain.events import Event, digits
 from dispatcher.domain.hops import EXTENSION
 from dispatcher.domain.ids import new_id
+from dispatcher.intake.decode_context import UNREADABLE, DecodeContext, check_document, unreadable
 from dispatcher.intake.duplicate_keys import KeyCheck, all_once
-from dispatcher.intake.message import UNREADABLE, Message, Scope, check_document, unreadable
+from dispatcher.intake.raw_message import Message
 
 STRUCTURED = "application/cloudevents+json"
 BATCH = "application/cloudevents-batch+json"
@@ -50,7 +51,7 @@ _number = msgspec.json.Decoder(float).decode
 _encode = msgspec.json.Encoder().encode
 
 
-def recognises(message: Message, document: bytes | Raw) -> bool:
+def matches(message: Message, document: bytes | Raw) -> bool:
     """Whether the content type or a `specversion` says that this is a CloudEvent."""
     if message.media_type in (STRUCTURED, BATCH):
         return True
@@ -60,46 +61,46 @@ def recognises(message: Message, document: bytes | Raw) -> bool:
     try:
         return "specversion" in _split(text)
     except UNREADABLE:
-        return False  # another shape will say what is wrong
+        return False  # another form will say what is wrong
 
 
-def read(document: bytes | Raw, scope: Scope) -> Event:
+def read(document: bytes | Raw, context: DecodeContext) -> Event:
     """The event: `subject` is the job's id, the last dotted part of `type` its name. Raises InvalidInput."""
     try:
         found = _split(document)
     except UNREADABLE as error:
-        raise unreadable(error, scope) from None
+        raise unreadable(error, context) from None
     if not all_once(bytes(document), len(found), b"".join(found.values()).count(b":")):
-        _check_keys(document, [found[name] for name in _DATA if name in found], scope)
+        _check_keys(document, [found[name] for name in _DATA if name in found], context)
     members = _named_right(found)
     version = bytes(members.get("specversion", b"nothing"))
     if version != b'"1.0"':
-        raise scope.refusal("specversion", f'expected "1.0", got {version[:40].decode(errors="replace")}')
-    attributes, strict = _attributes(members, scope)
-    event_type = _required("type", attributes, scope)
-    owner, time = _optional("owner", attributes, scope), _time(attributes.get("time"), scope)
-    _optional("datacontenttype", attributes, scope)
-    _check_data(members, scope)
-    hops = scope.hops(attributes.get(EXTENSION))
+        raise context.refusal("specversion", f'expected "1.0", got {version[:40].decode(errors="replace")}')
+    attributes, strict = _attributes(members, context)
+    event_type = _required("type", attributes, context)
+    owner, time = _optional("owner", attributes, context), _time(attributes.get("time"), context)
+    _optional("datacontenttype", attributes, context)
+    _check_data(members, context)
+    hops = context.hops(attributes.get(EXTENSION))
     as_it_came = strict and members is found and not hops
     changes: dict[str, object] = {"time": time, EXTENSION: hops or attributes.get(EXTENSION)}
     written = bytes(document) if as_it_came else _written(members, {**attributes, **changes})
     return check_document(
         Event(
             key=new_id("evt"),
-            id=_required("id", attributes, scope),
-            source=_required("source", attributes, scope),
+            id=_required("id", attributes, context),
+            source=_required("source", attributes, context),
             type=event_type,
-            event=_event_name(event_type, scope),
-            job_id=_required("subject", attributes, scope),
-            owner=owner or scope.publisher,
-            published_by=scope.publisher,
-            tenant=scope.tenant(_optional("tenant", attributes, scope)),
-            time=time or scope.sent_at,
-            accepted_at=scope.now,
+            event=_event_name(event_type, context),
+            job_id=_required("subject", attributes, context),
+            owner=owner or context.publisher,
+            published_by=context.publisher,
+            tenant=context.tenant(_optional("tenant", attributes, context)),
+            time=time or context.sent_at,
+            accepted_at=context.now,
             document=written,
         ),
-        scope,
+        context,
     )
 
 
@@ -118,20 +119,22 @@ def _named_right(members: dict[str, Raw]) -> dict[str, Raw]:
     return right
 
 
-def _event_name(event_type: str, scope: Scope) -> str:
+def _event_name(event_type: str, context: DecodeContext) -> str:
     """The last dotted part of a type that is no version, and without the one that a known name has behind it."""
     if is_operational(event_type):
-        raise scope.refusal("type", "expected a type that does not begin with dispatcher.: those are our own")
+        raise context.refusal(
+            "type", "expected a type that does not begin with dispatcher.: those are our own"
+        )
     parts = event_type.split(".")
     while len(parts) > 1 and _VERSION.fullmatch(parts[-1]):
         parts.pop()
     name = parts[-1]
     if name not in EVENTS and (found := _WITH_VERSION.fullmatch(name)) and known_as(found["name"]) in EVENTS:
         name = found["name"]
-    return scope.event_name("type", name)
+    return context.event_name("type", name)
 
 
-def _attributes(members: dict[str, Raw], scope: Scope) -> tuple[dict[str, _Attribute], bool]:
+def _attributes(members: dict[str, Raw], context: DecodeContext) -> tuple[dict[str, _Attribute], bool]:
     """The attributes, and whether they all are as CloudEvents 1.0 wants them: else the document is written again."""
     attributes: dict[str, _Attribute] = {}
     strict = True
@@ -141,15 +144,15 @@ def _attributes(members: dict[str, Raw], scope: Scope) -> tuple[dict[str, _Attri
         try:
             value = _attribute(raw)
         except UNREADABLE as error:
-            value, kept = _odd_value(name, raw, error, scope), False
+            value, kept = _odd_value(name, raw, error, context), False
         else:
-            value, kept = _core_value(name, value, scope) if name in CORE else _decoration(value)
+            value, kept = _core_value(name, value, context) if name in CORE else _decoration(value)
         attributes[name] = value
         strict = strict and kept
     return attributes, strict
 
 
-def _core_value(name: str, value: _Attribute, scope: Scope) -> tuple[_Attribute, bool]:
+def _core_value(name: str, value: _Attribute, context: DecodeContext) -> tuple[_Attribute, bool]:
     """The value of an attribute that is read, and whether it may go on as it came."""
     if value == "":
         return None, False
@@ -157,7 +160,7 @@ def _core_value(name: str, value: _Attribute, scope: Scope) -> tuple[_Attribute,
         return value, name != "time" or _RFC3339.fullmatch(value) is not None
     if name == "time" or value is None or isinstance(value, bool):
         return value, False
-    return scope.text(name, int(value)), False
+    return context.text(name, int(value)), False
 
 
 def _decoration(value: _Attribute) -> tuple[_Attribute, bool]:
@@ -170,47 +173,47 @@ def _decoration(value: _Attribute) -> tuple[_Attribute, bool]:
     return value, value is not None
 
 
-def _odd_value(name: str, raw: Raw, error: Exception, scope: Scope) -> _Attribute:
+def _odd_value(name: str, raw: Raw, error: Exception, context: DecodeContext) -> _Attribute:
     """What stands for a number with a fraction, an array or an object. `error` says why it is no attribute."""
     if name not in CORE:
         return bytes(raw).decode(errors="replace")
     if name == "time":
         with suppress(*UNREADABLE):
             return _number(raw)
-    raise scope.refusal(name, f"expected a text or a whole number: {error}")
+    raise context.refusal(name, f"expected a text or a whole number: {error}")
 
 
-def _time(value: _Attribute, scope: Scope) -> datetime | None:
-    return None if value is None else scope.time("time", value)
+def _time(value: _Attribute, context: DecodeContext) -> datetime | None:
+    return None if value is None else context.time("time", value)
 
 
-def _required(name: str, attributes: dict[str, _Attribute], scope: Scope) -> str:
-    found = _optional(name, attributes, scope)
+def _required(name: str, attributes: dict[str, _Attribute], context: DecodeContext) -> str:
+    found = _optional(name, attributes, context)
     if found is None:
         meaning = ", the id of the job" if name == "subject" else ""
-        raise scope.refusal(name, f"expected a text{meaning}; the attribute is missing")
+        raise context.refusal(name, f"expected a text{meaning}; the attribute is missing")
     return found
 
 
-def _optional(name: str, attributes: dict[str, _Attribute], scope: Scope) -> str | None:
+def _optional(name: str, attributes: dict[str, _Attribute], context: DecodeContext) -> str | None:
     found = attributes.get(name)
     if found is None:
         return None
     if not isinstance(found, str):
-        raise scope.refusal(name, f"expected a text, got {_encode(found).decode()}")
-    return scope.text(name, found)
+        raise context.refusal(name, f"expected a text, got {_encode(found).decode()}")
+    return context.text(name, found)
 
 
-def _check_data(members: dict[str, Raw], scope: Scope) -> None:
+def _check_data(members: dict[str, Raw], context: DecodeContext) -> None:
     encoded = members.get("data_base64")
     if encoded is None:
         return
     if "data" in members:
-        raise scope.refusal("data_base64", "expected either data or data_base64, got both")
+        raise context.refusal("data_base64", "expected either data or data_base64, got both")
     try:
         base64.b64decode(msgspec.json.decode(encoded, type=str), validate=True)
     except (*UNREADABLE, binascii.Error, ValueError):
-        raise scope.refusal("data_base64", "expected a text in base64 (RFC 4648, section 4)") from None
+        raise context.refusal("data_base64", "expected a text in base64 (RFC 4648, section 4)") from None
 
 
 def _written(members: dict[str, Raw], attributes: Mapping[str, object]) -> bytes:

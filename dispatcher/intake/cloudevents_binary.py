@@ -17,8 +17,9 @@ from msgspec import Raw
 
 from dispatcher.domain.errors import InvalidInput
 from dispatcher.intake import cloudevents
+from dispatcher.intake.decode_context import UNREADABLE
 from dispatcher.intake.field_table import as_text
-from dispatcher.intake.message import UNREADABLE, Message
+from dispatcher.intake.raw_message import Message
 
 _PREFIXES = ("ce-", "cloudevents_", "cloudevents:")
 _NAME = re.compile(r"[a-z0-9]+")
@@ -26,7 +27,7 @@ _NAME = re.compile(r"[a-z0-9]+")
 _encode = msgspec.json.Encoder(enc_hook=str).encode
 
 
-def recognises(message: Message) -> bool:
+def matches(message: Message) -> bool:
     """Whether the message's headers hold the attributes of a CloudEvent."""
     if not message.headers or message.media_type.startswith("application/cloudevents"):
         return False

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections.abc import Sequence
 
 import structlog
 
 from dispatcher.domain.errors import SettingsError
 from dispatcher.intake.broker import LOST, Topology, connect, prepare, was_cancelled
 from dispatcher.intake.dead_letters import DeadLetters
+from dispatcher.intake.decode_context import IntakeAdapter
 from dispatcher.intake.inbox import Inbox, Offers
 from dispatcher.intake.topology_check import CHECK_SECONDS, TopologyCheck
 from dispatcher.intake.transport import Transport
@@ -36,12 +38,14 @@ class Consumer:
         *,
         prefetch: int,
         intake: Offers,
+        adapters: Sequence[IntakeAdapter] = (),
         check_every: float = CHECK_SECONDS,
     ) -> None:
         self._url = url
         self._topology = topology
         self._prefetch = prefetch
         self._intake = intake
+        self._adapters = adapters
         self._dead_letters = DeadLetters(url, topology)
         self._check = TopologyCheck(url, topology, self._checked, check_every)
         self._inbox: Inbox | None = None
@@ -114,7 +118,7 @@ class Consumer:
             await prepare(connection, self._topology)
             channel = await connection.channel(publisher_confirms=False)
             underlay = await channel.get_underlay_channel()
-            self._inbox = Inbox(underlay, transport, self._intake, self._dead_letters)
+            self._inbox = Inbox(underlay, transport, self._intake, self._dead_letters, self._adapters)
             await self._inbox.begin(self._topology.queue, prefetch=self._prefetch)
             self._begun()
             checking = asyncio.create_task(self._check.run())

@@ -1,9 +1,9 @@
-"""Decoding: from the bytes and headers of a message to events. The input shapes are entered here."""
+"""Decoding: from the bytes and headers of a message to events, in whichever form they come."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 
 import msgspec
@@ -13,10 +13,11 @@ from msgspec.structs import replace
 from dispatcher.domain.errors import InvalidInput
 from dispatcher.domain.events import Event
 from dispatcher.domain.permissions import CHANGES, MAX_USER, permission_of
-from dispatcher.intake import cloudevents, cloudevents_binary, plain, tapis_v3
+from dispatcher.intake import cloudevents, cloudevents_binary, plain
+from dispatcher.intake.decode_context import UNREADABLE, DecodeContext, IntakeAdapter, unreadable
 from dispatcher.intake.inflate import inflate
 from dispatcher.intake.loops import LoopLog, TooManyHops
-from dispatcher.intake.message import UNREADABLE, Message, Scope, Shape, unreadable
+from dispatcher.intake.raw_message import Message
 from dispatcher.intake.repair import not_a_number, repaired
 from dispatcher.telemetry.time_slices import TimeSlices
 
@@ -31,9 +32,6 @@ MAX_EVENTS = 1000
 _LONG = 16 * 1024
 """Bytes of a message from which on it takes more than a millisecond to decode."""
 
-SHAPES: tuple[Shape, ...] = (cloudevents, tapis_v3, plain)
-"""The forms of an event in JSON; the first that recognises it reads it."""
-
 _EXPECTED = ("application/json", cloudevents.STRUCTURED, cloudevents.BATCH)
 # Many clients leave the content type to chance.
 _JSON = frozenset({"", "text/json", "text/plain", "application/octet-stream", *_EXPECTED})
@@ -46,88 +44,103 @@ _decode_array = msgspec.json.Decoder(list[Raw]).decode
 
 
 def decode(
-    message: Message, *, default_tenant: str, tenant_fixed: bool, now: datetime, publisher: str | None = None
+    message: Message,
+    *,
+    default_tenant: str,
+    tenant_fixed: bool,
+    now: datetime,
+    publisher: str | None = None,
+    adapters: Sequence[IntakeAdapter] = (),
 ) -> list[Event]:
     """The events of a message in their order, each accepted `now` (UTC): all of them, or InvalidInput.
 
     An event without a tenant gets `default_tenant`; with `tenant_fixed` it may name no other one. One without an owner
     gets `publisher`: the owner for whom alone the publisher may speak, None for a trusted one. Events that have no id
-    and come in a message that has none get a new id each time that they are decoded.
+    and come in a message that has none get a new id each time that they are decoded. `adapters` read other systems'
+    forms of events.
     """
-    return _decoded(Scope(_inflated(message), default_tenant, tenant_fixed, now, publisher))
+    body = _inflated(message)
+    return _decoded(DecodeContext(body, default_tenant, tenant_fixed, now, publisher, None, adapters))
 
 
 async def decode_in_slices(
-    message: Message, *, default_tenant: str, tenant_fixed: bool, now: datetime, publisher: str | None = None
+    message: Message,
+    *,
+    default_tenant: str,
+    tenant_fixed: bool,
+    now: datetime,
+    publisher: str | None = None,
+    adapters: Sequence[IntakeAdapter] = (),
 ) -> list[Event]:
     """What `decode` returns and raises. Others go on while the events of a long message are decoded."""
-    scope = Scope(_inflated(message), default_tenant, tenant_fixed, now, publisher)
-    if len(scope.message.body) < _LONG:
-        return _decoded(scope)
+    body = _inflated(message)
+    context = DecodeContext(body, default_tenant, tenant_fixed, now, publisher, None, adapters)
+    if len(context.message.body) < _LONG:
+        return _decoded(context)
     try:
-        return await _events_in_slices(scope)
+        return await _events_in_slices(context)
     except InvalidInput as error:
-        scope = await asyncio.to_thread(_readable, scope, error)
+        context = await asyncio.to_thread(_readable, context, error)
     try:
-        return await _events_in_slices(scope)
+        return await _events_in_slices(context)
     except InvalidInput as error:
-        raise await asyncio.to_thread(_explained, scope, error) from None
+        raise await asyncio.to_thread(_explained, context, error) from None
 
 
-def _decoded(scope: Scope) -> list[Event]:
+def _decoded(context: DecodeContext) -> list[Event]:
     try:
-        return _events(scope)
+        return _events(context)
     except InvalidInput as error:
-        scope = _readable(scope, error)
+        context = _readable(context, error)
     try:
-        return _events(scope)
+        return _events(context)
     except InvalidInput as error:
-        raise _explained(scope, error) from None
+        raise _explained(context, error) from None
 
 
-def _readable(scope: Scope, error: InvalidInput) -> Scope:
+def _readable(context: DecodeContext, error: InvalidInput) -> DecodeContext:
     """The same with a body that can be read. Raises `error`, or a better reason, when it is not the body's fault.
 
     Nearly all bodies can be read as they came: only of one that cannot it is worth to ask why.
     """
-    message = scope.message
+    message = context.message
     body = message.body if isinstance(error, TooManyHops) else repaired(message)
     if body == message.body:
-        raise _explained(scope, error)
-    return replace(scope, message=replace(message, body=body))
+        raise _explained(context, error)
+    return replace(context, message=replace(message, body=body))
 
 
-def _explained(scope: Scope, error: InvalidInput) -> InvalidInput:
+def _explained(context: DecodeContext, error: InvalidInput) -> InvalidInput:
     """The error itself, or a better reason. Events that go round are counted."""
     if isinstance(error, TooManyHops):
-        _loops.refused(error, scope.message.origin)
+        _loops.refused(error, context.message.origin)
         return error
-    found = not_a_number(scope.message.body)
+    found = not_a_number(context.message.body)
     if found is None:
         return error
     # The body of a CloudEvent in binary form is its data.
-    binary = scope.message.headers and cloudevents_binary.recognises(scope.message)
+    binary = context.message.headers and cloudevents_binary.matches(context.message)
     return InvalidInput(f"data.{found.field}".rstrip("."), found.problem) if binary else found
 
 
-def _events(scope: Scope) -> list[Event]:
-    message = scope.message
-    if message.headers and cloudevents_binary.recognises(message):
-        return [_check_grant(cloudevents.read(cloudevents_binary.structured(message), scope), scope)]
+def _events(context: DecodeContext) -> list[Event]:
+    message = context.message
+    if message.headers and cloudevents_binary.matches(message):
+        return [_check_grant(cloudevents.read(cloudevents_binary.structured(message), context), context)]
     if message.body.startswith(b"{") or message.body.lstrip(b" \t\r\n")[:1] != b"[":
         _check_single(message)
-        return [_read(message.body, scope)]
-    return [_read(document, own) for document, own in _array(scope)]
+        return _read(message.body, context)
+    return [event for document, own in _array(context) for event in _read(document, own)]
 
 
-async def _events_in_slices(scope: Scope) -> list[Event]:
-    message = scope.message
-    if cloudevents_binary.recognises(message) or message.body.lstrip(b" \t\r\n")[:1] != b"[":
-        return _events(scope)
+async def _events_in_slices(context: DecodeContext) -> list[Event]:
+    message = context.message
+    if cloudevents_binary.matches(message) or message.body.lstrip(b" \t\r\n")[:1] != b"[":
+        return _events(context)
     events: list[Event] = []
     slices = TimeSlices()
-    for document, own in _array(scope):
-        events.append(_read(document, own))
+    for document, own in _array(context):
+        events += _read(document, own)
         if slices.over:
             await slices.others()
     return events
@@ -158,33 +171,45 @@ def _check_json(message: Message) -> None:
         raise InvalidInput("content-type", f"expected {', '.join(_EXPECTED)}, got {media_type!r:.80}")
 
 
-def _array(scope: Scope) -> Iterator[tuple[Raw, Scope]]:
+def _array(context: DecodeContext) -> Iterator[tuple[Raw, DecodeContext]]:
     """The documents of an array, each with its place."""
-    message = scope.message
+    message = context.message
     _check_json(message)
     if message.media_type == cloudevents.STRUCTURED:
         raise InvalidInput("", f"expected one event; several go as {cloudevents.BATCH}")
     try:
         documents = _decode_array(message.body)
     except UNREADABLE as error:
-        raise unreadable(error, scope) from None
+        raise unreadable(error, context) from None
     if len(documents) > MAX_EVENTS:
         raise InvalidInput("", f"expected at most {MAX_EVENTS} events, got {len(documents)}")
     for index, document in enumerate(documents):
-        yield document, replace(scope, index=index)
+        yield document, replace(context, index=index)
 
 
-def _read(document: bytes | Raw, scope: Scope) -> Event:
-    for shape in SHAPES:
-        if shape.recognises(scope.message, document):
-            return _check_grant(shape.read(document, scope), scope)
-    raise AssertionError("the last shape recognises whatever no other one does")
+def _read(document: bytes | Raw, context: DecodeContext) -> list[Event]:
+    """The events of one document: a CloudEvent, what an adapter reads, or else a plain event."""
+    if cloudevents.matches(context.message, document):
+        return [_check_grant(cloudevents.read(document, context), context)]
+    for adapter in context.adapters:
+        text = bytes(document)
+        if adapter.mark in text and adapter.matches(text):
+            return _adapted(text, adapter, context)
+    return [_check_grant(plain.read(document, context), context)]
 
 
-def _check_grant(event: Event, scope: Scope) -> Event:
+def _adapted(document: bytes, adapter: IntakeAdapter, context: DecodeContext) -> list[Event]:
+    events = [_check_grant(event, context) for event in adapter.read(document, context)]
+    most = MAX_EVENTS if context.index is None else 1
+    if not 0 < len(events) <= most:
+        raise context.refusal("", f"expected 1 to {most} events in a document, got {len(events)}")
+    return events
+
+
+def _check_grant(event: Event, context: DecodeContext) -> Event:
     """The event itself, unless it grants or revokes and does not say whom: it would be stored and change nothing."""
     if event.event in CHANGES and permission_of(event) is None:
-        raise scope.refusal(
+        raise context.refusal(
             "data.username",
             f"expected whom {event.event} is about: a text of 1 to {MAX_USER} characters without control characters",
         )

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 
 from msgspec import Raw
 
-from dispatcher.intake.message import MAX_DEPTH, Scope
+from dispatcher.intake.decode_context import MAX_DEPTH, DecodeContext
 
 
 def all_once(document: bytes, keys: int, within: int) -> bool:
@@ -28,7 +28,9 @@ class KeyCheck:
         self._quoted = [f'"{name}"'.encode() for name in self._names]
         self._found = re.compile(rb'"(%b)"\s*:' % "|".join(sorted(self._names)).encode()).findall
 
-    def __call__(self, document: bytes | Raw, nested: Iterable[Raw], scope: Scope, prefix: str = "") -> None:
+    def __call__(
+        self, document: bytes | Raw, nested: Iterable[Raw], context: DecodeContext, prefix: str = ""
+    ) -> None:
         """Raise InvalidInput when a key that is read stands twice in the object itself.
 
         `nested` are values in it that need not be looked into; `prefix` is how a key's path begins.
@@ -44,13 +46,13 @@ class KeyCheck:
             return
         # Some of them may stand in other objects, or in texts.
         seen: set[str] = set()
-        for key in _keys(bytes(document), scope):
+        for key in _keys(bytes(document), context):
             if key in seen and key in self._names:
-                raise scope.refusal(f"{prefix}{key}", "expected it once, it is there more than once")
+                raise context.refusal(f"{prefix}{key}", "expected it once, it is there more than once")
             seen.add(key)
 
 
-def _keys(document: bytes, scope: Scope) -> list[str]:
+def _keys(document: bytes, context: DecodeContext) -> list[str]:
     """The keys of an object that is valid JSON, each as often as it stands there."""
     keys: list[str] = []
 
@@ -61,7 +63,7 @@ def _keys(document: bytes, scope: Scope) -> list[str]:
     try:
         json.loads(document, object_pairs_hook=keep, parse_int=len, parse_float=len)
     except RecursionError:
-        raise scope.refusal("", f"expected JSON that is nested at most {MAX_DEPTH} deep") from None
+        raise context.refusal("", f"expected JSON that is nested at most {MAX_DEPTH} deep") from None
     except ValueError:
         return []  # checked elsewhere, with a better reason
     return keys

@@ -17,6 +17,7 @@ from dispatcher.domain.events import DEFAULT_TENANT, Event, utc_now
 from dispatcher.intake.commit import Result, Source
 from dispatcher.intake.dead_letters import DeadLetters
 from dispatcher.intake.decode import decode
+from dispatcher.intake.decode_context import IntakeAdapter
 from dispatcher.intake.received import Received
 from dispatcher.intake.transport import Transport
 from dispatcher.telemetry.metrics import EVENTS
@@ -44,12 +45,18 @@ class Inbox:
     """
 
     def __init__(
-        self, channel: AbstractChannel, transport: Transport, intake: Offers, dead_letters: DeadLetters
+        self,
+        channel: AbstractChannel,
+        transport: Transport,
+        intake: Offers,
+        dead_letters: DeadLetters,
+        adapters: Sequence[IntakeAdapter] = (),
     ) -> None:
         self._channel = channel
         self._transport = transport
         self._intake = intake
         self._dead_letters = dead_letters
+        self._adapters = adapters
         self._received = 0
         self._acknowledged = 0
         self._upto = 0
@@ -106,7 +113,13 @@ class Inbox:
 
     def _decode(self, message: Received, tag: int, now: datetime) -> None:
         try:
-            events = decode(message.understood(), default_tenant=DEFAULT_TENANT, tenant_fixed=False, now=now)
+            events = decode(
+                message.understood(),
+                default_tenant=DEFAULT_TENANT,
+                tenant_fixed=False,
+                now=now,
+                adapters=self._adapters,
+            )
         except InvalidInput as refusal:
             _REFUSED.inc()
             self._bury(message, tag, refusal, "invalid" if refusal.field else "malformed")

@@ -12,8 +12,8 @@ from msgspec.structs import astuple
 from dispatcher.domain.event_names import EVENT_NAME, document_status, status_of
 from dispatcher.domain.events import DEFAULT_SOURCE, Event
 from dispatcher.domain.ids import new_id
+from dispatcher.intake.decode_context import UNREADABLE, DecodeContext, check_document, unreadable
 from dispatcher.intake.duplicate_keys import KeyCheck, all_once
-from dispatcher.intake.message import UNREADABLE, Message, Scope, check_document, unreadable
 
 _EMPTY = Raw(b"{}")
 _NOTHING = (None, "")
@@ -70,12 +70,7 @@ _decode_job = msgspec.json.Decoder(_Job).decode
 _encode = msgspec.json.Encoder().encode
 
 
-def recognises(message: Message, document: bytes | Raw) -> bool:
-    """Whatever no other shape wants should be this one."""
-    return True
-
-
-def read(document: bytes | Raw, scope: Scope) -> Event:
+def read(document: bytes | Raw, context: DecodeContext) -> Event:
     """The event, with what it does not say taken from its job document.
 
     Its time is not among that: the times in a job document are the job's, and of the moment when somebody
@@ -84,11 +79,11 @@ def read(document: bytes | Raw, scope: Scope) -> Event:
     try:
         plain = _decode(document)
     except UNREADABLE as error:
-        raise _explained(error, scope) from None
+        raise _explained(error, context) from None
     if not _has_keys_once(bytes(document), plain):
-        _check_keys(document, (plain.job, plain.data), scope)
+        _check_keys(document, (plain.job, plain.data), context)
     key = new_id("evt")
-    written = _document(plain, key, scope)
+    written = _document(plain, key, context)
     return check_document(
         Event(
             key=key,
@@ -98,13 +93,13 @@ def read(document: bytes | Raw, scope: Scope) -> Event:
             event=written.data.event,
             job_id=written.subject,
             owner=None if written.owner is UNSET else written.owner,
-            published_by=scope.publisher,
+            published_by=context.publisher,
             tenant=written.tenant,
             time=written.time,
-            accepted_at=scope.now,
+            accepted_at=context.now,
             document=_encode(written),
         ),
-        scope,
+        context,
     )
 
 
@@ -120,57 +115,57 @@ def _has_keys_once(document: bytes, plain: _Plain) -> bool:
     return b"\\" not in document and all_once(document, keys, within)
 
 
-def _document(plain: _Plain, key: str, scope: Scope) -> _Document:
+def _document(plain: _Plain, key: str, context: DecodeContext) -> _Document:
     """The CloudEvent that a plain event becomes."""
-    job_raw = _object("job", plain.job, scope)
-    _check_job_keys(job_raw, (), scope, "job.")
+    job_raw = _object("job", plain.job, context)
+    _check_job_keys(job_raw, (), context, "job.")
     job = _decode_job(job_raw)
-    event = _event_name(plain, job, scope)
+    event = _event_name(plain, job, context)
     status = status_of(event) or document_status(job.status)
-    job_id = _first("job_id", plain.job_id, job.id, scope)
+    job_id = _first("job_id", plain.job_id, job.id, context)
     if job_id is None:
-        raise scope.refusal("job_id", "expected the id of the job")
+        raise context.refusal("job_id", "expected the id of the job")
     return _Document(
-        id=scope.stable_id() or key if plain.id in _NOTHING else scope.text("id", plain.id),
-        source=DEFAULT_SOURCE if plain.source in _NOTHING else scope.text("source", plain.source),
+        id=context.stable_id() or key if plain.id in _NOTHING else context.text("id", plain.id),
+        source=DEFAULT_SOURCE if plain.source in _NOTHING else context.text("source", plain.source),
         type=f"job.{event}",
         subject=job_id,
-        time=scope.sent_at if plain.time in _NOTHING else scope.time("time", plain.time),
-        tenant=scope.tenant(plain.tenant),
-        owner=_first("owner", plain.owner, job.owner, scope) or scope.publisher or UNSET,
-        dispatcherhops=scope.hops() or UNSET,
-        data=_Data(event, status, _message(plain), job_raw, _object("data", plain.data, scope)),
+        time=context.sent_at if plain.time in _NOTHING else context.time("time", plain.time),
+        tenant=context.tenant(plain.tenant),
+        owner=_first("owner", plain.owner, job.owner, context) or context.publisher or UNSET,
+        dispatcherhops=context.hops() or UNSET,
+        data=_Data(event, status, _message(plain), job_raw, _object("data", plain.data, context)),
     )
 
 
-def _object(field: str, raw: Raw, scope: Scope) -> Raw:
+def _object(field: str, raw: Raw, context: DecodeContext) -> Raw:
     text = bytes(raw)
     if text == b"null":
         return _EMPTY
     if not text.startswith(b"{"):
-        raise scope.refusal(field, f"expected an object, got {text[:40].decode(errors='replace')}")
+        raise context.refusal(field, f"expected an object, got {text[:40].decode(errors='replace')}")
     return raw
 
 
-def _event_name(plain: _Plain, job: _Job, scope: Scope) -> str:
+def _event_name(plain: _Plain, job: _Job, context: DecodeContext) -> str:
     if plain.event:
-        return scope.event_name("event", plain.event)
+        return context.event_name("event", plain.event)
     status = document_status(job.status)
     if status is None:
-        raise scope.refusal("event", 'expected what happened, such as "FINISHED"')
-    return scope.event_name("job.status", status)
+        raise context.refusal("event", 'expected what happened, such as "FINISHED"')
+    return context.event_name("job.status", status)
 
 
-def _first(field: str, named: str | int | None, of_job: object, scope: Scope) -> str | None:
+def _first(field: str, named: str | int | None, of_job: object, context: DecodeContext) -> str | None:
     """What the event says, or else what its job document says."""
     if named is not None and named != "":
-        return scope.text(field, named)
+        return context.text(field, named)
     if of_job is None or of_job == "":
         return None
     path = f"job.{field.removeprefix('job_')}"
     if isinstance(of_job, bool) or not isinstance(of_job, str | int):
-        raise scope.refusal(path, f"expected a text or a whole number, got {_encode(of_job).decode():.40}")
-    return scope.text(path, of_job)
+        raise context.refusal(path, f"expected a text or a whole number, got {_encode(of_job).decode():.40}")
+    return context.text(path, of_job)
 
 
 def _message(plain: _Plain) -> str | None:
@@ -182,9 +177,9 @@ def _message(plain: _Plain) -> str | None:
     return said if isinstance(said, str) else _encode(said).decode()
 
 
-def _explained(error: Exception, scope: Scope) -> Exception:
+def _explained(error: Exception, context: DecodeContext) -> Exception:
     """The refusal of what does not decode; for an unknown field it says which one may be meant."""
-    refusal = unreadable(error, scope)
+    refusal = unreadable(error, context)
     prefix = "Object contains unknown field `"
     if not isinstance(error, msgspec.ValidationError) or not refusal.problem.startswith(prefix):
         return refusal
@@ -193,4 +188,4 @@ def _explained(error: Exception, scope: Scope) -> Exception:
     nearest = difflib.get_close_matches(name[:80].lower(), known, n=1)
     advice = f"did you mean {nearest[0]}?" if nearest else f"known are {', '.join(known)}"
     hint = "" if nearest else '; a job document stands under "job", the publisher\'s own fields under "data"'
-    return scope.refusal(name[:80], f"unknown field; {advice}{hint}")
+    return context.refusal(name[:80], f"unknown field; {advice}{hint}")

@@ -17,7 +17,7 @@ from pamqp.header import ContentHeader
 from dispatcher.domain.hops import HEADER, highest
 from dispatcher.domain.times import from_number
 from dispatcher.intake.field_table import as_text, read_table
-from dispatcher.intake.message import Message
+from dispatcher.intake.raw_message import Message
 
 # The bits of the content header that say which properties follow, in this order.
 _CONTENT_TYPE, _CONTENT_ENCODING, _HEADERS = 0x8000, 0x4000, 0x2000

@@ -12,7 +12,7 @@ import re
 from dispatcher.domain.errors import InvalidInput
 from dispatcher.intake.charsets import codec_of
 from dispatcher.intake.inflate import encodings_in
-from dispatcher.intake.message import Message
+from dispatcher.intake.raw_message import Message
 
 # The marks of UTF-32 begin with those of UTF-16.
 _MARKS = (

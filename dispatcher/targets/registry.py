@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import pkgutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib.metadata import EntryPoint, entry_points
 from typing import TypeAlias
 
@@ -15,6 +15,8 @@ from dispatcher import targets
 from dispatcher.config import Settings
 from dispatcher.domain.errors import SettingsError
 from dispatcher.domain.targets import KindStore, TargetKind
+from dispatcher.targets.formats import FORMATS
+from dispatcher.targets.formats.content import Format
 from dispatcher.targets.http.egress import Egress
 
 GROUP = "dispatcher.targets"
@@ -27,15 +29,20 @@ class Resources(Struct, frozen=True):
     egress: Egress
     settings: Settings | None = None
     store: KindStore | None = None
+    formats: Mapping[str, Format] = FORMATS
+    """The forms that a webhook can ask for, with those of plugins."""
 
 
 MakeKind: TypeAlias = Callable[[Resources], TargetKind]
 
 
-def load_kinds(resources: Resources) -> dict[str, TargetKind]:
-    """The kinds by name. SettingsError when that of another package cannot be loaded, or has a name twice."""
+def load_kinds(resources: Resources, further: Sequence[MakeKind] = ()) -> dict[str, TargetKind]:
+    """The kinds by name, with `further` ones of plugins.
+
+    SettingsError when that of another package cannot be loaded, or has a name twice.
+    """
     kinds: dict[str, TargetKind] = {}
-    for make_kind in _built_in():
+    for make_kind in (*_built_in(), *further):
         kind = make_kind(resources)
         kinds[kind.name] = kind
     for entry_point in entry_points(group=GROUP):

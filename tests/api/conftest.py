@@ -17,9 +17,10 @@ from msgspec import Struct
 
 from dispatcher.api.http_server import Runner
 from dispatcher.api.owner_quotas import OwnerQuotas
-from dispatcher.api.server import Extension, build
+from dispatcher.api.server import build
 from dispatcher.api.services import Services
 from dispatcher.api.waiters import Waiters
+from dispatcher.compat.plugin import Plugin
 from dispatcher.domain.deliveries import Attempt, NewDelivery, Outcome, State
 from dispatcher.domain.events import Event, utc_now
 from dispatcher.domain.ids import new_id
@@ -29,10 +30,11 @@ from dispatcher.intake.announcing import AnnouncingStore
 from dispatcher.intake.batcher import Intake
 from dispatcher.intake.delivery_quotas import DeliveryQuotas
 from dispatcher.matching.matcher import Matcher
+from dispatcher.parts import make_adapters, make_kinds
 from dispatcher.store.encryption import Sealer
 from dispatcher.store.store import Store
 from dispatcher.targets.http.egress import Egress
-from dispatcher.targets.registry import Resources, load_kinds
+from dispatcher.targets.registry import Resources
 from dispatcher.targets.ssrf_guard import Guard
 from dispatcher.telemetry import metrics
 from tests.claiming import claim
@@ -219,9 +221,9 @@ class Api:
 
 
 @asynccontextmanager
-async def serving(store: Store, extensions: Sequence[Extension] = (), **changes: Any) -> AsyncIterator[Api]:
-    """The API over an opened store."""
-    kinds = load_kinds(Resources(Egress(Guard([LOOPBACK]), timeout=5)))
+async def serving(store: Store, plugins: Sequence[Plugin] = (), **changes: Any) -> AsyncIterator[Api]:
+    """The API over an opened store, with these plugins."""
+    kinds = make_kinds(Resources(Egress(Guard([LOOPBACK]), timeout=5)), plugins)
     engine = Parked(await store.leases.register("test", 1, 3600))
     waiters = changes.pop("waiters", None) or Waiters(store, 100)
     intake = Intake(Matcher(store), engine, AnnouncingStore(store.events, waiters.stored))
@@ -237,9 +239,11 @@ async def serving(store: Store, extensions: Sequence[Extension] = (), **changes:
         "quotas": OwnerQuotas(store, Quotas()),
         "delivery_quotas": DeliveryQuotas(store.quotas, 0),
         "waiters": waiters,
+        "adapters": make_adapters(plugins),
+        "publish_hooks": [hook for plugin in plugins for hook in plugin.publish_hooks],
     }
     services = Services(**parts | changes)
-    server = _Server(build(services, extensions))
+    server = _Server(build(services, [plugin.attach for plugin in plugins]))
     await server.start_server(auto_decompress=False)
     session = ClientSession(cookie_jar=DummyCookieJar())
     try:

@@ -8,9 +8,9 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from dispatcher import compat
 from dispatcher.store.store import Store
 from tests.api.conftest import ADMIN_KEY, HOOK, Api, Caller, serving
+from tests.plugins import plugins_of
 
 
 @pytest.mark.parametrize(
@@ -34,7 +34,7 @@ async def test_a_line_break_at_the_end_of_a_text_is_refused(
 @pytest.mark.parametrize("path", ["/jobs/v2", "/v3/notifications/subscriptions"])
 @pytest.mark.parametrize("host", [b"", b"dispatcher:99999999", b"dispatcher:x", b"\xff"])
 async def test_a_host_header_that_is_none_is_the_callers_fault(store: Store, path: str, host: bytes) -> None:
-    async with serving(store, [compat.attach]) as api:
+    async with serving(store, plugins_of(store)) as api:
         reader, writer = await asyncio.open_connection("127.0.0.1", urlsplit(api.url).port)
         head = f"GET {path} HTTP/1.1\r\nAuthorization: Bearer {ADMIN_KEY}\r\nConnection: close\r\nHost: "
         writer.write(head.encode() + host + b"\r\n\r\n")
@@ -73,7 +73,7 @@ async def test_a_key_with_publish_any_names_owners_and_sees_nothing(api: Api, bo
 
 
 async def test_a_grant_in_the_shape_of_tapis_v3_is_one_too(store: Store) -> None:
-    async with serving(store, [compat.attach]) as api:
+    async with serving(store, plugins_of(store)) as api:
         alice = await api.caller("alice", "publish", "subscribe")
         await api.admin.publish("RUNNING", job_id="his", owner="bob")
         grant = {"source": "x", "type": "jobs.JOB_NEW_STATUS.PERMISSION_GRANT", "subject": "his"}
@@ -105,7 +105,7 @@ async def test_a_grant_that_does_not_say_to_whom_is_refused(
 
 
 async def test_who_may_look_at_jobs_ends_no_subscriptions_of_others(store: Store) -> None:
-    async with serving(store, [compat.attach]) as api:
+    async with serving(store, plugins_of(store)) as api:
         alice, bob = [await api.caller(name, "publish", "subscribe") for name in ("alice", "bob")]
         await api.admin.publish("RUNNING", job_id="his", owner="bob")
         end = {

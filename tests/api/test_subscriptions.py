@@ -136,7 +136,10 @@ async def test_credentials_are_never_shown(alice: Caller) -> None:
         ({"digest": {}, "persistent": False}, "digest", "one delivery only"),
         ({"digest": {}, "target": TARGET | {"body": "x"}}, "digest", "batch of CloudEvents"),
         (
-            {"digest": {}, "target": {"kind": "tethys", "portal": "https://p.org", "job": "x"}},
+            {
+                "digest": {},
+                "target": {"kind": "argo", "server": "https://a.org", "namespace": "n", "workflow": "w"},
+            },
             "digest",
             "webhook",
         ),

@@ -9,6 +9,7 @@ from ipaddress import ip_network
 import pytest
 from aiohttp import web
 
+from dispatcher.compat.tethys.target import TethysKind
 from dispatcher.delivery.engine import Limits
 from dispatcher.domain.deliveries import State
 from dispatcher.domain.events import Event, utc_now
@@ -17,7 +18,6 @@ from dispatcher.domain.subscriptions import Subscription
 from dispatcher.store.store import Store
 from dispatcher.targets.http.egress import Egress
 from dispatcher.targets.ssrf_guard import Guard
-from dispatcher.targets.tethys import TethysKind
 from tests.delivery.conftest import Running, deliveries, settled
 from tests.factories import make_event, make_subscription
 from tests.receiver import Arrived, Receiver

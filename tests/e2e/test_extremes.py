@@ -17,8 +17,11 @@ import pytest
 
 from dispatcher.api.requests import NewSubscription, PlainEvent, RetryMany
 from dispatcher.api.routes import _with_targets
+from dispatcher.compat.tethys.callback_tokens import CallbackTokens
+from dispatcher.compat.tethys.plugin import Tethys
+from dispatcher.parts import make_kinds
 from dispatcher.targets.http.egress import Egress
-from dispatcher.targets.registry import Resources, load_kinds
+from dispatcher.targets.registry import Resources
 from dispatcher.targets.ssrf_guard import Guard
 from tests.e2e.extremes import documents
 from tests.e2e.service import ADMIN_KEY, Service
@@ -85,7 +88,7 @@ async def healthy(service: Service, receiver: Receiver, key: str, job: str) -> N
 
 
 async def test_no_subscription_that_is_accepted_ends_or_holds_up_anything(service: Service) -> None:
-    kinds = load_kinds(Resources(Egress(Guard())))
+    kinds = make_kinds(Resources(Egress(Guard())), [Tethys(CallbackTokens())])
     model = _with_targets(NewSubscription, kinds)
     async with Receiver() as hostile, Receiver() as receiver:
         mallory, alice = await key_of(service, "mallory"), await key_of(service, "alice")

@@ -11,7 +11,6 @@ from cloudevents.core.bindings.http import HTTPMessage, from_http_event
 from cloudevents.core.formats.json import JSONFormat
 from standardwebhooks import Webhook
 
-from dispatcher.domain.agave import attempt_of, subscription_id
 from dispatcher.domain.errors import InvalidInput
 from dispatcher.domain.events import Event
 from dispatcher.domain.ids import new_id
@@ -122,26 +121,7 @@ async def test_a_cloudevent_in_plain_form_has_all_its_data(egress: Egress, recei
     assert "job" not in arrived.event
 
 
-async def test_tapis_receivers_get_the_job_and_the_headers_of_agave(
-    egress: Egress, receiver: Receiver
-) -> None:
-    arrived = await sent(egress, receiver, read(plain(job=JOB)), "tapis")
-
-    assert arrived.event == JOB | {"status": "FINISHED"}
-    assert arrived.headers["content-type"] == "application/json"
-    assert attempt_of(arrived.headers["x-agave-delivery"]) == (DELIVERY, 2)
-    assert arrived.headers["x-agave-delivery"].endswith("-0002-042")
-    assert subscription_id(arrived.headers["x-agave-notification"]) is not None
-    assert arrived.headers["x-agave-notification"].endswith("-0001-011")
-
-
-async def test_a_job_without_a_document_has_what_is_known_of_it(egress: Egress, receiver: Receiver) -> None:
-    arrived = await sent(egress, receiver, read(plain(owner="alice")), "tapis")
-
-    assert arrived.event == {"id": "job-1", "owner": "alice", "status": "FINISHED"}
-
-
-@pytest.mark.parametrize("form", ["cloudevents", "binary", "plain", "tapis"])
+@pytest.mark.parametrize("form", ["cloudevents", "binary", "plain"])
 async def test_every_form_is_signed(egress: Egress, receiver: Receiver, form: str) -> None:
     arrived = await sent(egress, receiver, make_event(), form)
 
@@ -152,10 +132,9 @@ async def test_every_form_is_signed(egress: Egress, receiver: Receiver, form: st
     ("fields", "field"),
     [
         ({"format": "binary", "body": {}}, "target.format"),
-        ({"format": "tapis", "method": "GET"}, "target.format"),
+        ({"format": "plain", "method": "GET"}, "target.format"),
         ({"format": "binary", "headers": {"CE-Id": "x"}}, "target.headers.CE-Id"),
         ({"format": "binary", "headers": {"Content-Type": "x"}}, "target.headers.Content-Type"),
-        ({"format": "tapis", "headers": {"X-Agave-Delivery": "x"}}, "target.headers.X-Agave-Delivery"),
         (
             {"format": "binary", "auth": {"type": "header", "name": "ce-id", "value": "x"}},
             "target.auth.name",
@@ -175,3 +154,12 @@ async def test_a_content_type_of_ones_own_stands_beside_a_form(egress: Egress, r
     arrived = await sent(egress, receiver, make_event(), "plain", headers=own)
 
     assert arrived.headers["content-type"] == "application/vnd.site+json"
+
+
+def test_a_form_that_no_plugin_brings_is_refused() -> None:
+    document = {"kind": "webhook", "url": "https://example.org/", "format": "pigeon"}
+    kind = WebhookKind(Egress(Guard()))
+    with pytest.raises(msgspec.ValidationError, match="Invalid enum value 'pigeon'"):
+        msgspec.convert(document, kind.spec)
+    with pytest.raises(InvalidInput, match="expected one of cloudevents, binary, plain, got 'pigeon'"):
+        kind.check(msgspec.convert(document, WebhookTarget))

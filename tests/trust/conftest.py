@@ -6,9 +6,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from dispatcher import compat
-from dispatcher.compat.tapis_v2.embedded import Embedded
 from tests.api.conftest import Api, Caller, opened, serving
+from tests.plugins import plugins_of
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
@@ -21,7 +20,7 @@ def url(request: pytest.FixtureRequest) -> str:
 @pytest.fixture
 async def api(url: str) -> AsyncIterator[Api]:
     """Yield the API over it, with the shapes of Tapis and Tethys."""
-    async with opened(url) as store, serving(store, [compat.attach], before_publish=[Embedded()]) as running:
+    async with opened(url) as store, serving(store, plugins_of(store)) as running:
         yield running
 
 

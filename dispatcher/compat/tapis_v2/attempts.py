@@ -8,10 +8,10 @@ from dispatcher.api.requests import SubscriptionChange
 from dispatcher.api.subscriptions import change_subscription
 from dispatcher.compat.tapis_v2.envelope import Answered, Asked
 from dispatcher.compat.tapis_v2.forced import force
+from dispatcher.compat.tapis_v2.ids import attempt_of
 from dispatcher.compat.tapis_v2.lookup import PAGE, call, named
 from dispatcher.compat.tapis_v2.search import terms_in
 from dispatcher.compat.tapis_v2.views import Kept, Notice, Tried, attempt_view, metadata_of
-from dispatcher.domain.agave import attempt_of
 from dispatcher.domain.deliveries import Delivery, State
 from dispatcher.domain.errors import Conflict, NotFound
 from dispatcher.store.filters import DeliveryFilter, Window

@@ -10,9 +10,9 @@ from dispatcher.api.routing import Call, NoQuery
 from dispatcher.api.subscriptions import get_subscription, list_subscriptions
 from dispatcher.compat.tapis_v2.document import EVERY
 from dispatcher.compat.tapis_v2.envelope import Asked
+from dispatcher.compat.tapis_v2.ids import subscription_id
 from dispatcher.compat.tapis_v2.search import Term
 from dispatcher.compat.tapis_v2.views import ACTIVE, Last, Notice, facts, notice_of, status_of
-from dispatcher.domain.agave import subscription_id
 from dispatcher.domain.errors import Forbidden, InvalidInput, NotFound
 from dispatcher.store.filters import DeliveryFilter, Window
 

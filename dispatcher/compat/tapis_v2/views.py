@@ -12,8 +12,8 @@ from msgspec import Struct
 from dispatcher.api.answers import SubscriptionView
 from dispatcher.compat.tapis_v2.addresses import url_of
 from dispatcher.compat.tapis_v2.document import EVERY
+from dispatcher.compat.tapis_v2.ids import attempt_uuid, notification_uuid
 from dispatcher.compat.tapis_v2.policy import Policy, policy_of
-from dispatcher.domain.agave import attempt_uuid, notification_uuid
 from dispatcher.domain.deliveries import Attempt, Delivery, State
 
 METADATA = "tapis_v2"

@@ -11,6 +11,7 @@ from msgspec.structs import replace
 from dispatcher.api.auth import authenticate
 from dispatcher.api.problems import Refusal, unauthorized
 from dispatcher.api.services import Services
+from dispatcher.compat.tapis_v3.jwt import Tokens
 from dispatcher.domain.events import check_text, utc_now
 from dispatcher.domain.keys import ApiKey
 from dispatcher.domain.subscriptions import EVERY_OWNER
@@ -40,13 +41,13 @@ class Caller(Struct, frozen=True, kw_only=True):
         return tenant == self.key.tenant or self.reach is None or tenant in self.reach
 
 
-async def caller_of(headers: Mapping[str, str], services: Services) -> Caller:
-    """The caller. Raises Refusal (401)."""
+async def caller_of(headers: Mapping[str, str], services: Services, tokens: Tokens | None) -> Caller:
+    """The caller; without `tokens` API keys alone are accepted. Raises Refusal (401)."""
     token = headers.get(TOKEN)
     if token is None and "Authorization" not in headers:
         raise unauthorized(f"{TOKEN} is missing: expected a token of Tapis or an API key")
     if token is not None and token.count(".") == 2:
-        return _with_token(token, headers, services)
+        return _with_token(token, headers, tokens)
     authorization = headers.get("Authorization") if token is None else f"Bearer {token}"
     key = await authenticate(authorization, services)
     if headers.get(OBO_TENANT, key.tenant) != key.tenant:
@@ -54,10 +55,10 @@ async def caller_of(headers: Mapping[str, str], services: Services) -> Caller:
     return Caller(key=_for_user(key, headers))
 
 
-def _with_token(token: str, headers: Mapping[str, str], services: Services) -> Caller:
-    if services.tokens is None:
+def _with_token(token: str, headers: Mapping[str, str], tokens: Tokens | None) -> Caller:
+    if tokens is None:
         raise _refused(f"{TOKEN}: no tokens of Tapis are accepted here, only API keys (see tapis.keys)")
-    claims = services.tokens.claims(token)
+    claims = tokens.claims(token)
     tenant = headers.get(OBO_TENANT, claims.tenant)
     key = ApiKey(
         id="token",

@@ -8,8 +8,8 @@ from typing import Annotated, Literal
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from dispatcher.api.requests import ONE_LINE
+from dispatcher.compat.tapis_v3.event_model import check_type_filter
 from dispatcher.domain.errors import InvalidInput
-from dispatcher.domain.tapis_v3 import check_type_filter
 
 EVERY = "*"
 API_USER = "${apiUserId}"

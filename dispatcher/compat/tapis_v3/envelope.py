@@ -16,9 +16,10 @@ from dispatcher.api.problems import refusal_of
 from dispatcher.api.routing import asked_at, raw_body
 from dispatcher.api.services import Services
 from dispatcher.compat.tapis_v3.callers import Caller, caller_of
+from dispatcher.compat.tapis_v3.jwt import Tokens
 from dispatcher.domain.errors import Forbidden, InvalidInput
 from dispatcher.domain.keys import Scope
-from dispatcher.intake.message import Message
+from dispatcher.intake.raw_message import Message
 from dispatcher.intake.repair import repaired
 
 T = TypeVar("T")
@@ -55,13 +56,13 @@ Handler = Callable[[Asked], Awaitable[Answered]]
 
 
 def enveloped(
-    act: Handler, scope: Scope, services: Services
+    act: Handler, scope: Scope, services: Services, tokens: Tokens | None
 ) -> Callable[[web.Request], Awaitable[web.Response]]:
     """What aiohttp calls for a handler whose callers need this scope."""
 
     async def handle(request: web.Request) -> web.Response:
         try:
-            caller = await caller_of(request.headers, services)
+            caller = await caller_of(request.headers, services, tokens)
             if not caller.key.may(scope):
                 raise Forbidden(f"this needs a service's token, or a key with the scope {scope}")
             return answer(await act(await _asked(request, caller, services)))

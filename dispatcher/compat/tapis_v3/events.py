@@ -7,12 +7,13 @@ from uuid import uuid4
 import msgspec
 
 from dispatcher.api.access import check_publisher, speaks_for
+from dispatcher.compat.tapis_v3 import decoder
 from dispatcher.compat.tapis_v3.documents import EndSeries, PostEvent
 from dispatcher.compat.tapis_v3.envelope import Answered, Asked
+from dispatcher.compat.tapis_v3.event_model import TapisEvent, check_type
 from dispatcher.domain.errors import Forbidden, InvalidInput
 from dispatcher.domain.events import Event, check_text, utc_now
 from dispatcher.domain.hops import hops_in
-from dispatcher.domain.tapis_v3 import TapisEvent, check_type
 from dispatcher.intake.decode import Message, decode
 
 _encode = msgspec.json.Encoder().encode
@@ -74,7 +75,14 @@ async def publish(asked: Asked, new: PostEvent, tenant: str) -> None:
 
 def _decoded(event: TapisEvent, tenant: str, publisher: str | None, hops: int) -> list[Event]:
     message = Message(origin="http", body=_encode(event), content_type="application/json", hops=hops)
-    return decode(message, default_tenant=tenant, tenant_fixed=True, now=utc_now(), publisher=publisher)
+    return decode(
+        message,
+        default_tenant=tenant,
+        tenant_fixed=True,
+        now=utc_now(),
+        publisher=publisher,
+        adapters=(decoder,),
+    )
 
 
 def _tenant(asked: Asked) -> str:

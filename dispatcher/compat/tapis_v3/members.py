@@ -15,12 +15,12 @@ from dispatcher.api.routing import Call, NoQuery
 from dispatcher.api.subscriptions import new_subscription
 from dispatcher.compat.tapis_v3.documents import EVERY, DeliveryTarget, Targets
 from dispatcher.compat.tapis_v3.envelope import Asked
+from dispatcher.compat.tapis_v3.event_model import filters_of
 from dispatcher.compat.tapis_v3.views import target_of
 from dispatcher.domain.errors import InvalidInput
 from dispatcher.domain.events import utc_now
 from dispatcher.domain.retry import RetryPolicy, Schedule
 from dispatcher.domain.subscriptions import Subscription
-from dispatcher.domain.tapis_v3 import filters_of
 from dispatcher.domain.targets import TargetKind
 
 DISABLED = "disabled by request"

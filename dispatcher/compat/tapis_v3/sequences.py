@@ -13,13 +13,13 @@ from dispatcher.api.services import Services
 from dispatcher.compat.tapis_v3 import lists
 from dispatcher.compat.tapis_v3.documents import DeliveryTarget, PostEvent, PostSubscription
 from dispatcher.compat.tapis_v3.envelope import Answered, Asked, read_json
+from dispatcher.compat.tapis_v3.event_model import TapisEvent, native_id
 from dispatcher.compat.tapis_v3.events import publish
 from dispatcher.compat.tapis_v3.making import create
 from dispatcher.compat.tapis_v3.subscriptions import by_name, remove
 from dispatcher.compat.tapis_v3.views import details_of, view
 from dispatcher.domain.errors import InvalidInput, NotFound
 from dispatcher.domain.events import utc_now
-from dispatcher.domain.tapis_v3 import TapisEvent, native_id
 from dispatcher.store.tapis_v3 import Named
 
 CALLBACK = "/v3/notifications/test/callback"

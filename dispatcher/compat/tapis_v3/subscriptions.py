@@ -10,13 +10,13 @@ from msgspec.structs import replace
 from dispatcher.compat.tapis_v3 import documents as given
 from dispatcher.compat.tapis_v3 import lists, search, sql
 from dispatcher.compat.tapis_v3.envelope import Answered, Asked
+from dispatcher.compat.tapis_v3.event_model import native_id
 from dispatcher.compat.tapis_v3.making import BASE
 from dispatcher.compat.tapis_v3.members import Wish, changed_members, end_of
 from dispatcher.compat.tapis_v3.views import Details, details_of, selected, view
 from dispatcher.domain.errors import Conflict, InvalidInput, NotFound
 from dispatcher.domain.events import utc_now
 from dispatcher.domain.subscriptions import Subscription
-from dispatcher.domain.tapis_v3 import native_id
 from dispatcher.store.tapis_v3 import Named
 
 

@@ -9,9 +9,9 @@ import msgspec
 from msgspec import Struct
 
 from dispatcher.api.subscription_rules import Kinds, shown_target
+from dispatcher.compat.tapis_v3.event_model import uuid_of
 from dispatcher.domain.errors import InvalidInput
 from dispatcher.domain.subscriptions import Subscription
-from dispatcher.domain.tapis_v3 import uuid_of
 from dispatcher.store.tapis_v3 import Named
 
 SUMMARY = ("owner", "name", "typeFilter", "subjectFilter")

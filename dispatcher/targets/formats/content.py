@@ -21,7 +21,11 @@ Render: TypeAlias = Callable[[Event, str, int], Content]
 
 
 class Format(NamedTuple):
-    """A form: what makes it ready for a subscription, and how the names of headers begin that only it may set."""
+    """A form: what makes it ready for a subscription, and how the names of headers begin that only it may set.
+
+    `summary` says in the API's documentation what it is: "the event as it may be published".
+    """
 
     prepare: Callable[[Subscription], Render]
+    summary: str
     headers: tuple[str, ...] = ()

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Annotated, Literal, TypeAlias, TypeVar
 
-from msgspec import Meta, Struct
+from msgspec import Meta, Struct, defstruct
 
 from dispatcher.domain.errors import InvalidInput
 from dispatcher.domain.hops import HEADER as HOPS_HEADER
@@ -13,7 +13,7 @@ from dispatcher.domain.templates import HeaderTemplate, JsonTemplate
 from dispatcher.domain.text_bodies import TextBodyTemplate
 from dispatcher.domain.url_templates import UrlTemplate
 from dispatcher.domain.variables import TemplateError
-from dispatcher.targets.formats import FORMATS
+from dispatcher.targets.formats.content import Format
 from dispatcher.targets.http.auth import (
     Credentials,
     check_auth,
@@ -71,10 +71,6 @@ class WebhookTarget(Struct, frozen=True, forbid_unknown_fields=True, tag_field="
     Content-Type in `headers` takes the place of the usual one; the values in a text are encoded for it, when it is a
     form, JSON or XML.
 
-    `format`: "cloudevents" is structured CloudEvents JSON, "binary" is CloudEvents with its attributes in
-    headers, "plain" is the event as it may be published, "tapis" is the job document with the headers of Tapis v2,
-    "tapis-v3" the notification of Tapis v3.
-
     `signature`: "v1" is HMAC-SHA256 with the secret. With "v1a" there is one by ed25519 too, for receivers that shall
     check signatures with the subscription's `public_key` and not be able to make any.
     """
@@ -83,7 +79,7 @@ class WebhookTarget(Struct, frozen=True, forbid_unknown_fields=True, tag_field="
     method: Literal["GET", "PUT", "PATCH", "POST", "DELETE"] = "POST"
     headers: Annotated[dict[_HeaderName, _HeaderValue], Meta(max_length=50)] = {}
     body: Body = None
-    format: Literal["cloudevents", "binary", "plain", "tapis", "tapis-v3"] = "cloudevents"
+    format: str = "cloudevents"
     signature: Literal["v1", "v1a"] = "v1"
     auth: Credentials | None = None
     success: Success | None = None
@@ -92,7 +88,23 @@ class WebhookTarget(Struct, frozen=True, forbid_unknown_fields=True, tag_field="
         return f"WebhookTarget({self.method} {hide_in_url(self.url)})"
 
 
-def check_target(target: WebhookTarget) -> str:
+def with_formats(formats: Mapping[str, Format]) -> type[WebhookTarget]:
+    """A webhook's target whose `format` is one of these, or "cloudevents"; its documentation names them."""
+    named = [f'"{name}" is {form.summary}' for name, form in formats.items()]
+    listed = ", ".join(['`format`: "cloudevents" is structured CloudEvents JSON', *named])
+    # Any name that is known now: no type checker can know them.
+    allowed: object = Literal[("cloudevents", *formats)]
+    made: type[WebhookTarget] = defstruct(  # type: ignore[assignment]  # it is, as its base says
+        "WebhookTarget",
+        [("format", allowed, "cloudevents")],
+        bases=(WebhookTarget,),
+        namespace={"__doc__": f"{WebhookTarget.__doc__}\n    {listed}.\n    "},
+        frozen=True,
+    )
+    return made
+
+
+def check_target(target: WebhookTarget, formats: Mapping[str, Format]) -> str:
     """The destination (`https://example.org:443`); InvalidInput when the target cannot work for any subscriber."""
     url = _compiled("target.url", UrlTemplate.compile, target.url)
     check_url(target.url, "target.url")
@@ -100,7 +112,7 @@ def check_target(target: WebhookTarget) -> str:
     if target.method in WITHOUT_BODY and target.body is not None:
         raise InvalidInput("target.body", f"expected none, because {target.method} carries no body")
     _compiled("target.body", body_template, target)
-    _check_format(target)
+    _check_format(target, formats)
     return url.origin
 
 
@@ -157,10 +169,13 @@ def _check_header_name(name: str, field: str, taken: set[str]) -> None:
     taken.add(lower)
 
 
-def _check_format(target: WebhookTarget) -> None:
-    form = FORMATS.get(target.format)
-    if form is None:
+def _check_format(target: WebhookTarget, formats: Mapping[str, Format]) -> None:
+    if target.format == "cloudevents":
         return
+    form = formats.get(target.format)
+    if form is None:
+        known = ", ".join(("cloudevents", *formats))
+        raise InvalidInput("target.format", f"expected one of {known}, got {target.format[:80]!r}")
     if target.body is not None:
         raise InvalidInput("target.format", "expected none beside target.body, which says what is sent")
     if target.method in WITHOUT_BODY:

@@ -21,6 +21,7 @@ from dispatcher.domain.templates import RenderError
 from dispatcher.domain.variable_values import EventValues
 from dispatcher.http import Origin, Request, TransportError, UnsendableHeader, header_lines
 from dispatcher.targets.formats import FORMATS
+from dispatcher.targets.formats.content import Format, Render
 from dispatcher.targets.http.auth import (
     Auth,
     AuthFailed,
@@ -37,7 +38,7 @@ from dispatcher.targets.http.response_check import evaluate_response
 from dispatcher.targets.registry import Resources
 from dispatcher.targets.signing import Signer
 from dispatcher.targets.ssrf_guard import BlockedAddress
-from dispatcher.targets.webhook.config import WITHOUT_BODY, WebhookTarget, check_target
+from dispatcher.targets.webhook.config import WITHOUT_BODY, WebhookTarget, check_target, with_formats
 from dispatcher.targets.webhook.request import RenderedRequest, RequestTemplate
 
 BATCH = "application/cloudevents-batch+json"
@@ -50,15 +51,16 @@ class WebhookKind:
     """Checks webhook targets and makes their senders, which share one client."""
 
     name = "webhook"
-    spec = WebhookTarget
 
-    def __init__(self, egress: Egress) -> None:
+    def __init__(self, egress: Egress, formats: Mapping[str, Format] = FORMATS) -> None:
+        self.spec = with_formats(formats)
         self._egress = egress
+        self._formats = formats
 
     def check(self, target: Struct) -> str:
         """The destination (`https://example.org:443`); InvalidInput when the target cannot work."""
         webhook = _webhook(target)
-        destination = check_target(webhook)
+        destination = check_target(webhook, self._formats)
         try:
             self._egress.guard.check_host(Origin.parse(destination).host)
         except BlockedAddress as error:
@@ -87,7 +89,8 @@ class WebhookKind:
     def sender(self, subscription: Subscription) -> WebhookSender:
         """The sender of a subscription whose target was checked."""
         target = msgspec.convert(subscription.target, WebhookTarget)
-        return WebhookSender(self._egress, target, subscription, auth_of(target.auth))
+        form = None if target.format == "cloudevents" else self._formats[target.format].prepare(subscription)
+        return WebhookSender(self._egress, target, subscription, auth_of(target.auth), form)
 
     async def close(self) -> None:
         """Close connections."""
@@ -96,14 +99,19 @@ class WebhookKind:
 
 def make_kind(resources: Resources) -> WebhookKind:
     """Called by the registry."""
-    return WebhookKind(resources.egress)
+    return WebhookKind(resources.egress, resources.formats)
 
 
 class WebhookSender:
     """One subscription's requests. Nothing that is the same for every event is made twice."""
 
     def __init__(
-        self, egress: Egress, target: WebhookTarget, subscription: Subscription, auth: Auth | None
+        self,
+        egress: Egress,
+        target: WebhookTarget,
+        subscription: Subscription,
+        auth: Auth | None,
+        form: Render | None,
     ) -> None:
         self._exchange = egress.exchange
         self._success = target.success
@@ -112,8 +120,7 @@ class WebhookSender:
         self._renewed_auth = auth if fixed is None else None
         self._template = RequestTemplate(target, fixed or {})
         self._fixed = self._template.render(_NoValues()) if self._template.is_static else None
-        form = FORMATS.get(target.format)
-        self._form = None if form is None else form.prepare(subscription)
+        self._form = form
         self._own_headers = {name.lower() for name in target.headers}
         if auth is not None:
             self._own_headers |= {name.lower() for name in auth.header_names}

@@ -10,9 +10,11 @@ from typing import Any
 import pytest
 from aiohttp.test_utils import make_mocked_request
 
-from dispatcher.api.callbacks import Callbacks
-from dispatcher.compat import tethys
-from dispatcher.domain.event_names import DASK_TO_TETHYS, TETHYS_EVENTS
+from dispatcher.compat.tethys import callbacks
+from dispatcher.compat.tethys.callback_tokens import CallbackTokens
+from dispatcher.compat.tethys.plugin import Tethys
+from dispatcher.compat.tethys.statuses import DASK_TO_TETHYS
+from dispatcher.domain.event_names import TETHYS_EVENTS
 from tests.api.conftest import Api, Caller, opened, serving
 
 SECRET = "a-secrets-key-for-the-tests-of-32-characters"
@@ -21,8 +23,8 @@ SECRET = "a-secrets-key-for-the-tests-of-32-characters"
 @pytest.fixture
 async def api(sqlite_url: str) -> AsyncIterator[Api]:
     """Yield the API with the routes of Tethys."""
-    callbacks = Callbacks([SECRET])
-    async with opened(sqlite_url) as store, serving(store, [tethys.attach], callbacks=callbacks) as running:
+    plugin = Tethys(CallbackTokens([SECRET]))
+    async with opened(sqlite_url) as store, serving(store, [plugin]) as running:
         yield running
 
 
@@ -30,8 +32,8 @@ async def api(sqlite_url: str) -> AsyncIterator[Api]:
 async def open_api(migrated_file: Path, tmp_path: Path) -> AsyncIterator[Api]:
     """Yield the same, open to this machine."""
     url = f"sqlite:///{shutil.copy(migrated_file, tmp_path / 'open.db')}"
-    callbacks = Callbacks([SECRET], loopback=True)
-    async with opened(url) as store, serving(store, [tethys.attach], callbacks=callbacks) as running:
+    plugin = Tethys(CallbackTokens([SECRET], loopback=True))
+    async with opened(url) as store, serving(store, [plugin]) as running:
         yield running
 
 
@@ -151,10 +153,10 @@ async def test_a_token_ends_with_its_key(api: Api, alice: Caller) -> None:
 async def test_a_token_signed_with_an_older_secret_is_good(api: Api, alice: Caller) -> None:
     (key,) = (await api.admin.get("/v1/keys"))["items"]
     older, newer = "o" * 32, "n" * 32
-    made = Callbacks([older]).token(key["id"], "27")
+    made = CallbackTokens([older]).token(key["id"], "27")
 
-    assert Callbacks([newer, older]).key_id(made, "27") == key["id"]
-    assert Callbacks([newer]).key_id(made, "27") is None
+    assert CallbackTokens([newer, older]).key_id(made, "27") == key["id"]
+    assert CallbackTokens([newer]).key_id(made, "27") is None
 
 
 async def test_the_admin_key_of_the_settings_gives_none(api: Api) -> None:
@@ -205,7 +207,7 @@ async def test_what_a_proxy_passes_on_does_not_come_from_this_machine(open_api: 
 def test_this_machine_is_known_by_the_address_that_calls(remote: str, here: bool) -> None:
     request = make_mocked_request("GET", "/update-job-status/27/").clone(remote=remote)
 
-    assert tethys._from_this_machine(request) is here
+    assert callbacks._from_this_machine(request) is here
 
 
 async def test_a_wrong_token_is_refused_on_this_machine_too(open_api: Api) -> None:

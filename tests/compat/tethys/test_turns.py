@@ -9,8 +9,8 @@ from typing import Literal
 
 import pytest
 
-from dispatcher.targets import tethys_turns
-from dispatcher.targets.tethys_turns import APART, LAST, LONGEST_WAIT, Turns
+from dispatcher.compat.tethys import turns as tethys_turns
+from dispatcher.compat.tethys.turns import APART, LAST, LONGEST_WAIT, Turns
 
 HANGS = 15.0
 JOB, OTHER = b"job", b"other"

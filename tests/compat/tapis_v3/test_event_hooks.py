@@ -8,12 +8,14 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 import msgspec
 import pytest
 
-from dispatcher.compat.tapis_v3 import aftermath
-from dispatcher.compat.tapis_v3.aftermath import Aftermath
+from dispatcher.compat.tapis_v3 import decoder
+from dispatcher.compat.tapis_v3.event_hooks import EndingHook
 from dispatcher.domain.errors import InvalidInput, StoreUnavailable
 from dispatcher.domain.events import Event, utc_now
+from dispatcher.intake import hooks
 from dispatcher.intake.commit import Result, Source
 from dispatcher.intake.decode import Message, decode
+from dispatcher.intake.hooks import HookedIntake
 from dispatcher.store.store import Store
 from tests.api.conftest import opened
 from tests.compat.tapis_v3.conftest import event
@@ -22,7 +24,7 @@ from tests.compat.tapis_v3.conftest import event
 def read(**changes: object) -> list[Event]:
     body = msgspec.json.encode(event() | {"deleteSubscriptionsMatchingSubject": False} | changes)
     message = Message(origin="amqp", body=body)
-    return decode(message, default_tenant="dev", tenant_fixed=False, now=utc_now())
+    return decode(message, default_tenant="dev", tenant_fixed=False, now=utc_now(), adapters=(decoder,))
 
 
 class Stored:
@@ -57,10 +59,10 @@ async def test_a_message_is_done_when_what_it_ends_has_ended(
         raise StoreUnavailable("away")
 
     await store.tapis.count_on(*SERIES)
-    monkeypatch.setattr(aftermath, "PAUSE", 0.01)
+    monkeypatch.setattr(hooks, "RETRY_SECONDS", 0.01)
     monkeypatch.setattr(store.tapis, "end_series", once_unavailable)
     done: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
-    Aftermath(Stored({}), store.tapis).offer(read(endSeries=True), "amqp", done.set_result)
+    HookedIntake(Stored({}), [EndingHook(store.tapis)]).offer(read(endSeries=True), "amqp", done.set_result)
     assert not done.done()
     assert await done == {}
     assert await store.tapis.count_on(*SERIES) == 1
@@ -70,7 +72,7 @@ async def test_what_was_refused_ends_nothing(store: Store) -> None:
     await store.tapis.count_on(*SERIES)
     refusal = InvalidInput("", "no")
     done: list[Result] = []
-    intake = Aftermath(Stored(refusal), store.tapis)
+    intake = HookedIntake(Stored(refusal), [EndingHook(store.tapis)])
     intake.offer(read(endSeries=True), "amqp", done.append)
     with pytest.raises(InvalidInput):
         await intake.submit(read(endSeries=True))
@@ -80,5 +82,5 @@ async def test_what_was_refused_ends_nothing(store: Store) -> None:
 
 async def test_what_ends_nothing_is_done_at_once(store: Store) -> None:
     done: list[Result] = []
-    Aftermath(Stored({}), store.tapis).offer(read(), "amqp", done.append)
+    HookedIntake(Stored({}), [EndingHook(store.tapis)]).offer(read(), "amqp", done.append)
     assert done == [{}]

@@ -17,8 +17,9 @@ from msgspec import Meta, Struct
 from msgspec.structs import replace
 from yarl import URL
 
+from dispatcher.compat.tethys.statuses import EVENTS_TO_DASK
+from dispatcher.compat.tethys.turns import Turns
 from dispatcher.domain.errors import InvalidInput, StoreUnavailable
-from dispatcher.domain.event_names import EVENTS_TO_DASK
 from dispatcher.domain.events import Event
 from dispatcher.domain.hops import HEADER, outgoing
 from dispatcher.domain.subscriptions import Subscription
@@ -31,7 +32,6 @@ from dispatcher.targets.http.base_url import check_base_url
 from dispatcher.targets.http.egress import Egress
 from dispatcher.targets.http.response_check import Success, evaluate_response
 from dispatcher.targets.registry import Resources
-from dispatcher.targets.tethys_turns import Turns
 
 log = structlog.get_logger("dispatcher.targets")
 

@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 _SIGNATURE = 18  # bytes
 
 
-class Callbacks:
+class CallbackTokens:
     """Makes and checks tokens; signed with the first of `keys`, what any of them signed is good.
 
     `loopback`: calls from this machine need none.

@@ -11,14 +11,12 @@ from datetime import datetime
 import msgspec
 from msgspec import UNSET, Raw, Struct, UnsetType
 
+from dispatcher.compat.tapis_v3.event_model import TapisEvent, check_type, event_name
 from dispatcher.domain.event_names import status_of
 from dispatcher.domain.events import Event
 from dispatcher.domain.ids import new_id
-from dispatcher.domain.tapis_v3 import TapisEvent, check_type, event_name
-from dispatcher.intake.message import UNREADABLE, Message, Scope, check_document, unreadable
+from dispatcher.intake.decode_context import UNREADABLE, DecodeContext, check_document, unreadable
 
-# Every event of theirs has this field, and hardly anything else does.
-_MARK = b'"deleteSubscriptionsMatchingSubject"'
 # Java leaves the seconds out when they are zero.
 _NO_SECONDS = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d)(Z|[+-]\d\d:\d\d)?")
 
@@ -65,18 +63,19 @@ _decode_data = msgspec.json.Decoder(_JobData).decode
 _encode = msgspec.json.Encoder().encode
 
 
-def recognises(message: Message, document: bytes | Raw) -> bool:
+mark = b'"deleteSubscriptionsMatchingSubject"'
+"""Every event of theirs has this field, and hardly anything else does."""
+
+
+def matches(document: bytes) -> bool:
     """Whether it has the fields that every event of theirs has."""
-    text = bytes(document)
-    if _MARK not in text:
-        return False
     try:
-        return {"type", "timestamp", "deleteSubscriptionsMatchingSubject"} <= _split(text).keys()
+        return {"type", "timestamp", "deleteSubscriptionsMatchingSubject"} <= _split(document).keys()
     except UNREADABLE:
-        return False  # another shape will say what is wrong
+        return False  # another form will say what is wrong
 
 
-def read(document: bytes | Raw, scope: Scope) -> Event:
+def read(document: bytes, context: DecodeContext) -> tuple[Event]:
     """The event: its `subject` is the job. Raises InvalidInput.
 
     One without a subject is of a job that is called as its series, or else as the event.
@@ -84,13 +83,13 @@ def read(document: bytes | Raw, scope: Scope) -> Event:
     try:
         theirs = _decode(document)
     except UNREADABLE as error:
-        raise unreadable(error, scope) from None
-    check_type(scope.at("type"), theirs.type)
+        raise unreadable(error, context) from None
+    check_type(context.at("type"), theirs.type)
     key = new_id("evt")
-    theirs.uuid = theirs.uuid or scope.stable_id() or key
-    theirs.tenant = scope.tenant(theirs.tenant or None)
-    written = _written(theirs, scope)
-    return check_document(
+    theirs.uuid = theirs.uuid or context.stable_id() or key
+    theirs.tenant = context.tenant(theirs.tenant or None)
+    written = _written(theirs, context)
+    event = check_document(
         Event(
             key=key,
             id=written.id,
@@ -99,32 +98,33 @@ def read(document: bytes | Raw, scope: Scope) -> Event:
             event=written.data.event,
             job_id=written.subject,
             owner=None if written.owner is UNSET else written.owner,
-            published_by=scope.publisher,
+            published_by=context.publisher,
             tenant=written.tenant,
             time=written.time,
-            accepted_at=scope.now,
+            accepted_at=context.now,
             document=_encode(written),
         ),
-        scope,
+        context,
     )
+    return (event,)
 
 
-def _written(theirs: TapisEvent, scope: Scope) -> _Document:
+def _written(theirs: TapisEvent, context: DecodeContext) -> _Document:
     """The CloudEvent, its data in the form that plain events have."""
     said = _said(theirs.data)
     name = event_name(theirs.type)
-    subject = scope.text("subject", theirs.subject or theirs.series_id or theirs.uuid or "")
+    subject = context.text("subject", theirs.subject or theirs.series_id or theirs.uuid or "")
     owner = said.job_owner or theirs.user
     job = _Job(id=subject, name=said.job_name, owner=said.job_owner)
     return _Document(
-        id=scope.text("uuid", theirs.uuid or ""),
-        source=scope.text("source", theirs.source),
+        id=context.text("uuid", theirs.uuid or ""),
+        source=context.text("source", theirs.source),
         type=theirs.type,
         subject=subject,
-        time=_time(theirs.timestamp, scope),
-        tenant=theirs.tenant or scope.default_tenant,
-        owner=scope.text("owner", owner) if owner else scope.publisher or UNSET,
-        dispatcherhops=scope.hops() or UNSET,
+        time=_time(theirs.timestamp, context),
+        tenant=theirs.tenant or context.default_tenant,
+        owner=context.text("owner", owner) if owner else context.publisher or UNSET,
+        dispatcherhops=context.hops() or UNSET,
         data=_Data(event=name, status=status_of(name), message=said.message, job=job, data=theirs),
     )
 
@@ -138,6 +138,6 @@ def _said(data: str | None) -> _JobData:
         return _JobData()  # it is the other service's own
 
 
-def _time(text: str, scope: Scope) -> datetime:
+def _time(text: str, context: DecodeContext) -> datetime:
     short = _NO_SECONDS.fullmatch(text)
-    return scope.time("timestamp", f"{short[1]}:00{short[2] or ''}" if short else text)
+    return context.time("timestamp", f"{short[1]}:00{short[2] or ''}" if short else text)

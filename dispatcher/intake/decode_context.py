@@ -1,16 +1,15 @@
-"""A message as it came in over HTTP or AMQP, and what every input shape needs to make events of it."""
+"""The context in which the events of one message are decoded: defaults, checks and the places of errors."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Sequence
 from datetime import datetime
-from functools import lru_cache
 from hashlib import blake2b
-from typing import Literal, Protocol
+from typing import Protocol, runtime_checkable
 
 import msgspec
-from msgspec import Raw, Struct
+from msgspec import Struct
 
 from dispatcher.domain.errors import InvalidInput
 from dispatcher.domain.event_names import EVENT_NAME, EVENTS, first_name, is_operational, known_as
@@ -19,6 +18,7 @@ from dispatcher.domain.hops import EXTENSION, MAX_HOPS, highest
 from dispatcher.domain.names import is_name
 from dispatcher.domain.times import parse_time
 from dispatcher.intake.loops import TooManyHops
+from dispatcher.intake.raw_message import Message
 
 MAX_DEPTH = 100
 """How deep the JSON of one event may be nested. Nothing that reads it later can run out of stack."""
@@ -27,40 +27,12 @@ _AT = re.compile(r"(?P<problem>.*) - at `\$(?P<path>.*)`", re.DOTALL)
 _MAX_MESSAGE_ID = 200
 
 
-class Message(Struct, frozen=True, kw_only=True):
-    """What came in, not understood yet.
-
-    `hops` is how often its sender says that it passed through a Dispatcher, 0 when it says nothing.
-    `headers` are those of HTTP, or the application headers of AMQP. `content_type`, `content_encoding`,
-    `message_id` and `timestamp` are the headers or properties of these names; the last two are AMQP's.
-    """
-
-    origin: Literal["amqp", "http"]
-    body: bytes
-    content_type: str | None = None
-    content_encoding: str | None = None
-    headers: Mapping[str, object] = {}
-    message_id: str | None = None
-    timestamp: datetime | None = None
-    hops: int = 0
-
-    @property
-    def media_type(self) -> str:
-        """The content type without its parameters, in small letters; empty when there is none."""
-        return _media_type(self.content_type or "")
-
-
-@lru_cache(256)
-def _media_type(content_type: str) -> str:
-    return content_type.partition(";")[0].strip().lower()
-
-
-class Scope(Struct, frozen=True):
+class DecodeContext(Struct, frozen=True):
     """What the events of one message share, and which of them is being read.
 
     `index` is its position in an array, None outside of one. With `tenant_fixed` no event may name another
     tenant than `default_tenant`. `publisher` is the owner for whom alone the publisher may speak, None for a trusted
-    one: an event that names no owner is of the `publisher`.
+    one: an event that names no owner is of the `publisher`. `adapters` are the forms of other systems that are read.
     """
 
     message: Message
@@ -69,6 +41,7 @@ class Scope(Struct, frozen=True):
     now: datetime
     publisher: str | None = None
     index: int | None = None
+    adapters: Sequence[IntakeAdapter] = ()
 
     @property
     def sent_at(self) -> datetime:
@@ -154,35 +127,41 @@ class Scope(Struct, frozen=True):
         return f"{message.message_id[:_MAX_MESSAGE_ID]}-{digest}{position}"
 
 
-class Shape(Protocol):
-    """A form that an event may have in JSON: a module of its own, entered in `dispatcher.intake.decode`."""
+@runtime_checkable
+class IntakeAdapter(Protocol):
+    """Another system's form of events: a JSON document that is none of ours. See `dispatcher.intake.adapters`.
 
-    def recognises(self, message: Message, document: bytes | Raw) -> bool:
-        """Whether this JSON document from the message is an event in this form."""
+    `mark` is in the bytes of every such document. One without it is never shown to the adapter.
+    """
+
+    mark: bytes
+
+    def matches(self, document: bytes) -> bool:
+        """Whether this JSON document has the form. What cannot be read has not."""
         ...
 
-    def read(self, document: bytes | Raw, scope: Scope) -> Event:
-        """The event. Raises InvalidInput that names the field."""
+    def read(self, document: bytes, context: DecodeContext) -> Sequence[Event]:
+        """The events that it becomes. Raises InvalidInput that names the field."""
         ...
 
 
-def unreadable(error: Exception, scope: Scope) -> InvalidInput:
+def unreadable(error: Exception, context: DecodeContext) -> InvalidInput:
     """The refusal for an error of the JSON decoder, with the path that it tells."""
     if isinstance(error, msgspec.ValidationError):
         found = _AT.fullmatch(str(error))
         if found is None:
-            return scope.refusal("", str(error))
-        return scope.refusal(found["path"].removeprefix("."), found["problem"])
+            return context.refusal("", str(error))
+        return context.refusal(found["path"].removeprefix("."), found["problem"])
     if isinstance(error, RecursionError):
-        return scope.refusal("", f"expected JSON that is nested at most {MAX_DEPTH} deep")
-    return scope.refusal("", f"expected valid JSON in UTF-8: {error}")
+        return context.refusal("", f"expected JSON that is nested at most {MAX_DEPTH} deep")
+    return context.refusal("", f"expected valid JSON in UTF-8: {error}")
 
 
 UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 """What the JSON decoder raises on wrong input."""
 
 
-def check_document(event: Event, scope: Scope) -> Event:
+def check_document(event: Event, context: DecodeContext) -> Event:
     """The event itself when whoever decodes its document later will be able to.
 
     What passes through as raw JSON was only skimmed before. Unless it is long, the decoded form stays with the
@@ -191,10 +170,10 @@ def check_document(event: Event, scope: Scope) -> Event:
     try:
         decoded = event.decoded
     except UNREADABLE as error:
-        raise unreadable(error, scope) from None
+        raise unreadable(error, context) from None
     document = event.document
     if document.count(b"{") + document.count(b"[") > MAX_DEPTH and _deeper_than(MAX_DEPTH, decoded):
-        raise scope.refusal("", f"expected JSON that is nested at most {MAX_DEPTH} deep")
+        raise context.refusal("", f"expected JSON that is nested at most {MAX_DEPTH} deep")
     return event
 
 

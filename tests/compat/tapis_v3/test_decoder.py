@@ -8,11 +8,12 @@ from datetime import UTC, datetime
 import msgspec
 import pytest
 
+from dispatcher.compat.tapis_v3 import decoder
+from dispatcher.compat.tapis_v3.event_model import check_type_filter, filters_of
 from dispatcher.domain.errors import InvalidInput
 from dispatcher.domain.events import Event, utc_now
 from dispatcher.domain.filters import compile_filters
 from dispatcher.domain.jobs import project_one
-from dispatcher.domain.tapis_v3 import check_type_filter, filters_of
 from dispatcher.intake.decode import Message, decode
 
 JOB = "0f3b2a6e-5b1e-4e1f-9a37-6d1a2f1c9f10-007"
@@ -45,7 +46,9 @@ THEIRS = {
 def read(**changes: object) -> Event:
     body = {name: value for name, value in (THEIRS | changes).items() if value is not None}
     message = Message(origin="amqp", body=msgspec.json.encode(body))
-    [event] = decode(message, default_tenant="default", tenant_fixed=False, now=utc_now())
+    [event] = decode(
+        message, default_tenant="default", tenant_fixed=False, now=utc_now(), adapters=(decoder,)
+    )
     return event
 
 
@@ -112,7 +115,7 @@ def test_a_refusal_names_the_field(changes: dict[str, object], field: str) -> No
 def test_a_plain_event_that_speaks_of_the_mark_is_still_plain() -> None:
     body = {"event": "FINISHED", "job_id": "1", "data": {"deleteSubscriptionsMatchingSubject": True}}
     message = Message(origin="http", body=msgspec.json.encode(body))
-    [event] = decode(message, default_tenant="default", tenant_fixed=True, now=utc_now())
+    [event] = decode(message, default_tenant="default", tenant_fixed=True, now=utc_now(), adapters=(decoder,))
     assert event.type == "job.FINISHED"
 
 
@@ -144,7 +147,9 @@ def test_each_part_of_a_type_filter_is_a_name_or_every_name(type_filter: str, wa
 def test_events_that_came_in_another_form_are_selected_as_what_they_would_be() -> None:
     def native(name: str) -> Event:
         message = Message(origin="http", body=msgspec.json.encode({"event": name, "job_id": "1"}))
-        return decode(message, default_tenant="default", tenant_fixed=True, now=utc_now())[0]
+        return decode(
+            message, default_tenant="default", tenant_fixed=True, now=utc_now(), adapters=(decoder,)
+        )[0]
 
     def wants(type_filter: str, name: str) -> bool:
         passes = compile_filters(filters_of(type_filter))

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import msgspec
 
-from dispatcher.domain.agave import attempt_uuid, notification_uuid
+from dispatcher.compat.tapis_v2.ids import attempt_uuid, notification_uuid
 from dispatcher.domain.event_names import status_of
 from dispatcher.domain.events import Event
 from dispatcher.domain.subscriptions import Subscription
-from dispatcher.targets.formats.content import Content, Render
+from dispatcher.targets.formats.content import Content, Format, Render
 
 _encode = msgspec.json.Encoder().encode
 
@@ -26,6 +26,9 @@ def prepare(subscription: Subscription) -> Render:
         return Content(headers, _encode(_job_document(event)))
 
     return render
+
+
+FORMAT = Format(prepare, "the job document with the headers of Tapis v2", ("x-agave-",))
 
 
 def _job_document(event: Event) -> dict[str, object]:

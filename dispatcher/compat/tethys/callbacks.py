@@ -16,8 +16,10 @@ from aiohttp import web
 from dispatcher.api.access import check_publisher, speaks_for
 from dispatcher.api.auth import SETTINGS_KEY, authorize
 from dispatcher.api.services import Services
+from dispatcher.compat.tethys.callback_tokens import CallbackTokens
+from dispatcher.compat.tethys.statuses import DASK_TO_TETHYS
 from dispatcher.domain.errors import DispatcherError, Forbidden, InvalidInput
-from dispatcher.domain.event_names import DASK_TO_TETHYS, TETHYS_EVENTS
+from dispatcher.domain.event_names import TETHYS_EVENTS
 from dispatcher.domain.events import DEFAULT_TENANT, check_text, utc_now
 from dispatcher.domain.hops import hops_in
 from dispatcher.domain.keys import ApiKey
@@ -57,15 +59,15 @@ class _Refused(DispatcherError):
     """Who calls may not report on this job, and why."""
 
 
-def attach(app: web.Application, services: Services) -> None:
+def attach(app: web.Application, services: Services, tokens: CallbackTokens) -> None:
     """Add the routes, with and without the slash at the end."""
     for end in ("", "/"):
-        app.router.add_get(f"/update-job-status/{{job}}{end}", _callback(services, _tethys_status))
-        app.router.add_get(f"/update-dask-job-status/{{job}}{end}", _callback(services, _dask_status))
-        app.router.add_post(f"/update-job-status/{{job}}/token{end}", _token(services))
+        app.router.add_get(f"/update-job-status/{{job}}{end}", _callback(services, tokens, _tethys_status))
+        app.router.add_get(f"/update-dask-job-status/{{job}}{end}", _callback(services, tokens, _dask_status))
+        app.router.add_post(f"/update-job-status/{{job}}/token{end}", _token(services, tokens))
 
 
-def _token(services: Services) -> Callable[[web.Request], Awaitable[web.Response]]:
+def _token(services: Services, tokens: CallbackTokens) -> Callable[[web.Request], Awaitable[web.Response]]:
     async def handle(request: web.Request) -> web.Response:
         caller = await authorize(request.headers.get("Authorization"), "publish", services)
         if caller.id == SETTINGS_KEY.id:
@@ -74,7 +76,7 @@ def _token(services: Services) -> Callable[[web.Request], Awaitable[web.Response
                 "the admin key of the settings gives no tokens: make a key with the scope publish"
             )
         job = check_text("job_id", request.match_info["job"])
-        token = services.callbacks.token(caller.id, job)
+        token = tokens.token(caller.id, job)
         query = f"?token={token}"
         return web.json_response(
             {
@@ -87,11 +89,13 @@ def _token(services: Services) -> Callable[[web.Request], Awaitable[web.Response
     return handle
 
 
-def _callback(services: Services, status_of: _StatusOf) -> Callable[[web.Request], Awaitable[web.Response]]:
+def _callback(
+    services: Services, tokens: CallbackTokens, status_of: _StatusOf
+) -> Callable[[web.Request], Awaitable[web.Response]]:
     async def handle(request: web.Request) -> web.Response:
         job = request.match_info["job"]
         try:
-            caller = await _caller(request, job, services)
+            caller = await _caller(request, job, services, tokens)
         except _Refused as error:
             return _failure(str(error), HTTPStatus.FORBIDDEN)
         given = request.query.get("status")
@@ -124,16 +128,16 @@ def _dask_status(given: str | None) -> str | None:
     return DASK_TO_TETHYS.get(given or "")
 
 
-async def _caller(request: web.Request, job: str, services: Services) -> ApiKey:
+async def _caller(request: web.Request, job: str, services: Services, tokens: CallbackTokens) -> ApiKey:
     """Whose event it is. Raises _Refused."""
     token = request.query.get("token")
     if token is None:
-        if services.callbacks.loopback and _from_this_machine(request):
+        if tokens.loopback and _from_this_machine(request):
             return _LOOPBACK_KEY
         raise _Refused(
             "a token is needed: ?token=…, from POST /update-job-status/<job>/token/ with an API key"
         )
-    key_id = services.callbacks.key_id(token, job)
+    key_id = tokens.key_id(token, job)
     key = None if key_id is None else await services.store.keys.get(key_id)
     if key is None or not key.may("publish"):
         raise _Refused("the token is not one for this job, or its key was removed")

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives import serialization as forms
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
 from dispatcher.api.problems import Refusal
-from dispatcher.api.tokens import Claims, Tokens, read_tokens
+from dispatcher.compat.tapis_v3.jwt import Claims, Tokens, read_tokens
 from dispatcher.domain.errors import SettingsError
 
 ISSUER = "https://dev.tapis.io/v3/tokens"

@@ -8,13 +8,14 @@ import msgspec
 import pytest
 from aiohttp import web
 
+from dispatcher.compat.tethys.statuses import DASK_TO_TETHYS, EVENTS_TO_DASK
+from dispatcher.compat.tethys.target import TethysKind, TethysTarget
 from dispatcher.domain.errors import InvalidInput
-from dispatcher.domain.event_names import DASK_TO_TETHYS, EVENTS, EVENTS_TO_DASK, TETHYS_EVENTS
+from dispatcher.domain.event_names import EVENTS, TETHYS_EVENTS
 from dispatcher.domain.ids import new_id
 from dispatcher.domain.targets import AttemptResult
 from dispatcher.targets.http.egress import Egress
 from dispatcher.targets.ssrf_guard import Guard
-from dispatcher.targets.tethys import TethysKind, TethysTarget
 from tests.factories import make_event, make_subscription
 from tests.receiver import Arrived, Receiver
 

@@ -10,11 +10,11 @@ from datetime import datetime
 import msgspec
 from msgspec import Struct
 
+from dispatcher.compat.tapis_v3.event_model import TapisEvent, tapis_event, type_of, uuid_of
 from dispatcher.domain.event_names import status_of
 from dispatcher.domain.events import Event
 from dispatcher.domain.subscriptions import Subscription
-from dispatcher.domain.tapis_v3 import TapisEvent, tapis_event, type_of, uuid_of
-from dispatcher.targets.formats.content import Content, Render
+from dispatcher.targets.formats.content import Content, Format, Render
 
 _HEADERS = {"Content-Type": "application/json"}
 
@@ -65,6 +65,9 @@ def prepare(subscription: Subscription) -> Render:
         return Content(_HEADERS, _encode(notification))
 
     return render
+
+
+FORMAT = Format(prepare, "the notification of Tapis v3", ("content-type",))
 
 
 def _as_theirs(event: Event) -> TapisEvent:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from dispatcher.domain.agave import attempt_of, attempt_uuid, notification_uuid, subscription_id
+from dispatcher.compat.tapis_v2.ids import attempt_of, attempt_uuid, notification_uuid, subscription_id
 from dispatcher.domain.ids import new_id
 
 

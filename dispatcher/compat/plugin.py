@@ -1,0 +1,71 @@
+"""What a plugin for another system brings: each system is a package beside this module, with `make_plugin` in `plugin`.
+
+The rest of the service knows plugins by this Protocol only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from types import MappingProxyType
+from typing import NamedTuple, Protocol
+
+from aiohttp import web
+from sqlalchemy import Table
+
+from dispatcher.api.services import PublishHook, Services
+from dispatcher.config import Settings
+from dispatcher.domain.retention import Keep
+from dispatcher.intake.decode_context import IntakeAdapter
+from dispatcher.intake.hooks import EventHook
+from dispatcher.store.store import Store
+from dispatcher.targets.formats.content import Format
+from dispatcher.targets.registry import MakeKind
+
+Purge = Callable[[Keep], Awaitable[Mapping[str, int]]]
+"""Deletes what was kept for long enough. How many rows of each table."""
+
+
+class Plugin(Protocol):
+    """A system's routes and whatever else it needs; a plugin inherits from this, and says what differs.
+
+    Its routes check who is calling: each system has its way of it. The migrations of its tables stand with all
+    others, in `dispatcher.store.migrations`; a plugin that is taken away leaves its tables behind.
+    """
+
+    name: str
+    adapters: Sequence[IntakeAdapter] = ()
+    """Its forms of events."""
+    formats: Mapping[str, Format] = MappingProxyType({})
+    """Its payloads of webhooks, by the name that a target's `format` has."""
+    kinds: Sequence[MakeKind] = ()
+    """Makers of its kinds of targets."""
+    event_hooks: Sequence[EventHook] = ()
+    """What events do beside being delivered, from whichever source they come."""
+    publish_hooks: Sequence[PublishHook] = ()
+    """What is done, or refused, before events that came over the API are stored."""
+    tables: Sequence[Table] = ()
+    """Its tables, on the metadata of the store's schema."""
+    purge: Purge | None = None
+
+    def attach(self, app: web.Application, services: Services) -> None:
+        """Add its routes to the application."""
+
+
+class Diagnosis(NamedTuple):
+    """What `dispatcher doctor` shows of a plugin; `problem` stops the start."""
+
+    what: str
+    found: str
+    problem: bool = False
+
+
+class PluginModule(Protocol):
+    """The module `plugin` of a system's package."""
+
+    def make_plugin(self, settings: Settings, store: Store) -> Plugin:
+        """The plugin. SettingsError when its settings cannot work. The store need not be open."""
+        ...
+
+    def diagnose(self, settings: Settings) -> Sequence[Diagnosis]:
+        """What there is to say of its settings."""
+        ...

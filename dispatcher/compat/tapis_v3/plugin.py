@@ -1,0 +1,51 @@
+"""The plugin for Tapis v3."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from aiohttp import web
+
+from dispatcher.api.services import Services
+from dispatcher.compat.plugin import Diagnosis, Plugin
+from dispatcher.compat.tapis_v3 import decoder, routes
+from dispatcher.compat.tapis_v3.event_hooks import EndingHook
+from dispatcher.compat.tapis_v3.jwt import Tokens, read_tokens
+from dispatcher.compat.tapis_v3.payload import FORMAT
+from dispatcher.config import Settings
+from dispatcher.domain.errors import SettingsError
+from dispatcher.store.store import Store
+
+
+class TapisV3(Plugin):
+    """Events in its form, and subscriptions that have a name and several targets."""
+
+    name = "tapis_v3"
+
+    def __init__(self, store: Store, tokens: Tokens | None) -> None:
+        self.adapters = (decoder,)
+        self.formats = {"tapis-v3": FORMAT}
+        self.event_hooks = (EndingHook(store.tapis),)
+        self._tokens = tokens
+
+    def attach(self, app: web.Application, services: Services) -> None:
+        """Add its routes to the application."""
+        routes.attach(app, services, self._tokens)
+
+
+def make_plugin(settings: Settings, store: Store) -> TapisV3:
+    """Called by `dispatcher.compat`. Raises SettingsError when the file with the keys is not good."""
+    tapis = settings.tapis
+    return TapisV3(store, None if tapis.keys is None else read_tokens(tapis.keys, tapis.issuers))
+
+
+def diagnose(settings: Settings) -> Sequence[Diagnosis]:
+    """Whether the keys that check tokens can be read."""
+    path = settings.tapis.keys
+    if path is None:
+        return (Diagnosis("tapis keys", "none: only API keys are accepted"),)
+    try:
+        count = read_tokens(path).keys
+    except SettingsError as error:
+        return (Diagnosis("tapis keys", str(error), problem=True),)
+    return (Diagnosis("tapis keys", f"{count} in {path}"),)
