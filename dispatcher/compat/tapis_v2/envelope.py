@@ -13,8 +13,9 @@ from msgspec import Struct
 from dispatcher import __version__
 from dispatcher.api.auth import authorize
 from dispatcher.api.problems import refusal_of
-from dispatcher.api.routing import asked_at, raw_body
+from dispatcher.api.routing import asked_at
 from dispatcher.api.services import Services
+from dispatcher.compat.envelope import CompatRequest, CompatResponse, body_of, check_query
 from dispatcher.domain.errors import InvalidInput
 from dispatcher.domain.keys import ApiKey
 
@@ -31,84 +32,66 @@ _OPTIONS = frozenset({"pretty", "naked", "filter", "limit", "offset"})
 _encode = msgspec.json.Encoder().encode
 
 
-class Asked(Struct, frozen=True, kw_only=True):
-    """A request as its handler sees it.
+class V2Request(CompatRequest[ApiKey], frozen=True, kw_only=True):
+    """A request as its handler sees it; `terms` are the query parameters that are no options."""
 
-    `base` is where people reach the service: `http.public_url`, or else the host that was asked. `url_path` is the
-    path that was asked for, `path` its named parts; `terms` are the query parameters that are no options.
-    """
-
-    caller: ApiKey
-    services: Services
-    method: str
-    base: str
-    url_path: str
-    path: Mapping[str, str]
-    headers: Mapping[str, str]
     terms: Mapping[str, str]
     limit: int
     offset: int
-    read: Callable[[], Awaitable[bytes]]
 
 
-class Answered(Struct, frozen=True):
-    """What a handler answers. Without a `result` nothing stands in the envelope.
-
-    A `conditional` one carries an ETag; who has it already gets no body.
-    """
-
-    result: object = {}
-    status: HTTPStatus = HTTPStatus.OK
-    headers: Mapping[str, str] = {}
-    conditional: bool = False
-
-
-Handler = Callable[[Asked], Awaitable[Answered]]
+Handler = Callable[[V2Request], Awaitable[CompatResponse]]
 
 
 class _Form(Struct, frozen=True):
-    """In which form the caller wants the answer."""
+    """In which form the caller wants the response."""
 
     pretty: bool = False
     naked: bool = False
     fields: tuple[str, ...] = ()
 
 
-def enveloped(act: Handler, services: Services) -> Callable[[web.Request], Awaitable[web.Response]]:
-    """What aiohttp calls for a handler whose callers need the scope `subscribe`."""
+class V2Envelope:
+    """The envelope of Tapis v2, for callers whose key has the scope `subscribe`."""
 
-    async def handle(request: web.Request) -> web.Response:
-        form = _Form(pretty=_is_true(request.query.get("pretty")))
-        try:
-            caller = await authorize(request.headers.get(hdrs.AUTHORIZATION), "subscribe", services)
-            form = _form(request)
-            answered = await act(_asked(request, caller, services))
-        except Exception as error:  # noqa: BLE001 - every error has this shape; what is unknown is logged
-            return _refused(error, request, form)
-        response = _success(answered, form)
-        return _unless_known(request, response) if answered.conditional else response
+    def __init__(self, services: Services) -> None:
+        self._services = services
 
-    return handle
+    async def read(self, request: web.Request) -> V2Request:
+        """The request. Raises Refusal, Forbidden and InvalidInput."""
+        caller = await authorize(request.headers.get(hdrs.AUTHORIZATION), "subscribe", self._services)
+        query = request.query
+        _form(request)  # what is wrong with it is said before anything is done
+        check_query(request)
+        return V2Request(
+            caller=caller,
+            services=self._services,
+            method=request.method,
+            base=(self._services.public_url or asked_at(request)).rstrip("/"),
+            url_path=request.path,
+            path=request.match_info,
+            query=query,
+            headers=request.headers,
+            terms={name: value for name, value in query.items() if name not in _OPTIONS},
+            limit=min(_number(query, "limit", MAX_LIMIT), MAX_LIMIT),
+            offset=_number(query, "offset", 0, MAX_OFFSET),
+            body=await body_of(request),
+        )
 
+    def write(self, request: web.Request, response: CompatResponse) -> web.Response:
+        """The response in the form that the query asks for."""
+        form = _form(request)
+        result = _selected(response.result, form.fields) if form.fields else response.result
+        document = result if form.naked else _envelope("success", None, result)
+        written = _response(document, form.pretty, response.status, response.headers)
+        return _unless_known(request, written) if response.conditional else written
 
-def _asked(request: web.Request, caller: ApiKey, services: Services) -> Asked:
-    query = request.query
-    for name in query:
-        if len(query.getall(name)) > 1:
-            raise InvalidInput(name[:80], "is given more than once")
-    return Asked(
-        caller=caller,
-        services=services,
-        method=request.method,
-        base=(services.public_url or asked_at(request)).rstrip("/"),
-        url_path=request.path,
-        path=request.match_info,
-        headers=request.headers,
-        terms={name: value for name, value in query.items() if name not in _OPTIONS},
-        limit=min(_number(query, "limit", MAX_LIMIT), MAX_LIMIT),
-        offset=_number(query, "offset", 0, MAX_OFFSET),
-        read=lambda: raw_body(request),
-    )
+    def refuse(self, request: web.Request, error: Exception) -> web.Response:
+        """An error, which is never naked."""
+        refusal = refusal_of(error, request)
+        pretty = _is_true(request.query.get("pretty"))
+        document = _envelope("error", str(refusal), None)
+        return _response(document, pretty, refusal.status, refusal.headers)
 
 
 def _form(request: web.Request) -> _Form:
@@ -134,12 +117,6 @@ def _number(query: Mapping[str, str], name: str, default: int, most: int | None 
     return int(text)
 
 
-def _success(answered: Answered, form: _Form) -> web.Response:
-    result = _selected(answered.result, form.fields) if form.fields else answered.result
-    document = result if form.naked else _envelope("success", None, result)
-    return _response(document, form.pretty, answered.status, answered.headers)
-
-
 def _unless_known(request: web.Request, response: web.Response) -> web.Response:
     """The response with the ETag of its body, or 304 when the caller has that already (RFC 9110, 13.1.2)."""
     body = response.body if isinstance(response.body, bytes) else b""
@@ -152,12 +129,6 @@ def _unless_known(request: web.Request, response: web.Response) -> web.Response:
     kept = (hdrs.ETAG, hdrs.CACHE_CONTROL, hdrs.RETRY_AFTER)
     headers = {name: response.headers[name] for name in kept if name in response.headers}
     return web.Response(status=HTTPStatus.NOT_MODIFIED, headers=headers)
-
-
-def _refused(error: Exception, request: web.Request, form: _Form) -> web.Response:
-    refusal = refusal_of(error, request)
-    document = _envelope("error", str(refusal), None)
-    return _response(document, form.pretty, refusal.status, refusal.headers)
 
 
 def _envelope(status: str, message: str | None, result: object) -> dict[str, object]:

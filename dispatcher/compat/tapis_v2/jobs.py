@@ -6,7 +6,8 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import datetime
 
 from dispatcher.api.access import job_for, only_owner
-from dispatcher.compat.tapis_v2.envelope import Answered, Asked
+from dispatcher.compat.envelope import CompatResponse
+from dispatcher.compat.tapis_v2.envelope import V2Request
 from dispatcher.compat.tapis_v2.search import Term, Type, terms_in
 from dispatcher.compat.tapis_v2.views import iso, link
 from dispatcher.domain.errors import InvalidInput, NotFound
@@ -44,51 +45,51 @@ SHORTEST_WAIT, LONGEST_WAIT = 2, 300
 """Seconds: what is suggested to who asks again."""
 
 
-async def list_jobs(asked: Asked) -> Answered:
+async def list_jobs(request: V2Request) -> CompatResponse:
     """The caller's jobs, or those that its search terms select; newest first."""
-    return await _listed(asked, terms_in(asked.terms, SEARCHED))
+    return await _listed(request, terms_in(request.terms, SEARCHED))
 
 
-async def find_jobs(asked: Asked) -> Answered:
+async def find_jobs(request: V2Request) -> CompatResponse:
     """The caller's jobs whose field, which stands in the path, has this value."""
-    field, value = asked.path["field"].lower(), asked.path["value"]
+    field, value = request.path["field"].lower(), request.path["value"]
     if field not in SEARCHED:
-        raise NotFound(f"there is nothing at {asked.url_path[:200]}")
-    return await _listed(asked, terms_in({**asked.terms, field: value}, SEARCHED))
+        raise NotFound(f"there is nothing at {request.url_path[:200]}")
+    return await _listed(request, terms_in({**request.terms, field: value}, SEARCHED))
 
 
-async def _listed(asked: Asked, terms: Sequence[Term]) -> Answered:
+async def _listed(request: V2Request, terms: Sequence[Term]) -> CompatResponse:
     items: list[object] = []
     position = 0
-    async for job in _jobs(asked):
-        if len(items) == asked.limit:
+    async for job in _jobs(request):
+        if len(items) == request.limit:
             break
         if _fits(job, terms):
             position += 1
-            if position > asked.offset:
-                items.append(_brief(job, asked.base))
-    return Answered(items, conditional=True)
+            if position > request.offset:
+                items.append(_brief(job, request.base))
+    return CompatResponse(items, conditional=True)
 
 
-async def get_job(asked: Asked) -> Answered:
+async def get_job(request: V2Request) -> CompatResponse:
     """One job: its latest document, with what its events say since."""
-    job = await job_for(asked.caller, asked.path["id"], asked.services)
-    return _polled(job, _full(job, await _document(asked, job), asked.base))
+    job = await job_for(request.caller, request.path["id"], request.services)
+    return _polled(job, _full(job, await _document(request, job), request.base))
 
 
-async def get_status(asked: Asked) -> Answered:
+async def get_status(request: V2Request) -> CompatResponse:
     """A job's status."""
-    job = await job_for(asked.caller, asked.path["id"], asked.services)
+    job = await job_for(request.caller, request.path["id"], request.services)
     return _polled(
-        job, {"id": job.id, "status": job.status, "_links": {"self": link(asked.base, "jobs", job.id)}}
+        job, {"id": job.id, "status": job.status, "_links": {"self": link(request.base, "jobs", job.id)}}
     )
 
 
-async def get_history(asked: Asked) -> Answered:
+async def get_history(request: V2Request) -> CompatResponse:
     """What happened to a job, the first event first."""
-    job = await job_for(asked.caller, asked.path["id"], asked.services)
+    job = await job_for(request.caller, request.path["id"], request.services)
     steps: list[dict[str, object]] = []
-    async for event in _events(asked, job):
+    async for event in _events(request, job):
         steps.append(_step(event))
         if len(steps) > MAX_HISTORY:
             raise InvalidInput(
@@ -96,7 +97,7 @@ async def get_history(asked: Asked) -> Answered:
                 f"the job has more than {MAX_HISTORY} events: ask GET /v1/jobs/{{id}}/history, page by page",
             )
     steps.reverse()
-    return _polled(job, steps[asked.offset : asked.offset + asked.limit])
+    return _polled(job, steps[request.offset : request.offset + request.limit])
 
 
 def wait_for(job: Job, now: datetime) -> int | None:
@@ -107,17 +108,17 @@ def wait_for(job: Job, now: datetime) -> int | None:
     return max(SHORTEST_WAIT, min(1 << max(quiet, 1).bit_length() - 1, LONGEST_WAIT))
 
 
-def _polled(job: Job, result: object) -> Answered:
+def _polled(job: Job, result: object) -> CompatResponse:
     wait = wait_for(job, utc_now())
     headers = {} if wait is None else {"Retry-After": str(wait)}
-    return Answered(result, headers=headers, conditional=True)
+    return CompatResponse(result, headers=headers, conditional=True)
 
 
-async def _jobs(asked: Asked) -> AsyncIterator[Job]:
-    which = JobFilter(tenant=asked.caller.tenant, visible_to=only_owner(asked.caller))
+async def _jobs(request: V2Request) -> AsyncIterator[Job]:
+    which = JobFilter(tenant=request.caller.tenant, visible_to=only_owner(request.caller))
     cursor: str | None = None
     for _ in range(MAX_LOOKED_AT // PAGE):
-        page = await asked.services.store.jobs.page(which, Window(PAGE, cursor))
+        page = await request.services.store.jobs.page(which, Window(PAGE, cursor))
         for job in page.items:
             yield job
         cursor = page.next
@@ -146,11 +147,11 @@ def _fits(job: Job, terms: Sequence[Term]) -> bool:
     return all(term.holds(known[term.field]) for term in terms)
 
 
-async def _events(asked: Asked, job: Job) -> AsyncIterator[Event]:
-    which = EventFilter(tenant=job.tenant, visible_to=only_owner(asked.caller), job_id=job.id)
+async def _events(request: V2Request, job: Job) -> AsyncIterator[Event]:
+    which = EventFilter(tenant=job.tenant, visible_to=only_owner(request.caller), job_id=job.id)
     cursor: str | None = None
     while True:
-        page = await asked.services.store.events.page(which, Window(EVENT_PAGE, cursor))
+        page = await request.services.store.events.page(which, Window(EVENT_PAGE, cursor))
         for event in page.items:
             yield event
         cursor = page.next
@@ -158,9 +159,9 @@ async def _events(asked: Asked, job: Job) -> AsyncIterator[Event]:
             return
 
 
-async def _document(asked: Asked, job: Job) -> Mapping[str, object]:
-    which = EventFilter(tenant=job.tenant, visible_to=only_owner(asked.caller), job_id=job.id)
-    page = await asked.services.store.events.page(which, Window(LATEST))
+async def _document(request: V2Request, job: Job) -> Mapping[str, object]:
+    which = EventFilter(tenant=job.tenant, visible_to=only_owner(request.caller), job_id=job.id)
+    page = await request.services.store.events.page(which, Window(LATEST))
     return next((event.job for event in page.items if event.job), {})
 
 

@@ -9,7 +9,7 @@ from aiohttp import web
 from dispatcher.api.services import Services
 from dispatcher.compat.plugin import Diagnosis, Plugin
 from dispatcher.compat.tapis_v2 import routes
-from dispatcher.compat.tapis_v2.embedded import Embedded
+from dispatcher.compat.tapis_v2.embedded_notifications import EmbeddedNotifications
 from dispatcher.compat.tapis_v2.payload import FORMAT
 from dispatcher.config import Settings
 from dispatcher.store.store import Store
@@ -22,7 +22,7 @@ class TapisV2(Plugin):
 
     def __init__(self) -> None:
         self.formats = {"tapis": FORMAT}
-        self.publish_hooks = (Embedded(),)
+        self.publish_hooks = (EmbeddedNotifications(),)
 
     def attach(self, app: web.Application, services: Services) -> None:
         """Add its routes to the application."""

@@ -9,8 +9,9 @@ from aiohttp import web
 
 from dispatcher.api.problems import Refusal
 from dispatcher.api.services import Services
+from dispatcher.compat.envelope import CompatResponse, envelope_handler
 from dispatcher.compat.tapis_v2 import attempts, jobs, notifications
-from dispatcher.compat.tapis_v2.envelope import Answered, Asked, Handler, enveloped
+from dispatcher.compat.tapis_v2.envelope import Handler, V2Envelope, V2Request
 
 _NOTIFICATIONS, _JOBS = "/notifications/v2", "/jobs/v2"
 
@@ -35,24 +36,25 @@ _ROUTES: tuple[tuple[str, str, Handler], ...] = (
 
 def attach(app: web.Application, services: Services) -> None:
     """Let aiohttp answer them; each path with and without a slash at its end."""
+    envelope = V2Envelope(services)
     for method, path, act in _ROUTES:
-        handler = enveloped(act, services)
+        handler = envelope_handler(act, envelope)
         for one in (path, f"{path}/"):
             if method == "GET":
                 app.router.add_get(one, handler)
             else:
                 app.router.add_route(method, one, handler)
     for base in (_NOTIFICATIONS, _JOBS):
-        app.router.add_route("*", base + "{rest:(/.*)?}", enveloped(_not_offered, services))
+        app.router.add_route("*", base + "{rest:(/.*)?}", envelope_handler(_not_offered, envelope))
 
 
-async def _not_offered(asked: Asked) -> Answered:
+async def _not_offered(request: V2Request) -> CompatResponse:
     """Refuse what no route takes: 405 where another method is possible, else 404."""
-    allowed = sorted({method for method, path, _ in _ROUTES if _pattern(path).fullmatch(asked.url_path)})
+    allowed = sorted({method for method, path, _ in _ROUTES if _pattern(path).fullmatch(request.url_path)})
     if allowed:
-        detail = f"{asked.method} is not possible here; possible are {', '.join(allowed)}"
+        detail = f"{request.method} is not possible here; possible are {', '.join(allowed)}"
         raise Refusal(HTTPStatus.METHOD_NOT_ALLOWED, detail, headers={"Allow": ", ".join(allowed)})
-    raise Refusal(HTTPStatus.NOT_FOUND, f"there is nothing at {asked.url_path[:200]}")
+    raise Refusal(HTTPStatus.NOT_FOUND, f"there is nothing at {request.url_path[:200]}")
 
 
 def _pattern(path: str) -> re.Pattern[str]:

@@ -10,10 +10,10 @@ import msgspec
 from msgspec import Struct
 
 from dispatcher.api.answers import SubscriptionView
-from dispatcher.compat.tapis_v2.addresses import url_of
 from dispatcher.compat.tapis_v2.document import EVERY
 from dispatcher.compat.tapis_v2.ids import attempt_uuid, notification_uuid
 from dispatcher.compat.tapis_v2.policy import Policy, policy_of
+from dispatcher.compat.tapis_v2.target_mapping import url_of
 from dispatcher.domain.deliveries import Attempt, Delivery, State
 
 METADATA = "tapis_v2"
@@ -25,7 +25,7 @@ _STATUSES = {"active": ACTIVE, "paused": INACTIVE, "disabled": FAILED, "complete
 _HREF = re.compile(r"[^A-Za-z0-9._~@:-]")
 
 
-class Kept(Struct, frozen=True, kw_only=True):
+class NotificationState(Struct, frozen=True, kw_only=True):
     """What stands in the metadata of a subscription that was made as a notification.
 
     `owner` made it. Failed attempts up to the delivery `cleared`, and those in `hidden`, are not shown any more.
@@ -37,11 +37,11 @@ class Kept(Struct, frozen=True, kw_only=True):
     hidden: tuple[str, ...] = ()
 
 
-class Notice(Struct, frozen=True):
+class NotificationView(Struct, frozen=True):
     """A subscription that was made as a notification."""
 
     subscription: SubscriptionView
-    kept: Kept
+    kept: NotificationState
 
     @property
     def uuid(self) -> str:
@@ -81,29 +81,29 @@ class Last(Struct, frozen=True):
     attempt: Attempt | None
 
 
-def notice_of(subscription: SubscriptionView) -> Notice | None:
+def notification_view(subscription: SubscriptionView) -> NotificationView | None:
     """The subscription as a notification, or None when it was not made as one."""
     kept = subscription.metadata.get(METADATA)
     if kept is None:
         return None
     try:
-        return Notice(subscription, msgspec.convert(kept, Kept))
+        return NotificationView(subscription, msgspec.convert(kept, NotificationState))
     except msgspec.ValidationError:
         return None  # somebody's own metadata of the same name
 
 
-def metadata_of(kept: Kept, other: Mapping[str, object]) -> dict[str, object]:
+def metadata_of(kept: NotificationState, other: Mapping[str, object]) -> dict[str, object]:
     """The metadata with this in them."""
     return {**other, METADATA: msgspec.to_builtins(kept)}
 
 
-def status_of(notice: Notice, last: Last | None) -> str:
+def status_of(notice: NotificationView, last: Last | None) -> str:
     """As Tapis says it: an active one whose latest delivery was given up has FAILED."""
     given_up = last is not None and last.delivery.state is State.EXHAUSTED
     return FAILED if notice.status == ACTIVE and given_up else notice.status
 
 
-def facts(notice: Notice) -> dict[str, object]:
+def facts(notice: NotificationView) -> dict[str, object]:
     """What of a notification can be searched, but for its status."""
     policy = notice.policy
     return {
@@ -124,7 +124,7 @@ def facts(notice: Notice) -> dict[str, object]:
     }
 
 
-def brief(notice: Notice, base: str) -> dict[str, object]:
+def brief(notice: NotificationView, base: str) -> dict[str, object]:
     """A notification in a list."""
     return {
         "id": notice.uuid,
@@ -139,7 +139,7 @@ def brief(notice: Notice, base: str) -> dict[str, object]:
     }
 
 
-def full(notice: Notice, last: Last | None, base: str) -> dict[str, object]:
+def full(notice: NotificationView, last: Last | None, base: str) -> dict[str, object]:
     """A notification by itself."""
     attempt = None if last is None else last.attempt
     return {
@@ -166,7 +166,7 @@ def full(notice: Notice, last: Last | None, base: str) -> dict[str, object]:
     }
 
 
-class Tried(Struct, frozen=True, kw_only=True):
+class AttemptView(Struct, frozen=True, kw_only=True):
     """An attempt as it is shown: of a stored delivery, or of one that was only tried."""
 
     delivery_id: str
@@ -175,7 +175,7 @@ class Tried(Struct, frozen=True, kw_only=True):
     attempt: Attempt
 
 
-def attempt_view(notice: Notice, tried: Tried, base: str) -> dict[str, object]:
+def attempt_view(notice: NotificationView, tried: AttemptView, base: str) -> dict[str, object]:
     """An attempt."""
     attempt = tried.attempt
     uuid = attempt_uuid(tried.delivery_id, attempt.number)

@@ -2,86 +2,94 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 from typing import TypeVar
 
 import msgspec
-from aiohttp import hdrs, web
-from msgspec import Struct
+from aiohttp import web
 
 from dispatcher import __version__
 from dispatcher.api.explain import explain
 from dispatcher.api.problems import refusal_of
-from dispatcher.api.routing import asked_at, raw_body
+from dispatcher.api.routing import asked_at
 from dispatcher.api.services import Services
-from dispatcher.compat.tapis_v3.callers import Caller, caller_of
+from dispatcher.compat.envelope import CompatRequest, CompatResponse, body_of, check_query
+from dispatcher.compat.tapis_v3.authentication import Caller, caller_of
 from dispatcher.compat.tapis_v3.jwt import Tokens
 from dispatcher.domain.errors import Forbidden, InvalidInput
 from dispatcher.domain.keys import Scope
 from dispatcher.intake.raw_message import Message
 from dispatcher.intake.repair import repaired
+from dispatcher.store.tapis_v3 import TapisStore
 
 T = TypeVar("T")
 
 _encode = msgspec.json.Encoder().encode
 
 
-class Asked(Struct, frozen=True, kw_only=True):
-    """A request as its handler sees it. `base` is where the service answers (scheme and host)."""
+class V3Request(CompatRequest[Caller], frozen=True, kw_only=True):
+    """A request as its handler sees it."""
 
-    caller: Caller
-    services: Services
-    base: str
-    path: Mapping[str, str]
-    query: Mapping[str, str]
-    headers: Mapping[str, str]
-    body: bytes
+    repository: TapisStore
 
     def read(self, expected: type[T]) -> T:
         """The body as this type. Raises InvalidInput that names the field."""
         return read_json(self.body, expected)
 
 
-class Answered(Struct, frozen=True, kw_only=True):
-    """What a handler answers."""
-
-    message: str
-    result: object = None
-    metadata: object = None
-    status: HTTPStatus = HTTPStatus.OK
+Handler = Callable[[V3Request], Awaitable[CompatResponse]]
 
 
-Handler = Callable[[Asked], Awaitable[Answered]]
+class V3Envelope:
+    """The envelope of Tapis v3, for callers with this scope; without `tokens` API keys alone are accepted."""
+
+    def __init__(
+        self, scope: Scope, services: Services, repository: TapisStore, tokens: Tokens | None
+    ) -> None:
+        self._scope = scope
+        self._services = services
+        self._repository = repository
+        self._tokens = tokens
+
+    async def read(self, request: web.Request) -> V3Request:
+        """The request. Raises Refusal, Forbidden and InvalidInput."""
+        caller = await caller_of(request.headers, self._services, self._tokens)
+        if not caller.key.may(self._scope):
+            raise Forbidden(f"this needs a service's token, or a key with the scope {self._scope}")
+        check_query(request)
+        return V3Request(
+            caller=caller,
+            services=self._services,
+            method=request.method,
+            base=asked_at(request),
+            url_path=request.path,
+            path=request.match_info,
+            query=request.query,
+            headers=request.headers,
+            body=await body_of(request),
+            repository=self._repository,
+        )
+
+    def write(self, request: web.Request, response: CompatResponse) -> web.Response:
+        """The response in its envelope."""
+        return written(response)
+
+    def refuse(self, request: web.Request, error: Exception) -> web.Response:
+        """An error in its envelope."""
+        return refused(error, request)
 
 
-def enveloped(
-    act: Handler, scope: Scope, services: Services, tokens: Tokens | None
-) -> Callable[[web.Request], Awaitable[web.Response]]:
-    """What aiohttp calls for a handler whose callers need this scope."""
-
-    async def handle(request: web.Request) -> web.Response:
-        try:
-            caller = await caller_of(request.headers, services, tokens)
-            if not caller.key.may(scope):
-                raise Forbidden(f"this needs a service's token, or a key with the scope {scope}")
-            return answer(await act(await _asked(request, caller, services)))
-        except Exception as error:  # noqa: BLE001 - every error has this shape; what is unknown is logged
-            return refused(error, request)
-
-    return handle
-
-
-def answer(answered: Answered) -> web.Response:
-    """The answer in its envelope."""
-    return _response("success", answered)
+def written(response: CompatResponse) -> web.Response:
+    """A response in its envelope."""
+    return _response("success", response)
 
 
 def refused(error: Exception, request: web.Request) -> web.Response:
     """An error in the envelope. What a caller may not do is 401 in Tapis."""
     refusal = refusal_of(error, request)
     status = HTTPStatus.UNAUTHORIZED if refusal.status == HTTPStatus.FORBIDDEN else refusal.status
-    response = _response("error", Answered(message=str(refusal), status=status))
+    response = _response("error", CompatResponse(message=str(refusal), status=status))
     response.headers.update(refusal.headers)
     return response
 
@@ -107,29 +115,14 @@ def _untyped(body: bytes) -> object:
         return None
 
 
-async def _asked(request: web.Request, caller: Caller, services: Services) -> Asked:
-    for name in request.query:
-        if len(request.query.getall(name)) > 1:
-            raise InvalidInput(name[:80], "is given more than once")
-    return Asked(
-        caller=caller,
-        services=services,
-        base=asked_at(request),
-        path=request.match_info,
-        query=request.query,
-        headers=request.headers,
-        body=await raw_body(request) if request.method in (hdrs.METH_POST, "PUT", "PATCH") else b"",
-    )
-
-
-def _response(status: str, answered: Answered) -> web.Response:
+def _response(status: str, response: CompatResponse) -> web.Response:
     document = {
         "status": status,
-        "message": answered.message,
+        "message": response.message,
         "version": __version__,
         "commit": "",
         "build": "",
-        "result": answered.result,
-        "metadata": answered.metadata,
+        "result": response.result,
+        "metadata": response.metadata,
     }
-    return web.Response(status=answered.status, body=_encode(document), content_type="application/json")
+    return web.Response(status=response.status, body=_encode(document), content_type="application/json")

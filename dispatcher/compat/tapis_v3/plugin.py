@@ -15,6 +15,7 @@ from dispatcher.compat.tapis_v3.payload import FORMAT
 from dispatcher.config import Settings
 from dispatcher.domain.errors import SettingsError
 from dispatcher.store.store import Store
+from dispatcher.store.tapis_v3 import TapisStore
 
 
 class TapisV3(Plugin):
@@ -22,21 +23,23 @@ class TapisV3(Plugin):
 
     name = "tapis_v3"
 
-    def __init__(self, store: Store, tokens: Tokens | None) -> None:
+    def __init__(self, repository: TapisStore, tokens: Tokens | None) -> None:
         self.adapters = (decoder,)
         self.formats = {"tapis-v3": FORMAT}
-        self.event_hooks = (EndingHook(store.tapis),)
+        self.event_hooks = (EndingHook(repository),)
+        self._repository = repository
         self._tokens = tokens
 
     def attach(self, app: web.Application, services: Services) -> None:
         """Add its routes to the application."""
-        routes.attach(app, services, self._tokens)
+        routes.attach(app, services, self._repository, self._tokens)
 
 
 def make_plugin(settings: Settings, store: Store) -> TapisV3:
     """Called by `dispatcher.compat`. Raises SettingsError when the file with the keys is not good."""
     tapis = settings.tapis
-    return TapisV3(store, None if tapis.keys is None else read_tokens(tapis.keys, tapis.issuers))
+    tokens = None if tapis.keys is None else read_tokens(tapis.keys, tapis.issuers)
+    return TapisV3(store.tapis, tokens)
 
 
 def diagnose(settings: Settings) -> Sequence[Diagnosis]:

@@ -7,17 +7,19 @@ from aiohttp import web
 from dispatcher.api.problems import unavailable
 from dispatcher.api.routing import raw_body
 from dispatcher.api.services import Services
-from dispatcher.compat.tapis_v3 import events, making, sequences
+from dispatcher.compat.envelope import CompatResponse, envelope_handler
+from dispatcher.compat.tapis_v3 import create, events, test_sequences
 from dispatcher.compat.tapis_v3 import subscriptions as subs
-from dispatcher.compat.tapis_v3.envelope import Answered, Handler, answer, enveloped, refused
+from dispatcher.compat.tapis_v3.envelope import Handler, V3Envelope, refused, written
 from dispatcher.compat.tapis_v3.jwt import Tokens
 from dispatcher.domain.keys import Scope
+from dispatcher.store.tapis_v3 import TapisStore
 
 ROOT = "/v3/notifications"
 
 _ROUTES: tuple[tuple[str, str, Handler, Scope], ...] = (
     ("GET", "/subscriptions", subs.get_subscriptions, "subscribe"),
-    ("POST", "/subscriptions", making.post_subscription, "subscribe"),
+    ("POST", "/subscriptions", create.post_subscription, "subscribe"),
     ("GET", "/subscriptions/search", subs.search_by_query, "subscribe"),
     ("POST", "/subscriptions/search", subs.search_by_body, "subscribe"),
     ("GET", "/subscriptions/byName/{name}", subs.get_by_name, "subscribe"),
@@ -34,34 +36,35 @@ _ROUTES: tuple[tuple[str, str, Handler, Scope], ...] = (
     ("POST", "/events", events.publish_event, "publish"),
     ("POST", "/events/publish", events.publish_event, "publish"),
     ("POST", "/events/endSeries", events.end_event_series, "publish"),
-    ("POST", "/test/begin", sequences.begin, "subscribe"),
-    ("GET", "/test/{name}", sequences.get, "subscribe"),
-    ("DELETE", "/test/{name}", sequences.delete, "subscribe"),
+    ("POST", "/test/begin", test_sequences.begin, "subscribe"),
+    ("GET", "/test/{name}", test_sequences.get, "subscribe"),
+    ("DELETE", "/test/{name}", test_sequences.delete, "subscribe"),
 )
 
 
-def attach(app: web.Application, services: Services, tokens: Tokens | None) -> None:
+def attach(app: web.Application, services: Services, repository: TapisStore, tokens: Tokens | None) -> None:
     """Add the routes to the application."""
+    envelopes = {scope: V3Envelope(scope, services, repository, tokens) for *_, scope in _ROUTES}
     for method, path, act, scope in _ROUTES:
-        app.router.add_route(method, f"{ROOT}{path}", enveloped(act, scope, services, tokens))
+        app.router.add_route(method, f"{ROOT}{path}", envelope_handler(act, envelopes[scope]))
 
     async def callback(request: web.Request) -> web.Response:
         try:
             name = request.match_info["name"]
-            return answer(await sequences.record(name, await raw_body(request), services))
-        except Exception as error:  # noqa: BLE001 - every error has this shape; what is unknown is logged
+            return written(await test_sequences.record(name, await raw_body(request), repository))
+        except Exception as error:  # noqa: BLE001 - every error has this envelope; what is unknown is logged
             return refused(error, request)
 
     async def health(request: web.Request) -> web.Response:
-        return answer(Answered(message="the service is alive"))
+        return written(CompatResponse(message="the service is alive"))
 
     async def ready(request: web.Request) -> web.Response:
         problems = [part for part, problem in (await services.readiness()).items() if problem is not None]
         if problems:
             # Which part, but not where it is: nobody has to log in for this.
             return refused(unavailable(f"not ready: {', '.join(problems)}"), request)
-        return answer(Answered(message="the service is ready"))
+        return written(CompatResponse(message="the service is ready"))
 
-    app.router.add_post(f"{sequences.CALLBACK}/{{name}}", callback)
+    app.router.add_post(f"{test_sequences.CALLBACK}/{{name}}", callback)
     app.router.add_get(f"{ROOT}/healthcheck", health)
     app.router.add_get(f"{ROOT}/readycheck", ready)

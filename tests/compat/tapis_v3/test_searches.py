@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dispatcher.compat.tapis_v3.search import from_query, from_text
-from dispatcher.compat.tapis_v3.sql import from_sql
+from dispatcher.compat.tapis_v3.search_sql import from_sql
 from dispatcher.domain.errors import InvalidInput
 from dispatcher.domain.events import utc_now
 

@@ -9,8 +9,8 @@ import msgspec
 from dispatcher.api.access import only_owner
 from dispatcher.api.subscriptions import try_out
 from dispatcher.compat.tapis_v2.document import EVERY, read_document
-from dispatcher.compat.tapis_v2.envelope import Asked
-from dispatcher.compat.tapis_v2.views import Notice, Tried, iso
+from dispatcher.compat.tapis_v2.envelope import V2Request
+from dispatcher.compat.tapis_v2.views import AttemptView, NotificationView, iso
 from dispatcher.domain.deliveries import Attempt
 from dispatcher.domain.errors import Forbidden, InvalidInput, NotFound
 from dispatcher.domain.events import Event, utc_now
@@ -24,17 +24,19 @@ LATEST = 10
 """Events of a job among which one with its document is looked for."""
 
 
-async def force(asked: Asked, notice: Notice) -> Tried:
+async def fire_now(request: V2Request, notice: NotificationView) -> AttemptView:
     """Send it. InvalidInput or Forbidden when the caller may not send what it asks for."""
-    wanted = await _wanted(asked)
-    name = _event_name(asked, notice, wanted)
-    job_id = _job_id(asked, notice, wanted)
-    event = await _event(asked, name, job_id, _message(asked, wanted))
-    subscription = await asked.services.store.subscriptions.get(asked.caller.tenant, notice.subscription.id)
+    wanted = await _wanted(request)
+    name = _event_name(request, notice, wanted)
+    job_id = _job_id(request, notice, wanted)
+    event = await _event(request, name, job_id, _message(request, wanted))
+    subscription = await request.services.store.subscriptions.get(
+        request.caller.tenant, notice.subscription.id
+    )
     if subscription is None:
         raise NotFound(f"No notification found with id {notice.uuid!r}")
     delivery_id, began = new_id("dlv"), utc_now()
-    trial = await try_out(subscription, event, delivery_id, asked.services)
+    trial = await try_out(subscription, event, delivery_id, request.services)
     attempt = Attempt(
         number=1,
         started_at=began,
@@ -44,15 +46,15 @@ async def force(asked: Asked, notice: Notice) -> Tried:
         error=trial.error,
         answer=trial.body,
     )
-    return Tried(delivery_id=delivery_id, event=name, job_id=job_id, attempt=attempt)
+    return AttemptView(delivery_id=delivery_id, event=name, job_id=job_id, attempt=attempt)
 
 
-async def _wanted(asked: Asked) -> Mapping[str, object]:
-    body = await asked.read()
-    return read_document(body, asked.headers.get("Content-Type", "")) if body.strip() else {}
+async def _wanted(request: V2Request) -> Mapping[str, object]:
+    body = request.body
+    return read_document(body, request.headers.get("Content-Type", "")) if body.strip() else {}
 
 
-def _event_name(asked: Asked, notice: Notice, wanted: Mapping[str, object]) -> str:
+def _event_name(request: V2Request, notice: NotificationView, wanted: Mapping[str, object]) -> str:
     name = wanted.get("event")
     if name is None:
         return FORCED
@@ -62,7 +64,7 @@ def _event_name(asked: Asked, notice: Notice, wanted: Mapping[str, object]) -> s
         raise InvalidInput("event", "Event must not be a wildcard value")
     if name.upper() == FORCED:
         return FORCED
-    if not asked.caller.admin:
+    if not request.caller.admin:
         if notice.event == EVERY:
             raise Forbidden("User does not have access to trigger custom event notifications")
         raise InvalidInput(
@@ -76,9 +78,9 @@ def _event_name(asked: Asked, notice: Notice, wanted: Mapping[str, object]) -> s
     return name
 
 
-def _job_id(asked: Asked, notice: Notice, wanted: Mapping[str, object]) -> str:
+def _job_id(request: V2Request, notice: NotificationView, wanted: Mapping[str, object]) -> str:
     given = wanted.get("associatedUuid")
-    if asked.caller.admin and isinstance(given, str) and given not in ("", EVERY):
+    if request.caller.admin and isinstance(given, str) and given not in ("", EVERY):
         return given
     if notice.associated_uuid == EVERY:
         raise InvalidInput(
@@ -87,11 +89,11 @@ def _job_id(asked: Asked, notice: Notice, wanted: Mapping[str, object]) -> str:
     return notice.associated_uuid
 
 
-def _message(asked: Asked, wanted: Mapping[str, object]) -> dict[str, object] | None:
+def _message(request: V2Request, wanted: Mapping[str, object]) -> dict[str, object] | None:
     message = wanted.get("message")
     if message is None:
         return None
-    if not asked.caller.admin:
+    if not request.caller.admin:
         raise Forbidden("User does not have access to send custom event messages")
     if isinstance(message, str):
         try:
@@ -103,10 +105,10 @@ def _message(asked: Asked, wanted: Mapping[str, object]) -> dict[str, object] | 
     return message
 
 
-async def _event(asked: Asked, name: str, job_id: str, message: dict[str, object] | None) -> Event:
+async def _event(request: V2Request, name: str, job_id: str, message: dict[str, object] | None) -> Event:
     """The event, with the message or else the job's latest document: through the same decoding as all others."""
-    owner = asked.caller.owner
-    job = message or await _latest_document(asked, job_id)
+    owner = request.caller.owner
+    job = message or await _latest_document(request, job_id)
     if job is None:
         job = {
             "id": job_id,
@@ -117,11 +119,11 @@ async def _event(asked: Asked, name: str, job_id: str, message: dict[str, object
         }
     plain = {"event": name, "job_id": job_id, "job": job} | ({} if job.get("owner") else {"owner": owner})
     sent = Message(origin="http", body=msgspec.json.encode(plain))
-    [event] = decode(sent, default_tenant=asked.caller.tenant, tenant_fixed=True, now=utc_now())
+    [event] = decode(sent, default_tenant=request.caller.tenant, tenant_fixed=True, now=utc_now())
     return event
 
 
-async def _latest_document(asked: Asked, job_id: str) -> dict[str, object] | None:
-    which = EventFilter(tenant=asked.caller.tenant, visible_to=only_owner(asked.caller), job_id=job_id)
-    page = await asked.services.store.events.page(which, Window(LATEST))
+async def _latest_document(request: V2Request, job_id: str) -> dict[str, object] | None:
+    which = EventFilter(tenant=request.caller.tenant, visible_to=only_owner(request.caller), job_id=job_id)
+    page = await request.services.store.events.page(which, Window(LATEST))
     return next((dict(event.job) for event in page.items if event.job), None)

@@ -6,9 +6,10 @@ import re
 from collections.abc import Mapping
 from datetime import datetime
 
-from dispatcher.compat.tapis_v3.callers import Caller
+from dispatcher.compat.envelope import CompatResponse
+from dispatcher.compat.tapis_v3.authentication import Caller
 from dispatcher.compat.tapis_v3.conditions import Predicate, attribute, value_of
-from dispatcher.compat.tapis_v3.envelope import Answered, Asked
+from dispatcher.compat.tapis_v3.envelope import V3Request
 from dispatcher.compat.tapis_v3.views import attributes, selected, view
 from dispatcher.domain.errors import Forbidden, InvalidInput
 from dispatcher.store.tapis_v3 import Named
@@ -42,12 +43,12 @@ def owner_or_any(caller: Caller, query: Mapping[str, str]) -> str | None:
     return None
 
 
-async def listed(asked: Asked, wanted: Predicate, owner: str | None) -> Answered:
+async def listed(request: V3Request, wanted: Predicate, owner: str | None) -> CompatResponse:
     """The part of the list that the query asks for."""
-    query, tapis = asked.query, asked.services.store.tapis
+    query, tapis = request.query, request.repository
     limit, skip = _limit(query), number(query, "skip", 0)
     orders, chosen = _orders(query), selected(query.get("select"), "summaryAttributes")
-    found = [(one, attributes(one)) for one in await tapis.listed(asked.caller.key.tenant, owner)]
+    found = [(one, attributes(one)) for one in await tapis.listed(request.caller.key.tenant, owner)]
     found = [(one, values) for one, values in found if wanted(values)]
     for name, falling in reversed(orders):
         found.sort(key=lambda pair: _key(pair[1][name]), reverse=falling)
@@ -55,9 +56,9 @@ async def listed(asked: Asked, wanted: Predicate, owner: str | None) -> Answered
     found = _after(found, orders, query)
     shown = [one for one, _ in found[skip : skip + limit]]
     members = await tapis.members(shown)
-    return Answered(
+    return CompatResponse(
         message=f"{len(shown)} subscriptions",
-        result=[view(one, members, asked.services.kinds, chosen) for one in shown],
+        result=[view(one, members, request.services.kinds, chosen) for one in shown],
         metadata={
             "recordCount": len(shown),
             "recordLimit": limit,

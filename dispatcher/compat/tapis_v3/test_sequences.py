@@ -9,18 +9,18 @@ from uuid import uuid4
 import msgspec
 from msgspec import Meta, Raw, Struct
 
-from dispatcher.api.services import Services
-from dispatcher.compat.tapis_v3 import lists
-from dispatcher.compat.tapis_v3.documents import DeliveryTarget, PostEvent, PostSubscription
-from dispatcher.compat.tapis_v3.envelope import Answered, Asked, read_json
+from dispatcher.compat.envelope import CompatResponse
+from dispatcher.compat.tapis_v3 import listing
+from dispatcher.compat.tapis_v3.create import create
+from dispatcher.compat.tapis_v3.envelope import V3Request, read_json
 from dispatcher.compat.tapis_v3.event_model import TapisEvent, native_id
 from dispatcher.compat.tapis_v3.events import publish
-from dispatcher.compat.tapis_v3.making import create
+from dispatcher.compat.tapis_v3.request_models import DeliveryTarget, PostEvent, PostSubscription
 from dispatcher.compat.tapis_v3.subscriptions import by_name, remove
 from dispatcher.compat.tapis_v3.views import details_of, view
 from dispatcher.domain.errors import InvalidInput, NotFound
 from dispatcher.domain.events import utc_now
-from dispatcher.store.tapis_v3 import Named
+from dispatcher.store.tapis_v3 import Named, TapisStore
 
 CALLBACK = "/v3/notifications/test/callback"
 SOURCE = "notifications"
@@ -43,37 +43,39 @@ class _Notification(Struct, rename="camel"):
     created: _Text
 
 
-async def begin(asked: Asked) -> Answered:
+async def begin(request: V3Request) -> CompatResponse:
     """Subscribe our own callback to a subject of its own, and publish events for it, at once."""
-    count = lists.number(asked.query, "numberOfEvents", 1, 1)
+    count = listing.number(request.query, "numberOfEvents", 1, 1)
     if count > MAX_EVENTS:
         raise InvalidInput("numberOfEvents", f"expected at most {MAX_EVENTS}, got {count}")
-    ends = asked.query.get("endSeries") is None or lists.flag(asked.query, "endSeries")
+    ends = request.query.get("endSeries") is None or listing.flag(request.query, "endSeries")
     # It is hard to guess, because whoever knows it may tell the callback something.
     uuid = uuid4()
     name = str(uuid)
     new = PostSubscription(
         type_filter=f"{SOURCE}.test.*",
         subject_filter=name,
-        delivery_targets=(DeliveryTarget("WEBHOOK", f"{asked.base}{CALLBACK}/{name}"),),
-        ttl_minutes=lists.number(asked.query, "subscriptionTTL", TTL, -(10**9)),
+        delivery_targets=(DeliveryTarget("WEBHOOK", f"{request.base}{CALLBACK}/{name}"),),
+        ttl_minutes=listing.number(request.query, "subscriptionTTL", TTL, -(10**9)),
     )
-    named = await create(asked, asked.caller.key.owner, name, new, key=f"sub_{uuid.hex}", start_count=count)
+    named = await create(
+        request, request.caller.key.owner, name, new, key=f"sub_{uuid.hex}", start_count=count
+    )
     for number in range(1, count + 1):
-        await publish(asked, _event(name, number, ends=ends and number == count), named.tenant)
-    members = await asked.services.store.tapis.members([named])
-    return Answered(
+        await publish(request, _event(name, number, ends=ends and number == count), named.tenant)
+    members = await request.repository.members([named])
+    return CompatResponse(
         message=f"the test sequence {name} has begun",
-        result=view(named, members, asked.services.kinds),
+        result=view(named, members, request.services.kinds),
         status=HTTPStatus.CREATED,
     )
 
 
-async def get(asked: Asked) -> Answered:
+async def get(request: V3Request) -> CompatResponse:
     """What the callback got."""
-    named = await _sequence(asked)
-    details, received = details_of(named), await asked.services.store.tapis.recorded(named.id)
-    return Answered(
+    named = await _sequence(request)
+    details, received = details_of(named), await request.repository.recorded(named.id)
+    return CompatResponse(
         message=f"the test sequence {named.name} was found",
         result={
             "tenant": named.tenant,
@@ -88,15 +90,15 @@ async def get(asked: Asked) -> Answered:
     )
 
 
-async def delete(asked: Asked) -> Answered:
+async def delete(request: V3Request) -> CompatResponse:
     """Remove the subscription, what the callback got, and the count of the series."""
-    named = await _sequence(asked)
+    named = await _sequence(request)
     for publisher in (None, named.owner):  # a service's count, or the owner's
-        await asked.services.store.tapis.end_series(named.tenant, SOURCE, named.name, named.name, publisher)
-    return await remove(asked, named)
+        await request.repository.end_series(named.tenant, SOURCE, named.name, named.name, publisher)
+    return await remove(request, named)
 
 
-async def record(name: str, body: bytes, services: Services) -> Answered:
+async def record(name: str, body: bytes, repository: TapisStore) -> CompatResponse:
     """Keep a notification of a test sequence. Whoever knows the sequence's name may call this."""
     if len(body) > MAX_NOTIFICATION:
         raise InvalidInput("", f"expected at most {MAX_NOTIFICATION} bytes, got {len(body)}")
@@ -104,17 +106,17 @@ async def record(name: str, body: bytes, services: Services) -> Answered:
     if native_id("evt", told.uuid) is None or native_id("evt", told.event.uuid or "") is None:
         raise InvalidInput("uuid", "expected the UUIDs of a notification and of its event")
     key = native_id("sub", name)
-    named = None if key is None else await services.store.tapis.by_id(None, key)
+    named = None if key is None else await repository.by_id(None, key)
     if named is None:
         raise NotFound(f"there is no test sequence {name[:80]!r}")
     _check(named)
-    if not await services.store.tapis.record(named.id, told.uuid, msgspec.json.encode(told)):
+    if not await repository.record(named.id, told.uuid, msgspec.json.encode(told)):
         raise InvalidInput("", f"the test sequence {name} has got as many notifications as are kept")
-    return Answered(message=f"the notification of {told.event.type} was recorded")
+    return CompatResponse(message=f"the notification of {told.event.type} was recorded")
 
 
-async def _sequence(asked: Asked) -> Named:
-    return _check(await by_name(asked))
+async def _sequence(request: V3Request) -> Named:
+    return _check(await by_name(request))
 
 
 def _check(named: Named) -> Named:

@@ -16,10 +16,10 @@ from msgspec.structs import replace
 from dispatcher.api.routing import Call, NoQuery
 from dispatcher.api.services import Services
 from dispatcher.api.subscription_rules import checked_target
-from dispatcher.compat.tapis_v2.addresses import as_url_fault, target_of
 from dispatcher.compat.tapis_v2.document import Notification, notification_in
 from dispatcher.compat.tapis_v2.notifications import make
 from dispatcher.compat.tapis_v2.policy import Policy
+from dispatcher.compat.tapis_v2.target_mapping import as_url_fault, target_of
 from dispatcher.domain.errors import Conflict, InvalidInput, QuotaExceeded
 from dispatcher.domain.events import Event
 from dispatcher.domain.keys import ApiKey
@@ -44,7 +44,7 @@ _Alike = tuple[str, bytes, bool]
 _Checked = tuple[Notification, bytes]
 
 
-class Embedded:
+class EmbeddedNotifications:
     """Makes the subscriptions before the events are stored, so that the first event finds them."""
 
     def __init__(self) -> None:

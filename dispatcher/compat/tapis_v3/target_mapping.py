@@ -13,9 +13,9 @@ from dispatcher.api import subscription_rules as rules
 from dispatcher.api.requests import NewSubscription
 from dispatcher.api.routing import Call, NoQuery
 from dispatcher.api.subscriptions import new_subscription
-from dispatcher.compat.tapis_v3.documents import EVERY, DeliveryTarget, Targets
-from dispatcher.compat.tapis_v3.envelope import Asked
+from dispatcher.compat.tapis_v3.envelope import V3Request
 from dispatcher.compat.tapis_v3.event_model import filters_of
+from dispatcher.compat.tapis_v3.request_models import EVERY, DeliveryTarget, Targets
 from dispatcher.compat.tapis_v3.views import target_of
 from dispatcher.domain.errors import InvalidInput
 from dispatcher.domain.events import utc_now
@@ -32,7 +32,7 @@ RETRY = RetryPolicy(strategy=Schedule(_WAITS), jitter=0.0, max_age=2 * 86_400)
 _SUBJECT = "Tapis v3 notification. Event type: ${data.type} subject: $<JOB_ID>"
 
 
-class Wish(Struct, frozen=True, kw_only=True):
+class DesiredState(Struct, frozen=True, kw_only=True):
     """What all members of a subscription have in common; with `resume` also those work again that were stopped."""
 
     key: str
@@ -49,40 +49,42 @@ def end_of(ttl_minutes: int) -> datetime | None:
     return None if ttl_minutes <= 0 else utc_now() + timedelta(minutes=ttl_minutes)
 
 
-async def new_members(asked: Asked, wish: Wish, targets: Targets) -> list[Subscription]:
+async def new_members(request: V3Request, wish: DesiredState, targets: Targets) -> list[Subscription]:
     """The members of a new subscription, checked but not stored."""
-    return [await _new_member(asked, wish, index, target) for index, target in enumerate(targets)]
+    return [await _new_member(request, wish, index, target) for index, target in enumerate(targets)]
 
 
 async def changed_members(
-    asked: Asked, wish: Wish, members: Sequence[Subscription], targets: Targets | None
+    request: V3Request, wish: DesiredState, members: Sequence[Subscription], targets: Targets | None
 ) -> tuple[list[Subscription], list[Subscription], tuple[str, ...]]:
     """Members as they are to be: changed ones, added ones, and the ids of all in the order of the targets.
 
     Without `targets` these stay as they are. A target that comes back as it was shown stays as it is stored.
     """
     if targets is None:
-        return [await _changed(asked, one, wish) for one in members], [], tuple(one.id for one in members)
+        return [await _changed(request, one, wish) for one in members], [], tuple(one.id for one in members)
     left = list(members)
     changed: list[Subscription] = []
     added: list[Subscription] = []
     order: list[str] = []
     for index, target in enumerate(targets):
-        known = next((one for one in left if _is_to(one, target, asked)), None)
+        known = next((one for one in left if _targets_same_address(one, target, request)), None)
         if known is None:
-            added.append(await _new_member(asked, wish, index, target))
+            added.append(await _new_member(request, wish, index, target))
         else:
             left.remove(known)
-            changed.append(await _changed(asked, known, wish))
+            changed.append(await _changed(request, known, wish))
         order.append((changed if known else added)[-1].id)
     return changed, added, tuple(order)
 
 
-async def _new_member(asked: Asked, wish: Wish, index: int, target: DeliveryTarget) -> Subscription:
+async def _new_member(
+    request: V3Request, wish: DesiredState, index: int, target: DeliveryTarget
+) -> Subscription:
     field = f"deliveryTargets[{index}]"
     body = NewSubscription(
         events=(EVERY,),
-        target=_target(target, asked.services.kinds, field),
+        target=_target(target, request.services.kinds, field),
         name=wish.name,
         job_id=_job(wish),
         filters=filters_of(wish.type_filter),
@@ -91,20 +93,20 @@ async def _new_member(asked: Asked, wish: Wish, index: int, target: DeliveryTarg
         expires_at=wish.expires_at,
         metadata={"tapis_v3": wish.key},
     )
-    call = Call(asked.caller.key, asked.services, {}, NoQuery(), body, asked.headers)
+    call = Call(request.caller.key, request.services, {}, NoQuery(), body, request.headers)
     try:
         made = await new_subscription(call)
     except InvalidInput as error:
         if error.field.startswith("target"):
             raise InvalidInput(f"{field}.deliveryAddress", error.problem) from None
         raise
-    return _as_wished(made, wish)
+    return _apply_desired_state(made, wish)
 
 
-async def _changed(asked: Asked, current: Subscription, wish: Wish) -> Subscription:
+async def _changed(request: V3Request, current: Subscription, wish: DesiredState) -> Subscription:
     job_id = _job(wish)
     if job_id != current.job_id:
-        await rules.check_job(asked.caller.key, job_id, asked.services.store)
+        await rules.check_job(request.caller.key, job_id, request.services.store)
     changed = replace(
         current,
         revision=current.revision + 1,
@@ -114,22 +116,22 @@ async def _changed(asked: Asked, current: Subscription, wish: Wish) -> Subscript
         updated_at=utc_now(),
     )
     if (job_id, list(changed.filters)) != (current.job_id, list(current.filters)):
-        changed = _within_reach(changed, asked)
-    return _as_wished(changed, wish)
+        changed = _within_reach(changed, request)
+    return _apply_desired_state(changed, wish)
 
 
-def _within_reach(subscription: Subscription, asked: Asked) -> Subscription:
+def _within_reach(subscription: Subscription, request: V3Request) -> Subscription:
     """The same for jobs that the caller may see.
 
     What a service subscribes to for its user may be of anybody. The user may keep it, but not choose other events.
     """
-    owner = asked.caller.key.owner
-    if asked.caller.trusted or subscription.owner == owner:
+    owner = request.caller.key.owner
+    if request.caller.trusted or subscription.owner == owner:
         return subscription
     return replace(subscription, owner=owner, subscriber=rules.subscriber_of(subscription.subscriber, owner))
 
 
-def _as_wished(subscription: Subscription, wish: Wish) -> Subscription:
+def _apply_desired_state(subscription: Subscription, wish: DesiredState) -> Subscription:
     if not wish.enabled:
         return replace(subscription, status="disabled", status_reason=DISABLED)
     if wish.resume or subscription.status_reason == DISABLED:
@@ -137,12 +139,12 @@ def _as_wished(subscription: Subscription, wish: Wish) -> Subscription:
     return subscription
 
 
-def _job(wish: Wish) -> str | None:
+def _job(wish: DesiredState) -> str | None:
     return None if wish.subject_filter == EVERY else wish.subject_filter
 
 
-def _is_to(member: Subscription, target: DeliveryTarget, asked: Asked) -> bool:
-    shown = target_of(member, asked.services.kinds)
+def _targets_same_address(member: Subscription, target: DeliveryTarget, request: V3Request) -> bool:
+    shown = target_of(member, request.services.kinds)
     given = {"deliveryMethod": target.delivery_method, "deliveryAddress": _address(target)}
     stored = member.target.get("url") if target.delivery_method == "WEBHOOK" else shown["deliveryAddress"]
     same = shown["deliveryMethod"] == given["deliveryMethod"]
