@@ -35,12 +35,12 @@ from dispatcher.domain.events import Event, utc_now
 from dispatcher.domain.ids import new_id
 from dispatcher.domain.jobs import project
 from dispatcher.domain.subscriptions import EVERY_OWNER, Subscription, event_match_keys
-from dispatcher.intake.batcher import Intake
-from dispatcher.intake.broker import Topology, connect, declare
-from dispatcher.intake.consumer import Consumer
+from dispatcher.intake.amqp.consumer import Consumer
+from dispatcher.intake.amqp.delivery_frame import AmqpDelivery
+from dispatcher.intake.amqp.frame_reader import FrameReader
+from dispatcher.intake.amqp.topology import Topology, connect, declare
+from dispatcher.intake.batcher import IngestQueue
 from dispatcher.intake.decode import decode
-from dispatcher.intake.received import Received
-from dispatcher.intake.transport import Frames
 from dispatcher.matching.matcher import Matcher
 from dispatcher.process import COLLECT
 from dispatcher.store.batches import digest
@@ -107,7 +107,7 @@ class Deliverer:
 class _Counting(asyncio.Protocol):
     """Takes so many bytes off the socket; they go to `frames`, or nowhere."""
 
-    def __init__(self, size: int, frames: Frames | None) -> None:
+    def __init__(self, size: int, frames: FrameReader | None) -> None:
         self._left = size
         self._feed = frames.feed_data if frames else lambda _: None
         self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -152,9 +152,9 @@ def _serve(port: Connection, count: int) -> None:
 async def read(port: int, size: int, *, frames: bool) -> float:
     """Seconds of CPU to read that, and to take the messages out of it or not."""
     loop = asyncio.get_running_loop()
-    reader = Frames(loop) if frames else None
+    reader = FrameReader(loop) if frames else None
     if reader is not None:
-        reader.divert(1, lambda _: None)
+        reader.intercept(1, lambda _: None)
     began = time.process_time()
     transport, protocol = await loop.create_connection(lambda: _Counting(size, reader), "127.0.0.1", port)
     await protocol.done
@@ -194,7 +194,7 @@ async def take_in(url: str, count: int, store: Store) -> float:
     """Seconds of CPU from the queue to the store."""
     await publish(url, count)
     deliverer = Deliverer(await store.leases.register("bench", 1, 600), count)
-    intake = Intake(Matcher(store), deliverer, store.events)
+    intake = IngestQueue(Matcher(store), deliverer, store.events)
     consumer = Consumer(url, Topology(exchange=EXCHANGE, queue=QUEUE), prefetch=1000, intake=intake)
     running = asyncio.gather(intake.run(), consumer.run())
     began = time.process_time()
@@ -229,15 +229,15 @@ async def _floor(bench: Bench, url: str) -> Step:
 
 def _made(bench: Bench) -> list[Step]:
     """What is made of messages in memory."""
-    taken: list[Received] = []
-    reader = Frames(asyncio.get_running_loop())
-    reader.divert(1, taken.extend)
+    taken: list[AmqpDelivery] = []
+    reader = FrameReader(asyncio.get_running_loop())
+    reader.intercept(1, taken.extend)
     reader.feed_data(wire(BATCH))
-    messages, now = [one.understood() for one in taken], utc_now()
+    messages, now = [one.to_message() for one in taken], utc_now()
     events = [decode(one, default_tenant="default", tenant_fixed=False, now=now)[0] for one in messages]
     subscription = make_subscription(owner=EVERY_OWNER)
     return [
-        bench.call("understand the properties", lambda: [one.understood() for one in taken]),
+        bench.call("understand the properties", lambda: [one.to_message() for one in taken]),
         bench.call(
             "decode, check, make the document and an id",
             lambda: [decode(one, default_tenant="default", tenant_fixed=False, now=now) for one in messages],

@@ -14,7 +14,7 @@ import aiohttp
 import uvloop
 from aio_pika.abc import AbstractIncomingMessage
 
-from dispatcher.intake.broker import declare
+from dispatcher.intake.amqp.topology import declare
 
 QUEUE = "dispatcher.intake"
 

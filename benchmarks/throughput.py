@@ -19,7 +19,7 @@ from benchmarks.results import Check, Cost, Outcome, Series
 from benchmarks.service import Service
 from benchmarks.source import document, plain_event
 from dispatcher.client import Publisher
-from dispatcher.intake.broker import declare
+from dispatcher.intake.amqp.topology import declare
 
 CONNECTIONS = 64
 FLOOR = 12_000

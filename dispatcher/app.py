@@ -28,11 +28,12 @@ from dispatcher.delivery.engine import Engine
 from dispatcher.domain.errors import SettingsError, StoreUnavailable
 from dispatcher.domain.targets import RecipientKind, TargetKind
 from dispatcher.intake.announcing import AnnouncingStore
-from dispatcher.intake.batcher import Intake
+from dispatcher.intake.batcher import IngestQueue
 from dispatcher.intake.delivery_quotas import DeliveryQuotas
 from dispatcher.intake.expander import Expander
+from dispatcher.intake.sources import Source, load_sources
 from dispatcher.matching.matcher import Matcher
-from dispatcher.parts import make_adapters, make_consumer, make_kinds, make_limits, with_hooks
+from dispatcher.parts import make_adapters, make_kinds, make_limits, with_hooks
 from dispatcher.process import collect_rarely, on_end, on_signal, patiently
 from dispatcher.retention import retain
 from dispatcher.store.encryption import Sealer
@@ -93,10 +94,10 @@ class App:
         self._quotas = DeliveryQuotas(store.quotas, settings.quotas.deliveries_per_minute)
         self._waiters = Waiters(store, settings.http.max_waiters)
         announcing = AnnouncingStore(store.events, self._waiters.stored)
-        self._intake = Intake(matcher, self._engine, announcing, quotas=self._quotas)
+        self._intake = IngestQueue(matcher, self._engine, announcing, quotas=self._quotas)
         self._expander = Expander(store.expansions, matcher, self._engine.wake, self._quotas)
         self._hooked_intake = with_hooks(self._intake, plugins)
-        self._consumer = make_consumer(settings, self._hooked_intake, self._adapters)
+        self._sources = load_sources(settings, self._hooked_intake, self._adapters)
         self._readiness = Readiness(store, lambda: self._engine.process, self._parts())
         grace = settings.delivery.grace
         self._runner = runner(self._services(), [plugin.attach for plugin in plugins], grace=grace)
@@ -129,8 +130,8 @@ class App:
         group.create_task(keep_running("intake", self._intake.run))
         expand = partial(self._expander.run, lambda: self._engine.process)
         self._expanding = group.create_task(keep_running("expander", expand))
-        if self._consumer is not None:
-            group.create_task(keep_running("consumer", self._consumer.run))
+        for source in self._sources:
+            group.create_task(keep_running("consumer", source.run))
         log.info("serving", url=self.url, version=dispatcher.__version__, process=self._engine.process)
 
     async def stop(self) -> None:
@@ -138,8 +139,7 @@ class App:
         log.info("stopping", process=self._engine.process)
         grace = self._settings.delivery.grace
         self._waiters.stop()
-        if self._consumer is not None:
-            await self._consumer.stop(grace)
+        await asyncio.gather(*(source.stop(grace) for source in self._sources))
         self._expanding.cancel()
         await self._intake.stop(grace)
         await self._runner.cleanup()
@@ -210,8 +210,7 @@ class App:
     def _parts(self) -> dict[str, Callable[[], str | None]]:
         """What readiness asks for besides the database."""
         parts = {"intake": lambda: self._intake.problem, "outcomes": lambda: self._engine.problem}
-        consumer = self._consumer
-        return parts if consumer is None else parts | {"broker": lambda: consumer.error}
+        return parts | {source.name: partial(_error_of, source) for source in self._sources}
 
     async def _problems(self) -> Mapping[str, str | None]:
         return self._readiness.problems()
@@ -248,6 +247,10 @@ async def running(settings: Settings, share: Share | None = None) -> AsyncIterat
         for kind in kinds.values():
             await kind.close()
         await store.close()
+
+
+def _error_of(source: Source) -> str | None:
+    return source.error
 
 
 def _url(listening: web.AppRunner) -> str:

@@ -11,10 +11,8 @@ from dispatcher.config import Settings
 from dispatcher.delivery.engine import Limits
 from dispatcher.domain.targets import TargetKind
 from dispatcher.intake.adapters import load_adapters
-from dispatcher.intake.broker import Topology
-from dispatcher.intake.consumer import Consumer
 from dispatcher.intake.decode_context import IntakeAdapter
-from dispatcher.intake.hooks import HookedIntake, IngestQueue
+from dispatcher.intake.hooks import HookedIntake, IngestPort
 from dispatcher.targets.registry import Resources, load_kinds
 
 
@@ -43,29 +41,7 @@ def make_adapters(plugins: Sequence[Plugin]) -> list[IntakeAdapter]:
     return [*load_adapters(), *(adapter for plugin in plugins for adapter in plugin.adapters)]
 
 
-def with_hooks(intake: IngestQueue, plugins: Sequence[Plugin]) -> IngestQueue:
+def with_hooks(intake: IngestPort, plugins: Sequence[Plugin]) -> IngestPort:
     """The intake with the hooks of plugins; the intake itself when there are none."""
     hooks = [hook for plugin in plugins for hook in plugin.event_hooks]
     return HookedIntake(intake, hooks) if hooks else intake
-
-
-def make_consumer(
-    settings: Settings, intake: IngestQueue, adapters: Sequence[IntakeAdapter]
-) -> Consumer | None:
-    """What takes events from the broker; None without one."""
-    amqp = settings.amqp
-    if amqp.url is None:
-        return None
-    return Consumer(
-        amqp.url.reveal(),
-        Topology(
-            exchange=amqp.exchange,
-            queue=amqp.queue,
-            exchange_type=amqp.exchange_type,
-            single_active=amqp.single_active_consumer,
-            declare=amqp.declare,
-        ),
-        prefetch=amqp.prefetch,
-        intake=intake,
-        adapters=adapters,
-    )

@@ -18,8 +18,8 @@ from dispatcher.delivery.outcomes import OutcomeWriter
 from dispatcher.delivery.scheduler import Scheduler
 from dispatcher.delivery.upkeep import Upkeep
 from dispatcher.domain.errors import SettingsError
-from dispatcher.intake.batcher import Intake
-from dispatcher.intake.consumer import Consumer
+from dispatcher.intake.amqp.consumer import Consumer
+from dispatcher.intake.batcher import IngestQueue
 from dispatcher.telemetry import background
 from dispatcher.telemetry.metrics import REGISTRY
 from dispatcher.telemetry.readiness import Readiness
@@ -31,7 +31,7 @@ PARTS = {
     "breakers": Breakers,
     "upkeep": Upkeep,
     "readiness": Readiness,
-    "intake": Intake,
+    "intake": IngestQueue,
     "consumer": Consumer,
 }
 KEY = "an-admin-key-for-the-tests-of-32-characters"

@@ -18,8 +18,8 @@ from dispatcher.intake.delivery_quotas import DeliveryQuotas
 from dispatcher.store.store import Store
 
 
-class Intake(Protocol):
-    """Takes events in; see `dispatcher.intake.batcher.Intake`."""
+class IngestPort(Protocol):
+    """Takes events in; see `dispatcher.intake.batcher.IngestQueue`."""
 
     async def submit(self, events: Sequence[Event]) -> Mapping[str, str]:
         """Return when they are committed, with the keys of the duplicates and of what was there before."""
@@ -85,7 +85,7 @@ class Services(Struct, frozen=True, kw_only=True):
     """
 
     store: Store
-    intake: Intake
+    intake: IngestPort
     engine: Engine
     kinds: Mapping[str, TargetKind]
     admin_key: str | None

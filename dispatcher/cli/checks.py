@@ -178,7 +178,7 @@ async def _postgres_schema(url: str) -> tuple[str | None, Sequence[str]]:
 
 async def broker(settings: Settings) -> Finding:
     """Whether the broker answers, has the queues as the service makes them, and what stands in them."""
-    from dispatcher.intake.broker import LOST, connect
+    from dispatcher.intake.amqp.topology import LOST, connect
 
     url = settings.amqp.url
     if url is None:
@@ -195,7 +195,7 @@ async def broker(settings: Settings) -> Finding:
 
 
 async def _queues(connection: AbstractConnection, amqp: Amqp, url: str) -> Finding:
-    from dispatcher.intake.broker import Topology, dead_letter_name, declare_queue, prepare
+    from dispatcher.intake.amqp.topology import Topology, dead_letter_name, declare_queue, prepare
 
     dead_letters = dead_letter_name(amqp.queue)
     waiting, dead = await _depth(connection, amqp.queue), await _depth(connection, dead_letters)

@@ -15,7 +15,7 @@ try:
     from pamqp.commands import Basic
     from yarl import URL
 
-    from dispatcher.intake.dialing import Dialing
+    from dispatcher.intake.amqp.dialing import Dialing
 except ModuleNotFoundError as error:
     raise ModuleNotFoundError(
         "publishing to a broker needs the extra amqp: pip install 'dispatcher[amqp]'", name=error.name

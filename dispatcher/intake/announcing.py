@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dispatcher.domain.deliveries import NewDelivery
 from dispatcher.domain.events import Event
 from dispatcher.domain.expansions import NewExpansion
-from dispatcher.intake.commit import EventStore
+from dispatcher.intake.committer import EventStore
 
 
 class AnnouncingStore:

@@ -9,15 +9,15 @@ import structlog
 
 from dispatcher.domain.errors import InvalidInput, StoreUnavailable
 from dispatcher.domain.events import Event
-from dispatcher.intake.commit import (
+from dispatcher.intake.committer import (
     Committer,
     Deliverer,
     EventStore,
     Matcher,
-    Offer,
     Quotas,
     Result,
-    Source,
+    SourceName,
+    Submission,
 )
 from dispatcher.intake.queues import Limits, Queues
 from dispatcher.intake.storing import Progress, Storing
@@ -43,7 +43,7 @@ class NotStored(StoreUnavailable):
     """Events were not stored in time; the message says why. They may be stored still."""
 
 
-class Intake:
+class IngestQueue:
     """Takes events in and stores them in the order in which they were offered; owners take turns.
 
     While one batch is being committed the next one gathers: a batch grows with the load, and never waits for
@@ -86,12 +86,14 @@ class Intake:
         """What these take in memory."""
         return self._queues.size
 
-    def offer(self, events: Sequence[Event], source: Source, done: Callable[[Result], None]) -> None:
-        """Take events of which the broker sends only so many ahead; `done` is called when they are committed.
+    def submit_nowait(
+        self, events: Sequence[Event], source: SourceName, on_stored: Callable[[Result], None]
+    ) -> None:
+        """Take events of which the broker sends only so many ahead; `on_stored` is called when they are committed.
 
         It gets an InvalidInput when they never can be; then none of them is stored.
         """
-        self._enqueue(_offer(events, source, done))
+        self._enqueue(_submission(events, source, on_stored))
 
     async def submit(self, events: Sequence[Event]) -> Mapping[str, str]:
         """Store events that came over HTTP: all of them, or none and an error.
@@ -107,21 +109,21 @@ class Intake:
             if not stored.done():
                 stored.set_result(result)
 
-        offer = _offer(events, "http", done)
+        submission = _submission(events, "http", done)
         if self._stopping:
             raise Busy("the service is stopping; publish these events again later")
-        if (refusal := self._queues.refusal(offer)) is not None:
+        if (refusal := self._queues.refusal(submission)) is not None:
             raise Busy(f"{refusal}; publish these again later")
-        self._enqueue(offer)
+        self._enqueue(submission)
         try:
             async with asyncio.timeout(self._patience):
                 result = await stored
         except TimeoutError:
             raise NotStored(
-                f"the events could not be stored within {self._patience:g} s ({offer.problem}); publish them again"
+                f"the events could not be stored within {self._patience:g} s ({submission.problem}); publish them again"
             ) from None
         finally:
-            offer.withdrawn = stored.cancelled()
+            submission.withdrawn = stored.cancelled()
         if isinstance(result, InvalidInput):
             raise result
         return result
@@ -162,41 +164,41 @@ class Intake:
             self._task.cancel()
             await asyncio.wait({self._task})
 
-    def _enqueue(self, offer: Offer) -> None:
-        self._queues.put(offer)
+    def _enqueue(self, submission: Submission) -> None:
+        self._queues.put(submission)
         self._wake()
 
     def _wake(self) -> None:
         self._arrived.set()
         self._large_may_go.set()
 
-    def _conclude(self, offer: Offer, result: Result | None) -> None:
+    def _conclude(self, submission: Submission, result: Result | None) -> None:
         if result is not None and not isinstance(result, InvalidInput):
-            self._queues.learn(offer, offer.caused)
-        self._queues.done(offer)
+            self._queues.learn(submission, submission.caused)
+        self._queues.done(submission)
         self._wake()
         if result is None:
             return
         try:
-            offer.done(result)
+            submission.on_stored(result)
         except Exception as error:  # noqa: BLE001 - it is about one message; the others are to be told too
-            self._errors.report(error, events=[event.id for event in offer.events][:10])
+            self._errors.report(error, events=[event.id for event in submission.events][:10])
 
     async def _store_batches(self) -> None:
         while not self._over:
             self._arrived.clear()
-            offers = self._queues.take(self._max_events, self._max_bytes)
-            if offers:
-                await self._batches.settle(offers, self._more)
+            submissions = self._queues.take(self._max_events, self._max_bytes)
+            if submissions:
+                await self._batches.settle(submissions, self._more)
             else:
                 await self._arrived.wait()
 
     async def _store_large(self) -> None:
         while not self._over:
             self._large_may_go.clear()
-            offer = self._queues.take_large()
-            if offer is not None:
-                await self._large.settle([offer], lambda _: [])
+            submission = self._queues.take_large()
+            if submission is not None:
+                await self._large.settle([submission], lambda _: [])
             else:
                 await self._large_may_go.wait()
 
@@ -204,11 +206,13 @@ class Intake:
     def _over(self) -> bool:
         return self._stopping and not self.waiting
 
-    def _more(self, beside: Sequence[Offer]) -> list[Offer]:
-        room = self._max_events - sum(len(offer.events) for offer in beside)
+    def _more(self, beside: Sequence[Submission]) -> list[Submission]:
+        room = self._max_events - sum(len(submission.events) for submission in beside)
         return self._queues.take(max(1, room), self._max_bytes, beside)
 
 
-def _offer(events: Sequence[Event], source: Source, done: Callable[[Result], None]) -> Offer:
+def _submission(
+    events: Sequence[Event], source: SourceName, on_stored: Callable[[Result], None]
+) -> Submission:
     owner = (events[0].tenant, events[0].owner) if events else ("", None)
-    return Offer(events, source, done, sum([event.size for event in events]), owner)
+    return Submission(events, source, on_stored, sum([event.size for event in events]), owner)

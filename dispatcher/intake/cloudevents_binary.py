@@ -17,8 +17,8 @@ from msgspec import Raw
 
 from dispatcher.domain.errors import InvalidInput
 from dispatcher.intake import cloudevents
+from dispatcher.intake.amqp.field_table import as_text
 from dispatcher.intake.decode_context import UNREADABLE
-from dispatcher.intake.field_table import as_text
 from dispatcher.intake.raw_message import Message
 
 _PREFIXES = ("ce-", "cloudevents_", "cloudevents:")

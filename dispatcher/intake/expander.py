@@ -16,7 +16,7 @@ from dispatcher.domain.events import Event, utc_now
 from dispatcher.domain.expansions import NO_QUEUE, Expansion
 from dispatcher.domain.ids import new_id
 from dispatcher.domain.subscriptions import Subscription
-from dispatcher.intake.commit import Quotas
+from dispatcher.intake.committer import Quotas
 from dispatcher.intake.grouping import grouped
 from dispatcher.telemetry.background import InternalErrors
 from dispatcher.telemetry.metrics import EXPANDED

@@ -10,7 +10,7 @@ import structlog
 
 from dispatcher.domain.errors import InvalidInput, StoreUnavailable
 from dispatcher.domain.events import Event
-from dispatcher.intake.commit import Result, Source
+from dispatcher.intake.committer import Result, SourceName, SubmissionSink
 from dispatcher.telemetry.background import InternalErrors
 
 log = structlog.get_logger("dispatcher.intake")
@@ -33,10 +33,8 @@ class EventHook(Protocol):
         ...
 
 
-class IngestQueue(Protocol):
-    """Takes events in; see `dispatcher.intake.batcher.Intake`."""
-
-    def offer(self, events: Sequence[Event], source: Source, done: Callable[[Result], None]) -> None: ...
+class IngestPort(SubmissionSink, Protocol):
+    """Takes events in; see `dispatcher.intake.batcher.IngestQueue`."""
 
     async def submit(self, events: Sequence[Event]) -> Mapping[str, str]: ...
 
@@ -50,25 +48,27 @@ class HookedIntake:
     A crash in between brings an AMQP message once more, and then they run.
     """
 
-    def __init__(self, intake: IngestQueue, hooks: Sequence[EventHook]) -> None:
+    def __init__(self, intake: IngestPort, hooks: Sequence[EventHook]) -> None:
         self._intake = intake
         self._hooks = hooks
         self._errors = InternalErrors("event hook")
         self._tasks: set[asyncio.Task[None]] = set()
 
-    def offer(self, events: Sequence[Event], source: Source, done: Callable[[Result], None]) -> None:
-        """Take events from the broker; `done` is called when they are stored and their hooks have run."""
+    def submit_nowait(
+        self, events: Sequence[Event], source: SourceName, on_stored: Callable[[Result], None]
+    ) -> None:
+        """Take events from the broker; `on_stored` is called when they are stored and their hooks have run."""
         calls = self._calls(events)
 
         def stored(result: Result) -> None:
             if isinstance(result, InvalidInput):
-                done(result)
+                on_stored(result)
                 return
-            task = asyncio.get_running_loop().create_task(self._run_all(calls, result, done))
+            task = asyncio.get_running_loop().create_task(self._run_all(calls, result, on_stored))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
-        self._intake.offer(events, source, stored if calls else done)
+        self._intake.submit_nowait(events, source, stored if calls else on_stored)
 
     async def submit(self, events: Sequence[Event]) -> Mapping[str, str]:
         """Store events that came over HTTP, and run their hooks. Raises what the intake and the hooks do."""
@@ -85,11 +85,13 @@ class HookedIntake:
             if event.type.count(".") == hook.dots and any(mark in event.document for mark in hook.marks)
         ]
 
-    async def _run_all(self, calls: Sequence[_Call], result: Result, done: Callable[[Result], None]) -> None:
+    async def _run_all(
+        self, calls: Sequence[_Call], result: Result, on_stored: Callable[[Result], None]
+    ) -> None:
         for hook, event in calls:
             while not await self._has_run(hook, event):  # noqa: ASYNC110 - nothing says when the store is back
                 await asyncio.sleep(RETRY_SECONDS)
-        done(result)
+        on_stored(result)
 
     async def _has_run(self, hook: EventHook, event: Event) -> bool:
         try:

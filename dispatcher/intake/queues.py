@@ -12,7 +12,7 @@ from collections.abc import Collection, Sequence
 from msgspec import Struct
 
 from dispatcher.domain.expansions import FAN_OUT
-from dispatcher.intake.commit import Offer
+from dispatcher.intake.committer import Submission
 
 REMEMBERED = 10_000
 """Owners of whom it is remembered how many deliveries an event of theirs causes."""
@@ -39,7 +39,7 @@ class _Queue(Struct, eq=False):
     """What waits of one owner; `events` and `size` count what is being stored too."""
 
     owner: Owner
-    offers: deque[Offer]
+    submissions: deque[Submission]
     credit: float = 0.0
     events: int = 0
     size: int = 0
@@ -48,32 +48,32 @@ class _Queue(Struct, eq=False):
 class _Batch:
     """What is taken, and how much more may be: deliveries and bytes."""
 
-    def __init__(self, room: float, space: int, beside: Sequence[Offer]) -> None:
+    def __init__(self, room: float, space: int, beside: Sequence[Submission]) -> None:
         self.room = room
         self.space = space
-        self.offers: list[Offer] = []
+        self.submissions: list[Submission] = []
         self.together = set(map(id, beside))
 
     @property
     def full(self) -> bool:
         return self.room <= 0 or self.space <= 0
 
-    def add(self, offer: Offer, cost: float) -> None:
+    def add(self, submission: Submission, cost: float) -> None:
         self.room -= cost
-        self.space -= offer.size
-        self.offers.append(offer)
-        self.together.add(id(offer))
+        self.space -= submission.size
+        self.submissions.append(submission)
+        self.together.add(id(submission))
 
 
 class Queues:
-    """The offers that wait. `every` bounds all of them together, `each` those of one owner."""
+    """The submissions that wait. `every` bounds all of them together, `each` those of one owner."""
 
     def __init__(self, every: Limits, each: Limits) -> None:
         self._every = every
         self._each = each
         self._queues: dict[Owner, _Queue] = {}
         self._turns: OrderedDict[Owner, _Queue] = OrderedDict()
-        self._last_of_job: dict[tuple[str, str], Offer] = {}
+        self._last_of_job: dict[tuple[str, str], Submission] = {}
         self._fan_out: dict[Owner, float] = {}
         self._usual = 1.0
         self.events = 0
@@ -81,39 +81,41 @@ class Queues:
         self.size = 0
         """What these take in memory."""
 
-    def refusal(self, offer: Offer) -> str | None:
-        """Why there is no room for an offer now, None when there is. An owner of whom nothing waits has room."""
-        queue = self._queues.get(offer.owner)
+    def refusal(self, submission: Submission) -> str | None:
+        """Why there is no room for an submission now, None when there is. An owner of whom nothing waits has room."""
+        queue = self._queues.get(submission.owner)
         if queue is not None:
-            events, size = queue.events + len(offer.events), queue.size + offer.size
+            events, size = queue.events + len(submission.events), queue.size + submission.size
             if self._each.exceeded(events, size):
                 return f"{queue.events} events of {queue.owner[1] or 'no owner'} wait to be stored already"
-        if self.events and self._every.exceeded(self.events + len(offer.events), self.size + offer.size):
+        if self.events and self._every.exceeded(
+            self.events + len(submission.events), self.size + submission.size
+        ):
             return f"{self.events} events wait to be stored already"
         return None
 
-    def put(self, offer: Offer) -> None:
-        """Let an offer wait behind those of its owner and those of its jobs."""
-        owner, count = offer.owner, len(offer.events)
+    def put(self, submission: Submission) -> None:
+        """Let an submission wait behind those of its owner and those of its jobs."""
+        owner, count = submission.owner, len(submission.events)
         queue = self._queues.get(owner)
         if queue is None:
             queue = self._queues[owner] = _Queue(owner, deque())
-        for event in offer.events:
+        for event in submission.events:
             job = (event.tenant, event.job_id)
             before = self._last_of_job.get(job)
-            if before is not None and before is not offer:
-                offer.after.append(before)
-            self._last_of_job[job] = offer
-        queue.offers.append(offer)
+            if before is not None and before is not submission:
+                submission.after.append(before)
+            self._last_of_job[job] = submission
+        queue.submissions.append(submission)
         if owner not in self._turns:
             queue.credit = 0.0  # who had nothing to send has saved nothing up
             self._turns[owner] = queue
         queue.events += count
-        queue.size += offer.size
+        queue.size += submission.size
         self.events += count
-        self.size += offer.size
+        self.size += submission.size
 
-    def take(self, room: float, space: int, beside: Sequence[Offer] = ()) -> list[Offer]:
+    def take(self, room: float, space: int, beside: Sequence[Submission] = ()) -> list[Submission]:
         """Offers that cause `room` deliveries together or take `space` bytes: one at least, if one may go.
 
         They go `beside` others, in one batch after them. `done` is to be called for each. Large ones are left to
@@ -126,11 +128,11 @@ class Queues:
                 break
             for queue in self._turns.values():
                 queue.credit += credit
-        return batch.offers
+        return batch.submissions
 
     def _round(self, batch: _Batch, quantum: float) -> float | None:
         """Give each queue a turn. How much more credit all need until somebody has enough; None when nobody may go."""
-        before, lacking = len(batch.offers), list[float]()
+        before, lacking = len(batch.submissions), list[float]()
         for queue in list(self._turns.values()):
             queue.credit += quantum
             lack = self._serve(queue, batch)
@@ -140,72 +142,74 @@ class Queues:
                 self._turns.move_to_end(queue.owner)
             if batch.full:
                 break
-        if len(batch.offers) > before:
+        if len(batch.submissions) > before:
             return 0.0
         return min(lacking) if lacking else None
 
     def _serve(self, queue: _Queue, batch: _Batch) -> float | None:
         """Take what a queue has credit for. How much it lacks for the next one, None when that is not the reason."""
-        while not batch.full and (offer := self._first(queue, batch.together, large=False)) is not None:
-            cost = self._cost(offer)
+        while not batch.full and (submission := self._first(queue, batch.together, large=False)) is not None:
+            cost = self._cost(submission)
             if cost > queue.credit:
                 return cost - queue.credit
             queue.credit -= cost
             self._pop(queue)
-            batch.add(offer, cost)
+            batch.add(submission, cost)
         return None
 
-    def take_large(self) -> Offer | None:
-        """The next large offer, if one may go: `done` is to be called for it. Its owner's others wait until then."""
+    def take_large(self) -> Submission | None:
+        """The next large one, if one may go: `done` is to be called for it. Its owner's others wait until then."""
         for queue in list(self._turns.values()):
-            offer = self._first(queue, (), large=True)
-            if offer is not None:
+            submission = self._first(queue, (), large=True)
+            if submission is not None:
                 self._turns.move_to_end(queue.owner)
                 self._pop(queue)
-                return offer
+                return submission
         return None
 
-    def _first(self, queue: _Queue, together: Collection[int], *, large: bool) -> Offer | None:
-        """The first offer of a queue, if it may go now: alone, or in a batch with these."""
-        while queue.offers and queue.offers[0].withdrawn:
-            offer = queue.offers[0]
+    def _first(self, queue: _Queue, together: Collection[int], *, large: bool) -> Submission | None:
+        """The first submission of a queue, if it may go now: alone, or in a batch with these."""
+        while queue.submissions and queue.submissions[0].withdrawn:
+            submission = queue.submissions[0]
             self._pop(queue)
-            self.done(offer)
-        if not queue.offers:
+            self.done(submission)
+        if not queue.submissions:
             return None
-        offer = queue.offers[0]
-        if is_large(offer) is not large:
+        submission = queue.submissions[0]
+        if is_large(submission) is not large:
             return None
-        if not offer.after or all(before.finished or id(before) in together for before in offer.after):
-            return offer
+        if not submission.after or all(
+            before.finished or id(before) in together for before in submission.after
+        ):
+            return submission
         return None
 
     def _pop(self, queue: _Queue) -> None:
-        queue.offers.popleft()
-        if not queue.offers:
+        queue.submissions.popleft()
+        if not queue.submissions:
             self._turns.pop(queue.owner, None)
 
-    def done(self, offer: Offer) -> None:
-        """Forget an offer that is stored, refused or not wanted any more."""
-        offer.finished = True
-        offer.after.clear()
-        queue = self._queues[offer.owner]
-        queue.events -= len(offer.events)
-        queue.size -= offer.size
-        self.events -= len(offer.events)
-        self.size -= offer.size
-        for event in offer.events:
+    def done(self, submission: Submission) -> None:
+        """Forget an submission that is stored, refused or not wanted any more."""
+        submission.finished = True
+        submission.after.clear()
+        queue = self._queues[submission.owner]
+        queue.events -= len(submission.events)
+        queue.size -= submission.size
+        self.events -= len(submission.events)
+        self.size -= submission.size
+        for event in submission.events:
             job = (event.tenant, event.job_id)
-            if self._last_of_job.get(job) is offer:
+            if self._last_of_job.get(job) is submission:
                 del self._last_of_job[job]
-        if not queue.offers and not queue.events:
+        if not queue.submissions and not queue.events:
             del self._queues[queue.owner]
 
-    def learn(self, offer: Offer, deliveries: int) -> None:
-        """Note how many deliveries an offer caused."""
-        if offer.events:
-            fan_out = max(1.0, deliveries / len(offer.events))
-            owner = offer.owner
+    def learn(self, submission: Submission, deliveries: int) -> None:
+        """Note how many deliveries an submission caused."""
+        if submission.events:
+            fan_out = max(1.0, deliveries / len(submission.events))
+            owner = submission.owner
             known = self._fan_out.get(owner)
             if known is None:
                 # Each owner counts once, so that no one of them decides what is expected of the others.
@@ -214,15 +218,15 @@ class Queues:
                     del self._fan_out[next(iter(self._fan_out))]
             self._fan_out[owner] = fan_out if known is None else (known + fan_out) / 2
 
-    def _cost(self, offer: Offer) -> float:
-        """How many deliveries an offer is expected to cause, and no less than it has events."""
-        count = len(offer.events)
-        expected = self._fan_out.get(offer.owner, self._usual)
+    def _cost(self, submission: Submission) -> float:
+        """How many deliveries an submission is expected to cause, and no less than it has events."""
+        count = len(submission.events)
+        expected = self._fan_out.get(submission.owner, self._usual)
         if expected <= 1.0:
             return count or 1.0
         return max(1.0, count + min(count * (expected - 1), FAN_OUT))
 
 
-def is_large(offer: Offer) -> bool:
+def is_large(submission: Submission) -> bool:
     """Whether it is stored apart from others."""
-    return len(offer.events) >= LARGE
+    return len(submission.events) >= LARGE

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime
 from functools import lru_cache
-from typing import Literal
 
 from msgspec import Struct
 
@@ -13,12 +12,13 @@ from msgspec import Struct
 class Message(Struct, frozen=True, kw_only=True):
     """What came in, not understood yet.
 
-    `hops` is how often its sender says that it passed through a Dispatcher, 0 when it says nothing.
-    `headers` are those of HTTP, or the application headers of AMQP. `content_type`, `content_encoding`,
-    `message_id` and `timestamp` are the headers or properties of these names; the last two are AMQP's.
+    `origin` is the name of its source: "http", "amqp". `hops` is how often its sender says that it passed through a
+    Dispatcher, 0 when it says nothing. `headers` are those of HTTP, or the application headers of AMQP. `content_type`,
+    `content_encoding`, `message_id` and `timestamp` are the headers or properties of these names; the last two are
+    AMQP's.
     """
 
-    origin: Literal["amqp", "http"]
+    origin: str
     body: bytes
     content_type: str | None = None
     content_encoding: str | None = None

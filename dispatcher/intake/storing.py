@@ -1,4 +1,4 @@
-"""Storing: a batch goes on until each of its offers is stored or refused."""
+"""Storing: a batch goes on until each of its submissions is stored or refused."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 import structlog
 
 from dispatcher.domain.errors import InvalidInput, StatementTimeout, StoreUnavailable
-from dispatcher.intake.commit import Committer, Offer, Result, Source
+from dispatcher.intake.committer import Committer, Result, SourceName, Submission
 from dispatcher.telemetry.metrics import EVENTS, EVENTS_UNMATCHED
 
 log = structlog.get_logger("dispatcher.intake")
@@ -18,7 +18,7 @@ FIRST_PAUSE = 0.1
 LONGEST_PAUSE = 5.0
 """Seconds between two tries to store a batch, doubled from one to the next."""
 
-_Failed = list[tuple[Offer, Exception]]
+_Failed = list[tuple[Submission, Exception]]
 
 
 class Progress:
@@ -28,14 +28,14 @@ class Progress:
 
 
 class Storing:
-    """Stores batches one after the other. `conclude` is called for each offer with its result, None when it is dropped.
+    """Stores batches one after the other. `conclude` gets each submission with its result, None when it is dropped.
 
     While the store cannot be reached a batch is kept and tried again. When it is refused for another reason, or takes
     too long, it is halved until the message is found that is the reason; the others are not held up by it.
     """
 
     def __init__(
-        self, committer: Committer, progress: Progress, conclude: Callable[[Offer, Result | None], None]
+        self, committer: Committer, progress: Progress, conclude: Callable[[Submission, Result | None], None]
     ) -> None:
         self._committer = committer
         self._progress = progress
@@ -53,89 +53,95 @@ class Storing:
         """How long the store has had the batch that it has now; 0 when it has none."""
         return self._committer.seconds_in_store
 
-    async def settle(self, offers: list[Offer], more: Callable[[Sequence[Offer]], list[Offer]]) -> None:
-        """Go on until each of the offers is stored or refused; what `more` gives beside those that fail joins them."""
+    async def settle(
+        self, submissions: list[Submission], more: Callable[[Sequence[Submission]], list[Submission]]
+    ) -> None:
+        """Go on until each of them is stored or refused; what `more` gives beside those that fail joins them."""
         pause = FIRST_PAUSE
-        while offers:
+        while submissions:
             before = self._progress.stored
-            failed = await self._try(offers)
+            failed = await self._try(submissions)
             progress = self._progress.stored > before
             self._tell(failed, progress)
-            offers = [offer for offer, error in failed if not self._given_up(offer, error, before)]
-            if offers and not progress:
+            submissions = [
+                submission for submission, error in failed if not self._given_up(submission, error, before)
+            ]
+            if submissions and not progress:
                 await asyncio.sleep(pause)
                 pause = min(2 * pause, LONGEST_PAUSE)
                 # One at least: who gets through shows that it is not the store that fails.
-                offers += more(offers)
+                submissions += more(submissions)
 
-    async def _try(self, offers: Sequence[Offer]) -> _Failed:
-        """Store the offers. Returns those that failed, each with the error that it failed with alone."""
+    async def _try(self, submissions: Sequence[Submission]) -> _Failed:
+        """Store the submissions. Returns those that failed, each with the error that it failed with alone."""
         try:
-            duplicates = await self._committer.commit(offers)
+            duplicates = await self._committer.commit(submissions)
         except Exception as error:  # noqa: BLE001 - it is judged when the others have been tried
             together = isinstance(error, StoreUnavailable) and not isinstance(error, StatementTimeout)
-            if together or len(offers) == 1:
-                return [(offer, error) for offer in offers]
+            if together or len(submissions) == 1:
+                return [(submission, error) for submission in submissions]
         else:
-            self._progress.stored += any(not offer.skipped for offer in offers)
-            self._confirm(offers, duplicates)
+            self._progress.stored += any(not submission.skipped for submission in submissions)
+            self._confirm(submissions, duplicates)
             return []
-        half = len(offers) // 2
-        failed = await self._try(offers[:half])
+        half = len(submissions) // 2
+        failed = await self._try(submissions[:half])
         if failed and isinstance(failed[-1][1], StoreUnavailable):
             # What comes later must not be stored before them.
-            return failed + [(offer, failed[-1][1]) for offer in offers[half:]]
-        return failed + await self._try(offers[half:])
+            return failed + [(submission, failed[-1][1]) for submission in submissions[half:]]
+        return failed + await self._try(submissions[half:])
 
-    def _given_up(self, offer: Offer, error: Exception, before: int) -> bool:
+    def _given_up(self, submission: Submission, error: Exception, before: int) -> bool:
         """Drop what nobody waits for, and refuse what fails because of what it is.
 
         Nothing is refused as long as the fault may be the store's: not before something was stored since it failed.
         `before`: how many batches had been stored when this one was begun.
         """
-        offer.problem = (
+        submission.problem = (
             "the database cannot be reached" if isinstance(error, StoreUnavailable) else "internal error"
         )
         if isinstance(error, StatementTimeout):
-            offer.problem = "the database gave them up"
-        if offer.dropped:
-            self._committer.release([offer])
-            self._conclude(offer, None)
+            submission.problem = "the database gave them up"
+        if submission.dropped:
+            self._committer.release([submission])
+            self._conclude(submission, None)
             return True
         if isinstance(error, StoreUnavailable):
             return False
         if not isinstance(error, InvalidInput):
-            if offer.suspect_since is None:
-                offer.suspect_since = before
+            if submission.suspect_since is None:
+                submission.suspect_since = before
                 return False
-            if self._progress.stored == offer.suspect_since:
+            if self._progress.stored == submission.suspect_since:
                 return False
             log.error(
-                "rejected events that cannot be stored", events=[e.id for e in offer.events], exc_info=error
+                "rejected events that cannot be stored",
+                events=[e.id for e in submission.events],
+                exc_info=error,
             )
             error = InvalidInput("", f"the event cannot be stored: {str(error).partition(chr(10))[0]:.300}")
-        self._committer.release([offer])
-        EVENTS.labels(offer.source, "refused").inc(len(offer.events))
-        self._conclude(offer, error)
+        self._committer.release([submission])
+        EVENTS.labels(submission.source, "refused").inc(len(submission.events))
+        self._conclude(submission, error)
         return True
 
-    def _confirm(self, offers: Sequence[Offer], existing: Mapping[str, str]) -> None:
-        wanted = {one.event.key for offer in offers for one in offer.deliveries or ()}
-        wanted.update(one.event.key for offer in offers for one in offer.expansions)
-        counts: Counter[tuple[Source, str]] = Counter()
-        for offer in offers:
-            if offer.skipped:
-                self._conclude(offer, None)
+    def _confirm(self, submissions: Sequence[Submission], existing: Mapping[str, str]) -> None:
+        wanted = {one.event.key for submission in submissions for one in submission.deliveries or ()}
+        wanted.update(one.event.key for submission in submissions for one in submission.expansions)
+        counts: Counter[tuple[SourceName, str]] = Counter()
+        for submission in submissions:
+            if submission.skipped:
+                self._conclude(submission, None)
                 continue
             duplicates = (
-                {e.key: existing[e.key] for e in offer.events if e.key in existing} if existing else {}
+                {e.key: existing[e.key] for e in submission.events if e.key in existing} if existing else {}
             )
-            counts[offer.source, "accepted"] += len(offer.events) - len(duplicates)
-            counts[offer.source, "duplicate"] += len(duplicates)
-            counts[offer.source, "unmatched"] += sum(
-                event.key not in wanted and event.key not in duplicates for event in offer.events
+            counts[submission.source, "accepted"] += len(submission.events) - len(duplicates)
+            counts[submission.source, "duplicate"] += len(duplicates)
+            counts[submission.source, "unmatched"] += sum(
+                event.key not in wanted and event.key not in duplicates for event in submission.events
             )
-            self._conclude(offer, duplicates)
+            self._conclude(submission, duplicates)
         for (source, result), count in counts.items():
             if result == "unmatched":
                 EVENTS_UNMATCHED.labels(source).inc(count)
@@ -144,7 +150,7 @@ class Storing:
 
     def _tell(self, failed: _Failed, progress: bool) -> None:
         """Log when storing begins to fail, and when it works again."""
-        count = sum(len(offer.events) for offer, _ in failed)
+        count = sum(len(submission.events) for submission, _ in failed)
         if failed and not progress and not self._failing:
             error = failed[0][1]
             if isinstance(error, StoreUnavailable):

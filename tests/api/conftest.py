@@ -27,7 +27,7 @@ from dispatcher.domain.ids import new_id
 from dispatcher.domain.quotas import Quotas
 from dispatcher.domain.subscriptions import Subscription
 from dispatcher.intake.announcing import AnnouncingStore
-from dispatcher.intake.batcher import Intake
+from dispatcher.intake.batcher import IngestQueue
 from dispatcher.intake.delivery_quotas import DeliveryQuotas
 from dispatcher.matching.matcher import Matcher
 from dispatcher.parts import make_adapters, make_kinds
@@ -226,7 +226,7 @@ async def serving(store: Store, plugins: Sequence[Plugin] = (), **changes: Any) 
     kinds = make_kinds(Resources(Egress(Guard([LOOPBACK]), timeout=5)), plugins)
     engine = Parked(await store.leases.register("test", 1, 3600))
     waiters = changes.pop("waiters", None) or Waiters(store, 100)
-    intake = Intake(Matcher(store), engine, AnnouncingStore(store.events, waiters.stored))
+    intake = IngestQueue(Matcher(store), engine, AnnouncingStore(store.events, waiters.stored))
     tasks = [asyncio.create_task(part.run()) for part in (intake, waiters)]
     parts: dict[str, Any] = {
         "store": store,

@@ -9,7 +9,7 @@ import pytest
 from standardwebhooks.webhooks import Webhook
 
 from dispatcher.delivery.engine import Engine, Limits
-from dispatcher.intake.batcher import Intake
+from dispatcher.intake.batcher import IngestQueue
 from dispatcher.matching.matcher import Matcher
 from dispatcher.store.store import Store
 from dispatcher.targets.http.egress import Egress
@@ -25,7 +25,7 @@ async def api(store: Store) -> AsyncIterator[Api]:
     kinds = load_kinds(Resources(Egress(Guard([LOOPBACK]))))
     engine = Engine(store, kinds, Limits(grace=5))
     await engine.begin()
-    intake = Intake(Matcher(store), engine, store.events)
+    intake = IngestQueue(Matcher(store), engine, store.events)
     async with asyncio.TaskGroup() as group:
         engine.launch(group)
         group.create_task(intake.run())

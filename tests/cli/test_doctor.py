@@ -11,7 +11,7 @@ from aio_pika.exceptions import ChannelNotFoundEntity
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import AuthResult
 
-from dispatcher.intake.broker import declare
+from dispatcher.intake.amqp.topology import declare
 from tests.cli.conftest import Result, Run
 from tests.servers import free_port
 

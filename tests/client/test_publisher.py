@@ -14,8 +14,8 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from dispatcher.client import NO_RETRIES, NotPublished, Publisher, outgoing
-from dispatcher.intake.broker import declare
-from tests.intake.test_dialing import NAME, SILENT, resolve_to, silent
+from dispatcher.intake.amqp.topology import declare
+from tests.intake.amqp.test_dialing import NAME, SILENT, resolve_to, silent
 from tests.intake.wire import Wire
 
 EVENT: dict[str, object] = {"event": "FINISHED", "job_id": "job-1", "owner": "alice"}

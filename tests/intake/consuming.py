@@ -11,8 +11,8 @@ import aio_pika
 from aio_pika.abc import AbstractIncomingMessage
 
 from dispatcher.client import Publisher
-from dispatcher.intake.broker import Topology
-from dispatcher.intake.consumer import Consumer
+from dispatcher.intake.amqp.consumer import Consumer
+from dispatcher.intake.amqp.topology import Topology
 from dispatcher.telemetry.metrics import DEAD_LETTERS
 from tests.intake.doubles import Running
 

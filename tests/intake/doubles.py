@@ -11,7 +11,7 @@ from dispatcher.domain.errors import StoreUnavailable
 from dispatcher.domain.events import Event
 from dispatcher.domain.expansions import NewExpansion
 from dispatcher.domain.subscriptions import Subscription
-from dispatcher.intake.batcher import Intake
+from dispatcher.intake.batcher import IngestQueue
 from dispatcher.matching.selection import Selection
 from tests.factories import make_delivery
 
@@ -126,7 +126,7 @@ class Running:
         self.store = MemoryStore()
         self.matcher = Everybody(*subscriptions)
         self.deliverer = Deliverer()
-        self.intake = Intake(self.matcher, self.deliverer, self.store, **options)
+        self.intake = IngestQueue(self.matcher, self.deliverer, self.store, **options)
 
     async def __aenter__(self) -> Self:
         self._task = asyncio.create_task(self.intake.run())

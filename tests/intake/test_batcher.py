@@ -13,8 +13,8 @@ from structlog.testing import capture_logs
 from dispatcher.domain.errors import InvalidInput, StoreUnavailable
 from dispatcher.domain.events import Event
 from dispatcher.intake import storing
-from dispatcher.intake.batcher import Busy, Intake
-from dispatcher.intake.commit import Result, Source
+from dispatcher.intake.batcher import Busy, IngestQueue
+from dispatcher.intake.committer import Result, SourceName
 from dispatcher.intake.queues import Limits
 from dispatcher.telemetry.metrics import EVENTS, EVENTS_UNMATCHED, INTERNAL_ERRORS
 from tests.factories import make_event, make_subscription
@@ -37,10 +37,10 @@ def events(*ids: str) -> list[Event]:
     return [make_event(id=name) for name in ids]
 
 
-def offered(intake: Intake, *ids: str, source: Source = "amqp") -> asyncio.Future[Result]:
-    """Offer one message with these events; what becomes of them."""
+def offered(intake: IngestQueue, *ids: str, source: SourceName = "amqp") -> asyncio.Future[Result]:
+    """Submission one message with these events; what becomes of them."""
     result: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
-    intake.offer(events(*ids), source, result.set_result)
+    intake.submit_nowait(events(*ids), source, result.set_result)
     return result
 
 
@@ -442,7 +442,7 @@ async def test_one_whose_sender_cannot_be_told_leaves_the_others_told() -> None:
     async with Running() as running:
         running.store.open.clear()
         first = offered(running.intake, "one")
-        running.intake.offer(events("two"), "amqp", fails)
+        running.intake.submit_nowait(events("two"), "amqp", fails)
         last = offered(running.intake, "three")
         running.store.open.set()
         assert await first == {}

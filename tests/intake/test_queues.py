@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dispatcher.domain.events import Event
-from dispatcher.intake.commit import Offer
+from dispatcher.intake.committer import Submission
 from dispatcher.intake.queues import LARGE, Limits, Queues
 from tests.factories import make_event
 
@@ -17,31 +17,31 @@ MUCH = 1 << 30
 EVERY = Limits(10_000, MUCH)
 
 
-def offer(owner: str | None, *names: str, job: str | None = None) -> Offer:
+def submission(owner: str | None, *names: str, job: str | None = None) -> Submission:
     events = [make_event(id=name, owner=owner, job_id=job or f"{owner}-{name}") for name in names]
-    return Offer(
+    return Submission(
         events, "http", lambda _: None, sum(event.size for event in events), (events[0].tenant, owner)
     )
 
 
-def large(owner: str, size: int = LARGE, job: str | None = None) -> Offer:
-    return offer(owner, *map(str, range(size)), job=job)
+def large(owner: str, size: int = LARGE, job: str | None = None) -> Submission:
+    return submission(owner, *map(str, range(size)), job=job)
 
 
-def queues(*offers: Offer, each: Limits = EVERY) -> Queues:
+def queues(*submissions: Submission, each: Limits = EVERY) -> Queues:
     made = Queues(EVERY, each)
-    for one in offers:
+    for one in submissions:
         made.put(one)
     return made
 
 
-def names(offers: Sequence[Offer]) -> list[str]:
-    return [event.id for one in offers for event in one.events]
+def names(submissions: Sequence[Submission]) -> list[str]:
+    return [event.id for one in submissions for event in one.events]
 
 
 def test_owners_take_turns_whoever_came_first() -> None:
-    flood = [offer("mallory", f"m{n}") for n in range(50)]
-    made = queues(*flood, offer("alice", "a"), offer(None, "n"))
+    flood = [submission("mallory", f"m{n}") for n in range(50)]
+    made = queues(*flood, submission("alice", "a"), submission(None, "n"))
     taken = names(made.take(9, MUCH))
     assert taken[:3] == ["m0", "m1", "m2"]
     assert {"a", "n"} <= set(taken)
@@ -50,27 +50,27 @@ def test_owners_take_turns_whoever_came_first() -> None:
 
 def test_one_who_causes_many_deliveries_has_a_share_of_deliveries_and_not_of_events() -> None:
     made = queues()
-    first = offer("mallory", "m")
+    first = submission("mallory", "m")
     for _ in range(6):
         made.learn(first, 300)
     for n in range(9):
-        made.put(offer("mallory", f"m{n}"))
-        made.put(offer("alice", f"a{n}"))
+        made.put(submission("mallory", f"m{n}"))
+        made.put(submission("alice", f"a{n}"))
     taken = names(made.take(500, MUCH))
     assert sum(name.startswith("a") for name in taken) == 9
     assert sum(name.startswith("m") for name in taken) <= 2
 
 
 def test_one_offer_goes_alone_however_much_it_causes() -> None:
-    made = queues(first := offer("alice", "a"))
+    made = queues(first := submission("alice", "a"))
     for _ in range(20):
         made.learn(first, 100_000)
     assert made.take(500, MUCH) == [first]
 
 
 def test_what_costs_more_than_a_turn_gives_goes_after_a_few_turns() -> None:
-    heavy = offer("mallory", *map(str, range(LARGE - 1)))
-    made = queues(heavy, *(offer("alice", f"a{n}") for n in range(400)))
+    heavy = submission("mallory", *map(str, range(LARGE - 1)))
+    made = queues(heavy, *(submission("alice", f"a{n}") for n in range(400)))
     batches = 1
     while heavy not in made.take(20, MUCH):
         batches += 1
@@ -78,21 +78,29 @@ def test_what_costs_more_than_a_turn_gives_goes_after_a_few_turns() -> None:
 
 
 def test_a_batch_ends_with_the_bytes_that_it_may_have() -> None:
-    made = queues(*(offer("alice", str(n)) for n in range(9)))
-    size = offer("alice", "x").size
+    made = queues(*(submission("alice", str(n)) for n in range(9)))
+    size = submission("alice", "x").size
     assert len(made.take(500, 2 * size)) == 2
 
 
 def test_events_of_one_job_stay_in_order_whoever_they_name_as_owner() -> None:
-    first, second, third = offer("alice", "1", job="j"), offer(None, "2", job="j"), offer("bob", "3", job="j")
-    made = queues(offer("alice", "0"), first, second, third)
+    first, second, third = (
+        submission("alice", "1", job="j"),
+        submission(None, "2", job="j"),
+        submission("bob", "3", job="j"),
+    )
+    made = queues(submission("alice", "0"), first, second, third)
     assert [name for name in names(made.take(500, MUCH)) if name != "0"] == ["1", "2", "3"]
 
 
 def test_a_large_offer_goes_apart_and_its_jobs_wait_for_it() -> None:
     storm = large("mallory", job="j")
-    later, other, own = offer("alice", "1", job="j"), offer("alice", "2"), offer("mallory", "3")
-    made = queues(storm, own, offer("bob", "4"), later, other)
+    later, other, own = (
+        submission("alice", "1", job="j"),
+        submission("alice", "2"),
+        submission("mallory", "3"),
+    )
+    made = queues(storm, own, submission("bob", "4"), later, other)
     assert names(made.take(500, MUCH)) == ["4"]
     assert made.take_large() is storm
     assert made.take_large() is None
@@ -112,25 +120,25 @@ def test_large_offers_of_owners_take_turns() -> None:
 
 
 def test_who_floods_is_refused_and_not_the_others() -> None:
-    made = queues(offer("mallory", "1", "2"), each=Limits(3, MUCH))
-    assert made.refusal(offer("mallory", "3")) is None
-    refusal = made.refusal(offer("mallory", "3", "4"))
+    made = queues(submission("mallory", "1", "2"), each=Limits(3, MUCH))
+    assert made.refusal(submission("mallory", "3")) is None
+    refusal = made.refusal(submission("mallory", "3", "4"))
     assert refusal == "2 events of mallory wait to be stored already"
-    assert made.refusal(offer("alice", *"abcdef")) is None
-    by_size = queues(one := offer("mallory", "1"), each=Limits(99, 1))
+    assert made.refusal(submission("alice", *"abcdef")) is None
+    by_size = queues(one := submission("mallory", "1"), each=Limits(99, 1))
     assert by_size.refusal(one) is not None
 
 
 def test_all_together_have_a_bound_too() -> None:
     made = Queues(Limits(2, MUCH), EVERY)
-    assert made.refusal(offer("alice", "1", "2", "3")) is None
-    made.put(offer("alice", "1"))
-    made.put(offer("bob", "1"))
-    assert made.refusal(offer("carol", "1")) == "2 events wait to be stored already"
+    assert made.refusal(submission("alice", "1", "2", "3")) is None
+    made.put(submission("alice", "1"))
+    made.put(submission("bob", "1"))
+    assert made.refusal(submission("carol", "1")) == "2 events wait to be stored already"
 
 
 def test_what_nobody_waits_for_is_left_out() -> None:
-    gone, other = offer("alice", "1"), offer("alice", "2")
+    gone, other = submission("alice", "1"), submission("alice", "2")
     made = queues(gone, other)
     gone.withdrawn = True
     assert made.take(500, MUCH) == [other]
@@ -155,15 +163,15 @@ def test_everything_is_taken_once_and_each_job_and_owner_in_order(
     given_offers: list[tuple[str, list[str], bool]], room: int, random: object
 ) -> None:
     made = Queues(EVERY, EVERY)
-    offers: list[Offer] = []
+    submissions: list[Submission] = []
     for number, (owner, jobs, is_large) in enumerate(given_offers):
         padding = [make_event(owner=owner, job_id=f"p{number}")] * (LARGE if is_large else 0)
         events: list[Event] = [make_event(owner=owner, job_id=job) for job in jobs] + padding
-        offers.append(Offer(events, "amqp", lambda _: None, 1, ("default", owner)))
-        made.put(offers[-1])
-    finished: list[Offer] = []
-    apart: Offer | None = None
-    while len(finished) < len(offers):
+        submissions.append(Submission(events, "amqp", lambda _: None, 1, ("default", owner)))
+        made.put(submissions[-1])
+    finished: list[Submission] = []
+    apart: Submission | None = None
+    while len(finished) < len(submissions):
         batch = made.take(room, MUCH)
         if apart is None:
             apart = made.take_large()
@@ -175,6 +183,6 @@ def test_everything_is_taken_once_and_each_job_and_owner_in_order(
             finished.append(one)
             made.done(one)
     for key in ("x", "y", "z"):
-        of_job = [one for one in offers if any(event.job_id == key for event in one.events)]
+        of_job = [one for one in submissions if any(event.job_id == key for event in one.events)]
         assert [one for one in finished if one in of_job] == of_job
     assert made.events == 0

@@ -13,7 +13,7 @@ from dispatcher.compat.tapis_v3.event_hooks import EndingHook
 from dispatcher.domain.errors import InvalidInput, StoreUnavailable
 from dispatcher.domain.events import Event, utc_now
 from dispatcher.intake import hooks
-from dispatcher.intake.commit import Result, Source
+from dispatcher.intake.committer import Result, SourceName
 from dispatcher.intake.decode import Message, decode
 from dispatcher.intake.hooks import HookedIntake
 from dispatcher.store.store import Store
@@ -33,8 +33,10 @@ class Stored:
     def __init__(self, result: Result) -> None:
         self.result = result
 
-    def offer(self, events: Sequence[Event], source: Source, done: Callable[[Result], None]) -> None:
-        done(self.result)
+    def submit_nowait(
+        self, events: Sequence[Event], source: SourceName, on_stored: Callable[[Result], None]
+    ) -> None:
+        on_stored(self.result)
 
     async def submit(self, events: Sequence[Event]) -> Mapping[str, str]:
         if isinstance(self.result, InvalidInput):
@@ -62,7 +64,9 @@ async def test_a_message_is_done_when_what_it_ends_has_ended(
     monkeypatch.setattr(hooks, "RETRY_SECONDS", 0.01)
     monkeypatch.setattr(store.tapis, "end_series", once_unavailable)
     done: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
-    HookedIntake(Stored({}), [EndingHook(store.tapis)]).offer(read(endSeries=True), "amqp", done.set_result)
+    HookedIntake(Stored({}), [EndingHook(store.tapis)]).submit_nowait(
+        read(endSeries=True), "amqp", done.set_result
+    )
     assert not done.done()
     assert await done == {}
     assert await store.tapis.count_on(*SERIES) == 1
@@ -73,7 +77,7 @@ async def test_what_was_refused_ends_nothing(store: Store) -> None:
     refusal = InvalidInput("", "no")
     done: list[Result] = []
     intake = HookedIntake(Stored(refusal), [EndingHook(store.tapis)])
-    intake.offer(read(endSeries=True), "amqp", done.append)
+    intake.submit_nowait(read(endSeries=True), "amqp", done.append)
     with pytest.raises(InvalidInput):
         await intake.submit(read(endSeries=True))
     assert done == [refusal]
@@ -82,5 +86,5 @@ async def test_what_was_refused_ends_nothing(store: Store) -> None:
 
 async def test_what_ends_nothing_is_done_at_once(store: Store) -> None:
     done: list[Result] = []
-    HookedIntake(Stored({}), [EndingHook(store.tapis)]).offer(read(), "amqp", done.append)
+    HookedIntake(Stored({}), [EndingHook(store.tapis)]).submit_nowait(read(), "amqp", done.append)
     assert done == [{}]

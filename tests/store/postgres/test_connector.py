@@ -16,7 +16,7 @@ from dispatcher.store.factory import open_store
 from dispatcher.store.postgres import connector as postgres_connect
 from dispatcher.store.postgres.connector import connect
 from tests.http.servers import Authority
-from tests.intake.test_dialing import SILENT, resolve_to, silent
+from tests.intake.amqp.test_dialing import SILENT, resolve_to, silent
 from tests.store.conftest import SEALER
 from tests.store.proxy import Proxy
 

@@ -1,4 +1,4 @@
-"""The transport: takes messages off the broker's connection as bytes, before the library makes objects of them.
+"""The frame reader: takes messages off the broker's connection as bytes, before the library makes objects of them.
 
 The library gets every other frame, so that connecting, channels, declarations and acknowledgements are its own.
 Sources: AMQP 0-9-1, sections 2.3.5 "Frame Details" and 2.3.5.2 "Content Frames".
@@ -14,8 +14,8 @@ from typing import Any, SupportsIndex
 from aiormq import TransportFactory
 from yarl import URL
 
-from dispatcher.intake.dialing import dial
-from dispatcher.intake.received import Received
+from dispatcher.intake.amqp.delivery_frame import AmqpDelivery
+from dispatcher.intake.amqp.dialing import dial
 
 _FRAME = Layout(">BHI")
 """Its kind, channel and size; the payload and one last octet follow."""
@@ -27,10 +27,10 @@ _HEARTBEAT = b"\x08\x00\x00\x00\x00\x00\x00\xce"
 _STILL_ALIVE = 1.0
 """Seconds after which the library is told that the connection lives, when all that came were messages."""
 
-Take = Callable[[list[Received]], None]
+Take = Callable[[list[AmqpDelivery]], None]
 
 
-class Frames(asyncio.StreamReader):
+class FrameReader(asyncio.StreamReader):
     """What the library reads from, without the frames of messages for one channel.
 
     The library ends a connection on which it sees no frame for some time, and the broker sends no heartbeats while
@@ -49,13 +49,13 @@ class Frames(asyncio.StreamReader):
         self._header = b""
         self._parts: list[bytes] = []
         self._missing = 0
-        self._messages: list[Received] = []
+        self._messages: list[AmqpDelivery] = []
 
-    def divert(self, channel: int, take: Take) -> None:
+    def intercept(self, channel: int, take: Take) -> None:
         """Hand over the messages of this channel, a list at a time, from now on."""
         self._channel, self._take = channel, take
 
-    def reassure(self) -> None:
+    def fake_heartbeat(self) -> None:
         """Tell the library that the connection lives."""
         self._told = self._clock()
         super().feed_data(_HEARTBEAT)
@@ -89,7 +89,7 @@ class Frames(asyncio.StreamReader):
     def _hand_over(self) -> None:
         messages, self._messages = self._messages, []
         if self._clock() - self._told > _STILL_ALIVE:
-            self.reassure()
+            self.fake_heartbeat()
         self._take(messages)
 
     def _keep(self, kind: int, data: bytes, at: int, end: int) -> bool:
@@ -110,12 +110,12 @@ class Frames(asyncio.StreamReader):
             self._missing -= end - at
         if self._missing <= 0:
             body = self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)
-            self._messages.append(Received(self._envelope, self._header, body))
+            self._messages.append(AmqpDelivery(self._envelope, self._header, body))
             self._envelope, self._parts = b"", []
         return True
 
 
-class Transport(TransportFactory):
+class BrokerTransport(TransportFactory):
     """Makes one connection whose messages can be diverted, and whose reading can be held."""
 
     def __init__(self) -> None:
@@ -124,34 +124,34 @@ class Transport(TransportFactory):
     async def create(self, url: URL, **options: Any) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         """See TransportFactory. Raises what `dial` raises."""
         loop = asyncio.get_running_loop()
-        self._frames = Frames(loop)
+        self._frames = FrameReader(loop)
         protocol = asyncio.StreamReaderProtocol(self._frames, loop=loop)
         self._transport = await dial(url, protocol, **options)
         return self._frames, asyncio.StreamWriter(self._transport, protocol, self._frames, loop)
 
-    def divert(self, channel: int, take: Take) -> None:
+    def intercept(self, channel: int, take: Take) -> None:
         """Hand over the messages of this channel, a list at a time, from now on."""
-        self._frames.divert(channel, take)
+        self._frames.intercept(channel, take)
 
     @property
-    def held(self) -> bool:
+    def paused(self) -> bool:
         """Whether nothing is read."""
         return self._held is not None
 
-    def hold(self) -> None:
+    def pause(self) -> None:
         """Read nothing more until `go_on`: what comes waits at the broker, and on the wire."""
         if self._held is None:
             self._transport.pause_reading()
-            self._reassure()
+            self._fake_heartbeats()
 
-    def go_on(self) -> None:
+    def resume(self) -> None:
         """Read again."""
         if self._held is not None:
             self._held.cancel()
             self._held = None
             self._transport.resume_reading()
 
-    def _reassure(self) -> None:
+    def _fake_heartbeats(self) -> None:
         # The library cannot see a heartbeat of the broker now, and must not take it for dead.
-        self._frames.reassure()
-        self._held = asyncio.get_running_loop().call_later(_STILL_ALIVE, self._reassure)
+        self._frames.fake_heartbeat()
+        self._held = asyncio.get_running_loop().call_later(_STILL_ALIVE, self._fake_heartbeats)

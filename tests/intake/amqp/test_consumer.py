@@ -19,10 +19,10 @@ from pamqp.header import ContentHeader
 from dispatcher.client import Publisher
 from dispatcher.domain.errors import SettingsError, StoreUnavailable
 from dispatcher.domain.events import Event
-from dispatcher.intake import consumer as consumer_module
-from dispatcher.intake import inbox
-from dispatcher.intake.broker import DELIVERY_LIMIT, Topology
-from dispatcher.intake.consumer import Consumer
+from dispatcher.intake.amqp import channel_session
+from dispatcher.intake.amqp import consumer as consumer_module
+from dispatcher.intake.amqp.consumer import Consumer
+from dispatcher.intake.amqp.topology import DELIVERY_LIMIT, Topology
 from dispatcher.intake.decode import Message, decode
 from tests.intake.consuming import (
     DEAD,
@@ -184,7 +184,7 @@ async def test_a_fault_of_our_own_sets_its_message_aside_and_nothing_else(
             raise ZeroDivisionError("division by zero")
         return decode(message, **options)
 
-    monkeypatch.setattr(inbox, "decode", faulty)
+    monkeypatch.setattr(channel_session, "decode", faulty)
     async with Consuming(amqp_url) as run:
         await publish(amqp_url, "a", "trigger", "b")
         assert await run.store.holds(2) == ["a", "b"]
@@ -294,31 +294,31 @@ async def test_a_message_whose_headers_cannot_be_read_is_set_aside_at_once(amqp_
 async def test_no_more_is_read_while_what_was_read_takes_too_much_memory(
     amqp_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(inbox, "MAX_HELD", 1 << 20)
+    monkeypatch.setattr(channel_session, "MAX_HELD", 1 << 20)
     async with Consuming(amqp_url) as run:
         run.store.open.clear()
         await send_large(amqp_url, 60)
-        assert run.consumer._inbox is not None
-        transport = run.consumer._inbox._transport
-        await until(lambda: transport.held)
+        assert run.consumer._channel_session is not None
+        transport = run.consumer._channel_session._transport
+        await until(lambda: transport.paused)
         assert run.intake.waiting < 30
         run.store.open.set()
         await run.store.holds(60)
-        await until(lambda: not transport.held)
+        await until(lambda: not transport.paused)
 
 
 async def test_a_stop_gives_back_what_was_not_read_yet(
     amqp_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(inbox, "MAX_HELD", 1 << 20)
+    monkeypatch.setattr(channel_session, "MAX_HELD", 1 << 20)
     async with Consuming(amqp_url) as run:
         run.store.open.clear()
         await send_large(amqp_url, 60)
-        assert run.consumer._inbox is not None
-        transport = run.consumer._inbox._transport
-        await until(lambda: transport.held)
+        assert run.consumer._channel_session is not None
+        transport = run.consumer._channel_session._transport
+        await until(lambda: transport.paused)
         stopping = asyncio.create_task(run.consumer.stop(10))
-        await until(lambda: not transport.held)
+        await until(lambda: not transport.paused)
         run.store.open.set()
         await stopping
         stored = len(run.store.ids)
@@ -457,18 +457,22 @@ async def test_a_stop_ends_at_once_while_there_is_no_broker() -> None:
 async def test_a_fault_while_acknowledging_costs_the_connection_and_stops_nothing_for_good(
     amqp_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    acknowledge = inbox.Inbox._acknowledge
+    acknowledge = channel_session.ChannelSession._acknowledge
     faults: list[ZeroDivisionError] = []
 
-    async def faulty(self: inbox.Inbox, *, wait: bool) -> None:
+    async def faulty(self: channel_session.ChannelSession, *, wait: bool) -> None:
         if not faults:
             faults.append(ZeroDivisionError("division by zero"))
             raise faults[0]
         await acknowledge(self, wait=wait)
 
-    monkeypatch.setattr(inbox.Inbox, "_acknowledge", faulty)
+    monkeypatch.setattr(channel_session.ChannelSession, "_acknowledge", faulty)
     async with Consuming(amqp_url) as run:
         await publish(amqp_url, "a")
         await until(lambda: bool(faults))
-        await until(lambda: run.consumer._inbox is not None and run.consumer._inbox._acknowledged == 1)
+        await until(
+            lambda: (
+                run.consumer._channel_session is not None and run.consumer._channel_session._acknowledged == 1
+            )
+        )
     assert await waiting(amqp_url) == 0

@@ -13,7 +13,7 @@ import structlog
 from aio_pika.abc import AbstractConnection
 
 from dispatcher.domain.errors import SettingsError
-from dispatcher.intake.broker import LOST, Topology, connect, missing, prepare, was_cancelled
+from dispatcher.intake.amqp.topology import LOST, Topology, connect, missing, prepare, was_cancelled
 
 log = structlog.get_logger("dispatcher.intake")
 

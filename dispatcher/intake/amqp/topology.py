@@ -25,7 +25,7 @@ from pamqp.common import FieldTable
 from yarl import URL
 
 from dispatcher.domain.errors import SettingsError
-from dispatcher.intake.dialing import Dialing
+from dispatcher.intake.amqp.dialing import Dialing
 
 DELIVERY_LIMIT = 50
 """How often a message is handed out before the broker takes it for the death of its readers.

@@ -15,9 +15,9 @@ from pamqp.frame import marshal
 from pamqp.header import ContentHeader
 from pamqp.heartbeat import Heartbeat
 
-from dispatcher.intake import transport
-from dispatcher.intake.received import Received
-from dispatcher.intake.transport import Frames
+from dispatcher.intake.amqp import frame_reader
+from dispatcher.intake.amqp.delivery_frame import AmqpDelivery
+from dispatcher.intake.amqp.frame_reader import FrameReader
 
 HEARTBEAT = marshal(Heartbeat(), 0)
 CHANNEL = 1
@@ -55,9 +55,9 @@ class Stream:
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
-        self.messages: list[Received] = []
-        self.frames = Frames(loop)
-        self.frames.divert(CHANNEL, self.messages.extend)
+        self.messages: list[AmqpDelivery] = []
+        self.frames = FrameReader(loop)
+        self.frames.intercept(CHANNEL, self.messages.extend)
 
     def passed(self) -> bytes:
         """What the library gets."""
@@ -101,7 +101,7 @@ def test_the_properties_are_those_that_were_sent(
     stream = Stream(loop)
     stream.frames.feed_data(b"".join(frames_of(sent, [b"{}"])))
     (message,) = stream.messages
-    found = message.understood()
+    found = message.to_message()
     for name in ("content_type", "content_encoding", "message_id", "timestamp"):
         assert getattr(found, name) == getattr(message.properties, name), name
     assert message.properties.headers == sent.headers or not sent.headers
@@ -112,7 +112,7 @@ def test_the_headers_of_a_cloudevent_are_read_and_others_are_not(loop: asyncio.A
     stream = Stream(loop)
     for headers in ({"CE-Id": "1"}, {"cloudEvents:id": "1"}, {"specversion": "1.0"}, {"x-death": "1"}):
         stream.frames.feed_data(b"".join(frames_of(Basic.Properties(headers={**headers}), [b"{}"])))
-    found = [message.understood().headers for message in stream.messages]
+    found = [message.to_message().headers for message in stream.messages]
     assert found == [{"CE-Id": "1"}, {"cloudEvents:id": "1"}, {"specversion": "1.0"}, {}]
 
 
@@ -132,7 +132,7 @@ def test_what_is_no_utf_8_is_read_as_latin_1(
     wire = b"".join(frames_of(sent, [b"{}"]))
     assert wire.count(changed[0]) == 1
     stream.frames.feed_data(wire.replace(*changed))
-    assert getattr(stream.messages[0].understood(), name) == value
+    assert getattr(stream.messages[0].to_message(), name) == value
 
 
 @pytest.mark.parametrize(
@@ -154,7 +154,7 @@ def test_a_timestamp_is_read_by_its_size_or_left_out(
     stream = Stream(loop)
     wire = b"".join(frames_of(Basic.Properties(timestamp=moment), [b"{}"]))
     stream.frames.feed_data(wire.replace((0x01020304).to_bytes(8), written.to_bytes(8)))
-    found = stream.messages[0].understood().timestamp
+    found = stream.messages[0].to_message().timestamp
     assert found == (None if seconds is None else datetime.fromtimestamp(seconds, UTC))
 
 
@@ -181,7 +181,7 @@ def test_what_is_no_frame_goes_to_the_library(loop: asyncio.AbstractEventLoop, a
 def test_the_library_hears_that_the_connection_lives_while_only_messages_come(
     loop: asyncio.AbstractEventLoop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(transport, "_STILL_ALIVE", 0.0)
+    monkeypatch.setattr(frame_reader, "_STILL_ALIVE", 0.0)
     stream = Stream(loop)
     for frame in frames_of(Basic.Properties(), [b"{}"]):
         stream.frames.feed_data(frame)

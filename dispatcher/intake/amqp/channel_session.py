@@ -1,25 +1,24 @@
-"""The inbox: messages of one channel are decoded and offered, and acknowledged when they are finished."""
+"""The session of one channel: messages are decoded and submitted, and acknowledged when they are finished."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from functools import partial
-from typing import Protocol
 
 import structlog
 from aiormq.abc import AbstractChannel, DeliveredMessage
 from pamqp.commands import Basic
 
 from dispatcher.domain.errors import InvalidInput
-from dispatcher.domain.events import DEFAULT_TENANT, Event, utc_now
-from dispatcher.intake.commit import Result, Source
-from dispatcher.intake.dead_letters import DeadLetters
+from dispatcher.domain.events import DEFAULT_TENANT, utc_now
+from dispatcher.intake.amqp.dead_letters import DeadLetters
+from dispatcher.intake.amqp.delivery_frame import AmqpDelivery
+from dispatcher.intake.amqp.frame_reader import BrokerTransport
+from dispatcher.intake.committer import Result, SubmissionSink
 from dispatcher.intake.decode import decode
 from dispatcher.intake.decode_context import IntakeAdapter
-from dispatcher.intake.received import Received
-from dispatcher.intake.transport import Transport
 from dispatcher.telemetry.metrics import EVENTS
 
 log = structlog.get_logger("dispatcher.intake")
@@ -30,13 +29,7 @@ MAX_HELD = 128 << 20
 _REFUSED = EVENTS.labels("amqp", "refused")
 
 
-class Offers(Protocol):
-    """Takes events in; see `dispatcher.intake.batcher.Intake`."""
-
-    def offer(self, events: Sequence[Event], source: Source, done: Callable[[Result], None]) -> None: ...
-
-
-class Inbox:
+class ChannelSession:
     """What one channel delivers, from 1 on: delivery tags mean nothing on another channel.
 
     A message is finished when its events are stored, or when the dead-letter queue has it. One
@@ -47,8 +40,8 @@ class Inbox:
     def __init__(
         self,
         channel: AbstractChannel,
-        transport: Transport,
-        intake: Offers,
+        transport: BrokerTransport,
+        intake: SubmissionSink,
         dead_letters: DeadLetters,
         adapters: Sequence[IntakeAdapter] = (),
     ) -> None:
@@ -59,23 +52,23 @@ class Inbox:
         self._adapters = adapters
         self._received = 0
         self._acknowledged = 0
-        self._upto = 0
-        self._ahead: set[int] = set()
+        self._contiguous_tag = 0
+        self._out_of_order: set[int] = set()
         self._held = 0
         self._changed = asyncio.Event()
-        self._burials: set[asyncio.Task[None]] = set()
-        self._gone = False
+        self._dead_lettering: set[asyncio.Task[None]] = set()
+        self._closed = False
         self.over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.over.add_done_callback(lambda over: over.cancelled() or over.exception())
 
     async def begin(self, queue: str, *, prefetch: int) -> None:
         """Consume the queue until the `end`."""
         channel = self._channel
-        channel.closing.add_done_callback(self._closed)
-        channel.on_consumer_cancel_callbacks.add(self._cancelled)
+        channel.closing.add_done_callback(self._on_channel_closed)
+        channel.on_consumer_cancel_callbacks.add(self._on_consumer_cancelled)
         await channel.basic_qos(prefetch_count=prefetch)
-        self._transport.divert(channel.number, self._receive)
-        consuming = await channel.basic_consume(queue, _diverted)
+        self._transport.intercept(channel.number, self._receive)
+        consuming = await channel.basic_consume(queue, _intercepted)
         self._consumer_tag = str(consuming.consumer_tag)
 
     async def finish(self) -> None:
@@ -87,10 +80,10 @@ class Inbox:
             await self._channel.basic_cancel(self._consumer_tag)
             await self._drained()
         finally:
-            self._gone = True
-            for task in (acknowledging, *self._burials):
+            self._closed = True
+            for task in (acknowledging, *self._dead_lettering):
                 task.cancel()
-            await asyncio.gather(acknowledging, *self._burials, return_exceptions=True)
+            await asyncio.gather(acknowledging, *self._dead_lettering, return_exceptions=True)
 
     def end(self, error: BaseException | None = None) -> None:
         """Expect nothing more, because of an error or because it is enough."""
@@ -103,18 +96,18 @@ class Inbox:
 
     # Messages in
 
-    def _receive(self, messages: list[Received]) -> None:
+    def _receive(self, messages: list[AmqpDelivery]) -> None:
         now = utc_now()
         for message in messages:
             self._received += 1
             self._decode(message, self._received, now)
         if self._held > MAX_HELD:
-            self._transport.hold()
+            self._transport.pause()
 
-    def _decode(self, message: Received, tag: int, now: datetime) -> None:
+    def _decode(self, message: AmqpDelivery, tag: int, now: datetime) -> None:
         try:
             events = decode(
-                message.understood(),
+                message.to_message(),
                 default_tenant=DEFAULT_TENANT,
                 tenant_fixed=False,
                 now=now,
@@ -122,39 +115,39 @@ class Inbox:
             )
         except InvalidInput as refusal:
             _REFUSED.inc()
-            self._bury(message, tag, refusal, "invalid" if refusal.field else "malformed")
+            self._dead_letter(message, tag, refusal, "invalid" if refusal.field else "malformed")
         except Exception as error:
             # A fault of ours, but it must not hold up the messages behind this one.
             log.exception("a message could not be decoded", routing_key=message.route[1])
             _REFUSED.inc()
-            self._bury(message, tag, InvalidInput("", f"internal error: {error!r}"), "fault")
+            self._dead_letter(message, tag, InvalidInput("", f"internal error: {error!r}"), "fault")
         else:
             size = len(message.body) + sum([event.size for event in events])
             self._held += size
-            self._intake.offer(events, "amqp", partial(self._done, message, tag, size))
+            self._intake.submit_nowait(events, "amqp", partial(self._done, message, tag, size))
 
     def _read_no_more(self) -> None:
         """What was not read because it is too much goes back to the broker with the end of the connection."""
-        if self._transport.held:
-            self._transport.divert(self._channel.number, lambda _: None)
-            self._transport.go_on()
+        if self._transport.paused:
+            self._transport.intercept(self._channel.number, lambda _: None)
+            self._transport.resume()
 
-    def _done(self, message: Received, tag: int, size: int, result: Result) -> None:
-        self._let_go(size)
+    def _done(self, message: AmqpDelivery, tag: int, size: int, result: Result) -> None:
+        self._release_bytes(size)
         if not isinstance(result, InvalidInput):
             self._finish(tag)
-        elif not self._gone:
-            self._bury(message, tag, result, "refused")
+        elif not self._closed:
+            self._dead_letter(message, tag, result, "refused")
 
-    def _bury(self, message: Received, tag: int, refusal: InvalidInput, reason: str) -> None:
+    def _dead_letter(self, message: AmqpDelivery, tag: int, refusal: InvalidInput, reason: str) -> None:
         self._held += len(message.body)
         task = asyncio.create_task(self._dead_letters.publish(message, refusal, reason))
-        self._burials.add(task)
-        task.add_done_callback(partial(self._buried, tag, len(message.body)))
+        self._dead_lettering.add(task)
+        task.add_done_callback(partial(self._on_dead_lettered, tag, len(message.body)))
 
-    def _buried(self, tag: int, size: int, task: asyncio.Task[None]) -> None:
-        self._burials.discard(task)
-        self._let_go(size)
+    def _on_dead_lettered(self, tag: int, size: int, task: asyncio.Task[None]) -> None:
+        self._dead_lettering.discard(task)
+        self._release_bytes(size)
         if task.cancelled():
             return
         if (error := task.exception()) is not None:
@@ -162,18 +155,18 @@ class Inbox:
         else:
             self._finish(tag)
 
-    def _let_go(self, size: int) -> None:
+    def _release_bytes(self, size: int) -> None:
         self._held -= size
-        if self._held <= MAX_HELD // 2 and not self._gone:
-            self._transport.go_on()
+        if self._held <= MAX_HELD // 2 and not self._closed:
+            self._transport.resume()
 
     # Acknowledgements out
 
     def _finish(self, tag: int) -> None:
-        self._ahead.add(tag)
-        while self._upto + 1 in self._ahead:
-            self._upto += 1
-            self._ahead.remove(self._upto)
+        self._out_of_order.add(tag)
+        while self._contiguous_tag + 1 in self._out_of_order:
+            self._contiguous_tag += 1
+            self._out_of_order.remove(self._contiguous_tag)
         self._changed.set()
 
     async def _acknowledge_all(self) -> None:
@@ -186,26 +179,26 @@ class Inbox:
             self.end(error)
 
     async def _acknowledge(self, *, wait: bool) -> None:
-        if self._upto > self._acknowledged:
-            self._acknowledged = self._upto
-            await self._channel.basic_ack(self._upto, multiple=True, wait=wait)
+        if self._contiguous_tag > self._acknowledged:
+            self._acknowledged = self._contiguous_tag
+            await self._channel.basic_ack(self._contiguous_tag, multiple=True, wait=wait)
 
     async def _drained(self) -> None:
-        while self._upto < self._received and not self._channel.is_closed:
+        while self._contiguous_tag < self._received and not self._channel.is_closed:
             self._changed.clear()
             await self._changed.wait()
         await self._acknowledge(wait=True)
 
     # What ends it
 
-    def _closed(self, closing: asyncio.Future[None]) -> None:
+    def _on_channel_closed(self, closing: asyncio.Future[None]) -> None:
         error = None if closing.cancelled() else closing.exception()
         self.end(error if isinstance(error, Exception) else ConnectionError("the connection was closed"))
         self._changed.set()
 
-    def _cancelled(self, _: Basic.Cancel) -> None:
+    def _on_consumer_cancelled(self, _: Basic.Cancel) -> None:
         self.end(ConnectionError("the broker cancelled the consumer: the queue was deleted or has moved"))
 
 
-async def _diverted(_: DeliveredMessage) -> None:
+async def _intercepted(_: DeliveredMessage) -> None:
     """The library wants a callback; messages do not get as far as that."""

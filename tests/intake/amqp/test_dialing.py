@@ -12,8 +12,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from dispatcher.intake.broker import connect
-from dispatcher.intake.transport import Transport
+from dispatcher.intake.amqp.frame_reader import BrokerTransport
+from dispatcher.intake.amqp.topology import connect
 from tests.http.servers import Authority
 from tests.intake.wire import Wire
 
@@ -59,7 +59,7 @@ async def test_a_silent_address_does_not_keep_us_from_the_next_one(
     resolve_to(monkeypatch, SILENT, "127.0.0.1")
     async with Wire(amqp_url) as wire:
         with silent(urlsplit(wire.url).port or 0):
-            connection = await connect(named(wire.url), "test", Transport() if consuming else None)
+            connection = await connect(named(wire.url), "test", BrokerTransport() if consuming else None)
             async with connection:
                 await (await connection.channel()).declare_queue("q", exclusive=True)
 

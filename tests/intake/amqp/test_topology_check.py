@@ -13,11 +13,11 @@ from aio_pika import ExchangeType
 from structlog.testing import capture_logs
 
 from dispatcher.domain.errors import SettingsError
-from dispatcher.intake import consumer as consumer_module
-from dispatcher.intake import dead_letters as dead_letters_module
-from dispatcher.intake import topology_check
-from dispatcher.intake.broker import Topology
-from dispatcher.intake.topology_check import TopologyCheck
+from dispatcher.intake.amqp import consumer as consumer_module
+from dispatcher.intake.amqp import dead_letters as dead_letters_module
+from dispatcher.intake.amqp import topology_check
+from dispatcher.intake.amqp.topology import Topology
+from dispatcher.intake.amqp.topology_check import TopologyCheck
 from dispatcher.telemetry.metrics import AMQP_CONNECTED
 from tests.intake.consuming import (
     DEAD,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from typing import Literal, Protocol
+from typing import Protocol, TypeAlias
 
 from msgspec import Struct
 
@@ -21,7 +21,8 @@ from dispatcher.telemetry.time_slices import TimeSlices
 PART = 50
 """Deliveries that are made or started before others may have their turn."""
 
-Source = Literal["amqp", "http"]
+SourceName: TypeAlias = str
+"""Such as "http" and "amqp": metrics count events by it."""
 
 Result = Mapping[str, str] | InvalidInput
 """Of stored events the keys of the duplicates, and of what was there before; or why none can be stored."""
@@ -80,12 +81,20 @@ class EventStore(Protocol):
     ) -> Mapping[str, str]: ...
 
 
-class Offer(Struct, eq=False):
-    """The events of one message or request, stored together or not at all; `done` is told which."""
+class SubmissionSink(Protocol):
+    """Where sources bring events; see `dispatcher.intake.batcher.IngestQueue`."""
+
+    def submit_nowait(
+        self, events: Sequence[Event], source: SourceName, on_stored: Callable[[Result], None]
+    ) -> None: ...
+
+
+class Submission(Struct, eq=False):
+    """The events of one message or request, stored together or not at all; `on_stored` is told which."""
 
     events: Sequence[Event]
-    source: Source
-    done: Callable[[Result], None]
+    source: SourceName
+    on_stored: Callable[[Result], None]
     size: int
     """Bytes of memory that the events take."""
     owner: tuple[str, str | None] = ("", None)
@@ -106,7 +115,7 @@ class Offer(Struct, eq=False):
     """They were dropped before they were stored."""
     finished: bool = False
     """They are stored, refused or withdrawn."""
-    after: list[Offer] = []
+    after: list[Submission] = []
     """What has to be stored before them, because it has events of the same jobs."""
 
     @property
@@ -137,42 +146,42 @@ class Committer:
         """How long the store has had the batch that it has now; 0 when it has none."""
         return 0.0 if self._in_store_since is None else time.perf_counter() - self._in_store_since
 
-    async def commit(self, offers: Sequence[Offer]) -> Mapping[str, str]:
+    async def commit(self, submissions: Sequence[Submission]) -> Mapping[str, str]:
         """Match and store these events. Returns the keys of the duplicates, and of what was there before.
 
-        Offers that are dropped before they are stored are left out. After StoreUnavailable the same offers may be
+        Submissions that are dropped before they are stored are left out. After StoreUnavailable the same ones may be
         committed again, alone or with others: what was stored although the store gave no answer is recognised by its
         deliveries, so these are kept. After another error they are created again, because the subscriptions may have
         changed.
         """
         try:
-            return await self._commit(offers)
+            return await self._commit(submissions)
         except StoreUnavailable:
             raise
         except BaseException:
-            self.release([offer for offer in offers if offer.process is None])
+            self.release([submission for submission in submissions if submission.process is None])
             raise
 
-    def release(self, offers: Sequence[Offer]) -> None:
-        """Forget the deliveries of offers that will not be committed."""
-        for offer in offers:
-            if offer.deliveries is not None:
-                self._deliverer.release(offer.deliveries)
-                offer.deliveries, offer.expansions = None, ()
+    def release(self, submissions: Sequence[Submission]) -> None:
+        """Forget the deliveries of submissions that will not be committed."""
+        for submission in submissions:
+            if submission.deliveries is not None:
+                self._deliverer.release(submission.deliveries)
+                submission.deliveries, submission.expansions = None, ()
 
-    async def _commit(self, offers: Sequence[Offer]) -> Mapping[str, str]:
+    async def _commit(self, submissions: Sequence[Submission]) -> Mapping[str, str]:
         began = time.perf_counter()
-        await self._match([offer for offer in offers if offer.deliveries is None])
-        for offer in offers:
-            if offer.dropped:
-                self.release([offer])
-                offer.skipped = True
-        offers = [offer for offer in offers if not offer.skipped]
-        if not offers:
+        await self._match([submission for submission in submissions if submission.deliveries is None])
+        for submission in submissions:
+            if submission.dropped:
+                self.release([submission])
+                submission.skipped = True
+        submissions = [submission for submission in submissions if not submission.skipped]
+        if not submissions:
             return {}
-        events = [event for offer in offers for event in offer.events]
-        deliveries = [delivery for offer in offers for delivery in offer.deliveries or ()]
-        expansions = [expansion for offer in offers for expansion in offer.expansions]
+        events = [event for submission in submissions for event in submission.events]
+        deliveries = [delivery for submission in submissions for delivery in submission.deliveries or ()]
+        expansions = [expansion for submission in submissions for expansion in submission.expansions]
         process = self._deliverer.process
         self._in_store_since = time.perf_counter()
         try:
@@ -180,23 +189,24 @@ class Committer:
         except StatementTimeout:
             raise  # the database says that nothing was stored
         except StoreUnavailable:
-            for offer in offers:
-                offer.process = process
+            for submission in submissions:
+                submission.process = process
             raise
         finally:
             self._in_store_since = None
         for event in events:
             event.let_go()
-        await self._deliver(offers, existing, process)
+        await self._hand_over(submissions, existing, process)
         BATCH_SECONDS.observe(time.perf_counter() - began)
         BATCH_EVENTS.observe(len(events))
         return {key: other for key, other in existing.items() if key != other}
 
-    async def _match(self, offers: Sequence[Offer]) -> None:
-        if not offers:
+    async def _match(self, submissions: Sequence[Submission]) -> None:
+        if not submissions:
             return
         selection = await self._matcher.select(
-            [offer.events for offer in offers], lambda: all(offer.withdrawn for offer in offers)
+            [submission.events for submission in submissions],
+            lambda: all(submission.withdrawn for submission in submissions),
         )
         matches, over_quota = await self._admit(selection.matches)
         await self._deliverer.room_for(matches)
@@ -206,12 +216,14 @@ class Committer:
         later: defaultdict[str, list[NewExpansion]] = defaultdict(list)
         for expansion in selection.expansions:
             later[expansion.event.key].append(expansion)
-        for offer in offers:
-            offer.deliveries = [
-                delivery for event in offer.events for delivery in by_event.get(event.key, ())
+        for submission in submissions:
+            submission.deliveries = [
+                delivery for event in submission.events for delivery in by_event.get(event.key, ())
             ]
             if later:
-                offer.expansions = [one for event in offer.events for one in later.get(event.key, ())]
+                submission.expansions = [
+                    one for event in submission.events for one in later.get(event.key, ())
+                ]
 
     async def _admit(
         self, matches: Sequence[tuple[Event, Subscription]]
@@ -232,17 +244,21 @@ class Committer:
             raise
         return made
 
-    async def _deliver(self, offers: Sequence[Offer], existing: Mapping[str, str], process: int) -> None:
+    async def _hand_over(
+        self, submissions: Sequence[Submission], existing: Mapping[str, str], process: int
+    ) -> None:
         """Start the deliveries that this process has claimed now; the others are not ours, or not stored."""
         ours: list[NewDelivery] = []
         others: list[NewDelivery] = []
-        now = self._deliverer.process
-        for offer in offers:
-            for delivery in offer.deliveries or ():
+        current_lease_id = self._deliverer.process
+        for submission in submissions:
+            for delivery in submission.deliveries or ():
                 known = existing.get(delivery.event.key)
                 # Known under its own key: an earlier commit of ours, whose answer was lost.
-                by = process if known is None else offer.process if known == delivery.event.key else None
-                (ours if by == now else others).append(delivery)
+                stored_under = (
+                    process if known is None else submission.process if known == delivery.event.key else None
+                )
+                (ours if stored_under == current_lease_id else others).append(delivery)
         slices = TimeSlices()
         for start in range(0, len(ours), PART):
             self._deliverer.start(ours[start : start + PART])

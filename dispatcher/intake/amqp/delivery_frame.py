@@ -1,4 +1,4 @@
-"""A message as the broker sent it: bytes, of which no more is understood than somebody asks for.
+"""A delivery of the broker: bytes, of which no more is understood than somebody asks for.
 
 Sources: AMQP 0-9-1, section 1.8.3.9 "basic.deliver" and 4.2.6.1 "The Content Header"; its errata for field tables.
 """
@@ -16,7 +16,7 @@ from pamqp.header import ContentHeader
 
 from dispatcher.domain.hops import HEADER, highest
 from dispatcher.domain.times import from_number
-from dispatcher.intake.field_table import as_text, read_table
+from dispatcher.intake.amqp.field_table import as_text, read_table
 from dispatcher.intake.raw_message import Message
 
 # The bits of the content header that say which properties follow, in this order.
@@ -42,7 +42,7 @@ UNREADABLE = (
 """What decoding broken bytes raises."""
 
 
-class Received(Struct, gc=False):
+class AmqpDelivery(Struct, gc=False):
     """One message: the arguments of its delivery, its header and its body, as they came."""
 
     envelope: bytes
@@ -64,7 +64,7 @@ class Received(Struct, gc=False):
         header.unmarshal(self.header)
         return header.properties
 
-    def understood(self) -> Message:
+    def to_message(self) -> Message:
         """What decoding needs. Raises InvalidInput when the properties or headers are broken."""
         reader = _Properties(self.header)
         content_type, content_encoding = reader.text(_CONTENT_TYPE), reader.text(_CONTENT_ENCODING)

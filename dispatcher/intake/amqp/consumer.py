@@ -1,4 +1,4 @@
-"""The consumer: takes messages from RabbitMQ, and begins anew whenever the connection is lost."""
+"""The consumer: takes messages from RabbitMQ, and connects again whenever the connection is lost."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ from collections.abc import Sequence
 import structlog
 
 from dispatcher.domain.errors import SettingsError
-from dispatcher.intake.broker import LOST, Topology, connect, prepare, was_cancelled
-from dispatcher.intake.dead_letters import DeadLetters
+from dispatcher.intake.amqp.channel_session import ChannelSession
+from dispatcher.intake.amqp.dead_letters import DeadLetters
+from dispatcher.intake.amqp.frame_reader import BrokerTransport
+from dispatcher.intake.amqp.topology import LOST, Topology, connect, prepare, was_cancelled
+from dispatcher.intake.amqp.topology_check import CHECK_SECONDS, TopologyCheck
+from dispatcher.intake.committer import SubmissionSink
 from dispatcher.intake.decode_context import IntakeAdapter
-from dispatcher.intake.inbox import Inbox, Offers
-from dispatcher.intake.topology_check import CHECK_SECONDS, TopologyCheck
-from dispatcher.intake.transport import Transport
 from dispatcher.telemetry.metrics import AMQP_CONNECTED
 
 log = structlog.get_logger("dispatcher.intake")
@@ -31,13 +32,15 @@ class Consumer:
     looked at every `check_every` seconds.
     """
 
+    name = "broker"
+
     def __init__(
         self,
         url: str,
         topology: Topology,
         *,
         prefetch: int,
-        intake: Offers,
+        intake: SubmissionSink,
         adapters: Sequence[IntakeAdapter] = (),
         check_every: float = CHECK_SECONDS,
     ) -> None:
@@ -48,7 +51,7 @@ class Consumer:
         self._adapters = adapters
         self._dead_letters = DeadLetters(url, topology)
         self._check = TopologyCheck(url, topology, self._checked, check_every)
-        self._inbox: Inbox | None = None
+        self._channel_session: ChannelSession | None = None
         self._stopping = False
         self._task: asyncio.Task[None] | None = None
         self._pause = FIRST_PAUSE
@@ -80,10 +83,10 @@ class Consumer:
         self._stopping = True
         if self._task is None:
             return
-        if self._inbox is None:
+        if self._channel_session is None:
             self._task.cancel()  # it is connecting, or rests
         else:
-            self._inbox.end()
+            self._channel_session.end()
         done, _ = await asyncio.wait({self._task}, timeout=grace)
         if not done:
             log.warning("stopped before all messages were acknowledged: the broker will redeliver them")
@@ -109,22 +112,24 @@ class Consumer:
             log.exception("consuming failed", queue=self._topology.queue)
             self._lost(error)
         finally:
-            self._inbox = None
+            self._channel_session = None
             AMQP_CONNECTED.set(0)
 
     async def _session(self) -> None:
-        transport = Transport()
+        transport = BrokerTransport()
         async with await connect(self._url, "dispatcher intake", transport) as connection:
             await prepare(connection, self._topology)
             channel = await connection.channel(publisher_confirms=False)
             underlay = await channel.get_underlay_channel()
-            self._inbox = Inbox(underlay, transport, self._intake, self._dead_letters, self._adapters)
-            await self._inbox.begin(self._topology.queue, prefetch=self._prefetch)
+            self._channel_session = ChannelSession(
+                underlay, transport, self._intake, self._dead_letters, self._adapters
+            )
+            await self._channel_session.begin(self._topology.queue, prefetch=self._prefetch)
             self._begun()
             checking = asyncio.create_task(self._check.run())
             checking.add_done_callback(self._check_ended)
             try:
-                await self._inbox.finish()
+                await self._channel_session.finish()
             finally:
                 checking.cancel()
                 await asyncio.wait({checking})
@@ -150,9 +155,9 @@ class Consumer:
         if (
             not checking.cancelled()
             and (error := checking.exception()) is not None
-            and self._inbox is not None
+            and self._channel_session is not None
         ):
-            self._inbox.end(error)
+            self._channel_session.end(error)
 
     def _lost(self, error: BaseException) -> None:
         self._lost_by = str(error) or type(error).__name__

@@ -8,8 +8,8 @@ from contextlib import suppress
 import aio_pika
 import pytest
 
-from dispatcher.intake import consumer as consumer_module
-from dispatcher.intake import dead_letters as dead_letters_module
+from dispatcher.intake.amqp import consumer as consumer_module
+from dispatcher.intake.amqp import dead_letters as dead_letters_module
 from tests.intake.consuming import DEAD, EXCHANGE, Consuming, channel, publish, until, waiting
 from tests.intake.wire import Wire
 

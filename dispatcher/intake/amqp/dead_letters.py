@@ -14,7 +14,8 @@ from pamqp.common import FieldTable
 
 from dispatcher.domain.errors import InvalidInput, SettingsError
 from dispatcher.domain.events import utc_now
-from dispatcher.intake.broker import (
+from dispatcher.intake.amqp.delivery_frame import UNREADABLE, AmqpDelivery
+from dispatcher.intake.amqp.topology import (
     LOST,
     Topology,
     connect,
@@ -22,7 +23,6 @@ from dispatcher.intake.broker import (
     declare_dead_letters,
     was_cancelled,
 )
-from dispatcher.intake.received import UNREADABLE, Received
 from dispatcher.telemetry.metrics import DEAD_LETTERS
 
 log = structlog.get_logger("dispatcher.intake")
@@ -52,7 +52,7 @@ class DeadLetters:
         self._connection: AbstractConnection | None = None
         self._channel: AbstractChannel | None = None
 
-    async def publish(self, message: Received, refusal: InvalidInput, reason: str) -> None:
+    async def publish(self, message: AmqpDelivery, refusal: InvalidInput, reason: str) -> None:
         """Try until the broker has the message; `reason` is the word by which it is counted."""
         pause = _FIRST_PAUSE
         while True:
@@ -79,7 +79,7 @@ class DeadLetters:
             with suppress(*LOST):
                 await connection.close()
 
-    async def _publish(self, message: Received, refusal: InvalidInput) -> None:
+    async def _publish(self, message: AmqpDelivery, refusal: InvalidInput) -> None:
         channel = await self._open()
         try:
             await self._send(channel, message, _properties(message, refusal, with_original=True))
@@ -87,7 +87,9 @@ class DeadLetters:
             # The library reads some headers that it cannot write.
             await self._send(channel, message, _properties(message, refusal, with_original=False))
 
-    async def _send(self, channel: AbstractChannel, message: Received, properties: Basic.Properties) -> None:
+    async def _send(
+        self, channel: AbstractChannel, message: AmqpDelivery, properties: Basic.Properties
+    ) -> None:
         await channel.basic_publish(
             message.body,
             exchange=dead_letter_name(self._queue),
@@ -109,7 +111,7 @@ class DeadLetters:
             return self._channel
 
 
-def _properties(message: Received, refusal: InvalidInput, *, with_original: bool) -> Basic.Properties:
+def _properties(message: AmqpDelivery, refusal: InvalidInput, *, with_original: bool) -> Basic.Properties:
     """What it had, with the reason and where it came from in the headers."""
     try:
         properties = message.properties

@@ -1,0 +1,1 @@
+"""Events from RabbitMQ: the connection, its frames, deliveries, acknowledgements and dead letters."""

@@ -1,0 +1,62 @@
+"""The source AMQP: RabbitMQ, as the section `amqp` of the settings names it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from dispatcher.intake.amqp.consumer import Consumer
+from dispatcher.intake.amqp.topology import AmqpExchangeType, Topology
+from dispatcher.intake.committer import SubmissionSink
+from dispatcher.intake.decode_context import IntakeAdapter
+
+SECTION = "amqp"
+
+
+class Url(Protocol):
+    """A URL that hides its password until it is asked for."""
+
+    def reveal(self) -> str: ...
+
+
+class Settings(Protocol):
+    """The section; see `dispatcher.config.Amqp`."""
+
+    @property
+    def url(self) -> Url | None: ...
+
+    @property
+    def exchange(self) -> str: ...
+
+    @property
+    def exchange_type(self) -> AmqpExchangeType: ...
+
+    @property
+    def queue(self) -> str: ...
+
+    @property
+    def prefetch(self) -> int: ...
+
+    @property
+    def single_active_consumer(self) -> bool: ...
+
+    @property
+    def declare(self) -> bool: ...
+
+
+def make_source(
+    settings: Settings, intake: SubmissionSink, adapters: Sequence[IntakeAdapter]
+) -> Consumer | None:
+    """The consumer of the intake queue; None without a URL."""
+    if settings.url is None:
+        return None
+    topology = Topology(
+        exchange=settings.exchange,
+        queue=settings.queue,
+        exchange_type=settings.exchange_type,
+        single_active=settings.single_active_consumer,
+        declare=settings.declare,
+    )
+    return Consumer(
+        settings.url.reveal(), topology, prefetch=settings.prefetch, intake=intake, adapters=adapters
+    )
