@@ -85,7 +85,7 @@ class GroupValues:
         value = self._known.get(name)
         if value is None:
             if self._held is None:
-                self._held = self._event.held()
+                self._held = self._event.with_cached_document()
             if name.startswith("data."):
                 found = data_text(self._held.data, name.split(".")[1:])
             else:

@@ -89,13 +89,13 @@ class Event(Struct, frozen=True, kw_only=True, dict=True):
             found = self.__dict__["decoded"] = _decode_document(self.document)
         return found
 
-    def let_go(self) -> None:
-        """Forget what was decoded: most that wait to be delivered go out as they came, and the rest decode it anew."""
+    def drop_cached_document(self) -> None:
+        """Forget what was decoded: most that wait to be delivered go out as they came, and the rest decode it again."""
         self.__dict__.clear()
 
-    def held(self) -> Event:
-        """The event for somebody who reads much of it at once, and then lets it go: what is decoded is kept."""
-        return self if len(self.document) <= LONG_DOCUMENT else _HeldEvent(**asdict(self))
+    def with_cached_document(self) -> Event:
+        """The event for somebody who reads much of it at once, and then drops it: what is decoded is kept."""
+        return self if len(self.document) <= LONG_DOCUMENT else _CachedEvent(**asdict(self))
 
     @cached_property
     def attributes(self) -> dict[str, str]:
@@ -127,10 +127,10 @@ class Event(Struct, frozen=True, kw_only=True, dict=True):
         return text_in(data, "message", "description") if isinstance(data, dict) else None
 
 
-class _HeldEvent(Event, frozen=True, kw_only=True, dict=True):
+class _CachedEvent(Event, frozen=True, kw_only=True, dict=True):
     """An event that keeps even a long document decoded."""
 
-    def held(self) -> Event:
+    def with_cached_document(self) -> Event:
         """The event itself."""
         return self
 

@@ -85,7 +85,7 @@ def project(events: Iterable[Event]) -> list[Job]:
 
 def project_one(event: Event) -> Job:
     """What one event says of its job."""
-    event = event.held()
+    event = event.with_cached_document()
     document, name = event.job, event.event
     # An event that names a status is right about it; the document beside it may be from a moment before.
     status = status_of(name) or _document_status(document)

@@ -31,7 +31,7 @@ class EventValues:
     __slots__ = ("_event", "_left")
 
     def __init__(self, event: Event) -> None:
-        self._event = event.held()
+        self._event = event.with_cached_document()
         self._left = MAX_TEXT
 
     def get(self, name: str, /) -> str:

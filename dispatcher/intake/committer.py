@@ -195,7 +195,7 @@ class Committer:
         finally:
             self._in_store_since = None
         for event in events:
-            event.let_go()
+            event.drop_cached_document()
         await self._hand_over(submissions, existing, process)
         BATCH_SECONDS.observe(time.perf_counter() - began)
         BATCH_EVENTS.observe(len(events))

@@ -46,10 +46,10 @@ def test_a_short_document_is_decoded_once() -> None:
 
 
 def test_the_values_of_one_request_decode_a_long_document_once() -> None:
-    held = make_event(data={"x": MANY}).held()
+    held = make_event(data={"x": MANY}).with_cached_document()
 
     assert held.decoded is held.decoded
-    assert held.held() is held
+    assert held.with_cached_document() is held
 
 
 def test_what_is_known_of_a_job_and_told_in_a_mail_decodes_a_long_document_once(
@@ -87,7 +87,7 @@ def test_an_event_takes_no_more_memory_than_it_says(filling: str) -> None:
 def test_what_was_let_go_is_decoded_anew() -> None:
     event = make_event(data={"message": "a"})
     before = event.decoded
-    event.let_go()
+    event.drop_cached_document()
 
     assert event.decoded == before
     assert event.decoded is not before

@@ -48,14 +48,14 @@ def test_eight_paths_with_three_hundred_kilobytes_each_are_grouped() -> None:
 
 def test_a_long_document_is_decoded_once_for_all_subscriptions(monkeypatch: pytest.MonkeyPatch) -> None:
     held = 0
-    hold = Event.held
+    hold = Event.with_cached_document
 
     def counted(event: Event) -> Event:
         nonlocal held
         held += 1
         return hold(event)
 
-    monkeypatch.setattr(Event, "held", counted)
+    monkeypatch.setattr(Event, "with_cached_document", counted)
     event = make_event(data={"x": "a" * LONG})
     new = [delivery(event, f"data.x{n}", "data.x", subscription_id=f"sub_{n:032x}") for n in range(20)]
     assert len({one.group for one in grouped(new)}) == 20

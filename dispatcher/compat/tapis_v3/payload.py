@@ -72,7 +72,7 @@ FORMAT = Format(prepare, "the notification of Tapis v3", ("content-type",))
 
 def _as_theirs(event: Event) -> TapisEvent:
     """What Tapis would have made of an event that came in another form."""
-    event = event.held()
+    event = event.with_cached_document()
     name = event.job.get("name")
     event_type = type_of(event.type, event.event)
     data = _JobData(

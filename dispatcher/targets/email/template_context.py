@@ -72,7 +72,7 @@ class TemplateContext(Struct, frozen=True, kw_only=True):
 
 def build_context(event: Event) -> TemplateContext:
     """What a message can say of an event."""
-    event = event.held()
+    event = event.with_cached_document()
 
     def get(name: str) -> str:
         # Each with values of its own: only their beginnings are shown, so that all may be long.
