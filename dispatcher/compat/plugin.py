@@ -18,7 +18,7 @@ from dispatcher.domain.retention import Keep
 from dispatcher.intake.decode_context import IntakeAdapter
 from dispatcher.intake.hooks import EventHook
 from dispatcher.store.store import Store
-from dispatcher.targets.formats.content import Format
+from dispatcher.targets.formats import Format
 from dispatcher.targets.registry import MakeKind
 
 Purge = Callable[[Keep], Awaitable[Mapping[str, int]]]

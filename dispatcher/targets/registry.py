@@ -15,8 +15,7 @@ from dispatcher import targets
 from dispatcher.config import Settings
 from dispatcher.domain.errors import SettingsError
 from dispatcher.domain.targets import KindStore, TargetKind
-from dispatcher.targets.formats import FORMATS
-from dispatcher.targets.formats.content import Format
+from dispatcher.targets.formats import FORMATS, Format
 from dispatcher.targets.http.egress import Egress
 
 GROUP = "dispatcher.targets"

@@ -8,7 +8,7 @@ from dispatcher.compat.tapis_v2.ids import attempt_uuid, notification_uuid
 from dispatcher.domain.event_names import status_of
 from dispatcher.domain.events import Event
 from dispatcher.domain.subscriptions import Subscription
-from dispatcher.targets.formats.content import Content, Format, Render
+from dispatcher.targets.formats import Content, Format, Render
 
 _encode = msgspec.json.Encoder().encode
 

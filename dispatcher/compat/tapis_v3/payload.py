@@ -14,7 +14,7 @@ from dispatcher.compat.tapis_v3.event_model import TapisEvent, tapis_event, type
 from dispatcher.domain.event_names import status_of
 from dispatcher.domain.events import Event
 from dispatcher.domain.subscriptions import Subscription
-from dispatcher.targets.formats.content import Content, Format, Render
+from dispatcher.targets.formats import Content, Format, Render
 
 _HEADERS = {"Content-Type": "application/json"}
 

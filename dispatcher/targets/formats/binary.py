@@ -13,7 +13,7 @@ from msgspec import Raw
 
 from dispatcher.domain.events import Event
 from dispatcher.domain.subscriptions import Subscription
-from dispatcher.targets.formats.content import Content, Render
+from dispatcher.targets.formats import Content, Format, Render
 
 _JSON = "application/json"
 _BODY = frozenset({"data", "data_base64", "datacontenttype"})
@@ -27,6 +27,9 @@ _decode = msgspec.json.Decoder(str | int | bool).decode
 def prepare(_: Subscription) -> Render:
     """The same for every subscription."""
     return _render
+
+
+FORMAT = Format(prepare, "CloudEvents with its attributes in headers", ("ce-", "content-type"))
 
 
 def _render(event: Event, _: str, __: int) -> Content:

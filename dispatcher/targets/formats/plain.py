@@ -9,7 +9,7 @@ from msgspec import UNSET, Raw, Struct, UnsetType
 
 from dispatcher.domain.events import Event
 from dispatcher.domain.subscriptions import Subscription
-from dispatcher.targets.formats.content import Content, Render
+from dispatcher.targets.formats import Content, Format, Render
 
 _HEADERS = {"Content-Type": "application/json"}
 # The data of an event that came in plain form.
@@ -41,6 +41,9 @@ _encode = msgspec.json.Encoder().encode
 def prepare(_: Subscription) -> Render:
     """The same for every subscription."""
     return _render
+
+
+FORMAT = Format(prepare, "the event as it may be published")
 
 
 def _render(event: Event, _: str, __: int) -> Content:

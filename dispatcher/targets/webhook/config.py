@@ -13,7 +13,7 @@ from dispatcher.domain.templates import HeaderTemplate, JsonTemplate
 from dispatcher.domain.text_bodies import TextBodyTemplate
 from dispatcher.domain.url_templates import UrlTemplate
 from dispatcher.domain.variables import TemplateError
-from dispatcher.targets.formats.content import Format
+from dispatcher.targets.formats import Format
 from dispatcher.targets.http.auth import (
     Credentials,
     check_auth,

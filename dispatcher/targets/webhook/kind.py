@@ -20,8 +20,7 @@ from dispatcher.domain.targets import AttemptResult
 from dispatcher.domain.templates import RenderError
 from dispatcher.domain.variable_values import EventValues
 from dispatcher.http import Origin, Request, TransportError, UnsendableHeader, header_lines
-from dispatcher.targets.formats import FORMATS
-from dispatcher.targets.formats.content import Format, Render
+from dispatcher.targets.formats import FORMATS, Format, Render
 from dispatcher.targets.http.auth import (
     Auth,
     AuthFailed,
@@ -111,7 +110,7 @@ class WebhookSender:
         target: WebhookTarget,
         subscription: Subscription,
         auth: Auth | None,
-        form: Render | None,
+        form: Render | None = None,
     ) -> None:
         self._exchange = egress.exchange
         self._success = target.success

@@ -15,7 +15,7 @@ from dispatcher.domain.events import Event
 from dispatcher.domain.ids import new_id
 from dispatcher.targets.http.egress import Egress
 from dispatcher.targets.ssrf_guard import Guard
-from dispatcher.targets.webhook import WebhookKind
+from dispatcher.targets.webhook.kind import WebhookKind
 from tests.factories import SECRET, make_event, make_subscription
 from tests.intake.messages import plain, read
 from tests.receiver import Arrived, Receiver
