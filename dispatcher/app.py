@@ -121,10 +121,13 @@ class App:
         """Start every part. SettingsError of the consumer ends the group, no other error does."""
         self._engine.launch(group)
         keep = self._settings.retention.keep
+        purges = [plugin.purge for plugin in self._plugins if plugin.purge is not None]
         self._looking = group.create_task(keep_running("readiness", self._readiness.run))
         self._watching = group.create_task(keep_running("gauges", lambda: watch(self._store.deliveries)))
         self._measuring = group.create_task(keep_running("loop lag", measure_loop_lag))
-        self._retaining = group.create_task(keep_running("retention", lambda: retain(self._store, keep)))
+        self._retaining = group.create_task(
+            keep_running("retention", lambda: retain(self._store, keep, purges))
+        )
         self._telling = group.create_task(keep_running("waiters", self._waiters.run))
         self._reading_quotas = group.create_task(keep_running("quotas", self._quotas.run))
         group.create_task(keep_running("intake", self._intake.run))

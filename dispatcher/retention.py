@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Protocol
 
 import structlog
+from msgspec.structs import replace
 
 from dispatcher.domain.errors import StoreUnavailable
 from dispatcher.domain.retention import Keep, Kept
@@ -26,24 +28,31 @@ class ForgetfulStore(Protocol):
     async def retain(self, keep: Keep) -> Kept: ...
 
 
-async def retain(store: ForgetfulStore, keep: Keep) -> None:
+Purge = Callable[[Keep], Awaitable[Mapping[str, int]]]
+"""Deletes what was kept for long enough of tables that the store does not know. How many rows of each."""
+
+
+async def retain(store: ForgetfulStore, keep: Keep, purges: Sequence[Purge] = ()) -> None:
     """Run retention until cancelled. A run that fails is counted and repeated: it stops nothing else."""
     interval = min(INTERVAL, keep.width.total_seconds() / 4)
     while True:
-        done = await _run(store, keep)
+        done = await _run(store, keep, purges)
         await asyncio.sleep(interval if done else min(AGAIN, interval))
 
 
-async def _run(store: ForgetfulStore, keep: Keep) -> bool:
+async def _run(store: ForgetfulStore, keep: Keep, purges: Sequence[Purge]) -> bool:
     try:
         kept = await store.retain(keep)
+        deleted = dict(kept.deleted)
+        for purge in purges:
+            deleted |= await purge(keep)
     except StoreUnavailable as error:
         log.warning("retention failed", error=str(error), again=f"{AGAIN:g} s")
     except Exception:
         # Such as a user who may not change tables: deliveries go on, and the operator is told.
         log.exception("retention failed", again=f"{AGAIN:g} s")
     else:
-        _tell(kept)
+        _tell(replace(kept, deleted=deleted))
         return True
     metrics.RETENTION_FAILURES.inc()
     return False

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
+import dispatcher.compat.tapis_v3.tables  # noqa: F401 - these are part of the schema
 from dispatcher.store.factory import migrate
 from tests.servers import Broker, Databases, PostgreSQL, RabbitMQ
 

@@ -21,7 +21,6 @@ from sqlalchemy import (
     or_,
     select,
     tuple_,
-    update,
 )
 
 from dispatcher.domain.digests import MAX_INTERVAL
@@ -34,9 +33,6 @@ from dispatcher.store.schema import (
     digests,
     mail_consents,
     subscriptions,
-    tapis_notifications,
-    tapis_series,
-    tapis_subscriptions,
 )
 from dispatcher.store.session import Run
 
@@ -92,13 +88,7 @@ def trims(keep: Keep, now: datetime) -> list[Trim]:
     )
     noted = (consent.asked_at, consent.asking_until, consent.confirmed_at, consent.refused_at)
     old = [or_(moment.is_(None), moment < before) for moment in noted]
-    of_test = exists().where(tapis_subscriptions.c.id == tapis_notifications.c.subscription_id)
-    series = tapis_series.c.updated_at < now - keep.delivered
-    return [
-        Trim(mail_consents, and_(*old, ~theirs)),
-        Trim(tapis_notifications, and_(tapis_notifications.c.received_at < now - DAY, ~of_test)),
-        Trim(tapis_series, series),
-    ]
+    return [Trim(mail_consents, and_(*old, ~theirs))]
 
 
 def tenants(connection: Connection) -> list[str]:
@@ -126,18 +116,13 @@ async def carry_out(keep: Keep, now: datetime, run: Run) -> dict[str, int]:
     deleted: dict[str, int] = {}
     for one in sweeps(keep, now, await run(tenants)):
         deleted[one.table.name] = await retention.carry_out(one, chunk)
-    await run(begin_ages, now)
-    for what in trims(keep, now):
-        deleted[what.table.name] = count = await run(trim, what)
-        while count == CHUNK:
-            count = await run(trim, what)
-            deleted[what.table.name] += count
+    return deleted | {what.table.name: await trim_all(what, run) for what in trims(keep, now)}
+
+
+async def trim_all(what: Trim, run: Run) -> int:
+    """Delete all that is to go, in many transactions. How many rows."""
+    deleted, count = 0, CHUNK
+    while count == CHUNK:
+        count = await run(trim, what)
+        deleted += count
     return deleted
-
-
-def begin_ages(connection: Connection, now: datetime) -> None:
-    """Let some series that a version without their age has counted begin to age."""
-    table = tapis_series.c
-    key: ColumnElement[Any] = tuple_(*tapis_series.primary_key)
-    some = select(*tapis_series.primary_key).where(table.updated_at.is_(None)).limit(CHUNK)
-    connection.execute(update(tapis_series).where(key.in_(some)).values(updated_at=now))

@@ -23,7 +23,6 @@ from dispatcher.store.recipients import RecipientRepository
 from dispatcher.store.session import Session
 from dispatcher.store.subscription_mapping import SubscriptionRows
 from dispatcher.store.subscriptions import SubscriptionRepository
-from dispatcher.store.tapis_v3 import TapisStore
 from dispatcher.store.target_statuses import TargetStatusRepository
 from dispatcher.store.waits import WaitRepository
 
@@ -43,6 +42,7 @@ class Store(ABC):
     subscriptions: SubscriptionRepository
 
     def __init__(self, session: Session, mapping: SubscriptionRows) -> None:
+        self.subscription_mapping = mapping
         self.deliveries = DeliveryRepository(session)
         self.ordering = OrderingRepository(session)
         self.digests = DigestRepository(session)
@@ -54,7 +54,6 @@ class Store(ABC):
         self.waits = WaitRepository(session)
         self.target_statuses = TargetStatusRepository(session)
         self.recipients = RecipientRepository(session, mapping)
-        self.tapis = TapisStore(session.read, session.write, mapping)
         self._orphans = Orphans(session)
 
     @abstractmethod

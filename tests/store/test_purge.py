@@ -30,12 +30,8 @@ from dispatcher.store.schema import (
     processes,
     rates,
     subscriptions,
-    tapis_notifications,
-    tapis_series,
-    tapis_subscriptions,
 )
 from dispatcher.store.store import Store
-from dispatcher.store.tapis_v3 import Named
 from tests.breakers import open_breaker
 from tests.factories import make_subscription
 from tests.store.conftest import OpenAnother
@@ -168,67 +164,6 @@ async def test_consents_go_with_the_last_subscription_of_the_subscriber(store: S
     assert left == {"kept@x", "young@x"}
 
 
-async def test_names_of_tapis_go_with_their_members_when_they_have_expired(store: Store) -> None:
-    async def named(name: str, age: timedelta) -> str:
-        member = make_subscription()
-        one = Named(
-            id=new_id("sub"),
-            created_at=utc_now(),
-            expires_at=utc_now() - age,
-            tenant="default",
-            owner="alice",
-            name=name,
-            subject_filter="*",
-            members=(member.id,),
-            document=b"{}",
-        )
-        # The members come last: making one removes those of its owner that have expired.
-        await store.tapis.add(one, [member])
-        return member.id
-
-    await named("young", -DAY)
-    shown = await keys(store, tapis_subscriptions)
-    gone = await named("old", -DAY)
-    [old_key] = await keys(store, tapis_subscriptions) - shown
-    expired = update(tapis_subscriptions).where(tapis_subscriptions.c.id == old_key)
-    before = utc_now() - 31 * DAY
-    await run(store, lambda c: c.execute(expired.values(expires_at=before)))
-    note = {"uuid": "u", "document": b"{}"}
-    orphan = new_id("sub")
-    await put(
-        store,
-        tapis_notifications,
-        note | {"subscription_id": old_key, "received_at": utc_now()},
-        note | {"subscription_id": orphan, "received_at": utc_now() - 2 * DAY},
-        note | {"subscription_id": next(iter(shown)), "received_at": utc_now() - 2 * DAY},
-    )
-    await store.retain(KEEP)
-    assert await keys(store, tapis_subscriptions) == shown
-    assert await keys(store, tapis_notifications) == shown
-    assert await store.subscriptions.get("default", gone) is None
-
-
-async def test_series_go_when_nothing_was_published_in_them_and_those_without_a_time_begin_to_age(
-    store: Store,
-) -> None:
-    row: dict[str, object] = {"tenant": "default", "source": "s", "series": "x", "count": 3}
-    old_one, now = utc_now() - 31 * DAY, utc_now()
-    await put(
-        store,
-        tapis_series,
-        row | {"subject": "old", "updated_at": old_one},
-        row | {"subject": "young", "updated_at": now},
-        row | {"subject": "before", "updated_at": None},
-    )
-    assert await store.tapis.count_on("default", "s", "young", "x") == 4
-    assert (await store.retain(KEEP)).deleted["tapis_series"] == 1
-    found = await run(
-        store, lambda c: dict(c.execute(select(tapis_series.c.subject, tapis_series.c.updated_at)).all())
-    )
-    assert found.keys() == {"young", "before"}
-    assert all(at is not None for at in found.values())
-
-
 async def test_a_process_whose_lease_lasts_impossibly_long_goes_and_stops_nobody(
     store: Store, process: int
 ) -> None:
@@ -268,9 +203,12 @@ async def test_what_goes_goes_in_bounded_batches(store: Store, monkeypatch: pyte
     monkeypatch.setattr(rows_retention, "CHUNK", 2)
     monkeypatch.setattr(purge, "CHUNK", 2)
     removed = [await subscribed(store, removed_at=utc_now() - 31 * DAY) for _ in range(5)]
-    row: dict[str, object] = {"tenant": "default", "source": "s", "series": "x", "count": 3}
-    ages = {"updated_at": utc_now() - 31 * DAY}
-    await put(store, tapis_series, *[row | ages | {"subject": f"{number}"} for number in range(5)])
+    consent: dict[str, object] = {
+        "tenant": "default",
+        "subscriber": "gone",
+        "confirmed_at": utc_now() - 91 * DAY,
+    }
+    await put(store, mail_consents, *[consent | {"address": f"{number}@x"} for number in range(5)])
     sizes: list[int] = []
     trim = purge.trim
 
@@ -280,7 +218,7 @@ async def test_what_goes_goes_in_bounded_batches(store: Store, monkeypatch: pyte
 
     monkeypatch.setattr(purge, "trim", counted)
     kept = await store.retain(KEEP)
-    assert (kept.deleted["subscriptions"], kept.deleted["tapis_series"]) == (len(removed), 5)
+    assert (kept.deleted["subscriptions"], kept.deleted["mail_consents"]) == (len(removed), 5)
     assert sizes[-3:] == [2, 2, 1]
 
 

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from msgspec.structs import replace
 
+from dispatcher.compat.tapis_v3.repository import TapisSubscription
 from dispatcher.domain.deliveries import Joining, NewDelivery, Overdue, Share, State
 from dispatcher.domain.destinations import Breaker, RateLimit
 from dispatcher.domain.digests import DigestPolicy
@@ -22,16 +23,16 @@ from dispatcher.domain.ids import lowest_id, new_id
 from dispatcher.domain.keys import ApiKey
 from dispatcher.domain.quotas import Caps, QuotaOverride
 from dispatcher.domain.recipients import WAITS_FOR_CONSENT, Quota, Recipient
-from dispatcher.domain.retention import Keep
+from dispatcher.domain.retention import DEFAULT, Keep
 from dispatcher.domain.subscriptions import Subscription
 from dispatcher.store.breakers import ABANDONED
 from dispatcher.store.filters import DestinationFilter, Window
 from dispatcher.store.postgres.accept import WHOLE
 from dispatcher.store.postgres.store import PostgresStore
 from dispatcher.store.store import Store
-from dispatcher.store.tapis_v3 import Named
 from tests.claiming import claim, claim_at
 from tests.factories import NOW, make_delivery, make_event, make_subscription
+from tests.plugins import tapis_of
 from tests.store.helpers import FUTURE, PAST, attempt, outcome
 from tests.store.questions import QUESTIONS
 
@@ -338,9 +339,9 @@ async def keep_keys(use: Use) -> None:
 
 async def serve_tapis(use: Use) -> None:
     """Subscriptions, series and test sequences of Tapis v3."""
-    tapis = use.store.tapis
+    tapis = tapis_of(use.store)
     member, other = (make_subscription(owner="*", expires_at=FUTURE) for _ in range(2))
-    named = Named(
+    named = TapisSubscription(
         id=new_id("sub"),
         created_at=NOW,
         expires_at=FUTURE,
@@ -358,7 +359,7 @@ async def serve_tapis(use: Use) -> None:
     await tapis.listed("default", subject_filter=use.name)
     await tapis.members([named])
     changed = make_subscription(id=member.id, owner="*", revision=2)
-    both = Named(
+    both = TapisSubscription(
         **{name: getattr(named, name) for name in named.__struct_fields__}
         | {"members": (member.id, other.id)}
     )
@@ -369,6 +370,7 @@ async def serve_tapis(use: Use) -> None:
     await tapis.end_series("default", "Jobs", use.name, "1")
     assert await tapis.end_subject("default", use.name) == 1
     assert not await tapis.remove(both)
+    await tapis.purge(DEFAULT)
 
 
 async def age(use: Use) -> None:

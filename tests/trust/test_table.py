@@ -19,6 +19,7 @@ from dispatcher.domain.ids import new_id
 from dispatcher.domain.jobs import Job
 from dispatcher.store.store import Store
 from tests.compat.tapis_v3.conftest import ISSUER, keys_of_the_site, token
+from tests.plugins import tapis_of
 from tests.trust.table import END_OF, GRANT, PAGE, PUBLISH, READ, TABLES, with_tables
 
 ADMIN_KEY = "an admin key of the settings, 32 characters or more"
@@ -282,7 +283,7 @@ async def test_whose_subscriptions_and_series_an_event_of_tapis_v3_ends(world: W
         }
         ends = event | {"deleteSubscriptionsMatchingSubject": True}
         status, _ = await world.ask(who, "POST", f"{V3}/events", ends)
-        left = {one.owner for one in await world.store.tapis.listed("default", subject_filter=subject)}
+        left = {one.owner for one in await tapis_of(world.store).listed("default", subject_filter=subject)}
         own = {"alice", "bob"} - {KEYS[who][0]} if who in KEYS else None
         words = {401: ("401", {"alice", "bob"}), 200: (("own only", own) if left else ("everybody's", set()))}
         assert words[status] == (expected, left), who
@@ -294,7 +295,7 @@ async def test_whose_subscriptions_and_series_an_event_of_tapis_v3_ends(world: W
         status, _ = await world.ask(who, "POST", f"{V3}/events/endSeries", series)
         names = {"service": None, "owner": "alice", "other": "bob"}
         place = ("default", "Jobs", f"e-{number}", "1")
-        counts = {key: await world.store.tapis.count_on(*place, its) for key, its in names.items()}
+        counts = {key: await tapis_of(world.store).count_on(*place, its) for key, its in names.items()}
         ended = {key for key, count in counts.items() if count == 1}
         assert {401: "401", 200: "own only" if ended == {who} and who != "service" else "everybody's"}[
             status

@@ -8,12 +8,12 @@ from http import HTTPStatus
 from dispatcher.compat.envelope import CompatResponse
 from dispatcher.compat.tapis_v3 import request_models as models
 from dispatcher.compat.tapis_v3.envelope import V3Request
+from dispatcher.compat.tapis_v3.repository import TapisSubscription
 from dispatcher.compat.tapis_v3.target_mapping import DesiredState, end_of, new_members
 from dispatcher.compat.tapis_v3.views import Details
 from dispatcher.domain.errors import Forbidden
 from dispatcher.domain.events import utc_now
 from dispatcher.domain.ids import new_id
-from dispatcher.store.tapis_v3 import Named
 
 BASE = "/v3/notifications/subscriptions"
 
@@ -47,7 +47,7 @@ async def create(
     *,
     key: str | None = None,
     start_count: int | None = None,
-) -> Named:
+) -> TapisSubscription:
     """Make a subscription of this owner and name. Raises Conflict when there is one."""
     expires_at = end_of(models.check_ttl(new.ttl_minutes))
     wish = DesiredState(
@@ -68,7 +68,7 @@ async def create(
         description=new.description,
         start_count=start_count,
     )
-    named = Named(
+    named = TapisSubscription(
         id=wish.key,
         created_at=now,
         expires_at=expires_at,

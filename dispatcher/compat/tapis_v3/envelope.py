@@ -17,11 +17,11 @@ from dispatcher.api.services import Services
 from dispatcher.compat.envelope import CompatRequest, CompatResponse, body_of, check_query
 from dispatcher.compat.tapis_v3.authentication import Caller, caller_of
 from dispatcher.compat.tapis_v3.jwt import Tokens
+from dispatcher.compat.tapis_v3.repository import TapisRepository
 from dispatcher.domain.errors import Forbidden, InvalidInput
 from dispatcher.domain.keys import Scope
 from dispatcher.intake.raw_message import Message
 from dispatcher.intake.repair import repaired
-from dispatcher.store.tapis_v3 import TapisStore
 
 T = TypeVar("T")
 
@@ -31,7 +31,7 @@ _encode = msgspec.json.Encoder().encode
 class V3Request(CompatRequest[Caller], frozen=True, kw_only=True):
     """A request as its handler sees it."""
 
-    repository: TapisStore
+    repository: TapisRepository
 
     def read(self, expected: type[T]) -> T:
         """The body as this type. Raises InvalidInput that names the field."""
@@ -45,7 +45,7 @@ class V3Envelope:
     """The envelope of Tapis v3, for callers with this scope; without `tokens` API keys alone are accepted."""
 
     def __init__(
-        self, scope: Scope, services: Services, repository: TapisStore, tokens: Tokens | None
+        self, scope: Scope, services: Services, repository: TapisRepository, tokens: Tokens | None
     ) -> None:
         self._scope = scope
         self._services = services

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from dispatcher.compat.tapis_v3.event_model import tapis_event
+from dispatcher.compat.tapis_v3.repository import TapisRepository
 from dispatcher.domain.events import Event
-from dispatcher.store.tapis_v3 import TapisStore
 
 
 class EndingHook:
@@ -16,7 +16,7 @@ class EndingHook:
     # How an event that ends something is written, always by us.
     marks: Sequence[bytes] = (b'"deleteSubscriptionsMatchingSubject":true', b'"endSeries":true')
 
-    def __init__(self, repository: TapisStore) -> None:
+    def __init__(self, repository: TapisRepository) -> None:
         self._repository = repository
 
     async def run(self, event: Event) -> None:

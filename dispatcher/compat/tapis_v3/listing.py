@@ -10,9 +10,9 @@ from dispatcher.compat.envelope import CompatResponse
 from dispatcher.compat.tapis_v3.authentication import Caller
 from dispatcher.compat.tapis_v3.conditions import Predicate, attribute, value_of
 from dispatcher.compat.tapis_v3.envelope import V3Request
+from dispatcher.compat.tapis_v3.repository import TapisSubscription
 from dispatcher.compat.tapis_v3.views import attributes, selected, view
 from dispatcher.domain.errors import Forbidden, InvalidInput
-from dispatcher.store.tapis_v3 import Named
 
 DEFAULT_LIMIT = 100
 MAX_LIMIT = 1000
@@ -108,8 +108,8 @@ def _orders(query: Mapping[str, str]) -> list[Order]:
 
 
 def _after(
-    found: list[tuple[Named, dict[str, object]]], orders: list[Order], query: Mapping[str, str]
-) -> list[tuple[Named, dict[str, object]]]:
+    found: list[tuple[TapisSubscription, dict[str, object]]], orders: list[Order], query: Mapping[str, str]
+) -> list[tuple[TapisSubscription, dict[str, object]]]:
     start = query.get("startAfter")
     if not start:
         return found

@@ -12,10 +12,11 @@ from dispatcher.compat.tapis_v3 import decoder, routes
 from dispatcher.compat.tapis_v3.event_hooks import EndingHook
 from dispatcher.compat.tapis_v3.jwt import Tokens, read_tokens
 from dispatcher.compat.tapis_v3.payload import FORMAT
+from dispatcher.compat.tapis_v3.repository import TapisRepository
+from dispatcher.compat.tapis_v3.tables import tapis_notifications, tapis_series, tapis_subscriptions
 from dispatcher.config import Settings
 from dispatcher.domain.errors import SettingsError
 from dispatcher.store.store import Store
-from dispatcher.store.tapis_v3 import TapisStore
 
 
 class TapisV3(Plugin):
@@ -23,10 +24,12 @@ class TapisV3(Plugin):
 
     name = "tapis_v3"
 
-    def __init__(self, repository: TapisStore, tokens: Tokens | None) -> None:
+    def __init__(self, repository: TapisRepository, tokens: Tokens | None) -> None:
         self.adapters = (decoder,)
         self.formats = {"tapis-v3": FORMAT}
         self.event_hooks = (EndingHook(repository),)
+        self.tables = (tapis_subscriptions, tapis_series, tapis_notifications)
+        self.purge = repository.purge
         self._repository = repository
         self._tokens = tokens
 
@@ -39,7 +42,7 @@ def make_plugin(settings: Settings, store: Store) -> TapisV3:
     """Called by `dispatcher.compat`. Raises SettingsError when the file with the keys is not good."""
     tapis = settings.tapis
     tokens = None if tapis.keys is None else read_tokens(tapis.keys, tapis.issuers)
-    return TapisV3(store.tapis, tokens)
+    return TapisV3(TapisRepository(store.session, store.subscription_mapping), tokens)
 
 
 def diagnose(settings: Settings) -> Sequence[Diagnosis]:

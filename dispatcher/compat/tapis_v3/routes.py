@@ -12,8 +12,8 @@ from dispatcher.compat.tapis_v3 import create, events, test_sequences
 from dispatcher.compat.tapis_v3 import subscriptions as subs
 from dispatcher.compat.tapis_v3.envelope import Handler, V3Envelope, refused, written
 from dispatcher.compat.tapis_v3.jwt import Tokens
+from dispatcher.compat.tapis_v3.repository import TapisRepository
 from dispatcher.domain.keys import Scope
-from dispatcher.store.tapis_v3 import TapisStore
 
 ROOT = "/v3/notifications"
 
@@ -42,7 +42,9 @@ _ROUTES: tuple[tuple[str, str, Handler, Scope], ...] = (
 )
 
 
-def attach(app: web.Application, services: Services, repository: TapisStore, tokens: Tokens | None) -> None:
+def attach(
+    app: web.Application, services: Services, repository: TapisRepository, tokens: Tokens | None
+) -> None:
     """Add the routes to the application."""
     envelopes = {scope: V3Envelope(scope, services, repository, tokens) for *_, scope in _ROUTES}
     for method, path, act, scope in _ROUTES:

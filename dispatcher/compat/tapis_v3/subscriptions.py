@@ -13,12 +13,12 @@ from dispatcher.compat.tapis_v3 import request_models as models
 from dispatcher.compat.tapis_v3.create import BASE
 from dispatcher.compat.tapis_v3.envelope import V3Request
 from dispatcher.compat.tapis_v3.event_model import native_id
+from dispatcher.compat.tapis_v3.repository import TapisSubscription
 from dispatcher.compat.tapis_v3.target_mapping import DesiredState, changed_members, end_of
 from dispatcher.compat.tapis_v3.views import Details, details_of, selected, view
 from dispatcher.domain.errors import Conflict, InvalidInput, NotFound
 from dispatcher.domain.events import utc_now
 from dispatcher.domain.subscriptions import Subscription
-from dispatcher.store.tapis_v3 import Named
 
 
 async def get_subscriptions(request: V3Request) -> CompatResponse:
@@ -54,7 +54,7 @@ async def patch_by_name(request: V3Request) -> CompatResponse:
     change = request.read(models.PatchSubscription)
     models.check_filters(change.type_filter, change.delivery_targets)
 
-    def changed(named: Named, details: Details) -> tuple[Named, Details]:
+    def changed(named: TapisSubscription, details: Details) -> tuple[TapisSubscription, Details]:
         if change.type_filter is not UNSET:
             details = replace(details, type_filter=change.type_filter)
         if change.description is not UNSET:
@@ -73,7 +73,7 @@ async def put_by_name(request: V3Request) -> CompatResponse:
     new = request.read(models.PutSubscription)
     models.check_filters(new.type_filter, new.delivery_targets)
 
-    def changed(named: Named, details: Details) -> tuple[Named, Details]:
+    def changed(named: TapisSubscription, details: Details) -> tuple[TapisSubscription, Details]:
         details = replace(details, type_filter=new.type_filter, description=new.description)
         return replace(named, subject_filter=new.subject_filter), details
 
@@ -105,7 +105,7 @@ async def update_ttl(request: V3Request) -> CompatResponse:
     """Let it live so many minutes from now on; 0 for no end."""
     minutes = models.check_ttl(listing.number(request.path, "ttlMinutes", 0, -(10**9)))
 
-    def changed(named: Named, details: Details) -> tuple[Named, Details]:
+    def changed(named: TapisSubscription, details: Details) -> tuple[TapisSubscription, Details]:
         return replace(named, expires_at=end_of(minutes)), replace(details, ttl_minutes=minutes)
 
     named = await _save(request, changed)
@@ -140,13 +140,13 @@ async def delete_by_subject(request: V3Request) -> CompatResponse:
     return _count(removed, f"{removed} subscriptions for the subject were removed")
 
 
-async def remove(request: V3Request, named: Named) -> CompatResponse:
+async def remove(request: V3Request, named: TapisSubscription) -> CompatResponse:
     """Remove one with its members."""
     removed = await request.repository.remove(named)
     return _count(int(removed), f"the subscription {named.name} was removed")
 
 
-async def by_name(request: V3Request) -> Named:
+async def by_name(request: V3Request) -> TapisSubscription:
     """The one that the path names. Raises NotFound."""
     owner = listing.owner_in(request.caller, request.query)
     named = await request.repository.by_name(request.caller.key.tenant, owner, request.path["name"])
@@ -155,7 +155,7 @@ async def by_name(request: V3Request) -> Named:
     return named
 
 
-async def _by_uuid(request: V3Request) -> Named:
+async def _by_uuid(request: V3Request) -> TapisSubscription:
     uuid, caller = request.path["uuid"], request.caller
     key = native_id("sub", uuid)
     if key is None:
@@ -166,7 +166,7 @@ async def _by_uuid(request: V3Request) -> Named:
     return named
 
 
-async def _shown(request: V3Request, named: Named) -> CompatResponse:
+async def _shown(request: V3Request, named: TapisSubscription) -> CompatResponse:
     chosen = selected(request.query.get("select"), "allAttributes")
     members = await request.repository.members([named])
     return CompatResponse(
@@ -175,12 +175,12 @@ async def _shown(request: V3Request, named: Named) -> CompatResponse:
     )
 
 
-Change = Callable[[Named, Details], tuple[Named, Details]]
+Change = Callable[[TapisSubscription, Details], tuple[TapisSubscription, Details]]
 
 
 async def _save(
     request: V3Request, change: Change, targets: models.Targets | None = None, *, resume: bool = False
-) -> Named:
+) -> TapisSubscription:
     """Store what `change` makes of the one that the path names; once more when somebody else was faster."""
     try:
         return await _save_once(request, change, targets, resume)
@@ -190,7 +190,7 @@ async def _save(
 
 async def _save_once(
     request: V3Request, change: Change, targets: models.Targets | None, resume: bool
-) -> Named:
+) -> TapisSubscription:
     tapis, before = request.repository, await by_name(request)
     named, details = change(before, details_of(before))
     wish = DesiredState(
@@ -211,12 +211,12 @@ async def _save_once(
     return named
 
 
-async def _present(request: V3Request, named: Named) -> list[Subscription]:
+async def _present(request: V3Request, named: TapisSubscription) -> list[Subscription]:
     members = await request.repository.members([named])
     return [members[key] for key in named.members if key in members]
 
 
-def _updated(request: V3Request, named: Named) -> CompatResponse:
+def _updated(request: V3Request, named: TapisSubscription) -> CompatResponse:
     return CompatResponse(
         message=f"the subscription {named.name} was updated",
         result={"url": f"{request.base}{BASE}/{named.name}"},

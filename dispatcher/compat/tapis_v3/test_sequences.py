@@ -15,12 +15,12 @@ from dispatcher.compat.tapis_v3.create import create
 from dispatcher.compat.tapis_v3.envelope import V3Request, read_json
 from dispatcher.compat.tapis_v3.event_model import TapisEvent, native_id
 from dispatcher.compat.tapis_v3.events import publish
+from dispatcher.compat.tapis_v3.repository import TapisRepository, TapisSubscription
 from dispatcher.compat.tapis_v3.request_models import DeliveryTarget, PostEvent, PostSubscription
 from dispatcher.compat.tapis_v3.subscriptions import by_name, remove
 from dispatcher.compat.tapis_v3.views import details_of, view
 from dispatcher.domain.errors import InvalidInput, NotFound
 from dispatcher.domain.events import utc_now
-from dispatcher.store.tapis_v3 import Named, TapisStore
 
 CALLBACK = "/v3/notifications/test/callback"
 SOURCE = "notifications"
@@ -98,7 +98,7 @@ async def delete(request: V3Request) -> CompatResponse:
     return await remove(request, named)
 
 
-async def record(name: str, body: bytes, repository: TapisStore) -> CompatResponse:
+async def record(name: str, body: bytes, repository: TapisRepository) -> CompatResponse:
     """Keep a notification of a test sequence. Whoever knows the sequence's name may call this."""
     if len(body) > MAX_NOTIFICATION:
         raise InvalidInput("", f"expected at most {MAX_NOTIFICATION} bytes, got {len(body)}")
@@ -115,11 +115,11 @@ async def record(name: str, body: bytes, repository: TapisStore) -> CompatRespon
     return CompatResponse(message=f"the notification of {told.event.type} was recorded")
 
 
-async def _sequence(request: V3Request) -> Named:
+async def _sequence(request: V3Request) -> TapisSubscription:
     return _check(await by_name(request))
 
 
-def _check(named: Named) -> Named:
+def _check(named: TapisSubscription) -> TapisSubscription:
     if details_of(named).start_count is None:
         raise InvalidInput("name", f"the subscription {named.name} is no test sequence")
     return named

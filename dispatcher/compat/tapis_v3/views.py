@@ -10,9 +10,9 @@ from msgspec import Struct
 
 from dispatcher.api.subscription_rules import Kinds, shown_target
 from dispatcher.compat.tapis_v3.event_model import uuid_of
+from dispatcher.compat.tapis_v3.repository import TapisSubscription
 from dispatcher.domain.errors import InvalidInput
 from dispatcher.domain.subscriptions import Subscription
-from dispatcher.store.tapis_v3 import Named
 
 SUMMARY = ("owner", "name", "typeFilter", "subjectFilter")
 ATTRIBUTES = (
@@ -45,12 +45,12 @@ class Details(Struct, frozen=True, kw_only=True):
 _decode_details = msgspec.json.Decoder(Details).decode
 
 
-def details_of(named: Named) -> Details:
+def details_of(named: TapisSubscription) -> Details:
     """What is stored of a subscription."""
     return _decode_details(named.document)
 
 
-def attributes(named: Named) -> dict[str, object]:
+def attributes(named: TapisSubscription) -> dict[str, object]:
     """All that can be searched for and sorted by."""
     details = details_of(named)
     return {
@@ -70,7 +70,10 @@ def attributes(named: Named) -> dict[str, object]:
 
 
 def view(
-    named: Named, members: Mapping[str, Subscription], kinds: Kinds, selected: Iterable[str] = ATTRIBUTES
+    named: TapisSubscription,
+    members: Mapping[str, Subscription],
+    kinds: Kinds,
+    selected: Iterable[str] = ATTRIBUTES,
 ) -> dict[str, object]:
     """The attributes that were selected, without those that have no value.
 

@@ -68,5 +68,4 @@ class PostgresStore(Store):
 
     async def retain(self, keep: Keep) -> Kept:
         await self.quotas.forget_before(utc_now() - keep.delivered)
-        await self.tapis.purge(utc_now() - keep.delivered)
         return await retention.retain(self._url, keep)

@@ -33,7 +33,6 @@ from dispatcher.store.schema.subscriptions import (
     subscriptions,
     usage,
 )
-from dispatcher.store.schema.tapis_v3 import tapis_notifications, tapis_series, tapis_subscriptions
 
 __all__ = [
     "api_keys",
@@ -60,9 +59,6 @@ __all__ = [
     "quotas",
     "rates",
     "subscriptions",
-    "tapis_notifications",
-    "tapis_series",
-    "tapis_subscriptions",
     "target_statuses",
     "turns",
     "unclaimed_jobs",

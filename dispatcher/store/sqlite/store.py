@@ -59,7 +59,6 @@ class SqliteStore(Store):
 
     async def retain(self, keep: Keep) -> Kept:
         await self.quotas.forget_before(utc_now() - keep.delivered)
-        await self.tapis.purge(utc_now() - keep.delivered)
         deleted = await retention.retain_rows(keep, utc_now(), self._sweep)
         deleted |= await purge.carry_out(keep, utc_now(), self.session.write)
         return Kept(deleted=deleted, oldest_event=await self.session.read(retention.oldest_event))

@@ -19,6 +19,7 @@ from dispatcher.intake.hooks import HookedIntake
 from dispatcher.store.store import Store
 from tests.api.conftest import opened
 from tests.compat.tapis_v3.conftest import event
+from tests.plugins import tapis_of
 
 
 def read(**changes: object) -> list[Event]:
@@ -60,31 +61,34 @@ async def test_a_message_is_done_when_what_it_ends_has_ended(
         monkeypatch.undo()
         raise StoreUnavailable("away")
 
-    await store.tapis.count_on(*SERIES)
+    repository = tapis_of(store)
+    await repository.count_on(*SERIES)
     monkeypatch.setattr(hooks, "RETRY_SECONDS", 0.01)
-    monkeypatch.setattr(store.tapis, "end_series", once_unavailable)
+    monkeypatch.setattr(repository, "end_series", once_unavailable)
     done: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
-    HookedIntake(Stored({}), [EndingHook(store.tapis)]).submit_nowait(
+    HookedIntake(Stored({}), [EndingHook(repository)]).submit_nowait(
         read(endSeries=True), "amqp", done.set_result
     )
     assert not done.done()
     assert await done == {}
-    assert await store.tapis.count_on(*SERIES) == 1
+    assert await repository.count_on(*SERIES) == 1
 
 
 async def test_what_was_refused_ends_nothing(store: Store) -> None:
-    await store.tapis.count_on(*SERIES)
+    repository = tapis_of(store)
+    await repository.count_on(*SERIES)
     refusal = InvalidInput("", "no")
     done: list[Result] = []
-    intake = HookedIntake(Stored(refusal), [EndingHook(store.tapis)])
+    intake = HookedIntake(Stored(refusal), [EndingHook(repository)])
     intake.submit_nowait(read(endSeries=True), "amqp", done.append)
     with pytest.raises(InvalidInput):
         await intake.submit(read(endSeries=True))
     assert done == [refusal]
-    assert await store.tapis.count_on(*SERIES) == 2
+    assert await repository.count_on(*SERIES) == 2
 
 
 async def test_what_ends_nothing_is_done_at_once(store: Store) -> None:
     done: list[Result] = []
-    HookedIntake(Stored({}), [EndingHook(store.tapis)]).submit_nowait(read(), "amqp", done.append)
+    hooked = HookedIntake(Stored({}), [EndingHook(tapis_of(store))])
+    hooked.submit_nowait(read(), "amqp", done.append)
     assert done == [{}]

@@ -6,40 +6,37 @@ changed and removed together with the name, in one transaction.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
-from hashlib import blake2b
 
 from msgspec import Struct
-from sqlalchemy import ColumnElement, Connection, delete, func, or_, select, update
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import ColumnElement, Connection, delete, or_, select, update
 
+from dispatcher.compat.tapis_v3 import purge, recorded, series
+from dispatcher.compat.tapis_v3.tables import tapis_notifications, tapis_subscriptions
 from dispatcher.domain.deliveries import State
 from dispatcher.domain.errors import Conflict
 from dispatcher.domain.events import utc_now
 from dispatcher.domain.quotas import Caps
+from dispatcher.domain.retention import Keep
 from dispatcher.domain.subscriptions import Subscription
 from dispatcher.store import delivery_writes, held, lists, subscription_writes
+from dispatcher.store.dialect import insert
 from dispatcher.store.mapping import Row, safe
-from dispatcher.store.schema import subscriptions, tapis_notifications, tapis_series, tapis_subscriptions
-from dispatcher.store.session import Run
+from dispatcher.store.purge import trim_all
+from dispatcher.store.schema import subscriptions
+from dispatcher.store.session import Repository, Session
 from dispatcher.store.subscription_mapping import SubscriptionRows
 from dispatcher.store.subscriptions import rows as subscription_rows
 
 MAX_LISTED = 10_000
 """How many a list looks at, the newest first."""
 
-MAX_RECORDED = 200
-"""Notifications that are kept for one test sequence."""
-
-MAX_KEY = 120
-"""Characters of a part of a series' key that are kept as they are; a hash stands for a longer one."""
-
 CLEANED = 100
 """Expired ones that are removed in one transaction, for example when their owner makes another one."""
 
 
-class Named(Struct, frozen=True, kw_only=True):
+class TapisSubscription(Struct, frozen=True, kw_only=True):
     """A subscription of Tapis v3. `members` are ours, one a target; `document` is JSON, what else is known of it."""
 
     id: str
@@ -53,15 +50,16 @@ class Named(Struct, frozen=True, kw_only=True):
     document: bytes
 
 
-class TapisStore:
-    """The part of a store that only the shapes of Tapis v3 use. Expired ones are never found."""
+class TapisRepository(Repository):
+    """What only Tapis v3 stores. Expired subscriptions are never found."""
 
-    def __init__(self, read: Run, write: Run, rows: SubscriptionRows) -> None:
-        self._read = read
-        self._write = write
-        self._rows = rows
+    def __init__(self, session: Session, mapping: SubscriptionRows) -> None:
+        super().__init__(session)
+        self._rows = mapping
 
-    async def add(self, named: Named, members: Sequence[Subscription], caps: Caps | None = None) -> None:
+    async def add(
+        self, named: TapisSubscription, members: Sequence[Subscription], caps: Caps | None = None
+    ) -> None:
         """Store a new one with its members.
 
         Raises Conflict when its owner has one of this name, and what `SubscriptionRepository.add` raises for `caps`.
@@ -70,18 +68,18 @@ class TapisStore:
         for gone in await self._write(_add, _row(named), rows, caps):
             await self._end_waiting(gone)
 
-    async def by_name(self, tenant: str, owner: str, name: str) -> Named | None:
+    async def by_name(self, tenant: str, owner: str, name: str) -> TapisSubscription | None:
         """The one of this name."""
         return await self._first(_table.tenant == safe(tenant), *_called(owner, name))
 
-    async def by_id(self, tenant: str | None, key: str) -> Named | None:
+    async def by_id(self, tenant: str | None, key: str) -> TapisSubscription | None:
         """The one with this id; of any tenant when that is None."""
         mine = [] if tenant is None else [_table.tenant == safe(tenant)]
         return await self._first(_table.id == key, *mine)
 
     async def listed(
         self, tenant: str, owner: str | None = None, subject_filter: str | None = None
-    ) -> list[Named]:
+    ) -> list[TapisSubscription]:
         """Those of a tenant, of one owner, for one subject: the newest MAX_LISTED."""
         which = [_table.tenant == safe(tenant)]
         if owner is not None:
@@ -90,7 +88,7 @@ class TapisStore:
             which.append(_table.subject_filter == safe(subject_filter))
         return await self._read(_find, which, MAX_LISTED)
 
-    async def members(self, named: Iterable[Named]) -> dict[str, Subscription]:
+    async def members(self, named: Iterable[TapisSubscription]) -> dict[str, Subscription]:
         """The members of these by their ids, without those that were removed on their own."""
         found: dict[str, Subscription] = {}
         for some in lists.chunks([key for one in named for key in one.members]):
@@ -100,7 +98,7 @@ class TapisStore:
 
     async def save(
         self,
-        named: Named,
+        named: TapisSubscription,
         *,
         changed: Sequence[Subscription] = (),
         added: Sequence[Subscription] = (),
@@ -117,7 +115,7 @@ class TapisStore:
         for gone in await self._write(_save, _row(named), old, new, caps, deliveries_per_minute):
             await self._end_waiting(gone)
 
-    async def remove(self, named: Named) -> bool:
+    async def remove(self, named: TapisSubscription) -> bool:
         """Remove one with its members; what waits of them is cancelled."""
         removed, there = await self._write(_remove, named)
         for gone in removed:
@@ -134,7 +132,14 @@ class TapisStore:
             ended += await self._write(_let_end, some)
         return ended
 
-    async def purge(self, before: datetime) -> None:
+    async def purge(self, keep: Keep) -> Mapping[str, int]:
+        """Remove what was kept for long enough. How many rows of which tables."""
+        now = utc_now()
+        await self._remove_expired(now - keep.delivered)
+        await self._write(purge.begin_ages, now)
+        return {what.table.name: await trim_all(what, self._write) for what in purge.trims(keep, now)}
+
+    async def _remove_expired(self, before: datetime) -> None:
         """Remove those that expired before a time, with their members; what waits of them is cancelled."""
         expired = CLEANED
         while expired == CLEANED:
@@ -142,7 +147,7 @@ class TapisStore:
             for member in gone:
                 await self._end_waiting(member)
 
-    async def _first(self, *which: ColumnElement[bool]) -> Named | None:
+    async def _first(self, *which: ColumnElement[bool]) -> TapisSubscription | None:
         found = await self._read(_find, which, 1)
         return found[0] if found else None
 
@@ -156,42 +161,37 @@ class TapisStore:
     # Series
 
     async def count_on(
-        self, tenant: str, source: str, subject: str, series: str, publisher: str | None = None
+        self, tenant: str, source: str, subject: str, series_id: str, publisher: str | None = None
     ) -> int:
         """The number of the next event of a series, from 1.
 
         `publisher` is the owner for whom alone the publisher may speak: each of them has series apart from all others.
         """
-        name = _series_name(series, publisher)
-        return await self._write(_count_on, *map(safe, (tenant, source, subject, name)))
+        name = series.series_name(series_id, publisher)
+        return await self._write(series.count_on, *map(safe, (tenant, source, subject, name)))
 
     async def end_series(
-        self, tenant: str, source: str, subject: str, series: str, publisher: str | None = None
+        self, tenant: str, source: str, subject: str, series_id: str, publisher: str | None = None
     ) -> bool:
         """Forget the count of a series of this publisher: its next event is the first. False when there was none."""
-        name = _series_name(series, publisher)
-        return await self._write(_end_series, *map(safe, (tenant, source, subject, name)))
+        name = series.series_name(series_id, publisher)
+        return await self._write(series.end, *map(safe, (tenant, source, subject, name)))
 
     # Test sequences
 
     async def record(self, key: str, uuid: str, document: bytes) -> bool:
         """Keep a notification of a test sequence, once. False when it has MAX_RECORDED."""
-        return await self._write(_record, key, safe(uuid), document)
+        return await self._write(recorded.record, key, safe(uuid), document)
 
     async def recorded(self, key: str) -> list[bytes]:
         """The notifications of a test sequence, the first one first."""
-        return await self._read(_recorded, key)
+        return await self._read(recorded.recorded, key)
 
 
 _table = tapis_subscriptions.c
 
 
-def _series_name(series: str, publisher: str | None) -> str:
-    # An owner has no control characters, so it is clear where it ends.
-    return series if publisher is None else f"{publisher}\x1f{series}"
-
-
-def _row(named: Named) -> dict[str, object]:
+def _row(named: TapisSubscription) -> dict[str, object]:
     texts = ("tenant", "owner", "name", "subject_filter")
     return {
         "id": named.id,
@@ -203,8 +203,8 @@ def _row(named: Named) -> dict[str, object]:
     }
 
 
-def _named(row: Row) -> Named:
-    return Named(**{**row, "members": tuple(row["members"].split())})
+def _named(row: Row) -> TapisSubscription:
+    return TapisSubscription(**{**row, "members": tuple(row["members"].split())})
 
 
 def _called(owner: str, name: str) -> list[ColumnElement[bool]]:
@@ -215,7 +215,9 @@ def _of_subject(tenant: str, subject: str) -> list[ColumnElement[bool]]:
     return [_table.tenant == safe(tenant), _table.subject_filter == safe(subject)]
 
 
-def _find(connection: Connection, which: Sequence[ColumnElement[bool]], limit: int) -> list[Named]:
+def _find(
+    connection: Connection, which: Sequence[ColumnElement[bool]], limit: int
+) -> list[TapisSubscription]:
     lasting = or_(_table.expires_at.is_(None), _table.expires_at > utc_now())
     statement = select(tapis_subscriptions).where(*which, lasting).order_by(_table.id.desc()).limit(limit)
     return [_named(row) for row in lists.rows_of(connection, statement)]
@@ -226,9 +228,8 @@ def _add(
 ) -> list[str]:
     mine = (_table.tenant == row["tenant"], _table.owner == row["owner"])
     _, removed = _clean(connection, *mine, _table.expires_at <= utc_now())
-    insert = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
     unique = [_table.tenant, _table.owner, _table.name]
-    added = insert(tapis_subscriptions).values(row).on_conflict_do_nothing(index_elements=unique)
+    added = insert(connection, tapis_subscriptions).values(row).on_conflict_do_nothing(index_elements=unique)
     if connection.execute(added).rowcount != 1:
         raise Conflict(f"{row['owner']} has a subscription with the name {row['name']} already")
     for member in members:
@@ -243,7 +244,7 @@ def _clean(connection: Connection, *which: ColumnElement[bool]) -> tuple[int, li
     return len(named), [key for one in named for key in _remove(connection, one)[0]]
 
 
-def _remove(connection: Connection, named: Named) -> tuple[list[str], bool]:
+def _remove(connection: Connection, named: TapisSubscription) -> tuple[list[str], bool]:
     """Remove one. The members that were removed with it, and whether it was there."""
     there = connection.execute(delete(tapis_subscriptions).where(_table.id == named.id)).rowcount == 1
     connection.execute(delete(tapis_notifications).where(tapis_notifications.c.subscription_id == named.id))
@@ -277,7 +278,7 @@ def _save(
     return _remove_members(connection, str(row["tenant"]), [key for key in before.split() if key not in kept])
 
 
-def _let_end(connection: Connection, ended: Sequence[Named]) -> int:
+def _let_end(connection: Connection, ended: Sequence[TapisSubscription]) -> int:
     """Take the names away and let the members want nothing more; what waits of them goes out."""
     keys, members = [one.id for one in ended], [key for one in ended for key in one.members]
     gone: int = connection.execute(delete(tapis_subscriptions).where(_table.id.in_(keys))).rowcount
@@ -289,51 +290,3 @@ def _let_end(connection: Connection, ended: Sequence[Named]) -> int:
             update(subscriptions).values(expires_at=now, updated_at=now, revision=later).where(*these)
         )
     return gone
-
-
-def _count_on(connection: Connection, tenant: str, source: str, subject: str, series: str) -> int:
-    insert = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
-    this, now = _series(tenant, source, subject, series), utc_now()
-    column = tapis_series.c.count
-    counted = (
-        insert(tapis_series)
-        .values(**this, count=1, updated_at=now)
-        .on_conflict_do_update(index_elements=list(this), set_={"count": column + 1, "updated_at": now})
-        .returning(column)
-    )
-    number: int = connection.execute(counted).scalar_one()
-    return number
-
-
-def _end_series(connection: Connection, tenant: str, source: str, subject: str, series: str) -> bool:
-    this = [tapis_series.c[name] == value for name, value in _series(tenant, source, subject, series).items()]
-    return connection.execute(delete(tapis_series).where(*this)).rowcount == 1
-
-
-def _series(tenant: str, source: str, subject: str, series: str) -> dict[str, str]:
-    """The key of a series. An index of PostgreSQL takes 2704 bytes a row: a hash stands for what is long."""
-    parts = {"tenant": tenant, "source": source, "subject": subject, "series": series}
-    return {name: text if len(text) <= MAX_KEY else _hashed(text) for name, text in parts.items()}
-
-
-def _hashed(text: str) -> str:
-    return f"blake2b:{blake2b(text.encode('utf-8', 'surrogatepass'), digest_size=16).hexdigest()}"
-
-
-def _record(connection: Connection, key: str, uuid: str, document: bytes) -> bool:
-    of_this = tapis_notifications.c.subscription_id == key
-    count = connection.execute(select(func.count()).where(of_this)).scalar_one()
-    if count >= MAX_RECORDED:
-        return False
-    insert = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
-    row = {"subscription_id": key, "uuid": uuid, "received_at": utc_now(), "document": document}
-    connection.execute(insert(tapis_notifications).values(row).on_conflict_do_nothing())
-    return True
-
-
-def _recorded(connection: Connection, key: str) -> list[bytes]:
-    table = tapis_notifications.c
-    statement = (
-        select(table.document).where(table.subscription_id == key).order_by(table.received_at, table.uuid)
-    )
-    return list(connection.execute(statement.limit(MAX_RECORDED)).scalars())
