@@ -40,7 +40,7 @@ def postgresql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Databases]:
         yield Databases(url)
     else:
         log = tmp_path_factory.mktemp("postgresql") / "server.log"
-        # Vacuuming of its own would hold up, for a second each time, who removes all rows after a test.
+        # Autovacuum would hold up, for a second each time, the removal of all rows after a test.
         with PostgreSQL(durable=False, settings={"autovacuum": "off"}, log=log) as server:
             yield server
 

@@ -65,16 +65,16 @@ async def test_a_part_that_fails_goes_on(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr(PARTS[where], "run", failed)
     counted = {"where": where}
     before = REGISTRY.get_sample_value("dispatcher_internal_errors_total", counted) or 0
-    nobody = {"DISPATCHER_AMQP_URL": "amqp://guest:guest@127.0.0.1:1/"} if where == "consumer" else {}
+    unreachable = {"DISPATCHER_AMQP_URL": "amqp://guest:guest@127.0.0.1:1/"} if where == "consumer" else {}
     async with (
-        running(settings(tmp_path, **nobody)) as app,
+        running(settings(tmp_path, **unreachable)) as app,
         ClientSession(app.url, headers={"Authorization": f"Bearer {KEY}"}) as session,
     ):
         event = {"event": "FINISHED", "job_id": "a"}
         async with session.post("/v1/events", json=event) as answer:
             assert answer.status == 202
         async with asyncio.timeout(20):
-            while (  # noqa: ASYNC110 - a counter tells nobody
+            while (  # noqa: ASYNC110 - a counter sends no notification
                 REGISTRY.get_sample_value("dispatcher_internal_errors_total", counted) or 0
             ) < before + 2:
                 await asyncio.sleep(0.01)
@@ -85,7 +85,7 @@ async def test_a_broker_that_refuses_at_the_start_ends_it(
 ) -> None:
     refused = SettingsError("amqp.url: the broker refuses the user")
     monkeypatch.setattr(Consumer, "run", failing(1, refused, Consumer.run))
-    nobody = {"DISPATCHER_AMQP_URL": "amqp://guest:guest@127.0.0.1:1/"}
+    unreachable = {"DISPATCHER_AMQP_URL": "amqp://guest:guest@127.0.0.1:1/"}
     with pytest.raises(SettingsError, match="the broker refuses the user"):
-        async with running(settings(tmp_path, **nobody)):
+        async with running(settings(tmp_path, **unreachable)):
             await asyncio.Event().wait()

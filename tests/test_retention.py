@@ -23,7 +23,7 @@ KEPT = Kept(
 
 
 class Script:
-    """A store whose runs of retention end as they are told, one after the other; then the loop is done with."""
+    """A store whose runs of retention end as scripted, one after the other; then the loop is done with."""
 
     def __init__(self, *ends: Kept | Exception) -> None:
         self._ends = list(ends)

@@ -61,7 +61,7 @@ async def test_a_database_can_be_a_copy_of_a_prepared_one(postgresql: Databases,
     await postgresql.drop_database(copy)
 
 
-async def test_an_emptied_database_keeps_its_tables_and_nobody_is_connected_to_it(
+async def test_an_emptied_database_keeps_its_tables_and_has_no_connections(
     postgresql: Databases, database_url: str
 ) -> None:
     key = "bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY"

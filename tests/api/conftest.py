@@ -1,4 +1,4 @@
-"""The API on a port of its own, over a real store, and those who call it."""
+"""The API on a free port, over a real store, and those who call it."""
 
 from __future__ import annotations
 
@@ -165,7 +165,7 @@ def _due(subscription: Subscription, now: Any) -> Any:
 
 
 class Api:
-    """A running API and who calls it: the settings' admin, nobody, and whoever gets a key."""
+    """A running API and who calls it: the settings' admin, callers without a key, and those who get one."""
 
     def __init__(self, services: Services, session: ClientSession, url: str, engine: Parked) -> None:
         self.services = services
@@ -174,7 +174,7 @@ class Api:
         self._session = session
         self._engine = engine
         self.admin = Caller(session, url, ADMIN_KEY)
-        self.nobody = Caller(session, url, None)
+        self.anonymous = Caller(session, url, None)
 
     async def caller(self, owner: str, *scopes: str, tenant: str = "default") -> Caller:
         """Somebody with a new key."""
@@ -184,12 +184,12 @@ class Api:
         return Caller(self._session, self.url, made["key"])
 
     def with_key(self, key: str) -> Caller:
-        """Whoever has this key."""
+        """The caller with this key."""
         return Caller(self._session, self.url, key)
 
     @property
     def woken(self) -> int:
-        """How often the engine was told that something is due."""
+        """How often the engine was notified that something is due."""
         return self._engine.woken
 
     async def settle(self, state: State, reason: str | None = None) -> list[str]:

@@ -36,7 +36,7 @@ async def test_a_lesser_key_of_an_admins_owner_does_not_reach_what_tells_of_othe
     assert len((await root.get(f"/v1/deliveries?event_id={event}"))["items"]) == 3
 
 
-async def test_what_an_admin_subscribes_to_of_its_own_is_its_owners(root: Caller, alice: Caller) -> None:
+async def test_an_admins_subscription_for_its_own_owner_is_that_owners(root: Caller, alice: Caller) -> None:
     made = await root.subscribe(owner="alice")
 
     assert (await alice.get(f"/v1/subscriptions/{made['id']}"))["subscriber"] == "alice"

@@ -24,18 +24,18 @@ from tests.api.conftest import ADMIN_KEY, Api, Caller, Reply, serving
 )
 async def test_without_a_good_key_the_answer_is_401(api: Api, authorization: str | None, said: str) -> None:
     headers = {} if authorization is None else {"Authorization": authorization}
-    reply = await api.nobody.ask("GET", "/v1/events", **headers)
+    reply = await api.anonymous.ask("GET", "/v1/events", **headers)
     assert reply.status == 401
     assert reply.headers["WWW-Authenticate"].startswith("Bearer")
     assert said in reply.json["detail"]
 
 
 async def test_the_scheme_of_the_header_has_no_case(api: Api) -> None:
-    assert (await api.nobody.ask("GET", "/v1/events", Authorization=f"bearer  {ADMIN_KEY}")).status == 200
+    assert (await api.anonymous.ask("GET", "/v1/events", Authorization=f"bearer  {ADMIN_KEY}")).status == 200
 
 
 async def test_a_key_is_asked_for_before_anything_else_is_looked_at(api: Api) -> None:
-    reply = await api.nobody.ask("POST", "/v1/subscriptions?what=ever", b"nonsense")
+    reply = await api.anonymous.ask("POST", "/v1/subscriptions?what=ever", b"nonsense")
     assert reply.status == 401
 
 
@@ -49,7 +49,7 @@ async def test_a_key_is_asked_for_before_anything_else_is_looked_at(api: Api) ->
         (["publish", "subscribe"], "POST", "/v1/keys", "admin"),
     ],
 )
-async def test_a_key_without_the_scope_is_told_which_it_needs(
+async def test_an_error_names_the_scope_that_a_key_lacks(
     api: Api, scopes: list[str], method: str, path: str, needed: str
 ) -> None:
     caller = await api.caller("carol", *scopes)

@@ -57,7 +57,7 @@ async def test_operators_pause_and_resume(api: Api, admin: Caller, alice: Caller
     assert (resumed["paused_at"], resumed["breaker"]) == (None, "closed")
 
 
-async def test_nobody_tries_a_target_whose_destination_is_paused(admin: Caller, alice: Caller) -> None:
+async def test_no_target_is_tried_whose_destination_is_paused(admin: Caller, alice: Caller) -> None:
     made = await alice.subscribe()
     await admin.post(f"{PATH}/pause", {"reason": "maintenance"}, 200)
     reply = await alice.ask("POST", f"/v1/subscriptions/{made['id']}/test")
@@ -86,7 +86,7 @@ async def test_an_admin_of_another_tenant_decides_nothing_for_all(api: Api, alic
     assert (await other.get("/v1/destinations"))["items"] == []
 
 
-async def test_nobody_sees_where_others_send_to(alice: Caller, bob: Caller, admin: Caller) -> None:
+async def test_no_owner_sees_where_others_send_to(alice: Caller, bob: Caller, admin: Caller) -> None:
     await alice.subscribe()
     assert (await bob.ask("GET", PATH)).status == 404
     assert (await bob.get("/v1/destinations"))["items"] == []

@@ -70,7 +70,7 @@ async def test_an_event_of_another_tenant_is_refused(alice: Caller) -> None:
     assert (reply.status, list(reply.faults)) == (400, ["tenant"])
 
 
-async def test_a_media_type_that_no_event_has_is_told(alice: Caller) -> None:
+async def test_a_media_type_that_no_event_has_is_reported(alice: Caller) -> None:
     reply = await alice.ask("POST", "/v1/events", b"FINISHED", Content_Type="image/png")
     assert reply.status == 415
     assert "application/cloudevents+json" in reply.json["detail"]
@@ -90,7 +90,7 @@ async def test_an_event_says_which_subscriptions_wanted_it_and_why(alice: Caller
     assert event["outcome"] == "deliveries to subscriptions of alice: 2"
 
 
-async def test_an_event_that_nobody_wanted_says_so(alice: Caller) -> None:
+async def test_an_event_without_deliveries_says_so(alice: Caller) -> None:
     event = await alice.get(f"/v1/events/{await alice.publish()}")
     assert event["deliveries"] == []
     assert event["outcome"].startswith("no subscription of alice wanted it")

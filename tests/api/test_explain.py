@@ -74,11 +74,11 @@ def to(target: object, **more: object) -> dict[str, object]:
         ),
     ],
 )
-def test_an_error_is_told_in_the_terms_of_the_sender(document: object, field: str, problem: str) -> None:
+def test_an_error_is_explained_in_the_terms_of_the_sender(document: object, field: str, problem: str) -> None:
     with pytest.raises(msgspec.ValidationError) as caught:
         msgspec.convert(document, Order)
-    told = explain(caught.value, Order, document)
-    assert (told.field, told.problem) == (field, problem)
+    explained = explain(caught.value, Order, document)
+    assert (explained.field, explained.problem) == (field, problem)
 
 
 def test_without_the_document_the_field_is_still_named() -> None:

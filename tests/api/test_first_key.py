@@ -35,7 +35,7 @@ async def test_a_key_that_was_read_stays(tmp_path: Path, pipe: tuple[int, int]) 
 
 
 @pytest.mark.parametrize("closed", [False, True])
-async def test_a_key_that_nobody_could_read_is_made_again_by_the_next_start(
+async def test_a_key_that_could_not_be_read_is_made_again_by_the_next_start(
     tmp_path: Path, pipe: tuple[int, int], closed: bool
 ) -> None:
     ours, theirs = pipe

@@ -80,7 +80,7 @@ async def test_the_answer_is_a_problem_and_nothing_is_an_error_of_ours(
         (b"Authorization: Bearer \xff", 401, "not known"),
     ],
 )
-async def test_a_header_that_nobody_can_read_is_answered_with_a_problem(
+async def test_an_unreadable_header_is_answered_with_a_problem(
     api: Api, header: bytes, status: int, said: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     auth = b"" if header.startswith(b"Auth") else AUTH.encode()

@@ -56,7 +56,7 @@ async def test_one_that_ended_finds_no_room_when_others_have_it_now(api: Api, al
     assert await refused(alice, "POST", f"/v1/subscriptions/{ended['id']}/resume")
 
 
-async def test_admins_and_others_have_room_of_their_own(admin: Caller, alice: Caller, bob: Caller) -> None:
+async def test_admins_and_others_have_separate_limits(admin: Caller, alice: Caller, bob: Caller) -> None:
     for _ in range(2):
         await alice.subscribe(job_id="job-1")
         await bob.subscribe(job_id="job-1")

@@ -84,20 +84,20 @@ async def test_a_grant_in_the_shape_of_tapis_v3_is_one_too(store: Store) -> None
 
 
 @pytest.mark.parametrize(
-    "told", [{}, {"username": ""}, {"username": ["bob"]}, {"user": "a\nb"}, {"user": "x" * 256}]
+    "data", [{}, {"username": ""}, {"username": ["bob"]}, {"user": "a\nb"}, {"user": "x" * 256}]
 )
 @pytest.mark.parametrize("event", ["PERMISSION_GRANT", "PERMISSION_REVOKE"])
 async def test_a_grant_that_does_not_say_to_whom_is_refused(
-    admin: Caller, event: str, told: Mapping[str, object]
+    admin: Caller, event: str, data: Mapping[str, object]
 ) -> None:
-    plain = {"event": event, "job_id": "1", "owner": "alice", "data": told}
+    plain = {"event": event, "job_id": "1", "owner": "alice", "data": data}
     cloud = {
         "specversion": "1.0",
         "id": "1",
         "source": "/x",
         "type": f"job.{event}",
         "subject": "1",
-        "data": told,
+        "data": data,
     }
     for document, content_type in ((plain, "application/json"), (cloud, "application/cloudevents+json")):
         reply = await admin.ask("POST", "/v1/events", document, content_type=content_type)

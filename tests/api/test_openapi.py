@@ -54,7 +54,7 @@ PROMISES: list[CheckFunction] = [
 
 async def test_the_document_is_valid_and_is_what_is_served(api: Api) -> None:
     validate(DOCUMENT, cls=OpenAPIV31SpecValidator)
-    assert (await api.nobody.get("/openapi.json")) == DOCUMENT
+    assert (await api.anonymous.get("/openapi.json")) == DOCUMENT
 
 
 def test_every_route_is_described_and_nothing_else_is(api: Api) -> None:
@@ -100,7 +100,7 @@ def test_the_examples_of_events_can_be_published(form: Any) -> None:
 async def things(api: Api) -> dict[str, str]:
     """One of each thing, by the beginning of its path."""
     alice = await api.caller("alice", "publish", "subscribe")
-    made = await alice.subscribe(target={"kind": "webhook", "url": "http://127.0.0.1:9/nobody-listens"})
+    made = await alice.subscribe(target={"kind": "webhook", "url": "http://127.0.0.1:9/no-listener"})
     event_id = await alice.publish()
     [delivery_id] = await api.settle(State.EXHAUSTED, "refused")
     [key] = (await api.admin.get("/v1/keys"))["items"]

@@ -79,7 +79,7 @@ async def test_a_body_in_pieces_over_the_limit_is_too_large(api: Api) -> None:
     assert answer.startswith(b"HTTP/1.1 413 ")
 
 
-async def test_a_body_that_breaks_off_harms_nobody(api: Api, admin: Caller) -> None:
+async def test_a_body_that_breaks_off_harms_no_other_request(api: Api, admin: Caller) -> None:
     host, port = urlsplit(api.url).hostname, urlsplit(api.url).port
     with capture_logs() as lines:
         _, writer = await asyncio.open_connection(host, port)
@@ -133,23 +133,23 @@ async def test_a_body_that_cannot_be_inflated_is_refused_by_name(
         assert "content-encoding" in check(reply, status)["detail"].lower()
 
 
-async def test_a_path_that_is_not_there_says_where_to_look(nobody: Caller) -> None:
-    problem = check(await nobody.ask("GET", "/v1/subscription"), 404)
+async def test_a_path_that_is_not_there_says_where_to_look(anonymous: Caller) -> None:
+    problem = check(await anonymous.ask("GET", "/v1/subscription"), 404)
     assert "/docs" in problem["detail"]
     assert problem["instance"] == "/v1/subscription"
 
 
-async def test_a_method_that_is_not_possible_says_which_are(nobody: Caller) -> None:
-    reply = await nobody.ask("PUT", "/v1/subscriptions")
+async def test_a_method_that_is_not_possible_says_which_are(anonymous: Caller) -> None:
+    reply = await anonymous.ask("PUT", "/v1/subscriptions")
     problem = check(reply, 405)
     assert reply.headers["Allow"] == "GET, HEAD, POST"
     assert "GET, HEAD, POST" in problem["detail"]
 
 
 @pytest.fixture
-def nobody(api: Api) -> Caller:
+def anonymous(api: Api) -> Caller:
     """Who has no key."""
-    return api.nobody
+    return api.anonymous
 
 
 @pytest.mark.parametrize(
@@ -232,7 +232,7 @@ async def test_too_many_events_are_refused_for_now(store: Store) -> None:
 
 
 async def test_every_answer_carries_the_security_headers(api: Api, alice: Caller) -> None:
-    for reply in (await alice.ask("GET", "/v1/events"), await api.nobody.ask("GET", "/nowhere")):
+    for reply in (await alice.ask("GET", "/v1/events"), await api.anonymous.ask("GET", "/nowhere")):
         assert reply.headers["X-Content-Type-Options"] == "nosniff"
         assert reply.headers["Cache-Control"] == "no-store"
         assert "frame-ancestors 'none'" in reply.headers["Content-Security-Policy"]
@@ -251,7 +251,7 @@ async def test_a_request_is_logged_without_its_key(alice: Caller) -> None:
 
 
 async def test_the_type_of_a_problem_leads_to_its_cause_and_cure(api: Api) -> None:
-    page = await api.nobody.ask("GET", "/docs/errors")
+    page = await api.anonymous.ask("GET", "/docs/errors")
     assert page.headers["Content-Type"].startswith("text/html")
     assert all(f'id="{kind.name}"' in page.body.decode() for kind in TYPES)
 

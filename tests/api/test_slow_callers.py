@@ -1,4 +1,4 @@
-"""Callers that take their time: they get a limited one, so that nobody can take all connections."""
+"""Callers that take their time: they get a limited one, so that no caller can take all connections."""
 
 from __future__ import annotations
 

@@ -181,7 +181,7 @@ async def test_it_ends_when_the_key_is_deleted(api: Api, admin: Caller, alice: C
 
 
 async def test_it_needs_a_key_that_may_read(api: Api) -> None:
-    assert (await api.nobody.ask("GET", STATUS)).status == 401
+    assert (await api.anonymous.ask("GET", STATUS)).status == 401
     publisher = await api.caller("alice", "publish")
     assert (await publisher.ask("GET", f"{STATUS}?wait=30")).status == 403
 
@@ -223,7 +223,7 @@ async def test_an_admin_allows_an_owner_more(small: Api) -> None:
     assert all([(await task)["reached"] for task in tasks])
 
 
-async def test_who_waits_is_let_go_when_the_service_stops(api: Api, alice: Caller) -> None:
+async def test_a_wait_is_answered_when_the_service_stops(api: Api, alice: Caller) -> None:
     await alice.publish("RUNNING")
     tasks = [await waits(api, alice.get(f"/v1/jobs/job-{n}/status?wait=30"), n) for n in range(2)]
     api.services.waiters.stop()
@@ -244,7 +244,7 @@ async def test_an_event_that_another_process_stores_is_heard_of(
         assert (await task)["reached"]
 
 
-async def test_the_store_is_not_asked_while_nobody_waits_and_once_a_tick_for_all(
+async def test_the_store_is_not_asked_without_waiting_callers_and_once_a_tick_for_all(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(waiting, "POLL_SECONDS", 0.05)

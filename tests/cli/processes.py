@@ -1,4 +1,4 @@
-"""Commands that run until they are told to end, as processes of their own."""
+"""Commands that run until they are stopped, each in a separate process."""
 
 from __future__ import annotations
 

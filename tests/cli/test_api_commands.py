@@ -202,7 +202,7 @@ async def test_a_target_is_tried(cli: Cli, receiver: Receiver, job_id: str) -> N
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
         ([], "expected either --url or --file"),
         (["--url", "http://x/", "--file", "-"], "expected either --url or --file"),
@@ -212,10 +212,10 @@ async def test_a_target_is_tried(cli: Cli, receiver: Receiver, job_id: str) -> N
         (["--url", "http://x/", "--header", "X-Job"], "expected 'NAME: VALUE', got 'X-Job'"),
     ],
 )
-async def test_a_wrong_call_is_told(cli: Cli, arguments: list[str], told: str) -> None:
+async def test_a_wrong_call_is_explained(cli: Cli, arguments: list[str], message: str) -> None:
     result = await cli("subscriptions", "add", *arguments, stdin=b"[]")
     assert result.code == 2
-    assert told in result.err
+    assert message in result.err
 
 
 async def test_a_refusal_names_the_field_and_what_would_be_right(cli: Cli) -> None:
@@ -225,14 +225,14 @@ async def test_a_refusal_names_the_field_and_what_would_be_right(cli: Cli) -> No
     assert "JOB_ID" in result.err
 
 
-async def test_a_wrong_key_is_told_with_where_keys_come_from(cli: Cli) -> None:
+async def test_a_wrong_key_is_reported_with_where_keys_come_from(cli: Cli) -> None:
     result = await cli("subscriptions", "list", DISPATCHER_KEY="wrong")
     assert result.code == 1
     assert "refused with 401" in result.err
     assert "DISPATCHER_KEY" in result.err
 
 
-async def test_without_a_key_of_its_own_a_command_takes_the_admins(cli: Cli, server: str, run: Run) -> None:
+async def test_without_its_own_key_a_command_takes_the_admins(cli: Cli, server: str, run: Run) -> None:
     result = await asyncio.to_thread(
         run, "keys", "list", DISPATCHER_SERVER=server, DISPATCHER_AUTH_ADMIN_KEY=KEY
     )
@@ -262,7 +262,7 @@ async def test_an_event_is_published_listed_shown_and_replayed(
     await receiver.count(2)
 
 
-async def test_events_go_to_the_server_in_batches_and_duplicates_are_told(cli: Cli, job_id: str) -> None:
+async def test_events_go_to_the_server_in_batches_and_duplicates_are_reported(cli: Cli, job_id: str) -> None:
     lines = [{"event": "RUNNING", "job_id": job_id, "id": f"{job_id}-{number}"} for number in range(1200)]
     lines.append(lines[0])
     text = "\n".join(map(json.dumps, lines)).encode()
@@ -303,10 +303,10 @@ async def test_an_id_is_one_segment_of_the_path(cli: Cli) -> None:
     assert "refused with 404" in result.err
 
 
-async def test_an_empty_list_is_told_on_stderr_and_is_an_empty_array_in_json(cli: Cli) -> None:
-    empty = await cli("deliveries", "list", "--job-id", "nobody's")
+async def test_an_empty_list_is_reported_on_stderr_and_is_an_empty_array_in_json(cli: Cli) -> None:
+    empty = await cli("deliveries", "list", "--job-id", "unknown")
     assert (empty.code, empty.out, empty.err) == (0, "", "No deliveries.\n")
-    assert (await cli("deliveries", "list", "--job-id", "nobody's", "--json")).json == []
+    assert (await cli("deliveries", "list", "--job-id", "unknown", "--json")).json == []
 
 
 async def test_a_time_that_is_none_is_refused_with_examples(cli: Cli) -> None:

@@ -40,14 +40,14 @@ def test_a_new_place_is_well_and_stays_empty(run: Run, tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-async def test_a_wrong_setting_is_the_one_thing_that_is_told(run: Run) -> None:
+async def test_a_wrong_setting_is_the_only_thing_that_is_reported(run: Run) -> None:
     result = await doctor(run, HTTP_PORT="many")
     assert result.code == 1
     assert "fail http.port (environment DISPATCHER_HTTP_PORT): expected" in row(result, "settings")
     assert "database" not in result.out
 
 
-async def test_keys_of_tapis_that_cannot_be_read_are_told(run: Run, tmp_path: Path) -> None:
+async def test_keys_of_tapis_that_cannot_be_read_are_reported(run: Run, tmp_path: Path) -> None:
     keys = tmp_path / "tapis.jwks"
     result = await doctor(run, TAPIS_KEYS=str(keys))
     assert result.code == 1
@@ -159,7 +159,7 @@ async def test_dead_letters_are_a_warning(run: Run, amqp_url: str) -> None:
     assert row(result, "broker").startswith("warn")
 
 
-async def test_a_queue_that_was_made_otherwise_fails(run: Run, amqp_url: str) -> None:
+async def test_a_queue_with_other_arguments_fails(run: Run, amqp_url: str) -> None:
     async with await aio_pika.connect(amqp_url) as connection:
         channel = await connection.channel()
         await channel.declare_queue("in", durable=True)

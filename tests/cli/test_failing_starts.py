@@ -176,7 +176,7 @@ async def test_other_commands_say_one_sentence_about_the_settings_too(
     prepare, reason, _ = CASES[name]
     if "address" in name:
         command = WORKERS  # a migration listens nowhere
-    database = {"DISPATCHER_DATABASE_URL": "postgresql://nobody@127.0.0.1:9/none"}
+    database = {"DISPATCHER_DATABASE_URL": "postgresql://unknown@127.0.0.1:9/none"}
     code, said = await run(tmp_path, database | prepare(tmp_path), *command)
     assert (code, "Traceback" in said) == (2, False), said
     [line] = [line for line in said.splitlines() if line.startswith("dispatcher: ")]
@@ -215,7 +215,7 @@ async def test_secrets_that_no_key_opens(tmp_path: Path) -> None:
 
 
 @pytest.mark.long
-async def test_a_port_that_is_taken_costs_nobody_the_first_key(tmp_path: Path) -> None:
+async def test_a_port_that_is_taken_does_not_lose_the_first_key(tmp_path: Path) -> None:
     settings = {"DISPATCHER_DATABASE_URL": "sqlite:///x.db"}
     with socket.create_server(("127.0.0.1", 0)) as other:
         taken = settings | {"DISPATCHER_HTTP_PORT": str(other.getsockname()[1])}

@@ -115,7 +115,7 @@ async def test_an_event_that_no_queue_takes_is_not_published(run: Run, amqp_url:
     assert f"the exchange {EXCHANGE} has no queue for the event; published for certain: 0" in result.err
 
 
-async def test_a_broker_without_the_exchange_is_told(run: Run, amqp_url: str) -> None:
+async def test_a_broker_without_the_exchange_is_reported(run: Run, amqp_url: str) -> None:
     result = await publish_to(run, amqp_url, "--event", "FINISHED", "--job-id", "1")
     assert result.code == 1
     assert f"the broker has no exchange {EXCHANGE}: `dispatcher serve` makes it" in result.err
@@ -130,7 +130,7 @@ def test_a_broker_that_does_not_answer_is_named_without_its_password(run: Run) -
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
         ([], "expected either a FILE or an event's options"),
         (["-", "--event", "FINISHED"], "expected either a FILE or an event's options"),
@@ -139,14 +139,14 @@ def test_a_broker_that_does_not_answer_is_named_without_its_password(run: Run) -
         (["--event", "FINISHED", "--job-id", "1", "--data", "{"], "expected JSON: "),
     ],
 )
-def test_a_wrong_call_is_told(run: Run, arguments: list[str], told: str) -> None:
+def test_a_wrong_publish_command_is_explained(run: Run, arguments: list[str], message: str) -> None:
     result = run("publish", *arguments)
     assert result.code == 2
-    assert told in result.err
+    assert message in result.err
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
         (["--event", "FINISHED"], "dispatcher: job_id: expected the id of the job"),
         (["--event", "?", "--job-id", "1"], "dispatcher: event: expected an event name"),
@@ -154,8 +154,8 @@ def test_a_wrong_call_is_told(run: Run, arguments: list[str], told: str) -> None
     ],
 )
 def test_an_event_that_the_service_would_refuse_is_not_sent(
-    run: Run, arguments: list[str], told: str
+    run: Run, arguments: list[str], message: str
 ) -> None:
     result = run("publish", *arguments, DISPATCHER_AMQP_URL="amqp://127.0.0.1:1/")
     assert result.code == 1
-    assert result.err.startswith(told)
+    assert result.err.startswith(message)

@@ -15,7 +15,7 @@ SERVE = [sys.executable, "-m", "dispatcher", "serve"]
 
 
 @pytest.mark.parametrize(
-    ("settings", "told"),
+    ("settings", "message"),
     [
         ({"DISPATCHER_DATABASE_URL": "postgresql://u:hunter22@127.0.0.1:1/x"}, "openssl rand -base64 48"),
         pytest.param(
@@ -30,15 +30,15 @@ SERVE = [sys.executable, "-m", "dispatcher", "serve"]
         ),
     ],
 )
-def test_settings_that_stop_the_start_are_told_in_one_line(
-    tmp_path: Path, settings: dict[str, str], told: str
+def test_settings_that_stop_the_start_are_reported_in_one_line(
+    tmp_path: Path, settings: dict[str, str], message: str
 ) -> None:
     ended = subprocess.run(
         SERVE, cwd=tmp_path, env=environment(settings), capture_output=True, text=True, check=False
     )
     assert ended.returncode == 2
     assert ended.stderr.startswith("dispatcher: ")
-    assert told in ended.stderr
+    assert message in ended.stderr
     assert ended.stderr.count("\n") == 1
     assert "hunter22" not in ended.stderr
 
@@ -51,8 +51,10 @@ def test_a_port_that_is_taken_stops_the_start_after_the_log_was_written(tmp_path
             SERVE, cwd=tmp_path, env=environment(settings), capture_output=True, text=True, check=False
         )
     assert ended.returncode == 2
-    told = f"dispatcher: http.host and http.port: cannot listen on 127.0.0.1:{port} (Address already in use)"
-    assert ended.stderr.splitlines()[-1].startswith(told)
+    message = (
+        f"dispatcher: http.host and http.port: cannot listen on 127.0.0.1:{port} (Address already in use)"
+    )
+    assert ended.stderr.splitlines()[-1].startswith(message)
 
 
 def test_a_process_that_waits_for_its_database_says_so_once_and_ends_on_sigterm(tmp_path: Path) -> None:

@@ -62,7 +62,7 @@ def test_a_signature_of_now_is_good_now(run: Run, body: str) -> None:
     assert run("signature", "verify", "--secret", SECRET, *options, body).code == 0
 
 
-def test_a_good_signature_is_told(run: Run, body: str) -> None:
+def test_a_good_signature_is_confirmed(run: Run, body: str) -> None:
     assert verify(run, body) == (0, "The signature is good.\n")
 
 
@@ -73,7 +73,7 @@ def test_a_public_key_checks_a_signature_v1a(run: Run, body: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("changes", "told"),
+    ("changes", "message"),
     [
         ({"id": "dlv_2"}, "another secret, or a body that was changed"),
         ({"signature": "v2,abc"}, "holds no signature of scheme v1"),
@@ -81,10 +81,12 @@ def test_a_public_key_checks_a_signature_v1a(run: Run, body: str) -> None:
         ({"at": str(AT + 301)}, "301 s in the past"),
     ],
 )
-def test_a_bad_signature_ends_with_1_and_why(run: Run, body: str, changes: dict[str, str], told: str) -> None:
+def test_a_bad_signature_ends_with_1_and_why(
+    run: Run, body: str, changes: dict[str, str], message: str
+) -> None:
     code, err = verify(run, body, **changes)
     assert code == 1
-    assert told in err
+    assert message in err
 
 
 def test_a_malformed_secret_is_a_wrong_call_and_is_not_repeated(run: Run, body: str) -> None:

@@ -150,7 +150,7 @@ async def test_an_error_has_the_problem_document(call: Caller) -> None:
         (302, "", "redirected to https://example.org/login"),
     ],
 )
-async def test_what_is_no_response_of_dispatcher_is_an_error_of_its_own_kind(
+async def test_what_is_no_response_of_dispatcher_is_a_separate_kind_of_error(
     call: Caller, status: int, body: str, expected: str
 ) -> None:
     response = web.Response(status=status, text=body, headers={"Location": "https://example.org/login"})

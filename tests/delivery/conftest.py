@@ -109,7 +109,7 @@ class Running:
         self.engine.start(deliveries)
 
     async def has(self, happened: Callable[[], bool]) -> None:
-        """Return when something has happened to the engine, which tells nobody of it."""
+        """Return when something has happened to the engine, which sends no notification of it."""
         async with asyncio.timeout(20):
             while not happened():  # noqa: ASYNC110 - there is nothing to wait for
                 await asyncio.sleep(0.01)

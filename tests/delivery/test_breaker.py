@@ -71,12 +71,12 @@ async def test_ten_failures_in_a_row_open_it_and_the_rest_waits_without_attempts
 
 
 async def test_the_reason_is_what_all_may_know(store: Store, kind: ScriptedKind) -> None:
-    async def told_apart(_: Sent) -> AttemptResult:
+    async def with_two_errors(_: Sent) -> AttemptResult:
         return replace(
             BAD, error="answered 500: there is no workflow secret", destination_error="answered 500"
         )
 
-    kind.answer = told_apart
+    kind.answer = with_two_errors
     await store.subscriptions.add(make_subscription(destination=A, retry=NEVER))
     async with running(store, kind, Limits(concurrency=1)) as process:
         await process.accept(*(new_event() for _ in range(FAILURES)))
@@ -122,7 +122,7 @@ async def test_a_probe_that_fails_keeps_it_open_for_longer(store: Store, kind: S
         await process.accept(*(new_event() for _ in range(FAILURES + 20)))
         await kind.until(lambda sent: len(sent) == FAILURES + 2)
         async with asyncio.timeout(20):
-            while (found := await opened(store, A)).openings < 3:  # noqa: ASYNC110 - the store tells nobody
+            while (found := await opened(store, A)).openings < 3:  # noqa: ASYNC110 - the store sends no notification
                 await asyncio.sleep(0.01)
     assert found.opened_at is not None
     assert found.open_until is not None

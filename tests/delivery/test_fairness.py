@@ -432,7 +432,7 @@ async def test_what_was_read_before_a_breaker_was_written_does_not_close_it(
         await answered.wait()
         await process.accept(*(new_event() for _ in range(FAILURES)))
         async with asyncio.timeout(20):
-            while (await shown(store)).open_until is None:  # noqa: ASYNC110 - the store tells nobody
+            while (await shown(store)).open_until is None:  # noqa: ASYNC110 - the store sends no notification
                 await asyncio.sleep(0.01)
         await process.has(lambda: not process.engine.trials._breakers._writes.pending)
         go_on.set()

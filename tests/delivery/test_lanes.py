@@ -140,10 +140,10 @@ def test_a_lane_that_left_something_behind_tells_when_half_of_it_is_free() -> No
         pass
     last = lanes[A]
     assert lanes.places(A) == 0
-    told = []
+    freed = []
     while work := last.take():
-        told.append(lanes.done(last, work.claimed.subscription.id, len(work.claimed.event.document)))
-    assert told == [False, False, False, True, False, False, False, False]
+        freed.append(lanes.done(last, work.claimed.subscription.id, len(work.claimed.event.document)))
+    assert freed == [False, False, False, True, False, False, False, False]
 
 
 def test_however_many_destinations_hang_the_next_one_finds_room() -> None:

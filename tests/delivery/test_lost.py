@@ -81,7 +81,7 @@ async def test_what_waited_for_another_of_its_subscription_makes_no_attempt_once
     assert len(kind.sent) == 1
 
 
-async def test_nobody_looks_for_more_while_a_probe_is_under_way(
+async def test_no_more_is_claimed_while_a_probe_is_under_way(
     store: Store, kind: ScriptedKind, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(breakers, "LOOK", 0.02)
@@ -118,14 +118,14 @@ async def test_nobody_looks_for_more_while_a_probe_is_under_way(
 async def test_what_follows_from_outcomes_is_repeated_alone_when_the_store_goes_away_before_it(
     store: Store, kind: ScriptedKind, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    gate, told = Gate(asyncio.Event()), Gate(asyncio.Event(), BAD)
+    gate, ordered = Gate(asyncio.Event()), Gate(asyncio.Event(), BAD)
     advance, passed = ordering.advance, []
 
     async def answer(sent: Sent) -> AttemptResult:
         if sent.subscription.ordered:
-            told.opened.set()
+            ordered.opened.set()
             return GOOD
-        return await (told if sent.number == 1 else gate)(sent)
+        return await (ordered if sent.number == 1 else gate)(sent)
 
     def deadlock_at_first(connection: Connection, delivery_ids: Sequence[str]) -> None:
         passed.append(delivery_ids)

@@ -60,7 +60,7 @@ class ScriptedStore:
 
 
 async def write(store: ScriptedStore, outcomes: Sequence[Outcome]) -> list[str]:
-    """Which outcomes the writer told about when it was done with all of these."""
+    """Which outcomes the writer reported when it was done with all of these."""
     written: list[str] = []
     writer = OutcomeWriter(store, store, lambda some: written.extend(one.delivery_id for one in some))
     for one in outcomes:

@@ -68,7 +68,7 @@ def test_what_is_postponed_waits_for_its_time_whatever_the_policy_has_left() -> 
     assert settle(alone).joins is None
 
 
-def test_a_delivery_sent_again_by_a_person_has_its_policy_anew() -> None:
+def test_a_delivery_sent_again_by_a_person_starts_its_policy_from_the_beginning() -> None:
     outcome = settle(FAILED, number=14, restarted_after=13)
     assert outcome.state is State.PENDING
     assert outcome.due_at == NOW + timedelta(seconds=5)

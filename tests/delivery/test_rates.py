@@ -93,7 +93,7 @@ class Counting:
         return Slots(granted, 0.0 if self._left else 1000.0)
 
 
-async def test_who_asks_at_the_same_moment_asks_once_and_gets_a_time_of_its_own() -> None:
+async def test_who_asks_at_the_same_moment_asks_once_and_gets_a_separate_time() -> None:
     store = Counting(left=2)
     rates, limit = Rates(store), RateLimit(per_second=2, burst=2)
     waits = await asyncio.gather(*(rates.wait("a", limit) for _ in range(6)))

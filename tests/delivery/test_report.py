@@ -26,7 +26,7 @@ def claimed(destination: str) -> ClaimedDelivery:
     )
 
 
-def told(destination: str, state: State) -> list[tuple[str, int]]:
+def logged(destination: str, state: State) -> list[tuple[str, int]]:
     delivery = claimed(destination)
     due = utc_now() if state is State.PENDING else None
     with capture_logs() as lines:
@@ -34,22 +34,22 @@ def told(destination: str, state: State) -> list[tuple[str, int]]:
     return [(line["log_level"], line["more"]) for line in lines]
 
 
-def test_what_arrives_is_told_at_debug_only(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_success_is_logged_at_debug_only(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(logs, "debug_is_on", lambda: True)
-    assert told("https://a:443", State.DELIVERED) == [("debug", 0)]
-    assert told("https://a:443", State.DELIVERED) == [("debug", 0)]
+    assert logged("https://a:443", State.DELIVERED) == [("debug", 0)]
+    assert logged("https://a:443", State.DELIVERED) == [("debug", 0)]
     monkeypatch.setattr(logs, "debug_is_on", lambda: False)
-    assert told("https://a:443", State.DELIVERED) == []
+    assert logged("https://a:443", State.DELIVERED) == []
 
 
-def test_what_fails_is_told_once_in_an_interval_for_a_destination_and_an_outcome(
+def test_a_failure_is_logged_once_in_an_interval_for_a_destination_and_an_outcome(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(report, "_failures", LogLimit(3600))
-    assert told("https://b:443", State.PENDING) == [("info", 0)]
-    assert [told("https://b:443", State.PENDING) for _ in range(5)] == [[]] * 5
-    assert told("https://b:443", State.EXHAUSTED) == [("info", 0)]
-    assert told("https://c:443", State.PENDING) == [("info", 0)]
+    assert logged("https://b:443", State.PENDING) == [("info", 0)]
+    assert [logged("https://b:443", State.PENDING) for _ in range(5)] == [[]] * 5
+    assert logged("https://b:443", State.EXHAUSTED) == [("info", 0)]
+    assert logged("https://c:443", State.PENDING) == [("info", 0)]
 
 
 def test_the_next_line_says_how_many_were_left_out(monkeypatch: pytest.MonkeyPatch) -> None:

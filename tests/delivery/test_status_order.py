@@ -46,7 +46,7 @@ async def taken(_: Arrived) -> web.Response:
     return web.json_response({"success": True})
 
 
-def told(portal: Receiver) -> Subscription:
+def notified(portal: Receiver) -> Subscription:
     return make_subscription(
         target={"kind": "tethys", "portal": portal.url, "job": "$<JOB_ID>", "form": "dask"},
         destination=portal.url,
@@ -76,7 +76,7 @@ async def test_a_retried_status_does_not_revive_a_job_that_has_ended(
         return await taken(arrived)
 
     portal.answer = fails_first
-    await store.subscriptions.add(told(portal))
+    await store.subscriptions.add(notified(portal))
     async with Process(store, egress).runs() as process:
         await process.accept(happened("RUNNING"))
         await portal.until(lambda arrived: len(arrived) == 1)
@@ -102,7 +102,7 @@ async def test_a_later_status_waits_for_an_earlier_one_that_is_on_its_way(
         return await taken(arrived)
 
     portal.answer = slow
-    await store.subscriptions.add(told(portal))
+    await store.subscriptions.add(notified(portal))
     async with Process(store, egress).runs() as process:
         await process.accept(happened("RUNNING"))
         await portal.until(lambda arrived: len(arrived) == 1)
@@ -124,7 +124,7 @@ async def test_with_two_processes_the_last_status_is_the_last_that_arrives(
         return web.Response(status=502) if len(portal.arrived) % 2 else await taken(arrived)
 
     portal.answer = every_other
-    await store.subscriptions.add(told(portal))
+    await store.subscriptions.add(notified(portal))
     jobs = [f"job-{number}" for number in range(8)]
     async with Process(store, egress).runs() as one, Process(store, egress).runs() as other:
         for process, event in ((one, "QUEUED"), (other, "RUNNING"), (one, "FINISHED")):

@@ -1,4 +1,4 @@
-"""The demo as a person runs it: a process of its own."""
+"""The demo as a person runs it: in a separate process."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def _environment(folder: Path) -> dict[str, str]:
 
 
 class _Terminal:
-    """The demo on a terminal of its own, whose output is read all the time."""
+    """The demo on its own terminal, whose output is read all the time."""
 
     def __init__(self, folder: Path) -> None:
         self._ours, theirs = pty.openpty()

@@ -61,7 +61,7 @@ async def test_a_busy_receiver_asks_for_patience_a_few_times(session: ClientSess
         assert [await _post(session, receiver) for _ in range(3)] == [(503, "2"), (503, "2"), (204, "")]
 
 
-async def test_nobody_listens_on_a_late_receivers_port_until_it_is_opened(session: ClientSession) -> None:
+async def test_a_late_receivers_port_is_closed_until_it_is_opened(session: ClientSession) -> None:
     async with open_inboxes([plan(opens_after=1.0)], Receiver) as (receiver,):
         receiver.secret = SECRET
         with pytest.raises(ClientConnectorError):

@@ -1,4 +1,4 @@
-"""Events with long documents: what is decoded of them takes much memory, so nobody keeps it."""
+"""Events with long documents: what is decoded of them takes much memory, so it is not kept."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_the_values_of_one_request_decode_a_long_document_once() -> None:
     assert held.with_cached_document() is held
 
 
-def test_what_is_known_of_a_job_and_told_in_a_mail_decodes_a_long_document_once(
+def test_the_state_of_a_job_and_its_mail_decode_a_long_document_once(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     decoded: list[bytes] = []
@@ -84,7 +84,7 @@ def test_an_event_takes_no_more_memory_than_it_says(filling: str) -> None:
     assert taken < event.size
 
 
-def test_what_was_let_go_is_decoded_anew() -> None:
+def test_a_released_document_is_decoded_again() -> None:
     event = make_event(data={"message": "a"})
     before = event.decoded
     event.drop_cached_document()

@@ -1,4 +1,4 @@
-"""The service as an operator runs it: a process of its own, with its settings in the environment."""
+"""The service as an operator runs it: a separate process, with its settings in the environment."""
 
 from __future__ import annotations
 

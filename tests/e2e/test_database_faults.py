@@ -73,7 +73,7 @@ class Server:
         await self._admin.execute(f"alter role {self._role} login")
 
     async def make_read_only(self) -> None:
-        """Let nobody write for a moment, as on a primary that became a standby."""
+        """Refuse writes for a moment, as on a primary that became a standby."""
         await self._admin.execute(f'alter database "{self._name}" set default_transaction_read_only = on')
         await self.terminate()
         await self._admin.execute("select pg_sleep(2)")
@@ -91,7 +91,7 @@ class Server:
 
 @pytest.fixture
 async def server(postgresql: Databases) -> AsyncIterator[Server]:
-    """Yield a database with an owner of its own."""
+    """Yield a database with a separate owner."""
     url = await postgresql.create_database()
     role = f"role_{uuid.uuid4().hex}"
     name = urlsplit(url).path.lstrip("/")

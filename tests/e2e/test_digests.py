@@ -59,7 +59,7 @@ def counts(mails: Iterable[Mail]) -> Counter[str]:
 def _counts(mail: Mail) -> Counter[str]:
     found = re.findall(r"^([A-Z]+): (\d+)$", mail.text, re.MULTILINE)
     if not found:
-        # An event that was alone has a message of its own.
+        # A single event gets the usual message.
         return Counter([str(mail.message["Subject"]).split()[0]])
     assert f"{found[0][1]} {found[0][0]}" in str(mail.message["Subject"])
     return Counter({status: int(count) for status, count in found})
@@ -70,7 +70,7 @@ def most(began: float, interval: float) -> float:
     return 2 + (time.monotonic() - began) / interval
 
 
-async def told(server: Relay, wanted: Counter[str], seconds: float = 60) -> list[Mail]:
+async def digests_of(server: Relay, wanted: Counter[str], seconds: float = 60) -> list[Mail]:
     """The digests, once they tell of so many jobs."""
     async with asyncio.timeout(seconds):
         while True:
@@ -94,7 +94,7 @@ async def test_an_array_of_ten_thousand_jobs_makes_a_handful_of_mails_though_the
             await service.kill()
         async with Service(tmp_path, **settings) as service:
             await publish(service, range(5000, 10_000))
-            mails = await told(server, wanted)
+            mails = await digests_of(server, wanted)
             await asyncio.wait_for(all_delivered(service, 10_000), 30)
     assert counts(mails) == wanted
     assert 2 <= len(mails) <= most(began, 2)
@@ -111,7 +111,7 @@ async def test_two_processes_tell_of_every_job_in_one_mail_only(tmp_path: Path, 
                 await asyncio.gather(
                     publish(one, range(first, first + 50)), publish(other, range(first + 50, first + 100))
                 )
-            await told(server, Counter({"FAILED": 60, "FINISHED": 540}))
+            await digests_of(server, Counter({"FAILED": 60, "FINISHED": 540}))
             await asyncio.wait_for(all_delivered(one, 600), 30)
     named = Counter(
         line.split()[-1]
@@ -120,7 +120,7 @@ async def test_two_processes_tell_of_every_job_in_one_mail_only(tmp_path: Path, 
         if re.search(r" UTC  \w+  job-\d+$", line)
     )
     subjects = [str(mail.message["Subject"]) for mail in server.mails]
-    # An event that was alone has a message of its own.
+    # A single event gets the usual message.
     alone = Counter(subject.split()[1] for subject in subjects if "jobs)" not in subject)
     assert named + alone == Counter({f"job-{number}": 1 for number in range(600)})
     assert len(server.mails) == len(distinct(server.mails)) <= most(began, 1)
@@ -145,7 +145,7 @@ async def test_a_webhook_gets_signed_batches_with_every_event_once(tmp_path: Pat
     batches = [one for one in arrived if one.headers["content-type"] == "application/cloudevents-batch+json"]
     assert {len(_batch(one)) for one in batches} >= {40}
     assert {one.id for one in arrived} < {item["id"] for item in items}
-    # Each event's delivery has the attempt that told of it.
+    # Each event's delivery has the attempt that reported it.
     assert [[attempt["status"] for attempt in one["latest_attempts"]] for one in details] == [[204]] * 3
 
 

@@ -153,7 +153,7 @@ async def test_answers_of_a_gigabyte_are_cut_off_and_memory_stays_flat(tmp_path:
 
 
 @pytest.mark.long
-async def test_destinations_that_never_answer_take_no_memory_and_hold_up_nobody(tmp_path: Path) -> None:
+async def test_destinations_that_never_answer_take_no_memory_and_hold_up_no_one_else(tmp_path: Path) -> None:
     async with (
         raw_server(answering(then=hang)) as url,
         Receiver() as receiver,

@@ -1,4 +1,4 @@
-"""Whoever reads the log may stop to read: the service goes on."""
+"""The reader of the log may stop reading: the service goes on."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.servers import free_port
 pytestmark = pytest.mark.timeout(180)
 
 PIPE_BYTES = 4096
-"""Of the pipe that nobody reads: a few lines fill it."""
+"""Of the pipe without a reader: a few lines fill it."""
 
 
 @asynccontextmanager

@@ -50,7 +50,7 @@ async def test_a_real_mail_server_takes_the_mails_of_a_job_and_refuses_an_addres
             detail = await service.call("GET", f"/v1/deliveries/{delivery['id']}")
             shown = await service.call("GET", f"/v1/subscriptions/{made['id']}")
         async with asyncio.timeout(10):
-            while not server.messages():  # noqa: ASYNC110 - it tells nobody
+            while not server.messages():  # noqa: ASYNC110 - it sends no notification
                 await asyncio.sleep(0.05)
         [message] = server.messages()
     assert delivery["state"] == "delivered"
@@ -109,14 +109,14 @@ async def test_a_job_array_makes_a_handful_of_mails_that_tell_of_every_job(tmp_p
             items = await settled(service, len(jobs))
     assert {item["state"] for item in items} == {"delivered"}
     assert 1 <= len(server.mails) <= 3
-    told = sum(int(re.findall(r"^FINISHED: (\d+)$", mail.text, re.MULTILINE)[0]) for mail in server.mails)
-    assert told == len(jobs)
+    reported = sum(int(re.findall(r"^FINISHED: (\d+)$", mail.text, re.MULTILINE)[0]) for mail in server.mails)
+    assert reported == len(jobs)
 
 
 async def held_together(service: Service, count: int) -> list[Any]:
     """What is held, once each of so many deliveries has ended or is held, with one due time for all of these.
 
-    First each has a time of its own: they are gathered when that is stored.
+    First each has a separate time: they are gathered when that is stored.
     """
     async with asyncio.timeout(20):
         while True:

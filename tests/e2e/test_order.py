@@ -91,7 +91,7 @@ async def test_one_process_consumes_while_the_others_stand_by(
             await one.kill()
             await publish(amqp_url, range(20, 30))
             async with asyncio.timeout(60):
-                while await accepted(other) < JOBS * 10:  # noqa: ASYNC110 - another process, which tells nobody
+                while await accepted(other) < JOBS * 10:  # noqa: ASYNC110 - another process, without notifications
                     await asyncio.sleep(0.05)
 
 

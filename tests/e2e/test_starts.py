@@ -43,8 +43,8 @@ async def test_a_queue_with_other_arguments_stops_the_start_and_is_named(
 
 
 async def test_a_broker_that_is_away_leaves_the_api_up_and_not_ready(tmp_path: Path) -> None:
-    nobody = f"amqp://guest:guest@127.0.0.1:{free_port()}/"
-    async with Service(tmp_path, consumes=False, amqp_url=nobody) as service:
+    unreachable = f"amqp://guest:guest@127.0.0.1:{free_port()}/"
+    async with Service(tmp_path, consumes=False, amqp_url=unreachable) as service:
         await service.says("not consuming")
         async with aiohttp.ClientSession() as session:
             async with session.get(f"{service.url}/health/live") as live:

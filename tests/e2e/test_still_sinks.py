@@ -60,7 +60,7 @@ async def stalls(service: Service) -> int:
 
 
 @HOW_LONG
-async def test_a_fifo_of_the_log_that_nobody_reads_holds_no_delivery_up(
+async def test_a_fifo_of_the_log_without_a_reader_holds_no_delivery_up(
     tmp_path: Path, seconds: float
 ) -> None:
     fifo, port = tmp_path / "log", free_port()
@@ -148,7 +148,7 @@ def asking_silent_nameserver(directory: Path) -> tuple[str, ...]:
 
 @AS_ROOT
 @HOW_LONG
-async def test_names_that_nobody_looks_up_hold_nothing_else_up(tmp_path: Path, seconds: float) -> None:
+async def test_names_that_are_not_looked_up_hold_nothing_else_up(tmp_path: Path, seconds: float) -> None:
     async with (
         silent_nameserver() as nameserver,
         Receiver() as receiver,

@@ -61,7 +61,7 @@ def test_a_worker_that_died_is_not_started_again_after_the_signal_to_stop(
     assert len(made) == 1
 
 
-def test_what_fails_while_workers_run_is_not_told_as_a_port_that_is_taken() -> None:
+def test_what_fails_while_workers_run_is_not_reported_as_a_port_that_is_taken() -> None:
     given = load()
     settings = replace(given, http=replace(given.http, port=0))
     with pytest.raises(OSError, match="too many processes"), workers._listening(settings):

@@ -44,7 +44,7 @@ async def counts(session: ClientSession, url: str) -> dict[str, float]:
 
 async def until(happened: Callable[[], bool]) -> None:
     async with asyncio.timeout(30):
-        while not happened():  # noqa: ASYNC110 - another process, which tells nobody
+        while not happened():  # noqa: ASYNC110 - another process, without notifications
             await asyncio.sleep(0.05)
 
 

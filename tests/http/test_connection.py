@@ -44,7 +44,7 @@ class Wire(asyncio.Transport):
 
 
 class Line:
-    """A connection with its other side, and what it told its owner."""
+    """A connection with its other side, and what it reported to its owner."""
 
     def __init__(self) -> None:
         self.loop = asyncio.new_event_loop()

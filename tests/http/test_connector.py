@@ -66,7 +66,7 @@ async def test_a_certificate_of_an_unknown_authority_is_not_accepted(
     assert "is not accepted: unable to get local issuer certificate" in problem
 
 
-async def test_a_server_is_told_the_host_and_that_we_speak_http_1_1(
+async def test_a_server_receives_the_host_and_that_we_speak_http_1_1(
     client: HttpClient, authority: Authority
 ) -> None:
     context = authority.context("good.example")

@@ -271,7 +271,7 @@ async def test_the_url_is_not_in_an_error(client: Exchange, hasty: Exchange) -> 
         assert "hidden" not in str(await failure(client, url + "/?token=hidden"))
 
 
-async def test_a_closed_client_opens_anew(client: Exchange, receiver: Receiver) -> None:
+async def test_a_closed_client_opens_again(client: Exchange, receiver: Receiver) -> None:
     await post(client, receiver.url)
     await client.close()
     await client.close()

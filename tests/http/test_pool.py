@@ -179,7 +179,7 @@ async def test_a_host_is_looked_up_once_for_all_who_ask_at_the_same_time(
     assert asked == ["busy.example"]
 
 
-async def test_who_stops_waiting_for_a_look_up_stops_nobody_else(
+async def test_a_caller_who_stops_waiting_for_a_look_up_stops_no_other(
     client: HttpClient, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked, go_on = asyncio.Event(), asyncio.Event()

@@ -46,7 +46,7 @@ class Consuming(Running):
 
 async def until(condition: Callable[[], bool]) -> None:
     async with asyncio.timeout(20):
-        while not condition():  # noqa: ASYNC110 - of some states nobody tells when they are reached
+        while not condition():  # noqa: ASYNC110 - some states send no notification
             await asyncio.sleep(0.01)
 
 

@@ -1,4 +1,4 @@
-"""Batches: what is confirmed is stored, what fails holds up nobody else, and nothing is lost in between."""
+"""Batches: what is confirmed is stored, what fails holds up no one else, and nothing is lost in between."""
 
 from __future__ import annotations
 
@@ -149,7 +149,7 @@ async def test_a_message_without_events_is_confirmed() -> None:
         assert await offered(run.intake) == {}
 
 
-async def test_a_duplicate_is_told_with_what_was_there_and_not_delivered_again() -> None:
+async def test_a_duplicate_is_reported_with_what_was_there_and_not_delivered_again() -> None:
     async with Running(make_subscription()) as run:
         (first,) = events("a")
         await run.intake.submit([first])
@@ -250,7 +250,7 @@ async def test_a_commit_whose_answer_was_lost_is_recognised_among_others_that_ca
         assert {d.id for d in run.deliverer.started} == run.store.deliveries.keys()
 
 
-async def test_a_message_that_cannot_be_stored_is_refused_and_holds_up_nobody() -> None:
+async def test_a_message_that_cannot_be_stored_is_refused_and_holds_up_no_one_else() -> None:
     async with Running(make_subscription()) as run:
         run.store.fault = bad("d")
         results = {name: offered(run.intake, name) for name in "abcdefg"}
@@ -302,7 +302,7 @@ async def test_nothing_is_refused_while_the_store_refuses_everything() -> None:
         assert run.store.ids == ["a", "b", "c"]
 
 
-async def test_a_fault_that_passes_refuses_nobody() -> None:
+async def test_a_fault_that_passes_refuses_no_message() -> None:
     failures = iter([True, True, False, True])
 
     def fault(batch: Sequence[Event]) -> None:
@@ -339,7 +339,7 @@ async def test_an_outage_in_the_midst_of_a_search_keeps_the_order() -> None:
         assert run.store.ids == ["a", "b", "c"]
 
 
-async def test_a_request_that_waits_too_long_is_told_to_come_again() -> None:
+async def test_a_request_that_waits_too_long_is_asked_to_come_again() -> None:
     async with Running(patience=0.01) as run:
         run.store.open.clear()
         with pytest.raises(StoreUnavailable, match=r"could not be stored within 0\.01 s"):
@@ -347,7 +347,7 @@ async def test_a_request_that_waits_too_long_is_told_to_come_again() -> None:
         run.store.open.set()
 
 
-async def test_a_request_that_nobody_waits_for_is_not_stored_later() -> None:
+async def test_a_request_without_a_waiting_caller_is_not_stored_later() -> None:
     async with Running(patience=0.01) as run:
         run.store.open.clear()
         first = offered(run.intake, "a")
@@ -434,7 +434,7 @@ async def test_an_event_that_somebody_wants_is_not_counted_as_unmatched() -> Non
     assert counted(EVENTS_UNMATCHED, "http") == before
 
 
-async def test_one_whose_sender_cannot_be_told_leaves_the_others_told() -> None:
+async def test_one_whose_sender_cannot_be_answered_leaves_the_others_answered() -> None:
     def fails(_: Result) -> None:
         raise RuntimeError("the channel is gone")
 

@@ -54,7 +54,7 @@ def test_an_event_without_a_time_happened_when_it_was_sent() -> None:
     assert "time" not in event.decoded
 
 
-def test_the_document_is_written_anew_where_strict_receivers_would_stumble() -> None:
+def test_the_document_is_written_again_where_strict_receivers_would_stumble() -> None:
     event = read(cloudevent(time="2026-01-02T03:04:05") | {"dataschema": None, "data": {"x": None}})
     assert event.time == datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
     assert event.decoded == cloudevent(time="2026-01-02T03:04:05Z", data={"x": None})

@@ -1,4 +1,4 @@
-"""Groups of digests: whatever a subscriber chose and a publisher sent, they cost little and stop nobody."""
+"""Groups of digests: whatever a subscriber chose and a publisher sent, they cost little and stop no one."""
 
 from __future__ import annotations
 

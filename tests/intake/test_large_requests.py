@@ -1,4 +1,4 @@
-"""Large requests: they are stored apart, so that nobody waits for them, and dropped when their caller has gone."""
+"""Large requests: they are stored separately, so that no one waits for them, and dropped when their caller has gone."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class Slow(Everybody):
         return await super().select(messages, unwanted)
 
 
-async def test_nobody_waits_for_a_large_request() -> None:
+async def test_no_other_request_waits_for_a_large_one() -> None:
     async with Running() as run:
         slow = Slow(make_subscription())
         run.intake._large._committer._matcher = slow
@@ -82,7 +82,7 @@ async def test_a_large_request_whose_caller_has_gone_is_not_stored() -> None:
         assert not run.deliverer.reserved
 
 
-async def test_what_is_stopped_while_it_is_stored_is_confirmed_to_whoever_asks_again() -> None:
+async def test_what_is_stopped_while_it_is_stored_is_confirmed_to_a_caller_who_asks_again() -> None:
     async with Running(make_subscription(), patience=0.05) as run:
         run.store.open.clear()
         event = make_event()
@@ -129,7 +129,7 @@ async def test_a_batch_that_takes_too_long_is_halved() -> None:
         assert not run.deliverer.reserved
 
 
-async def test_what_the_database_gave_up_is_dropped_when_nobody_waits_for_it() -> None:
+async def test_what_the_database_gave_up_is_dropped_when_no_caller_waits_for_it() -> None:
     def fault(batch: Sequence[Event]) -> None:
         if len(batch) == LARGE:
             raise StatementTimeout("the database gave a statement up")
@@ -154,7 +154,7 @@ async def test_what_may_be_stored_already_is_not_dropped() -> None:
         assert not run.deliverer.reserved
 
 
-async def test_a_fault_of_an_event_is_not_told_as_one_of_the_database() -> None:
+async def test_a_fault_of_an_event_is_not_reported_as_one_of_the_database() -> None:
     def fault(batch: Sequence[Event]) -> None:
         raise ValueError("it does not fit")
 

@@ -116,7 +116,7 @@ def test_numbers_in_the_publishers_data_stay_as_they_were_written() -> None:
 
 
 @pytest.mark.parametrize("name", ["UPLOADED", "my-site.step:2", "a" * 64])
-def test_a_site_may_have_event_names_of_its_own(name: str) -> None:
+def test_a_site_may_have_its_own_event_names(name: str) -> None:
     assert read(plain(event=name)).type == f"job.{name}"
 
 
@@ -267,7 +267,7 @@ def test_a_message_id_that_is_used_twice_merges_no_different_events() -> None:
     assert read(plain(event="RUNNING"), message_id="job-1").id != read(plain(), message_id="job-1").id
 
 
-def test_the_events_of_one_amqp_message_have_ids_of_their_own() -> None:
+def test_the_events_of_one_amqp_message_have_separate_ids() -> None:
     body = msgspec.json.encode([plain(), plain()])
     one, other = decoded(Message(origin="amqp", body=body, message_id="m-1"))
     assert one.id != other.id

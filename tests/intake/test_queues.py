@@ -1,4 +1,4 @@
-"""Queues of owners: they take turns, nobody's events change their order, and who floods hears of it."""
+"""Queues of owners: they take turns, events keep their owner's order, and who floods hears of it."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def names(submissions: Sequence[Submission]) -> list[str]:
     return [event.id for one in submissions for event in one.events]
 
 
-def test_owners_take_turns_whoever_came_first() -> None:
+def test_owners_take_turns_in_any_order_of_arrival() -> None:
     flood = [submission("mallory", f"m{n}") for n in range(50)]
     made = queues(*flood, submission("alice", "a"), submission(None, "n"))
     taken = names(made.take(9, MUCH))
@@ -83,7 +83,7 @@ def test_a_batch_ends_with_the_bytes_that_it_may_have() -> None:
     assert len(made.take(500, 2 * size)) == 2
 
 
-def test_events_of_one_job_stay_in_order_whoever_they_name_as_owner() -> None:
+def test_events_of_one_job_stay_in_order_whatever_owner_they_name() -> None:
     first, second, third = (
         submission("alice", "1", job="j"),
         submission(None, "2", job="j"),
@@ -137,7 +137,7 @@ def test_all_together_have_a_bound_too() -> None:
     assert made.refusal(submission("carol", "1")) == "2 events wait to be stored already"
 
 
-def test_what_nobody_waits_for_is_left_out() -> None:
+def test_requests_without_a_waiting_caller_are_left_out() -> None:
     gone, other = submission("alice", "1"), submission("alice", "2")
     made = queues(gone, other)
     gone.withdrawn = True
@@ -178,7 +178,7 @@ def test_everything_is_taken_once_and_each_job_and_owner_in_order(
         done = batch if batch or apart is None else [apart]
         if done == [apart]:
             apart = None
-        assert done, "nobody may go"
+        assert done, "nothing can go"
         for one in done:
             finished.append(one)
             made.done(one)

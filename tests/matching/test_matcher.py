@@ -61,7 +61,7 @@ async def test_an_event_goes_to_who_wants_it(store: Store, which: dict[str, Any]
 
 
 @pytest.mark.parametrize("which", UNWANTED)
-async def test_an_event_goes_to_nobody_else(store: Store, which: dict[str, Any]) -> None:
+async def test_an_event_goes_to_no_one_else(store: Store, which: dict[str, Any]) -> None:
     assert await matched(store, make_event(), make_subscription(**which)) == []
 
 

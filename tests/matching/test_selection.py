@@ -1,4 +1,4 @@
-"""What events cause when many want them: the first thousand at once, orders for the rest, and nobody left out."""
+"""Deliveries of events with many subscribers: the first thousand at once, orders for the rest, none missed."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def many(count: int, **fields: object) -> list[Subscription]:
 
 
 async def caused(store: Subscribers, messages: Sequence[Sequence[Event]]) -> tuple[list[int], list[int]]:
-    """How many deliveries each event causes at once, and how many later; nobody twice."""
+    """How many deliveries each event causes at once, and how many later; no subscriber twice."""
     selection = await Matcher(store).select(messages)
     now: list[int] = []
     later: list[int] = []
@@ -121,7 +121,7 @@ async def test_filters_names_and_keys_select_on_every_page() -> None:
     assert [one + other for one, other in zip(now, later, strict=True)] == [1700, 1000, 1000]
 
 
-async def test_whoever_may_not_see_a_job_is_in_no_order_and_in_none_that_is_carried_out() -> None:
+async def test_a_subscriber_who_may_not_see_a_job_is_in_no_order_and_gets_none_of_its_deliveries() -> None:
     foreign = many(FAN_OUT + 1, owner="bob", subscriber="bob", job_id="job-1")
     event = make_event()
     assert (await Matcher(Subscribers(foreign)).select([[event]])).expansions == []
@@ -133,7 +133,7 @@ async def test_whoever_may_not_see_a_job_is_in_no_order_and_in_none_that_is_carr
     assert await Matcher(Subscribers(foreign)).expand([order]) == []
 
 
-async def test_what_nobody_waits_for_any_more_is_not_matched_to_its_end(
+async def test_matching_stops_early_when_no_caller_waits_for_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(time_slices, "SLICE", 0.0)  # so that others have their turn after each event
@@ -153,7 +153,7 @@ async def test_what_nobody_waits_for_any_more_is_not_matched_to_its_end(
     st.lists(st.integers(0, 700), max_size=4),
     st.lists(st.lists(st.sampled_from("abc"), max_size=4), max_size=4),
 )
-async def test_nobody_is_left_out_or_told_twice(sizes: list[int], messages: list[list[str]]) -> None:
+async def test_no_subscriber_is_missed_or_notified_twice(sizes: list[int], messages: list[list[str]]) -> None:
     everybody = [
         make_subscription(owner=owner, subscriber=owner, events=("FINISHED",) if number % 3 else ("*",))
         for owner, size in zip("abcd", sizes, strict=False)

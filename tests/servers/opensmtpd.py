@@ -19,7 +19,7 @@ action "keep" maildir "{mail}" virtual <users>
 match from any for rcpt-to {{ {known} }} action "keep"
 """
 
-# Its spool and its control socket have fixed places: these are its own ones, seen by nobody else.
+# Its spool and its control socket have fixed places: these are private ones that no other process sees.
 ALONE = """
 mount -t tmpfs tmpfs /run && mount -t tmpfs -o mode=711 tmpfs /var/spool/smtpd && exec "$0" -d -f "$1"
 """
@@ -52,7 +52,7 @@ class OpenSMTPD(ServerProcess):
         """Nothing: the configuration is there."""
 
     def command(self) -> Sequence[str | Path]:
-        """Return the server in the foreground, in a mount namespace of its own."""
+        """Return the server in the foreground, in a private mount namespace."""
         return ["unshare", "--mount", "sh", "-c", ALONE, self._smtpd, self._configuration]
 
     def answers(self) -> bool:

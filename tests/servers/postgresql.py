@@ -38,7 +38,7 @@ class Databases:
     async def create_database(self, template: str = "template0") -> str:
         """Create a database, empty or as a copy of `template` (its address), and return its address.
 
-        Nobody may be connected to the template. A copy takes some milliseconds.
+        The template must have no connections. A copy takes some milliseconds.
         """
         name = f"test_{uuid.uuid4().hex}"
         source = urlsplit(template).path.lstrip("/")
@@ -46,7 +46,7 @@ class Databases:
         return urlsplit(self.url)._replace(path=f"/{name}").geturl()
 
     async def drop_database(self, url: str) -> None:
-        """Drop a database of `create_database`, whoever is still connected to it."""
+        """Drop a database of `create_database` and close its connections."""
         await self._execute(f'DROP DATABASE "{urlsplit(url).path.lstrip("/")}" WITH (FORCE)')
 
     async def empty_database(self, url: str) -> None:

@@ -1,4 +1,4 @@
-"""A private server process: on free ports, with its data in a directory of its own, gone when we are."""
+"""A private server process: on free ports, with its data in a private directory, gone when we are."""
 
 import asyncio
 import contextlib

@@ -90,7 +90,7 @@ QUESTIONS: dict[str, Callable[[Store], Awaitable[object]]] = {
     "an owner's events after": lambda store: store.events.page(
         EventFilter(tenant="default", visible_to="o9"), Window(cursor=some_id("evt", ROWS // 2))
     ),
-    "a stranger's events": events(visible_to="nobody"),
+    "a stranger's events": events(visible_to="stranger"),
     "a friend's events after": lambda store: store.events.page(
         EventFilter(tenant="default", visible_to="u9"), Window(cursor=some_id("evt", ROWS // 2))
     ),
@@ -110,7 +110,7 @@ QUESTIONS: dict[str, Callable[[Store], Awaitable[object]]] = {
     "one job": lambda store: store.jobs.get("default", "job-9"),
     "one job of an owner": lambda store: store.jobs.get("default", "job-9", "o9"),
     "one job of a friend": lambda store: store.jobs.get("default", "job-3", "u9"),
-    "one job that nobody has claimed": lambda store: store.jobs.get("default", "mine-9", "u9"),
+    "one unclaimed job": lambda store: store.jobs.get("default", "mine-9", "u9"),
     "owners of jobs": lambda store: store.jobs.owners("default", [f"job-{g}" for g in range(20)]),
     "whether a job is known": lambda store: store.jobs.is_known("default", "mine-9", "o9"),
     "jobs": jobs(),
@@ -146,8 +146,8 @@ QUESTIONS: dict[str, Callable[[Store], Awaitable[object]]] = {
     "deliveries to no destination": deliveries(destination="https://nowhere:443"),
     "another tenant's deliveries": deliveries(tenant="other"),
     "another tenant's exhausted deliveries": deliveries(tenant="other", state=State.EXHAUSTED),
-    "a stranger's deliveries": deliveries(subscriber="nobody"),
-    "a stranger's exhausted deliveries": deliveries(subscriber="nobody", state=State.EXHAUSTED),
+    "a stranger's deliveries": deliveries(subscriber="stranger"),
+    "a stranger's exhausted deliveries": deliveries(subscriber="stranger", state=State.EXHAUSTED),
     "a subscriber's deliveries after": lambda store: store.deliveries.page(
         DeliveryFilter(tenant="default", subscriber="s9"), AFTER
     ),

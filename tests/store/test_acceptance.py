@@ -164,7 +164,7 @@ async def test_a_job_is_not_seen_from_another_tenant(store: Store, process: int)
 
 
 async def test_a_permission_holds_until_it_is_revoked(store: Store, process: int) -> None:
-    def told(event: str, user: str, seconds: float, job_id: str = "job-1") -> Event:
+    def permission(event: str, user: str, seconds: float, job_id: str = "job-1") -> Event:
         at = later(seconds)
         return make_event(event=event, job_id=job_id, time=at, accepted_at=at, data={"username": user})
 
@@ -172,14 +172,14 @@ async def test_a_permission_holds_until_it_is_revoked(store: Store, process: int
         ("default", job, "alice", user)
         for job, user in (("job-1", "bob"), ("job-1", "eve"), ("job-2", "bob"))
     )
-    await store.events.accept(process, [told("PERMISSION_GRANT", "bob", 10)], [])
+    await store.events.accept(process, [permission("PERMISSION_GRANT", "bob", 10)], [])
     assert await store.jobs.granted([bob, eve, other]) == {bob}
-    await store.events.accept(process, [told("PERMISSION_REVOKE", "bob", 5)], [])
+    await store.events.accept(process, [permission("PERMISSION_REVOKE", "bob", 5)], [])
     assert await store.jobs.granted([bob]) == {bob}, "an older word came later"
-    await store.events.accept(process, [told("PERMISSION_REVOKE", "bob", 10)], [])
+    await store.events.accept(process, [permission("PERMISSION_REVOKE", "bob", 10)], [])
     assert await store.jobs.granted([bob]) == set(), "of two words at the same time the later one holds"
-    batch = [told("PERMISSION_GRANT", "eve", 30), told("PERMISSION_REVOKE", "bob", 20)]
-    batch += [told("PERMISSION_REVOKE", "eve", 30), told("PERMISSION_GRANT", "bob", 15, "job-2")]
+    batch = [permission("PERMISSION_GRANT", "eve", 30), permission("PERMISSION_REVOKE", "bob", 20)]
+    batch += [permission("PERMISSION_REVOKE", "eve", 30), permission("PERMISSION_GRANT", "bob", 15, "job-2")]
     await store.events.accept(process, batch, [])
     assert await store.jobs.granted([bob, eve, other]) == {other}
 

@@ -167,7 +167,7 @@ async def test_an_outcome_of_a_lost_claim_changes_no_state(store: Store) -> None
     assert await store.deliveries.attempts(new.id) == [tried]
 
 
-async def test_whoever_dies_is_taken_over(store: Store) -> None:
+async def test_a_process_that_dies_is_taken_over(store: Store) -> None:
     dead = await store.leases.register("a-host", 1, lease=-1)
     alive = await store.leases.register("a-host", 2, lease=60)
     subscription = await subscribed(store)
@@ -195,7 +195,7 @@ async def test_a_claimed_retry_is_taken_over_although_it_is_older_than_all_fresh
 
 async def test_a_process_that_was_taken_over_learns_it_from_its_heartbeat(store: Store) -> None:
     late = await store.leases.register("a-host", 1, lease=-1)
-    assert await store.leases.renew(late, -1, new_id("dlv")), "nobody has taken it over yet"
+    assert await store.leases.renew(late, -1, new_id("dlv")), "no process has taken it over yet"
     await store.leases.release_expired()
     assert not await store.leases.renew(late, 60, new_id("dlv"))
 
@@ -206,7 +206,7 @@ async def test_a_process_with_a_lease_keeps_its_claims(store: Store, process: in
     assert await state_of(store, new) is State.DELIVERING
 
 
-async def test_whoever_leaves_gives_its_claims_back(store: Store, process: int) -> None:
+async def test_a_process_that_leaves_gives_its_claims_back(store: Store, process: int) -> None:
     subscription = await subscribed(store)
     (fresh,) = await stored(store, process, subscription)
     (retried,) = await stored(store, process, subscription, claimed=False, due_at=PAST)

@@ -64,7 +64,7 @@ async def test_what_waits_for_a_lock_fails_in_these_stores(
     await other.close()
 
 
-async def test_four_processes_claim_everything_once_and_wait_for_nobody(
+async def test_four_processes_claim_everything_once_without_waiting(
     stores: list[tuple[Store, int]],
 ) -> None:
     due = await much_is_due(*stores[0])

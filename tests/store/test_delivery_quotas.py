@@ -138,7 +138,7 @@ async def test_what_was_held_in_many_parts_is_due_within_the_quota(
     assert sorted(due, key=lambda one: one or 0) == [0, 0, 0, 0, 0, 0, 10, 20, 30, 40]
 
 
-async def test_what_was_held_for_nobody_who_has_a_quota_is_due_at_once(store: Store, process: int) -> None:
+async def test_deliveries_held_without_a_quota_are_due_at_once(store: Store, process: int) -> None:
     await store.quotas.set_override(*BOB, QuotaOverride(deliveries_per_minute=0))
     for subscriber in ("*", "bob"):
         paused = await subscribed(store, status="paused", subscriber=subscriber)

@@ -124,7 +124,7 @@ async def test_a_burst_is_granted_at_once_and_the_rest_later(store: Store) -> No
     assert (await store.rate_limits.take_slots("another", limit, 1)).granted == 1
 
 
-async def test_everyone_is_shown_the_destinations_of_their_own_subscriptions(store: Store) -> None:
+async def test_each_subscriber_is_shown_its_own_destinations(store: Store) -> None:
     await subscribed(store, subscriber="alice", destination=A)
     await subscribed(store, subscriber="bob", destination=B)
     await subscribed(store, tenant="other", destination=C)

@@ -103,7 +103,7 @@ async def test_members_of_a_digest_that_was_given_up_know_who_has_it(store: Stor
     assert (again.id, again.memo) == (second.id, "ann has it")
 
 
-async def test_each_group_has_a_digest_of_its_own(store: Store, process: int) -> None:
+async def test_each_group_has_a_separate_digest(store: Store, process: int) -> None:
     subscription = await subscribed(store, digest=replace(HOURLY, group_by=("owner", "data.array")))
     first, _, third = await gathered(store, process, subscription, "a", "b", "a")
     assert len(await claimed(store, process)) == 2
@@ -236,7 +236,7 @@ async def test_what_is_gathered_twice_because_an_answer_was_lost_waits_once(
     assert await members(store, new[0]) == [new[1].id]
 
 
-async def test_a_replay_whose_answer_was_lost_waits_for_nobody(store: Store, process: int) -> None:
+async def test_a_replay_whose_answer_was_lost_waits_for_no_other(store: Store, process: int) -> None:
     subscription = await subscribed(store, digest=HOURLY)
     [first] = await gathered(store, process, await subscribed(store), "a")
     again = make_delivery(first.event, subscription, claimed=False, due_at=utc_now())
@@ -332,11 +332,11 @@ async def test_processes_that_accept_and_send_at_once_tell_every_event_once(
     stores = [await open_postgres() for _ in range(3)]
     numbers = [await store.leases.register("host", 1, 60) for store in stores]
     subscription = await subscribed(stores[0], digest=DigestPolicy(wait=0, interval=1))
-    told: list[str] = []
+    sent: list[str] = []
 
     async def send(store: Store, process: int) -> None:
         for leader in await claimed(store, process):
-            told.extend([leader, *(one.delivery_id for one in await store.digests.take(leader))])
+            sent.extend([leader, *(one.delivery_id for one in await store.digests.take(leader))])
             await store.queue.finish(
                 process, [outcome(leader, State.DELIVERED, attempt=attempt(), leads=True)]
             )
@@ -348,10 +348,10 @@ async def test_processes_that_accept_and_send_at_once_tell_every_event_once(
 
     await asyncio.gather(*map(work, stores, numbers))
     async with asyncio.timeout(20):
-        while len(told) < 90:
+        while len(sent) < 90:
             await send(stores[0], numbers[0])
             await asyncio.sleep(0.02)
-    assert len(set(told)) == len(told) == 90
+    assert len(set(sent)) == len(sent) == 90
 
 
 async def test_what_is_too_much_of_several_processes_is_gathered_into_one_digest(

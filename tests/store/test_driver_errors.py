@@ -161,7 +161,7 @@ def test_whatever_rises_over_a_connection_that_is_closed_is_unavailable(error: E
         raise error
 
 
-def test_a_statement_that_took_too_long_is_told_apart() -> None:
+def test_a_statement_that_took_too_long_is_a_separate_error() -> None:
     error = asyncpg.QueryCanceledError("canceling statement due to statement timeout")
     for each in (error, wrapped(error)):
         connection = FakeConnection()

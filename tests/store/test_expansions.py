@@ -84,7 +84,7 @@ async def test_an_order_names_those_who_wanted_the_event_and_is_carried_out_once
     assert await store.expansions.claim(NO_QUEUE) == []
 
 
-async def test_an_owner_is_told_of_the_own_subscriptions_only(store: Store, process: int) -> None:
+async def test_an_owner_sees_only_its_own_subscriptions(store: Store, process: int) -> None:
     several = [await subscribed(store, subscriber=name) for name in ("alice", "alice", "bob")]
     event = make_event()
     await store.events.accept(process, [event], [], [order(event, *several)])

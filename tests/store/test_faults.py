@@ -1,4 +1,4 @@
-"""A database that goes away is told apart from everything else, and used again when it is back."""
+"""A database that goes away is distinguished from other errors, and used again when it is back."""
 
 from __future__ import annotations
 

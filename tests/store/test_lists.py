@@ -20,7 +20,7 @@ from tests.store.helpers import ALL, FUTURE, PAST, accept, ended, ids, stored, s
 
 
 async def take(store: Store, process: int, *events: Event) -> list[Event]:
-    """Accept each event in a batch of its own, as they would come."""
+    """Accept each event in a separate batch, as they would come."""
     for event in events:
         await store.events.accept(process, [event], [])
     return list(events)

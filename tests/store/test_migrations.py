@@ -1,4 +1,4 @@
-"""Migrations: an empty database gets the schema that the code has, once, whoever starts together."""
+"""Migrations: an empty database gets the schema that the code has, once, even when processes start together."""
 
 from __future__ import annotations
 

@@ -175,11 +175,11 @@ class Deliveries(RuleBasedStateMachine):
         self.batches.append((new, process))
 
     @precondition(lambda self: self.batches)
-    @rule(pick=picks, anew=st.booleans())
-    def accept_what_is_there(self, pick: int, anew: bool) -> None:
+    @rule(pick=picks, new_ids=st.booleans())
+    def accept_what_is_there(self, pick: int, new_ids: bool) -> None:
         """The same call again, because its answer was lost; or the same events again, published twice."""
         new, process = choose(self.batches, pick)
-        if anew:
+        if new_ids:
             new = [
                 replace(one, id=new_id("dlv"), event=replace(one.event, key=new_id("evt"), id=one.event.id))
                 for one in new
@@ -208,7 +208,7 @@ class Deliveries(RuleBasedStateMachine):
         store, number = self.of(process)
         due = {to: self.model.due(to) for to in (A, B)}
         if not all(one.client.wants for to in due for one in due[to]):
-            each = BIG  # which of them would be looked at is nobody's business
+            each = BIG  # which of them would be looked at is not specified
         claimed = self.run(claim(store, number, 10_000, each))
         ids = [one.id for one in claimed]
         for to in (A, B):

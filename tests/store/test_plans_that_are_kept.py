@@ -29,7 +29,7 @@ SERVED = ("jobs", "unclaimed_jobs", "grants", "deliveries", "events", "identitie
 
 @pytest.fixture
 async def watched(postgres_url: str) -> AsyncIterator[asyncpg.Connection]:
-    """Yield a connection to the database, whose statistics nobody changes."""
+    """Yield a connection to the database, whose statistics nothing changes."""
     connection = await asyncpg.connect(postgres_url)
     tables = await connection.fetch(
         "select relname from pg_class where relkind = 'r' and relnamespace = 'public'::regnamespace"
@@ -105,7 +105,7 @@ OTHERS = (
 
 
 async def _alone(watched: asyncpg.Connection) -> None:
-    """Return when nobody else is connected: a connection tells what it read when it ends."""
+    """Return when no one else is connected: a connection reports what it read when it ends."""
     async with asyncio.timeout(20):
         while await watched.fetchval(OTHERS):
             await watched.execute("select pg_sleep(0.02), pg_stat_clear_snapshot()")

@@ -122,7 +122,7 @@ async def test_digests_of_groups_that_have_been_quiet_go(store: Store) -> None:
     assert await keys(store, digests) == {one["id"] for one in stay}
 
 
-async def test_destinations_that_nobody_uses_go_and_their_pauses_and_limits_stay(
+async def test_unused_destinations_go_and_their_pauses_and_limits_stay(
     store: Store, process: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     waits = make_subscription(destination="waits")
@@ -156,15 +156,15 @@ async def test_consents_go_with_the_last_subscription_of_the_subscriber(store: S
         store,
         mail_consents,
         consent("kept@x", there.subscriber, confirmed_at=long_ago),
-        consent("gone@x", "nobody", confirmed_at=long_ago, asked_at=long_ago),
-        consent("young@x", "nobody", confirmed_at=long_ago, refused_at=now),
+        consent("gone@x", "neither", confirmed_at=long_ago, asked_at=long_ago),
+        consent("young@x", "neither", confirmed_at=long_ago, refused_at=now),
     )
     assert (await store.retain(KEEP)).deleted["mail_consents"] == 1
     left = await run(store, lambda c: set(c.execute(select(mail_consents.c.address)).scalars()))
     assert left == {"kept@x", "young@x"}
 
 
-async def test_a_process_whose_lease_lasts_impossibly_long_goes_and_stops_nobody(
+async def test_a_process_whose_lease_lasts_impossibly_long_goes_and_stops_no_other(
     store: Store, process: int
 ) -> None:
     """The database's clock was set back since it was renewed for the last time."""

@@ -52,7 +52,7 @@ async def test_a_look_tells_what_is_due_of_whom_and_when_the_next_is(store: Stor
     assert (nothing.queues, nothing.complete, nothing.next_due) == ((), True, None)
 
 
-async def test_one_with_much_that_is_due_longest_hides_nobody(store: Store, process: int) -> None:
+async def test_one_with_much_that_is_due_longest_hides_no_other(store: Store, process: int) -> None:
     flood = await waiting(store, process, 30)
     others = [await waiting(store, process, 1) for _ in range(3)]
     found = (await store.queue.find_queues({A: ""}, 10, 10))[A]

@@ -45,7 +45,7 @@ async def test_processes_cannot_both_store_the_last_one(open_postgres: OpenAnoth
     assert sum(one is not None for one in made) == await count(stores[0]) == 3
 
 
-async def test_others_jobs_and_subscribers_have_room_of_their_own(store: Store) -> None:
+async def test_others_jobs_and_subscribers_have_separate_limits(store: Store) -> None:
     for fields in ({}, {"job_id": "j"}, {"subscriber": "bob"}, {"tenant": "t"}):
         made = [await added(store, **fields) for _ in range(4)]
         assert [one is not None for one in made] == [True, True, True, False]

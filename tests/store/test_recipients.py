@@ -18,7 +18,7 @@ ANN = Recipient("default", "alice", SUBSCRIPTION.id, "ann@example.org")
 HOURLY = Quota("to ann@example.org", 2, 3600)
 
 
-async def test_nobody_has_a_standing_at_first(store: Store) -> None:
+async def test_no_address_has_a_standing_at_first(store: Store) -> None:
     [standing] = await store.recipients.standings([ANN])
     assert (standing.asked_at, standing.confirmed_at, standing.refused_at, standing.unsubscribed_at) == (
         None,
@@ -50,7 +50,7 @@ async def test_who_died_while_asking_is_followed_by_others(store: Store) -> None
     assert await store.recipients.begin_asking(ANN, utc_now() + timedelta(minutes=1))
 
 
-async def test_a_consent_is_for_all_subscriptions_of_the_subscriber_and_for_nobody_elses(
+async def test_a_consent_is_for_all_subscriptions_of_the_subscriber_and_for_no_other(
     store: Store,
 ) -> None:
     await store.recipients.confirm(ANN)
@@ -113,7 +113,7 @@ async def test_an_own_address_is_restored_at_once(store: Store) -> None:
     assert (standing.refusal, standing.refused_at, standing.unsubscribed_at) == (None, None, None)
 
 
-async def test_somebody_elses_address_has_to_consent_anew_after_it_left(store: Store) -> None:
+async def test_somebody_elses_address_has_to_consent_again_after_it_left(store: Store) -> None:
     await store.recipients.confirm(ANN)
     await store.recipients.unsubscribe(ANN)
     await store.recipients.restore(ANN, own=False)
@@ -125,7 +125,7 @@ async def test_somebody_elses_address_has_to_consent_anew_after_it_left(store: S
     assert standing.unsubscribed_at is None
 
 
-async def test_counts_hold_whoever_counts(store: Store) -> None:
+async def test_counts_hold_for_every_process(store: Store) -> None:
     taken = await asyncio.gather(*(store.recipients.take([HOURLY], NOW) for _ in range(5)))
     full = [one for one in taken if one is not None]
     assert len(full) == 3

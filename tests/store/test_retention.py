@@ -84,7 +84,7 @@ async def test_what_was_delivered_goes_after_its_time_with_all_that_belongs_to_i
 
 
 @pytest.mark.parametrize("state", [State.EXHAUSTED, State.CANCELLED])
-async def test_what_failed_is_kept_for_a_time_of_its_own_that_counts_from_its_end(
+async def test_what_failed_is_kept_for_a_separate_time_that_counts_from_its_end(
     store: Store, process: int, state: State
 ) -> None:
     subscription = await subscribed(store)
@@ -145,7 +145,7 @@ async def test_an_event_stays_as_long_as_one_of_its_deliveries_does(store: Store
     assert await is_there(store, late)
 
 
-async def test_an_event_that_nobody_wanted_goes_after_the_time_of_delivered_ones(
+async def test_an_event_without_deliveries_goes_after_the_time_of_delivered_ones(
     store: Store, process: int
 ) -> None:
     gone, stays = make_event(key=made("evt", 31 * DAY)), make_event(key=made("evt", 29 * DAY))

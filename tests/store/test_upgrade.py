@@ -119,7 +119,7 @@ async def test_a_database_of_the_version_before_is_taken_over(
     await store.close()
 
 
-async def test_what_a_process_of_the_version_before_is_told_of_permissions_counts(database_url: str) -> None:
+async def test_permissions_that_a_process_of_the_version_before_stores_count(database_url: str) -> None:
     store = open_store(database_url, SEALER)
     await store.open()
     process = await store.leases.register("host", 1, 60)

@@ -17,7 +17,7 @@ async def version_after(store: Store, process: int, *events: Event) -> Version:
     return (await store.waits.versions([JOB]))[JOB]
 
 
-async def test_every_event_changes_the_version_of_its_job_whoever_published_it(
+async def test_every_event_changes_the_version_of_its_job_with_any_publisher(
     store: Store, process: int
 ) -> None:
     assert await store.waits.versions([JOB]) == {JOB: UNKNOWN}

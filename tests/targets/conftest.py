@@ -30,6 +30,6 @@ async def hasty() -> AsyncIterator[Egress]:
 
 @pytest.fixture
 async def receiver() -> AsyncIterator[Receiver]:
-    """Yield a receiver that answers 204 unless told otherwise."""
+    """Yield a receiver that answers 204 unless a test changes it."""
     async with Receiver() as receiver:
         yield receiver

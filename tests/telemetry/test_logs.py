@@ -129,7 +129,7 @@ class Refusing(Stream):
         return super().write(line)
 
 
-def test_lines_that_the_stream_refuses_are_counted_and_told_when_it_takes_some() -> None:
+def test_lines_that_the_stream_refuses_are_counted_and_reported_when_it_takes_some() -> None:
     stream = Refusing()
     stream.finish = logs.configure("info", "json", stream)
     before = dropped()
@@ -203,7 +203,7 @@ def test_what_is_printed_goes_the_way_of_the_log() -> None:
     assert stream.text() == b"two\nlines \\ud800\npart\n"
 
 
-def test_an_exception_is_told_with_its_traceback_and_without_local_variables(stream: Stream) -> None:
+def test_an_exception_is_logged_with_its_traceback_and_without_local_variables(stream: Stream) -> None:
     def fail() -> None:
         token = "do-not-show" + "-this"
         raise ValueError(f"a token of {len(token)}")

@@ -44,13 +44,13 @@ def test_what_is_counted_is_rendered() -> None:
     assert samples()[name] == before + 2
 
 
-def test_the_version_is_told() -> None:
+def test_the_version_is_reported() -> None:
     assert any(
         name.startswith("dispatcher_build_info") and dispatcher.__version__ in name for name in samples()
     )
 
 
-def test_memory_and_open_files_of_the_process_are_told() -> None:
+def test_memory_and_open_files_of_the_process_are_reported() -> None:
     found = samples()
     assert found["process_resident_memory_bytes[]"] > 0
     assert found["process_open_fds[]"] > 0

@@ -32,7 +32,7 @@ def test_each_sample_says_of_which_worker_it_is() -> None:
     assert page.count("# TYPE dispatcher_events_total counter") == 1
 
 
-def test_what_they_share_is_told_once() -> None:
+def test_metrics_that_they_share_are_reported_once() -> None:
     page = joined({"1": ONE, "2": ONE})
     assert page.count("dispatcher_backlog{") == 1
     assert 'dispatcher_backlog{state="pending"} 7.0' in page

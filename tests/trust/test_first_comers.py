@@ -1,4 +1,4 @@
-"""Whoever names a job first does not own it: a trusted publisher says whose it is."""
+"""The first to name a job does not own it: a trusted publisher says whose it is."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ async def test_the_owner_of_a_job_is_not_shut_out_by_a_first_comer(alice: Caller
     assert [one["owner"] for one in await jobs(alice)] == ["alice"]
 
 
-async def test_an_admin_sees_what_each_owner_says_of_a_job_that_nobody_has_claimed(
+async def test_an_admin_sees_what_each_owner_says_of_an_unclaimed_job(
     admin: Caller, alice: Caller, mallory: Caller
 ) -> None:
     await mallory.publish("FAILED", job_id="future", owner="mallory")
@@ -73,7 +73,7 @@ async def test_an_admin_sees_what_each_owner_says_of_a_job_that_nobody_has_claim
 
 
 @pytest.mark.parametrize("owner", ["alice", "mallory", None])
-async def test_nobody_says_anything_of_a_job_that_was_given_to_somebody_else(
+async def test_an_owner_says_nothing_of_a_job_that_was_given_to_somebody_else(
     admin: Caller, alice: Caller, mallory: Caller, owner: str | None
 ) -> None:
     await alice.subscribe()
@@ -164,7 +164,7 @@ async def test_a_forged_status_goes_to_no_subscription_of_the_owner(
     assert len((await mallory.get("/v1/deliveries"))["items"]) == 1
 
 
-async def test_a_replay_tells_nobody_what_is_anothers(
+async def test_a_replay_shows_no_one_what_is_anothers(
     api: Api, admin: Caller, alice: Caller, mallory: Caller
 ) -> None:
     await mallory.publish("PENDING", job_id="future", owner="mallory")

@@ -85,7 +85,7 @@ async def test_a_trusted_grant_without_an_owner_is_the_claimed_jobs(admin: Calle
     unowned = {"event": GRANT, "job_id": "future", "data": TO_EVE}
     await admin.post("/v1/events", unowned, 202)
     await admin.publish("RUNNING", job_id="future")
-    assert not await sees(eve), "it was a grant of nobody's"
+    assert not await sees(eve), "the grant had no owner"
     await admin.post("/v1/events", unowned, 202)
     assert await sees(eve)
     await admin.post("/v1/events", unowned | {"event": REVOKE}, 202)

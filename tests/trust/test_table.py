@@ -181,7 +181,7 @@ async def _published(world: World, job: str, status: int) -> str:
         name: event["id"] in [one["id"] for one in await world.events(job, name)]
         for name in ("owner", "other")
     }
-    told = hers is not None and hers.status == "FAILED"
+    changed = hers is not None and hers.status == "FAILED"
     return {
         ("alice", "alice", True, True, False): "hers",
         ("alice", None, True, True, False): "hers, unclaimed",
@@ -190,7 +190,7 @@ async def _published(world: World, job: str, status: int) -> str:
         ("bob", None, False, False, True): "apart",
         (None, "alice", True, True, False): "of no owner",
         (None, None, False, False, False): "of no owner",
-    }[event["owner"], claimed, told, seen["owner"], seen["other"]]
+    }[event["owner"], claimed, changed, seen["owner"], seen["other"]]
 
 
 async def test_who_grants_whose_job(world: World) -> None:

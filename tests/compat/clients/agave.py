@@ -1,6 +1,6 @@
 """agavepy, driven line by line: a JSON array `[service, method, arguments]` in, `{"result": …}` or `{"error": …}` out.
 
-Run in an environment of its own, with the service's address and a key as arguments.
+Run in a separate environment, with the service's address and a key as arguments.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from agavepy import agave  # type: ignore[import-not-found, unused-ignore]  # it
 url, key = sys.argv[1:]
 out, sys.stdout = sys.stdout, sys.stderr  # what the package prints is no answer
 
-# Its templates say https, and it sends no key to a host with a port unless it is told so.
+# Its templates say https, and it sends no key to a host with a port unless it is configured to.
 host = url.removeprefix("http://")
 resources = json.loads(json.dumps(agave.load_resource(url)).replace(f"https://{host}", url))
 client = agave.Agave(api_server=url, token=key, resources=resources)

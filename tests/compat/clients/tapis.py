@@ -1,6 +1,6 @@
 """tapipy, driven line by line: a JSON array `[operation, arguments]` in, `{"result": …}` or `{"error": …}` out.
 
-Run in an environment of its own, with the service's address, a tenant and a token as arguments. The operations are
+Run in a separate environment, with the service's address, a tenant and a token as arguments. The operations are
 those of the specification that the package brings along.
 """
 

@@ -24,7 +24,7 @@ JOB = "0001414144065563-5056a550b8-0001-007"
 
 
 class Tapis:
-    """Somebody who speaks Tapis v2, with a key of their own."""
+    """A client of Tapis v2 with its own key."""
 
     def __init__(self, caller: Caller, owner: str) -> None:
         self.native = caller
@@ -72,7 +72,7 @@ class Running:
         self.url = url
         self._session = session
         self.admin = Tapis(Caller(session, url, ADMIN_KEY), "admin")
-        self.nobody = Tapis(Caller(session, url, None), "nobody")
+        self.anonymous = Tapis(Caller(session, url, None), "anonymous")
 
     async def caller(self, owner: str, *scopes: str) -> Tapis:
         """Somebody with a new key."""
@@ -86,7 +86,7 @@ class Running:
         return str(made["key"])
 
     def with_key(self, key: str, owner: str) -> Tapis:
-        """Whoever has this key."""
+        """The client with this key."""
         return Tapis(Caller(self._session, self.url, key), owner)
 
 
@@ -113,7 +113,7 @@ def database(migrated_file: Path, tmp_path: Path) -> Path:
 
 @pytest.fixture
 async def service(database: Path) -> AsyncIterator[Running]:
-    """The service on a database of its own."""
+    """The service on a separate database."""
     async with serving(database) as running_service:
         yield running_service
 

@@ -21,7 +21,7 @@ CLIENT = ROOT / "tests/compat/clients/agave.py"
 
 
 class Agavepy:
-    """The client in a process of its own."""
+    """The client in a separate process."""
 
     def __init__(self, process: asyncio.subprocess.Process) -> None:
         self._process = process
@@ -108,7 +108,7 @@ async def test_agavepy_manages_notifications_and_polls_jobs(
 
 
 @pytest.mark.long
-async def test_agavepy_is_told_what_was_wrong(service: Running, environment: Path, tmp_path: Path) -> None:
+async def test_agavepy_shows_what_was_wrong(service: Running, environment: Path, tmp_path: Path) -> None:
     key = await service.key("alice", "subscribe")
     body = {"associatedUuid": JOB, "event": "*", "url": "https://example.org/"}
 

@@ -34,7 +34,7 @@ async def test_they_are_subscriptions_from_the_jobs_first_event_on(alice: Tapis,
     assert (notification["associatedUuid"], notification["event"]) == (JOB, "*")
 
 
-async def test_a_plain_address_is_told_once_of_each_end(alice: Tapis) -> None:
+async def test_a_plain_address_is_notified_once_of_each_end(alice: Tapis) -> None:
     await alice.publish("PENDING", job=job(URL))
 
     listed = await alice.result("GET", NOTIFICATIONS)
@@ -79,7 +79,7 @@ async def test_those_that_an_admin_posts_are_the_job_owners(admin: Tapis, alice:
     assert (subscription["owner"], subscription["subscriber"]) == ("alice", "alice")
 
 
-async def test_nobody_subscribes_to_anothers_job_by_publishing_about_it(
+async def test_no_owner_subscribes_to_anothers_job_by_publishing_about_it(
     admin: Tapis, alice: Tapis, bob: Tapis
 ) -> None:
     plain = {"event": "PENDING", "owner": "alice", "job": job(wanted("http://127.0.0.1:9/bobs"))}
@@ -89,7 +89,7 @@ async def test_nobody_subscribes_to_anothers_job_by_publishing_about_it(
     assert (await admin.native.get("/v1/subscriptions"))["items"] == []
 
 
-async def test_a_key_that_may_only_publish_subscribes_nobody(service: Running, admin: Tapis) -> None:
+async def test_a_key_that_may_only_publish_makes_no_subscription(service: Running, admin: Tapis) -> None:
     publisher = await service.caller("alice", "publish")
     await publisher.publish("PENDING", job=job(wanted()))
 

@@ -64,7 +64,7 @@ async def test_the_status_is_a_small_answer(service: Running, alice: Tapis) -> N
     }
 
 
-async def test_the_history_is_told_from_the_beginning(alice: Tapis) -> None:
+async def test_the_history_is_shown_from_the_beginning(alice: Tapis) -> None:
     await alice.publish("PENDING", time="2014-10-24T09:47:45Z")
     await alice.publish("STAGING_INPUTS", time="2014-10-24T09:47:48Z", data={"progress": {"totalFiles": 1}})
     await alice.publish("RUNNING", time="2014-10-24T09:48:08Z", message="on node 7")
@@ -125,7 +125,7 @@ async def test_who_has_the_answer_already_gets_no_body(path: str, alice: Tapis) 
     assert changed.headers["ETag"] != tag
 
 
-async def test_who_polls_is_told_when_to_ask_again_until_the_job_has_ended(alice: Tapis) -> None:
+async def test_an_answer_says_when_to_poll_again_until_the_job_has_ended(alice: Tapis) -> None:
     await alice.publish("RUNNING")
     for path in (JOB, f"{JOB}/status", f"{JOB}/history"):
         first = await alice.ask("GET", f"{JOBS}/{path}")

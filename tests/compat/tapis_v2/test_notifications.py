@@ -399,7 +399,7 @@ async def test_a_notification_can_be_fired_by_hand(alice: Tapis, receiver: Recei
     assert (job["events"], job["status"]) == (1, "RUNNING")
 
 
-async def test_only_an_admin_sends_an_event_or_a_message_of_their_own(
+async def test_only_an_admin_sends_a_custom_event_or_message(
     admin: Tapis, alice: Tapis, receiver: Receiver
 ) -> None:
     made = await alice.add(f"{receiver.url}/", event="*")
@@ -448,7 +448,7 @@ async def test_only_an_admin_is_notified_of_every_job(admin: Tapis, alice: Tapis
 
 
 async def test_a_key_is_needed_and_the_scope_to_subscribe(service: Running) -> None:
-    assert "a key is needed" in await service.nobody.refused("GET", NOTIFICATIONS, status=401)
+    assert "a key is needed" in await service.anonymous.refused("GET", NOTIFICATIONS, status=401)
     publisher = await service.caller("carol", "publish")
     assert "scope subscribe" in await publisher.refused("POST", NOTIFICATIONS, body(), 403)
 
@@ -532,7 +532,7 @@ async def test_a_query_that_means_nothing_is_refused(alice: Tapis) -> None:
         assert message in await alice.refused("GET", f"{NOTIFICATIONS}?{query}")
 
 
-async def test_what_cannot_be_done_is_told_in_an_envelope(alice: Tapis) -> None:
+async def test_what_cannot_be_done_is_reported_in_an_envelope(alice: Tapis) -> None:
     made = await alice.add(URL)
 
     put = await alice.ask("PUT", f"{NOTIFICATIONS}/{made['id']}", body())

@@ -105,7 +105,7 @@ class Caller:
 
 
 async def until(happens: Callable[[], Awaitable[bool]]) -> None:
-    """Return when this is so. Nobody can be awaited who tells it."""
+    """Poll until this is so: there is no event to await."""
     async with asyncio.timeout(20):
         while not await happens():  # noqa: ASYNC110
             await asyncio.sleep(0.02)
@@ -211,7 +211,7 @@ async def site(settings: dict[str, str], tmp_path: Path) -> AsyncIterator[Site]:
 
 @pytest.fixture
 async def receiver() -> AsyncIterator[Receiver]:
-    """Whoever is notified."""
+    """The receiver of notifications."""
     async with Receiver() as listening:
         yield listening
 

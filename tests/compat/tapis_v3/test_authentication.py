@@ -35,7 +35,7 @@ async def test_without_a_token_nothing_is_shown(site: Site) -> None:
     assert await refused(Caller(site.session, site.url)) == missing
 
 
-async def test_bad_tokens_are_refused_and_told_why(site: Site) -> None:
+async def test_bad_tokens_are_refused_with_the_reason(site: Site) -> None:
     claims = jwt.decode(token("alice"), options={"verify_signature": False})
     whole, _, signature = token("alice").rpartition(".")
     for text, problem in (
@@ -70,7 +70,7 @@ async def test_only_services_act_for_others(site: Site) -> None:
     assert [one["owner"] for one in await site.user("bob").get("/subscriptions")] == ["bob"]
 
 
-async def test_nobody_is_called_as_everybody(site: Site) -> None:
+async def test_no_user_has_the_name_that_means_every_owner(site: Site) -> None:
     for caller in (site.user("*"), site.jobs("*")):
         assert await refused(caller) == "* is no user: it means every owner"
 
@@ -89,7 +89,7 @@ async def test_a_user_sees_and_changes_what_is_the_users_own(site: Site) -> None
     assert await alice.post("/subscriptions/hers/disable") == {"changes": 1}
 
 
-async def test_a_user_who_subscribes_is_told_of_own_jobs_only(site: Site, receiver: Receiver) -> None:
+async def test_a_user_who_subscribes_is_notified_of_own_jobs_only(site: Site, receiver: Receiver) -> None:
     jobs, alice = site.jobs(), site.user("alice")
     await alice.subscribe(f"{receiver.url}/hers", name="hers")
     await jobs.subscribe(f"{receiver.url}/all", name="all")

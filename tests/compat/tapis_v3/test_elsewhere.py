@@ -33,10 +33,10 @@ async def test_everything_works_on_postgresql(
 
         name = (await jobs.post("/test/begin", status=201))["name"]
 
-        async def is_told() -> bool:
+        async def is_notified() -> bool:
             return bool((await jobs.get(f"/test/{name}"))["notificationCount"])
 
-        await until(is_told)
+        await until(is_notified)
         assert await jobs.delete(f"/test/{name}") == {"changes": 1}
         assert await jobs.delete("/subscriptions/byName/any") == {"changes": 1}
 

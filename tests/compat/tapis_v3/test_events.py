@@ -15,7 +15,7 @@ from tests.compat.tapis_v3.conftest import Caller, Site, event
 from tests.receiver import Arrived, Receiver
 
 
-def told(arrived: Arrived) -> dict[str, Any]:
+def event_in(arrived: Arrived) -> dict[str, Any]:
     """The event in a notification."""
     found: Any = arrived.event["event"]
     assert isinstance(found, dict)
@@ -56,10 +56,10 @@ async def test_an_event_that_is_not_quite_json_is_read_as_it_was_meant(
     body = b"\xef\xbb\xbf" + json.dumps(odd).encode()
     assert (await jobs.ask("POST", "/events/publish", body)).status == 200
     [arrived] = await receiver.count(1)
-    assert told(arrived)["data"] == "wrote \ufffd.txt"
+    assert event_in(arrived)["data"] == "wrote \ufffd.txt"
 
 
-async def test_subject_and_type_decide_who_is_told(jobs: Caller, site: Site, receiver: Receiver) -> None:
+async def test_subject_and_type_decide_who_is_notified(jobs: Caller, site: Site, receiver: Receiver) -> None:
     for name, filters in {
         "any": {},
         "job-1": {"subjectFilter": "job-1"},
@@ -82,7 +82,7 @@ async def test_the_events_of_a_series_are_numbered_until_it_ends(jobs: Caller, r
         arrived_before = len(receiver.arrived)
         await jobs.publish(**changes)
         arrived = await receiver.count(arrived_before + 1)
-        return int(told(arrived[-1])["seriesSeqCount"])
+        return int(event_in(arrived[-1])["seriesSeqCount"])
 
     assert [await number(), await number()] == [1, 2]
     assert await number(seriesId=None) == -1
@@ -96,9 +96,9 @@ async def test_the_events_of_a_series_are_numbered_until_it_ends(jobs: Caller, r
 
 async def test_the_events_of_a_job_arrive_in_their_order(jobs: Caller, receiver: Receiver) -> None:
     async def slow(arrived: Arrived) -> web.Response:
-        # Whoever sends the next one before this one was answered is found out.
-        await asyncio.sleep(0.05 if told(arrived)["seriesSeqCount"] == 1 else 0)
-        answered.append(told(arrived)["seriesSeqCount"])
+        # A sender that does not wait for this answer is found out.
+        await asyncio.sleep(0.05 if event_in(arrived)["seriesSeqCount"] == 1 else 0)
+        answered.append(event_in(arrived)["seriesSeqCount"])
         return web.Response()
 
     answered: list[int] = []
@@ -107,7 +107,7 @@ async def test_the_events_of_a_job_arrive_in_their_order(jobs: Caller, receiver:
     for status in ("PENDING", "QUEUED", "RUNNING", "FINISHED"):
         await jobs.publish(status)
     arrived = await receiver.count(4)
-    assert [told(one)["seriesSeqCount"] for one in arrived] == [1, 2, 3, 4]
+    assert [event_in(one)["seriesSeqCount"] for one in arrived] == [1, 2, 3, 4]
     assert answered[:3] == [1, 2, 3]
 
 
@@ -122,7 +122,7 @@ async def test_an_event_may_end_the_subscriptions_to_its_subject(jobs: Caller, r
     assert sorted(one.path for one in arrived) == ["/any", "/any", "/job-1"]
 
 
-async def test_events_that_came_in_another_form_are_told_in_this_one(
+async def test_events_that_came_in_another_form_are_sent_in_this_one(
     jobs: Caller, site: Site, receiver: Receiver
 ) -> None:
     await jobs.subscribe(receiver.url)
@@ -137,7 +137,7 @@ async def test_events_that_came_in_another_form_are_told_in_this_one(
     async with site.session.post(f"{site.url}/v1/events", json=plain, headers=headers) as answer:
         assert answer.status == 202
     [arrived] = await receiver.count(1)
-    found = told(arrived)
+    found = event_in(arrived)
     assert json.loads(found.pop("data")) == {
         "jobName": "mine",
         "jobUuid": "job-9",
@@ -178,7 +178,7 @@ async def test_a_service_publishes_its_own_types_and_for_any_tenant(site: Site, 
     )
     await jobs.post("/events?tenant=prod", event())
     [arrived] = await receiver.count(1)
-    assert told(arrived)["tenant"] == "prod"
+    assert event_in(arrived)["tenant"] == "prod"
 
 
 async def test_who_is_no_service_does_not_publish(site: Site) -> None:
@@ -198,7 +198,7 @@ async def test_a_key_publishes_in_its_own_tenant(site: Site, receiver: Receiver)
     assert (reply.status, "only services may publish for another" in reply.message) == (401, True)
 
 
-async def test_what_is_wrong_with_an_event_is_told_with_400_and_counts_nothing(
+async def test_what_is_wrong_with_an_event_is_answered_with_400_and_counts_nothing(
     jobs: Caller, receiver: Receiver
 ) -> None:
     await jobs.subscribe(receiver.url)
@@ -214,7 +214,7 @@ async def test_what_is_wrong_with_an_event_is_told_with_400_and_counts_nothing(
         assert (reply.status, problem in reply.message) == (400, True), (changes, reply.message)
     await jobs.publish()
     [arrived] = await receiver.count(1)
-    assert told(arrived)["seriesSeqCount"] == 1
+    assert event_in(arrived)["seriesSeqCount"] == 1
 
 
 async def test_a_notification_is_signed_like_every_webhook(

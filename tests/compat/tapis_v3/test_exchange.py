@@ -104,7 +104,7 @@ async def test_an_event_from_there_ends_the_subscriptions_to_its_subject(
     assert queue.declaration_result.message_count == 0
 
 
-async def test_their_exchange_is_not_declared_anew_as_a_topic(
+async def test_their_exchange_is_not_declared_again_as_a_topic(
     theirs: AbstractChannel, with_broker: dict[str, str], tmp_path: Path
 ) -> None:
     with_broker["DISPATCHER_AMQP_EXCHANGE_TYPE"] = "topic"

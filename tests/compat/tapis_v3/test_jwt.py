@@ -1,4 +1,4 @@
-"""Tokens of Tapis: whose are accepted, and what the others are told."""
+"""Tokens of Tapis: whose are accepted, and why the others are refused."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def test_a_file_of_an_editor_that_marks_utf_8_is_read(tmp_path: Path) -> None:
     assert read_tokens(path).claims(signed()).user == "alice"
 
 
-def test_a_forged_expired_or_unfit_token_is_refused_and_told_why(reader: Reader) -> None:
+def test_a_forged_expired_or_unfit_token_is_refused_with_the_reason(reader: Reader) -> None:
     tokens = reader(jwk(RSA))
     body = signed().split(".")[1]
     forged = f"{signed().rpartition('.')[0]}.{signed(OTHER).rpartition('.')[2]}"
@@ -116,8 +116,8 @@ def test_a_forged_expired_or_unfit_token_is_refused_and_told_why(reader: Reader)
     assert refusal(tokens, "no.jwt.really") == "it is no JWT"
     assert refusal(tokens, f"..{body}") == "it is no JWT"
     assert refusal(tokens, "a" * 20_000) == "it has more than 16384 characters"
-    nobody: dict[str, Any] = {"tapis/username": None}
-    assert refusal(tokens, signed(**nobody)) == "its claim tapis/username is missing"
+    unnamed: dict[str, Any] = {"tapis/username": None}
+    assert refusal(tokens, signed(**unnamed)) == "its claim tapis/username is missing"
     assert "no control characters" in refusal(tokens, signed(**{"tapis/username": "a\nb"}))
     assert refusal(tokens, signed(**{"tapis/token_type": "refresh"})).startswith("it is a refresh token")
 

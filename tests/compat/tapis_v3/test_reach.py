@@ -1,4 +1,4 @@
-"""How far users get with a subscription that a service made for them: no further than with one of their own."""
+"""How far users get with a subscription that a service made for them: no further than with one that they made."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tests.compat.tapis_v3.conftest import Site
 from tests.receiver import Receiver
 
 
-async def jobs_told_of(site: Site) -> set[str]:
+async def jobs_delivered(site: Site) -> set[str]:
     """The jobs of whose events there are deliveries."""
     headers = {"Authorization": f"Bearer {await site.key('root', 'admin')}"}
     async with site.session.get(f"{site.url}/v1/deliveries", headers=headers) as answer:
@@ -24,26 +24,26 @@ async def publish_two(site: Site) -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "delivered"),
     [({"subjectFilter": "*"}, {"job-3"}), ({"subjectFilter": "job-2"}, set())],
     ids=["every job", "a job of somebody else"],
 )
-async def test_who_chooses_other_jobs_is_told_of_own_ones_only(
-    site: Site, receiver: Receiver, change: dict[str, Any], told: set[str]
+async def test_who_chooses_other_jobs_is_notified_of_own_ones_only(
+    site: Site, receiver: Receiver, change: dict[str, Any], delivered: set[str]
 ) -> None:
     name = await site.jobs("bob").subscribe(receiver.url, subjectFilter="job-1")
     await site.user("bob").patch(f"/subscriptions/byName/{name}", change)
     await publish_two(site)
-    assert await jobs_told_of(site) == told
+    assert await jobs_delivered(site) == delivered
 
 
-async def test_who_chooses_other_types_of_events_is_told_of_own_jobs_only(
+async def test_who_chooses_other_types_of_events_is_notified_of_own_jobs_only(
     site: Site, receiver: Receiver
 ) -> None:
     name = await site.jobs("bob").subscribe(receiver.url, typeFilter="jobs.JOB_NEW_STATUS.QUEUED")
     await site.user("bob").patch(f"/subscriptions/byName/{name}", {"typeFilter": "jobs.*.*"})
     await publish_two(site)
-    assert await jobs_told_of(site) == {"job-3"}
+    assert await jobs_delivered(site) == {"job-3"}
 
 
 async def test_what_a_service_chose_stays_when_its_user_changes_something_else(
@@ -54,4 +54,4 @@ async def test_what_a_service_chose_stays_when_its_user_changes_something_else(
     await bob.post(f"/subscriptions/{name}/disable")
     await bob.post(f"/subscriptions/{name}/enable")
     await publish_two(site)
-    assert await jobs_told_of(site) == {"job-2", "job-3"}
+    assert await jobs_delivered(site) == {"job-2", "job-3"}

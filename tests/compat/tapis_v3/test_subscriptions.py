@@ -293,7 +293,7 @@ BAD: list[tuple[str, str, Any, str]] = [
 ]
 
 
-async def test_what_is_wrong_is_told_with_400(jobs: Caller) -> None:
+async def test_what_is_wrong_is_answered_with_400(jobs: Caller) -> None:
     await jobs.subscribe(ADDRESS, name="s1")
     for method, path, body, problem in BAD:
         reply = await jobs.ask(method, path, body)

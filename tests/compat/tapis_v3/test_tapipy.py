@@ -26,7 +26,7 @@ pytestmark = pytest.mark.timeout(180)
 
 
 class Tapipy:
-    """The client in a process of its own."""
+    """The client in a separate process."""
 
     def __init__(self, process: asyncio.subprocess.Process) -> None:
         self._process = process
@@ -126,10 +126,10 @@ async def test_tapipy_runs_a_test_sequence(site: Site, python: Path, tmp_path: P
         begun = await client("beginTestSequence", numberOfEvents=2)
         name = begun["name"]
 
-        async def is_told() -> bool:
+        async def is_notified() -> bool:
             return int((await client("getTestSequence", name=name))["notificationCount"]) == 2
 
-        await until(is_told)
+        await until(is_notified)
         notification = (await client("getTestSequence", name=name))["receivedNotifications"][0]
         await client("recordTestNotification", **notification | {"name": name, "uuid": str(uuid4())})
         assert (await client("getTestSequence", name=name))["notificationCount"] == 3
@@ -137,7 +137,7 @@ async def test_tapipy_runs_a_test_sequence(site: Site, python: Path, tmp_path: P
 
 
 @pytest.mark.long
-async def test_tapipy_is_told_what_was_wrong(site: Site, python: Path, tmp_path: Path) -> None:
+async def test_tapipy_shows_what_was_wrong(site: Site, python: Path, tmp_path: Path) -> None:
     async with tapipy(python, site.url, token("jobs", service=True), tmp_path) as client:
         await client("postSubscription", **subscription("https://127.0.0.1/", name="s1"))
         again = await client.ask("postSubscription", **subscription("https://127.0.0.1/", name="s1"))

@@ -84,32 +84,32 @@ def notification(**changes: object) -> dict[str, object]:
 async def test_the_callback_needs_the_name_of_a_sequence_and_a_whole_notification(
     jobs: Caller, site: Site
 ) -> None:
-    nobody = Caller(site.session, site.url)
+    anonymous = Caller(site.session, site.url)
     name = (await jobs.post("/test/begin", status=201))["name"]
     await ended(jobs, name, 1)
     callback = f"/test/callback/{name}"
-    told = notification()
+    notified = notification()
     for _ in range(2):
-        assert (await nobody.ask("POST", callback, told)).status == 200
+        assert (await anonymous.ask("POST", callback, notified)).status == 200
     assert (await jobs.get(f"/test/{name}"))["notificationCount"] == 2
-    assert (await nobody.ask("POST", f"/test/callback/{uuid4()}", told)).status == 404
-    assert (await nobody.ask("POST", "/test/callback/x", told)).status == 404
+    assert (await anonymous.ask("POST", f"/test/callback/{uuid4()}", notified)).status == 404
+    assert (await anonymous.ask("POST", "/test/callback/x", notified)).status == 404
     bad: tuple[dict[str, object], ...] = (
         {"uuid": "x"},
         {"event": {}},
         {"deliveryTarget": None},
         {"created": ""},
     )
-    assert (await nobody.ask("POST", callback, b" " * 20_000)).status == 400
+    assert (await anonymous.ask("POST", callback, b" " * 20_000)).status == 400
     for wrong in bad:
-        assert (await nobody.ask("POST", callback, notification(**wrong))).status == 400
+        assert (await anonymous.ask("POST", callback, notification(**wrong))).status == 400
     await jobs.subscribe("https://127.0.0.1/hook", name="s1")
     uuid = (await jobs.get("/subscriptions/byName/s1"))["uuid"]
-    reply = await nobody.ask("POST", f"/test/callback/{uuid}", told)
+    reply = await anonymous.ask("POST", f"/test/callback/{uuid}", notified)
     assert (reply.status, "is no test sequence" in reply.message) == (400, True)
 
 
-async def test_health_is_told_without_a_token(site: Site) -> None:
-    nobody = Caller(site.session, site.url)
-    assert (await nobody.ask("GET", "/healthcheck")).message == "the service is alive"
-    assert (await nobody.ask("GET", "/readycheck")).message == "the service is ready"
+async def test_health_is_shown_without_a_token(site: Site) -> None:
+    anonymous = Caller(site.session, site.url)
+    assert (await anonymous.ask("GET", "/healthcheck")).message == "the service is alive"
+    assert (await anonymous.ask("GET", "/readycheck")).message == "the service is ready"

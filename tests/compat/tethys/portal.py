@@ -67,7 +67,7 @@ async def test_the_portal_asks_a_job_that_changed_for_its_status(
         service, portal, {"event": "QUEUED", "job_id": "1", "job": {"name": str(number)}}
     )
 
-    # What Dask told the portal, of a task that this portal has just asked for.
+    # What Dask reported to the portal, of a task that this portal has just asked for.
     assert (before, looked_at) == ("PEN", None)
     assert delivery["state"] == "delivered"
     assert portal.job("polled")[1] == "SUB"

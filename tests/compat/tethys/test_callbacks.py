@@ -56,7 +56,7 @@ async def only_event(caller: Caller) -> Any:
 
 async def test_a_job_that_calls_back_makes_an_event_of_the_keys_owner(api: Api, alice: Caller) -> None:
     given = await token(alice)
-    answer = await api.nobody.get(given["job"])
+    answer = await api.anonymous.get(given["job"])
 
     event = await only_event(alice)
     assert answer == {"success": True}
@@ -69,7 +69,7 @@ async def test_a_job_that_calls_back_makes_an_event_of_the_keys_owner(api: Api, 
 )
 async def test_a_status_of_tethys_becomes_its_event(api: Api, alice: Caller, status: str, event: str) -> None:
     given = await token(alice)
-    assert await api.nobody.get(f"{given['job']}&status={status}") == {"success": True}
+    assert await api.anonymous.get(f"{given['job']}&status={status}") == {"success": True}
 
     found = await only_event(alice)
     assert found["event"] == event
@@ -81,7 +81,7 @@ async def test_a_status_of_tethys_becomes_its_event(api: Api, alice: Caller, sta
 @pytest.mark.parametrize("status", DASK_TO_TETHYS)
 async def test_a_dask_job_tells_its_status(api: Api, alice: Caller, status: str) -> None:
     given = await token(alice, "fold-1f2e")
-    assert await api.nobody.get(given["dask"] + status) == {"success": True}
+    assert await api.anonymous.get(given["dask"] + status) == {"success": True}
 
     found = await only_event(alice)
     assert (found["job_id"], found["event"]) == ("fold-1f2e", TETHYS_EVENTS[DASK_TO_TETHYS[status]])
@@ -92,14 +92,14 @@ async def test_the_slash_at_the_end_may_be_left_out(api: Api, alice: Caller, sla
     given = await token(alice)
     query = given["job"].partition("?")[2]
 
-    assert await api.nobody.get(f"/update-job-status/27{slash}?{query}") == {"success": True}
+    assert await api.anonymous.get(f"/update-job-status/27{slash}?{query}") == {"success": True}
 
 
 @pytest.mark.parametrize("path", ["job", "dask"])
 async def test_an_unknown_status_is_answered_as_a_portal_does(api: Api, alice: Caller, path: str) -> None:
     given = await token(alice)
     url = given[path] if "status=" in given[path] else given[path] + "&status="
-    answer = await api.nobody.get(url + "bogus")
+    answer = await api.anonymous.get(url + "bogus")
 
     assert answer["success"] is False
     assert "'bogus'" in answer["error"]
@@ -108,7 +108,7 @@ async def test_an_unknown_status_is_answered_as_a_portal_does(api: Api, alice: C
 
 async def test_a_subscriber_hears_of_it(api: Api, alice: Caller) -> None:
     await alice.subscribe(events=["FINISHED"])
-    await api.nobody.get((await token(alice))["job"] + "&status=Complete")
+    await api.anonymous.get((await token(alice))["job"] + "&status=Complete")
 
     (delivery,) = (await alice.get("/v1/deliveries"))["items"]
     assert (delivery["job_id"], delivery["event"]) == ("27", "FINISHED")
@@ -117,7 +117,7 @@ async def test_a_subscriber_hears_of_it(api: Api, alice: Caller) -> None:
 async def test_an_admins_token_leaves_a_job_to_the_owner_that_is_known(api: Api, alice: Caller) -> None:
     await api.admin.publish("RUNNING", job_id="27")
     operator = await api.caller("operator", "admin")
-    await api.nobody.get((await token(operator))["job"] + "&status=Error")
+    await api.anonymous.get((await token(operator))["job"] + "&status=Error")
 
     events = (await alice.get("/v1/events"))["items"]
     assert [(event["event"], event["owner"]) for event in events] == [
@@ -126,7 +126,7 @@ async def test_an_admins_token_leaves_a_job_to_the_owner_that_is_known(api: Api,
     ]
 
 
-async def test_a_token_is_for_one_job_and_for_nobody_without_it(api: Api, alice: Caller) -> None:
+async def test_a_token_is_for_one_job_and_required(api: Api, alice: Caller) -> None:
     query = (await token(alice))["job"].partition("?")[2]
     paths = [
         "/update-job-status/27/",
@@ -137,7 +137,7 @@ async def test_a_token_is_for_one_job_and_for_nobody_without_it(api: Api, alice:
         f"/update-job-status/27/?{query}x",
     ]
     for path in paths:
-        reply = await api.nobody.ask("GET", path)
+        reply = await api.anonymous.ask("GET", path)
         assert (reply.status, reply.json["success"]) == (403, False), path
     assert (await api.admin.get("/v1/events"))["items"] == []
 
@@ -147,7 +147,7 @@ async def test_a_token_ends_with_its_key(api: Api, alice: Caller) -> None:
     for key in (await api.admin.get("/v1/keys"))["items"]:
         await api.admin.ask("DELETE", f"/v1/keys/{key['id']}")
 
-    assert (await api.nobody.ask("GET", given["job"])).status == 403
+    assert (await api.anonymous.ask("GET", given["job"])).status == 403
 
 
 async def test_a_token_signed_with_an_older_secret_is_good(api: Api, alice: Caller) -> None:
@@ -170,24 +170,24 @@ async def test_only_who_may_publish_gets_a_token(api: Api) -> None:
     reader = await api.caller("alice", "subscribe")
 
     assert (await reader.ask("POST", "/update-job-status/27/token/")).status == 403
-    assert (await api.nobody.ask("POST", "/update-job-status/27/token/")).status == 401
+    assert (await api.anonymous.ask("POST", "/update-job-status/27/token/")).status == 401
 
 
 async def test_post_is_not_a_callback(api: Api, alice: Caller) -> None:
     given = await token(alice)
 
-    assert (await api.nobody.ask("POST", given["job"])).status == 405
+    assert (await api.anonymous.ask("POST", given["job"])).status == 405
 
 
 async def test_a_job_id_that_is_none_is_refused(open_api: Api) -> None:
-    reply = await open_api.nobody.ask("GET", "/update-job-status/a%0Ab/")
+    reply = await open_api.anonymous.ask("GET", "/update-job-status/a%0Ab/")
 
     assert (reply.status, reply.json["success"]) == (400, False)
     assert reply.json["error"].startswith("job_id: ")
 
 
 async def test_this_machine_needs_no_token_where_the_setting_says_so(open_api: Api) -> None:
-    assert await open_api.nobody.get("/update-job-status/27/?status=Complete") == {"success": True}
+    assert await open_api.anonymous.get("/update-job-status/27/?status=Complete") == {"success": True}
 
     event = await only_event(open_api.admin)
     assert (event["event"], event["owner"]) == ("FINISHED", None)
@@ -195,7 +195,7 @@ async def test_this_machine_needs_no_token_where_the_setting_says_so(open_api: A
 
 @pytest.mark.parametrize("header", ["x_forwarded_for", "forwarded", "x_real_ip"])
 async def test_what_a_proxy_passes_on_does_not_come_from_this_machine(open_api: Api, header: str) -> None:
-    reply = await open_api.nobody.ask("GET", "/update-job-status/27/", **{header: "192.0.2.1"})
+    reply = await open_api.anonymous.ask("GET", "/update-job-status/27/", **{header: "192.0.2.1"})
 
     assert reply.status == 403
 
@@ -211,4 +211,4 @@ def test_this_machine_is_known_by_the_address_that_calls(remote: str, here: bool
 
 
 async def test_a_wrong_token_is_refused_on_this_machine_too(open_api: Api) -> None:
-    assert (await open_api.nobody.ask("GET", "/update-job-status/27/?token=x")).status == 403
+    assert (await open_api.anonymous.ask("GET", "/update-job-status/27/?token=x")).status == 403

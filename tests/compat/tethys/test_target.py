@@ -56,7 +56,7 @@ async def test_the_portal_is_asked_to_look_at_the_job_again(egress: Egress, port
     assert (arrived.method, arrived.path, arrived.body) == ("GET", "/update-job-status/27/", b"")
 
 
-async def test_a_portal_is_told_nothing_for_every_owner_on_the_word_of_an_owners_own_key(
+async def test_a_subscription_for_every_owner_sends_a_portal_nothing_that_only_an_owners_own_key_said(
     egress: Egress, portal: Receiver
 ) -> None:
     forged = make_event(owner="mallory", published_by="mallory", data={"name": "27"})
@@ -90,7 +90,7 @@ async def test_a_job_that_the_portal_does_not_know_is_a_failure_although_it_answ
         ("KILLED", "processing-erred"),
     ],
 )
-async def test_a_dask_job_is_told_its_status(
+async def test_a_dask_job_receives_its_status(
     egress: Egress, portal: Receiver, event: str, status: str
 ) -> None:
     answer = await sent(egress, portal, {"event": event, "job_id": "k-1"}, form="dask", job="$<JOB_ID>")

@@ -384,7 +384,7 @@ async def test_a_dead_letter_waits_for_its_queue(amqp_url: str) -> None:
     assert letter.body == b"two"
 
 
-async def test_it_declares_and_consumes_a_deleted_queue_anew(amqp_url: str) -> None:
+async def test_it_declares_and_consumes_a_deleted_queue_again(amqp_url: str) -> None:
     async with Consuming(amqp_url) as run:
         async with channel(amqp_url) as opened:
             await opened.queue_delete(QUEUE)
@@ -396,7 +396,7 @@ async def test_it_declares_and_consumes_a_deleted_queue_anew(amqp_url: str) -> N
         assert await consumers(amqp_url) == 1
 
 
-async def test_a_queue_that_is_made_otherwise_stops_the_start(amqp_url: str) -> None:
+async def test_a_queue_with_other_arguments_stops_the_start(amqp_url: str) -> None:
     async with channel(amqp_url) as opened:
         await opened.declare_queue(QUEUE, durable=True)
     async with Consuming(amqp_url) as run:
@@ -406,7 +406,7 @@ async def test_a_queue_that_is_made_otherwise_stops_the_start(amqp_url: str) -> 
         assert part in str(stopped.value)
 
 
-async def test_an_exchange_that_is_made_otherwise_stops_the_start(amqp_url: str) -> None:
+async def test_an_exchange_with_other_arguments_stops_the_start(amqp_url: str) -> None:
     async with channel(amqp_url) as opened:
         await opened.declare_exchange(EXCHANGE, aio_pika.ExchangeType.FANOUT)
     async with Consuming(amqp_url) as run:
@@ -417,7 +417,7 @@ async def test_an_exchange_that_is_made_otherwise_stops_the_start(amqp_url: str)
             await run.consuming
 
 
-async def test_a_password_that_the_broker_refuses_stops_the_start_and_is_not_told(amqp_url: str) -> None:
+async def test_a_password_that_the_broker_refuses_stops_the_start_and_is_not_shown(amqp_url: str) -> None:
     wrong = (
         urlsplit(amqp_url)
         ._replace(netloc=f"guest:hunter2@{urlsplit(amqp_url).netloc.partition('@')[2]}")
@@ -431,7 +431,7 @@ async def test_a_password_that_the_broker_refuses_stops_the_start_and_is_not_tol
     assert "hunter2" not in str(stopped.value)
 
 
-async def test_a_queue_that_is_made_otherwise_later_is_told_and_tried_again(amqp_url: str) -> None:
+async def test_a_queue_that_gets_other_arguments_later_is_reported_and_tried_again(amqp_url: str) -> None:
     async with Consuming(amqp_url) as run:
         async with channel(amqp_url) as opened:
             await opened.queue_delete(QUEUE)

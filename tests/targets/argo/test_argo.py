@@ -218,7 +218,7 @@ async def test_a_workflow_that_is_gone_leaves_the_subscription(kind: ArgoKind, a
     assert answer.error == "answered 410 Gone: try again"
 
 
-async def test_a_target_may_trust_an_authority_of_its_own_or_anybody(
+async def test_a_target_may_trust_its_own_authority_or_anybody(
     kind: ArgoKind, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     resolve_to(monkeypatch, ["127.0.0.1"])
@@ -312,7 +312,9 @@ async def test_a_node_that_somebody_stopped_cannot_be_resumed(kind: ArgoKind, ar
     assert answer.error == "the suspended node is Failed already: it is too late to resume it"
 
 
-async def test_who_may_not_look_is_told_so_and_tries_again(kind: ArgoKind, argo: ArgoServer) -> None:
+async def test_a_look_without_permission_is_reported_and_tried_again(
+    kind: ArgoKind, argo: ArgoServer
+) -> None:
     argo.add()
     argo.may_look = False
     answer = await sent(kind, argo)
@@ -450,7 +452,7 @@ def test_a_target_of_another_shape_is_refused(fields: dict[str, Any]) -> None:
         msgspec.convert(document("https://argo.example.org") | fields, ArgoTarget)
 
 
-# What other users of the server are told
+# What other users of the server see
 
 
 async def test_a_workflow_that_never_suspends_is_not_the_servers_trouble(

@@ -24,7 +24,7 @@ async def store(migrated_file: Path, tmp_path: Path) -> AsyncIterator[Store]:
 
 @pytest.fixture
 async def server() -> AsyncIterator[Relay]:
-    """Yield a relay that takes everything unless told otherwise."""
+    """Yield a relay that takes everything unless a test changes it."""
     async with relay() as server:
         yield server
 

@@ -1,4 +1,4 @@
-"""A mail relay for tests: a real SMTP server on a port of its own that answers as a test wants."""
+"""A mail relay for tests: a real SMTP server on a free port that answers as a test wants."""
 
 from __future__ import annotations
 
@@ -128,7 +128,7 @@ class Relay:
     async def left(self, count: int) -> None:
         """Return when so many connections are gone."""
         async with asyncio.timeout(20):
-            while sum(server.transport is None for server in self.servers) < count:  # noqa: ASYNC110 - it tells nobody
+            while sum(server.transport is None for server in self.servers) < count:  # noqa: ASYNC110 - it sends no notification
                 await asyncio.sleep(0.01)
 
     def close_all(self) -> None:

@@ -1,4 +1,4 @@
-"""Nobody gets mail who did not ask for it or agree to it: confirmation, unsubscribing, suppression, over the API."""
+"""No one gets mail without asking for it or agreeing to it: confirmation, unsubscribing, suppression, over the API."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class Office(Struct, frozen=True):
         """What somebody without a key gets at a link in a mail."""
         assert link.startswith(BASE)
         body = b"List-Unsubscribe=One-Click" if method == "POST" else None
-        reply = await self.api.nobody.ask(method, link.removeprefix(BASE), body, **headers)
+        reply = await self.api.anonymous.ask(method, link.removeprefix(BASE), body, **headers)
         return reply.status, reply.body.decode()
 
 
@@ -129,7 +129,7 @@ async def test_a_link_that_is_opened_again_shows_how_it_stands_now(office: Offic
     assert "gets no more mails of this subscription" in page
     assert "<button>" not in page
     assert "<button>" in (await office.follow("GET", confirm))[1]
-    reply = await office.api.nobody.ask("GET", leave.removeprefix(BASE), None)
+    reply = await office.api.anonymous.ask("GET", leave.removeprefix(BASE), None)
     assert reply.headers["Cache-Control"] == "no-store"
 
 
@@ -268,12 +268,12 @@ async def test_pages_load_nothing_from_elsewhere_and_are_not_kept(office: Office
     made = await office.subscribe(OWN)
     link = office.consent.mailer.links.link("unsubscribe", made["id"], OWN)
     assert link is not None
-    reply = await office.api.nobody.ask("GET", link.removeprefix(BASE))
+    reply = await office.api.anonymous.ask("GET", link.removeprefix(BASE))
     assert reply.headers["Content-Type"] == "text/html; charset=utf-8"
     assert reply.headers["Cache-Control"] == "no-store"
     assert "form-action 'self'" in reply.headers["Content-Security-Policy"]
     assert reply.headers["Referrer-Policy"] == "no-referrer"
-    assert (await office.api.nobody.ask("GET", "/mail.css")).headers["Content-Type"].startswith("text/css")
+    assert (await office.api.anonymous.ask("GET", "/mail.css")).headers["Content-Type"].startswith("text/css")
 
 
 @pytest.mark.usefixtures("clock")

@@ -125,7 +125,7 @@ def wired(server: Relay, monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
     return seen
 
 
-def told(raw: bytes) -> tuple[str, str]:
+def identity(raw: bytes) -> tuple[str, str]:
     """The Message-ID and the subject."""
     lines = raw.decode().split("\r\n")
     [key] = [line for line in lines if line.startswith("Message-ID:")]
@@ -143,7 +143,7 @@ async def test_a_digest_that_the_relay_did_not_take_is_sent_again_as_it_was(
     async with running(store, kind) as accept:
         await accept(*jobs(3))
         ended = await settled(store, {State.DELIVERED: 3})
-    first, again = map(told, wired)
+    first, again = map(identity, wired)
     assert first == again
     assert first[1] == "Subject: a test: 3 FINISHED (3 jobs)"
     assert [one.attempts for one in ended] == [2, 2, 2]
@@ -163,8 +163,8 @@ async def test_a_process_that_ends_before_the_relay_answers_leaves_the_same_dige
     async with running(store, kind):
         await settled(store, {State.DELIVERED: 5})
     # The next one was due by then too, and may have been quicker.
-    assert told(wired[0]) in map(told, wired[1:])
-    assert sorted(told(raw)[1] for raw in wired) == [
+    assert identity(wired[0]) in map(identity, wired[1:])
+    assert sorted(identity(raw)[1] for raw in wired) == [
         "Subject: a test: 2 FINISHED (2 jobs)",
         "Subject: a test: 3 FINISHED (3 jobs)",
         "Subject: a test: 3 FINISHED (3 jobs)",

@@ -94,7 +94,7 @@ async def test_a_subscription_says_how_many_rows_a_digest_has(kind: EmailKind, s
     assert "  and 3 more" in text
 
 
-async def test_a_variant_without_a_digest_of_its_own_has_the_usual_one(
+async def test_a_variant_without_its_own_digest_has_the_usual_one(
     store: Store, server: Relay, tmp_path: Path
 ) -> None:
     (tmp_path / "de").mkdir()
@@ -204,7 +204,7 @@ async def test_a_digest_that_somebody_has_waits_for_the_others_by_itself(
     assert not answer.coalesce
 
 
-async def test_a_digest_that_nobody_has_goes_with_others_and_who_had_its_first_event_does_not_again(
+async def test_a_digest_that_no_recipient_has_goes_with_others_and_who_had_its_first_event_does_not_again(
     capped: EmailKind, kind: EmailKind, server: Relay
 ) -> None:
     sender = capped.sender(email_subscription(ANN, BOB))
@@ -244,7 +244,7 @@ async def test_who_unsubscribed_or_is_refused_by_the_relay_is_left_out(
     assert "cy@example.org: not tried: refused at" in (answer.body or "")
 
 
-def test_a_digest_is_refused_for_a_target_with_words_of_its_own(kind: EmailKind) -> None:
+def test_a_digest_is_refused_for_a_target_with_its_own_texts(kind: EmailKind) -> None:
     kind.check_digest(EmailTarget(to=(ANN,)))
     for words in ({"subject": "s"}, {"text": "t"}):
         with pytest.raises(InvalidInput, match="a digest has words of its own"):

@@ -48,12 +48,12 @@ function look(frame) {
   const page = frame.contentDocument, window = frame.contentWindow, width = Number(frame.width);
   const all = [...page.querySelectorAll("body, body *")];
   const texts = all.filter((one) => [...one.childNodes].some((node) => node.nodeType === 3 && node.data.trim()));
-  const told = (one) => one.tagName + " " + one.textContent.trim().slice(0, 40);
+  const described = (one) => one.tagName + " " + one.textContent.trim().slice(0, 40);
   return {
     name: frame.dataset.name + " at " + width,
     width: page.documentElement.scrollWidth,
-    wide: all.filter((one) => one.getBoundingClientRect().right > width + 1).map(told),
-    faint: texts.filter((one) => contrast(one, window) < CONTRAST).map(told),
+    wide: all.filter((one) => one.getBoundingClientRect().right > width + 1).map(described),
+    faint: texts.filter((one) => contrast(one, window) < CONTRAST).map(described),
     size: Math.min(...texts.map((one) => parseFloat(window.getComputedStyle(one).fontSize))),
     text: page.body.innerText.trim(),
     background: background(page.body, window),

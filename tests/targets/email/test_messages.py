@@ -231,8 +231,8 @@ def test_a_target_is_checked_when_it_is_made(kind: EmailKind) -> None:
             kind.check(EmailTarget(**{"to": (ANN,)} | target))
         return str(caught.value)
 
-    assert fault(to=("nobody",)).startswith(
-        "target.to[0]: expected an e-mail address such as ann@example.org, got 'nobody': "
+    assert fault(to=("no-address",)).startswith(
+        "target.to[0]: expected an e-mail address such as ann@example.org, got 'no-address': "
     )
     assert fault(to=("a\r\nBcc: b@example.org",)).startswith("target.to[0]: expected an e-mail address")
     assert fault(to=("a@127.0.0.1",)).startswith("target.to[0]:")
@@ -310,9 +310,9 @@ def test_no_file_is_read_once_the_templates_are_there(tmp_path: Path) -> None:
     values = dict.fromkeys(("subject", "status", "job_id", "job_name", "event"), "") | {"owner": "Ann"}
     text = templates._render("RUNNING", None, "txt", values)
     assert text == "Bye, Ann. "
-    for event, told in (("FAILED", "FAILED.txt.j2 line 1"), ("KILLED", "'utf-8' codec")):
+    for event, fault_text in (("FAILED", "FAILED.txt.j2 line 1"), ("KILLED", "'utf-8' codec")):
         for _ in range(2):
-            with pytest.raises(TemplateFault, match=f"the template {event}.txt.j2 fails: .*{told}"):
+            with pytest.raises(TemplateFault, match=f"the template {event}.txt.j2 fails: .*{fault_text}"):
                 templates._render(event, None, "txt", values)
 
 

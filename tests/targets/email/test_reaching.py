@@ -25,7 +25,7 @@ SILENT, NAME = "127.0.0.9", "relay.example.org"
 
 @contextmanager
 def silent(port: int) -> Iterator[None]:
-    """An address that drops what comes to this port: nobody accepts, and the backlog is full."""
+    """An address that drops what comes to this port: nothing accepts, and the backlog is full."""
     with ExitStack() as open_sockets:
         listening = open_sockets.enter_context(socket.socket())
         listening.bind((SILENT, port))

@@ -54,7 +54,7 @@ async def test_what_was_marked_is_lifted_when_one_of_them_is_taken(
     assert sorted(mail.to for mail in server.mails) == [ANN, BOB, CY, DAN]
 
 
-async def test_lifting_a_mark_takes_nobody_back_who_unsubscribed(
+async def test_lifting_a_mark_does_not_resubscribe_an_address_that_unsubscribed(
     kind: EmailKind, server: Relay, store: Store
 ) -> None:
     subscription = email_subscription(ANN, BOB, CY)

@@ -125,7 +125,7 @@ async def test_an_address_that_is_none_is_not_tried_for_the_next_event(
         "521 5.3.2 this host takes no mail",
     ],
 )
-async def test_a_relay_that_refuses_us_suppresses_nobody_and_is_tried_again(
+async def test_a_relay_that_refuses_us_suppresses_no_address_and_is_tried_again(
     kind: EmailKind, server: Relay, reply: str
 ) -> None:
     server.at_rcpt = lambda _: reply
@@ -263,7 +263,7 @@ async def test_a_relay_that_wants_a_password_gets_it(store: Store) -> None:
         assert answer.error is None
 
 
-async def test_a_wrong_password_is_told_without_it(store: Store) -> None:
+async def test_a_wrong_password_is_reported_without_it(store: Store) -> None:
     async with relay(users={"jobs": "right"}) as server:
         answer = await sent_to(store, f"smtp://jobs:wrong@{server.url}")
         assert "refuses the user and password of smtp.url: 535" in (answer.error or "")
@@ -417,7 +417,7 @@ async def test_waiting_never_outlasts_the_deliverys_age_unseen(store: Store, ser
 
 
 @pytest.mark.parametrize(
-    ("says", "told"),
+    ("says", "error"),
     [
         ([], "cannot connect to {url}: Timed out waiting for server ready message"),
         ([b"220 hello\r\n"], "broke off at EHLO: Timed out waiting for server response"),
@@ -433,7 +433,7 @@ async def test_waiting_never_outlasts_the_deliverys_age_unseen(store: Store, ser
     ],
 )
 async def test_a_relay_that_stops_answering_costs_its_time_and_no_more(
-    store: Store, says: list[bytes], told: str
+    store: Store, says: list[bytes], error: str
 ) -> None:
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         for line in says:
@@ -451,7 +451,7 @@ async def test_a_relay_that_stops_answering_costs_its_time_and_no_more(
     result = await attempt(kind, ANN)
     await kind.close()
     server.close()
-    assert told.format(url=url) in (result.error or "")
+    assert error.format(url=url) in (result.error or "")
     assert not result.permanent
 
 

@@ -17,7 +17,7 @@ def test_what_is_wrong_with_a_relay_names_no_recipient() -> None:
     assert answer.destination_error == "cannot connect to smtp://relay.example.org:25: refused"
 
 
-def test_what_a_relay_says_of_the_sender_is_told_of_the_relay_without_addresses() -> None:
+def test_what_a_relay_says_of_the_sender_is_reported_of_the_relay_without_addresses() -> None:
     attempt = RecipientResults(Progress())
     attempt.refused("ann@example.org", Refused("sender", 550, "no mail from <jobs@example.org> here"))
     answer = attempt.answer("MAIL")
@@ -26,7 +26,7 @@ def test_what_a_relay_says_of_the_sender_is_told_of_the_relay_without_addresses(
 
 
 @pytest.mark.parametrize("text", ["5.7.1 relaying denied", "4.2.0 greylisted"])
-def test_a_refusal_of_one_recipient_keeps_nobody_else_waiting_but_is_tried_again(text: str) -> None:
+def test_a_refusal_of_one_recipient_keeps_no_one_else_waiting_but_is_tried_again(text: str) -> None:
     attempt = RecipientResults(Progress())
     attempt.refused("ann@example.org", Refused("recipient", int(f"{text[0]}50"), text))
     answer = attempt.answer("MAIL")

@@ -62,8 +62,10 @@ async def test_what_the_relay_did_not_answer_is_sent_once_more_and_then_said_to_
     first = await attempt(hasty, ANN)
     assert not first.permanent
     assert first.is_destination_failure
-    told = "has the message and did not answer within 0.1 s; it may have arrived, and is sent once more"
-    assert told in (first.error or "")
+    unconfirmed = (
+        "has the message and did not answer within 0.1 s; it may have arrived, and is sent once more"
+    )
+    assert unconfirmed in (first.error or "")
     second = await attempt(hasty, ANN, memo=first.attempt_state)
     assert second.permanent
     assert f"nobody gets it: {ANN}: sent twice, and may have arrived: smtp://" in (second.error or "")

@@ -131,7 +131,7 @@ def test_a_body_that_was_cut_cannot_contain_the_wanted_json() -> None:
     assert error == "the answer's body was too long, too slow or broken off, so it cannot be looked at"
 
 
-def test_a_body_that_was_cut_is_no_failure_when_nobody_looks_at_it() -> None:
+def test_a_body_that_was_cut_is_no_failure_when_it_is_not_checked() -> None:
     assert judged(200, b"beginn", complete=False).error is None
 
 
