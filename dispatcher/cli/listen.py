@@ -63,7 +63,7 @@ def listen(
 ) -> None:
     """Print events as they are delivered, until Ctrl-C.
 
-    It makes a subscription to a receiver of its own, and removes it at the end. The server must be allowed to
+    It starts a receiver, subscribes it, and removes the subscription at the end. The server must be allowed to
     deliver there: start it with DISPATCHER_NETWORK_ALLOW=127.0.0.0/8.
 
     \b

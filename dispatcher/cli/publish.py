@@ -55,7 +55,9 @@ EventName = Annotated[
     str | None, typer.Option("--event", metavar="NAME", help="Event name, such as FINISHED.")
 ]
 Text = Annotated[str | None, typer.Option("--message", metavar="TEXT", help="Human-readable message.")]
-Data = Annotated[str | None, typer.Option("--data", metavar="JSON", help="A JSON object of your own.")]
+Data = Annotated[
+    str | None, typer.Option("--data", metavar="JSON", help="A JSON object: the data of the event.")
+]
 JobFile = Annotated[
     str | None,
     typer.Option(
