@@ -36,7 +36,7 @@ async def opened(url: str) -> AsyncIterator[Store]:
 
 @asynccontextmanager
 async def connected(url: str) -> AsyncIterator[asyncpg.Connection]:
-    """A connection of our own."""
+    """A separate connection."""
     connection = await asyncpg.connect(url)
     try:
         yield connection
@@ -64,7 +64,7 @@ async def copy_rows(
     columns = [column.name for column in table.columns]
     values = ", ".join(changes.get(name, f"t.{name}") for name in columns)
     await connection.execute(
-        f"insert into {table.name} ({', '.join(columns)}) "  # noqa: S608 - names of our own schema
+        f"insert into {table.name} ({', '.join(columns)}) "  # noqa: S608 - names of this schema
         f"select {values} from {table.name} t cross join generate_series(1, {count}) n",
         timeout=600,
     )

@@ -51,7 +51,7 @@ RETRY = {"strategy": "delayed", "delay": 2, "limit": 1000, "max_age": 86_400}
 # Autovacuum has to keep up with tables that are renewed every few minutes.
 SETTINGS = {"autovacuum_naptime": "5s", "autovacuum_vacuum_cost_delay": "0"}
 
-Tell = Callable[[str], object]
+Report = Callable[[str], object]
 
 
 class Verdict(Struct, frozen=True, kw_only=True):
@@ -103,7 +103,7 @@ class _Load:
         self._stop.set()
 
 
-async def endure(rabbitmq: RabbitMQ, postgresql: PostgreSQL, seconds: float, tell: Tell) -> Verdict:
+async def endure(rabbitmq: RabbitMQ, postgresql: PostgreSQL, seconds: float, report: Report) -> Verdict:
     """Run for so long, then wait for what is under way. PostgreSQL is started again now and then."""
     amqp, database = await rabbitmq.create_vhost(), await postgresql.create_database()
 
@@ -133,7 +133,7 @@ async def endure(rabbitmq: RabbitMQ, postgresql: PostgreSQL, seconds: float, tel
         publishing = asyncio.create_task(load.run())
         sampling = asyncio.create_task(_sample(sampler, (sink, other), max(2.0, seconds / 120)))
         background = (storming, publishing, sampling)
-        faulting = asyncio.create_task(_faults(postgresql, database, seconds, tell))
+        faulting = asyncio.create_task(_faults(postgresql, database, seconds, report))
         # What fails beside the faults ends the run at once, and not after half an hour.
         done, _ = await asyncio.wait((faulting, *background), return_when=asyncio.FIRST_COMPLETED)
         for failed in done - {faulting}:
@@ -146,7 +146,7 @@ async def endure(rabbitmq: RabbitMQ, postgresql: PostgreSQL, seconds: float, tel
         for ended in (storming, sampling):
             with suppress(asyncio.CancelledError):
                 await ended
-        tell(f"waiting for {load.confirmed} events")
+        report(f"waiting for {load.confirmed} events")
         wanted = (2 + len(flapping)) * load.confirmed
         deadline = time.monotonic() + PATIENCE
         while (ids := await sink.ids()).distinct < wanted and time.monotonic() < deadline:  # noqa: ASYNC110
@@ -180,7 +180,7 @@ async def _sample(sampler: Sampler, receivers: tuple[Receiver, ...], interval: f
         await asyncio.sleep(interval)
 
 
-async def _faults(postgresql: PostgreSQL, database: str, seconds: float, tell: Tell) -> tuple[int, int]:
+async def _faults(postgresql: PostgreSQL, database: str, seconds: float, report: Report) -> tuple[int, int]:
     """Close all connections every minute, in a short run every third of it. How often, and how many restarts."""
     every, end = min(FAULT_EVERY, seconds / 3), time.monotonic() + seconds
     faults = restarts = 0
@@ -190,12 +190,12 @@ async def _faults(postgresql: PostgreSQL, database: str, seconds: float, tell: T
             break
         faults += 1
         if faults % RESTART_EVERY == 2:
-            tell("restarting PostgreSQL")
+            report("restarting PostgreSQL")
             await asyncio.to_thread(postgresql.stop)
             await postgresql.start_async()
             restarts += 1
         else:
-            tell(f"closed {await _cut(database)} connections")
+            report(f"closed {await _cut(database)} connections")
     return faults, restarts
 
 
@@ -217,19 +217,19 @@ def main() -> int:
     options = parser.parse_args()
     began = time.monotonic()
 
-    def tell(what: str) -> None:
+    def report(what: str) -> None:
         print(f"{time.monotonic() - began:7.1f} s  {what}", flush=True)
 
     with RabbitMQ() as rabbitmq, PostgreSQL(settings=SETTINGS) as postgresql:
-        found = asyncio.run(endure(rabbitmq, postgresql, 60 * options.minutes, tell))
+        found = asyncio.run(endure(rabbitmq, postgresql, 60 * options.minutes, report))
     if options.json:
         options.json.write_bytes(msgspec.json.encode(found))
     if options.write:
         soak_plot.write(Path("docs/plots/soak.svg"), found.samples)
     for one in found.growth:
         verdict = "" if one.series not in found.judged else "flat" if one.flat else "GROWN"
-        tell(f"{one.series:32} {one.middle:16,.3f} {one.end:16,.3f}  {verdict}")
-    tell(
+        report(f"{one.series:32} {one.middle:16,.3f} {one.end:16,.3f}  {verdict}")
+    report(
         f"{found.published} events, {found.lost} lost, {found.repeats} repeats, {found.storms} storms, "
         f"{found.faults} faults with {found.restarts} restarts, processes alive: {found.alive}"
     )

@@ -46,7 +46,7 @@ CLAIMED = "select id from deliveries where claimed_by is not null"
 CLAIMED_BY = "select id from deliveries where claimed_by in (select id from processes where pid = $1)"
 UNSETTLED = f"select count(*) from deliveries where state <> {DELIVERED}"  # noqa: S608 - a number of ours
 
-Tell = Callable[[str], object]
+Report = Callable[[str], object]
 
 
 class Verdict(Struct, frozen=True, kw_only=True):
@@ -118,10 +118,10 @@ class _Soak:
         kills = [(f"process {number + 1}", self._kill(one)) for number, one in enumerate(self._services)]
         return [*kills, ("broker", self._kill_broker), ("database", self._kill_database)]
 
-    async def go_through(self, number: int, tell: Tell) -> None:
+    async def go_through(self, number: int, report: Report) -> None:
         """Let the fault with this number happen; they take turns."""
         name, fault = self.steps[number % len(self.steps)]
-        tell(f"killing {name}")
+        report(f"killing {name}")
         await fault()
         self.faults += 1
 
@@ -149,10 +149,10 @@ class _Soak:
         self.in_flight.update(f"dlv_{row['id'].hex}" for row in found)
 
 
-async def soak(rabbitmq: RabbitMQ, postgresql: PostgreSQL, seconds: float, tell: Tell) -> Verdict:
+async def soak(rabbitmq: RabbitMQ, postgresql: PostgreSQL, seconds: float, report: Report) -> Verdict:
     """Run for so long, and until each fault has happened once; then wait for what is under way.
 
-    Both servers are killed and started again. `tell` is called with what happens. TimeoutError is not raised for
+    Both servers are killed and started again. `report` is called with what happens. TimeoutError is not raised for
     what does not arrive: the verdict counts it.
     """
     amqp, database = await rabbitmq.create_vhost(), await postgresql.create_database()
@@ -169,19 +169,19 @@ async def soak(rabbitmq: RabbitMQ, postgresql: PostgreSQL, seconds: float, tell:
         running = _Soak(rabbitmq, postgresql, database, services)
         load = _Load(amqp)
         publishing = asyncio.create_task(load.run())
-        await _faults(running, sink, seconds, tell)
+        await _faults(running, sink, seconds, report)
         load.end()
         await publishing
-        tell(f"waiting for {load.confirmed} events")
+        report(f"waiting for {load.confirmed} events")
         ids, unsettled = await _rest(sink, database, load.confirmed)
     return _verdict(load.confirmed, ids, unsettled, running)
 
 
-async def _faults(running: _Soak, sink: Receiver, seconds: float, tell: Tell) -> None:
+async def _faults(running: _Soak, sink: Receiver, seconds: float, report: Report) -> None:
     deadline, number = time.monotonic() + seconds, 0
     while number < len(running.steps) or time.monotonic() < deadline:
         await asyncio.sleep(PAUSE)
-        await running.go_through(number, tell)
+        await running.go_through(number, report)
         await sink.take()  # only the ids are wanted: an hour's arrivals would fill the memory
         number += 1
     await asyncio.sleep(PAUSE)
@@ -215,10 +215,10 @@ def _verdict(published: int, ids: Ids, unsettled: int, running: _Soak) -> Verdic
 async def kills(machine: Machine) -> Outcome:
     """P8, in its short form."""
 
-    def tell(_: str) -> None:
+    def report(_: str) -> None:
         machine.done()
 
-    found = await soak(machine.rabbitmq, machine.postgresql, machine.amount.seconds(SHORT), tell)
+    found = await soak(machine.rabbitmq, machine.postgresql, machine.amount.seconds(SHORT), report)
     what = (
         f"{found.faults} kills under load, {found.published:,} events, each with {SUBSCRIPTIONS} deliveries"
     )

@@ -109,7 +109,7 @@ def _mortal_rabbitmq(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rabbi
 
 @pytest.fixture
 def own_rabbitmq(_mortal_rabbitmq: RabbitMQ) -> RabbitMQ:
-    """Return a private broker that the test may kill. Use a virtual host of your own (`create_vhost`)."""
+    """Return a private broker that the test may kill. Use a separate virtual host (`create_vhost`)."""
     if not _mortal_rabbitmq.running:
         _mortal_rabbitmq.start()
     return _mortal_rabbitmq
@@ -123,7 +123,7 @@ def _mortal_postgresql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pos
 
 @pytest.fixture
 def own_postgresql(_mortal_postgresql: PostgreSQL) -> PostgreSQL:
-    """Return a private PostgreSQL that the test may kill. Use a database of your own (`create_database`)."""
+    """Return a private PostgreSQL that the test may kill. Use a separate database (`create_database`)."""
     if not _mortal_postgresql.running:
         _mortal_postgresql.start()
     return _mortal_postgresql

@@ -23,12 +23,12 @@ async def test_kills_of_processes_broker_and_database_lose_nothing_and_repeat_on
 ) -> None:
     began = time.monotonic()
 
-    def tell(what: str) -> None:
+    def report(what: str) -> None:
         sys.stdout.write(f"{time.monotonic() - began:7.1f} s  {what}\n")
         sys.stdout.flush()
 
-    verdict = await soak(own_rabbitmq, own_postgresql, SECONDS, tell)
-    tell(str(verdict))
+    verdict = await soak(own_rabbitmq, own_postgresql, SECONDS, report)
+    report(str(verdict))
     assert verdict.published
     assert verdict.faults >= 5
     assert verdict.in_flight

@@ -75,7 +75,7 @@ async def reset(writer: asyncio.StreamWriter) -> None:
 
 
 class Authority:
-    """A certificate authority of our own. `path` holds its certificate, for SSL_CERT_FILE."""
+    """A private certificate authority. `path` holds its certificate, for SSL_CERT_FILE."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder

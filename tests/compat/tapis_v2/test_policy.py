@@ -1,4 +1,4 @@
-"""Retry policies of Tapis v2 as policies of our own."""
+"""Retry policies of Tapis v2 as policies of Dispatcher."""
 
 from __future__ import annotations
 

@@ -176,7 +176,7 @@ async def test_what_cannot_be_understood_is_set_aside_and_the_next_one_is_handle
     assert (after[0] - before[0], after[1] - before[1]) == (1, 1)
 
 
-async def test_a_fault_of_our_own_sets_its_message_aside_and_nothing_else(
+async def test_an_internal_error_sets_its_message_aside_and_nothing_else(
     amqp_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def faulty(message: Message, **options: Any) -> list[Event]:

@@ -231,7 +231,7 @@ async def test_a_broker_that_does_not_answer_a_check_is_named(
         await until(lambda: run.consumer.error is None)
 
 
-async def test_a_fault_of_our_own_in_a_check_ends_neither_the_checks_nor_the_consumer(
+async def test_an_internal_error_in_a_check_ends_neither_the_checks_nor_the_consumer(
     amqp_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def faulty(*_: object) -> list[str]:
