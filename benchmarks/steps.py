@@ -25,7 +25,7 @@ from rich.console import Console
 from rich.table import Table
 from yarl import URL
 
-from dispatcher.delivery.report import count, tell
+from dispatcher.delivery.report import count, log_outcome
 from dispatcher.domain.deliveries import Attempt, ClaimedDelivery, Outcome, State
 from dispatcher.domain.events import utc_now
 from dispatcher.domain.ids import new_id
@@ -206,7 +206,7 @@ def _reporting(bench: Bench, claimed: ClaimedDelivery) -> list[Step]:
     )
     return [
         bench.call("metrics", lambda: count(claimed, outcome)),
-        bench.call("log line, with its share of a write", lambda: tell(claimed, outcome)),
+        bench.call("log line, with its share of a write", lambda: log_outcome(claimed, outcome)),
     ]
 
 

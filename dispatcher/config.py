@@ -294,7 +294,7 @@ def _from_file(path: Path | None) -> Iterator[_Setting]:
         if section not in SECTIONS:
             raise SettingsError(f"{path} [{section}]: unknown section{_nearest(section, SECTIONS)}")
         if not isinstance(values, dict):
-            raise SettingsError(f"{path} {section}: expected a section, [{section}] on a line of its own")
+            raise SettingsError(f"{path} {section}: expected a section, [{section}] on a separate line")
         for key, raw in values.items():
             source = f"{path} [{section}] {key}"
             if (section, key) not in _PARSERS:
@@ -365,7 +365,7 @@ def key_file(database: Path) -> Path:
 def _make_key_file(path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     # Written under another name and then linked: of two processes that start together one key wins, and
-    # nobody ever sees half of it. A temporary file is made for its owner only.
+    # no process ever sees half of it. A temporary file is made for its owner only.
     with NamedTemporaryFile("w", dir=path.parent, prefix=f".{path.name}.") as file, suppress(FileExistsError):
         file.write(token_urlsafe(48))
         file.flush()

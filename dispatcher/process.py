@@ -108,7 +108,7 @@ def on_end(parent: int, act: Callable[[], object]) -> None:
 async def patiently(step: Callable[[], Awaitable[None]], url: str) -> None:
     """Take a step of the start, and wait a while for a database that is not there yet. `url` is for people."""
     deadline = time.monotonic() + PATIENCE
-    told = None
+    logged = None
     while True:
         try:
             return await step()
@@ -117,9 +117,9 @@ async def patiently(step: Callable[[], Awaitable[None]], url: str) -> None:
                 raise SettingsError(
                     f"database.url: {url}: {error}; it did not answer within {PATIENCE:g} s"
                 ) from None
-            if str(error) != told:
-                told = str(error)
+            if str(error) != logged:
+                logged = str(error)
                 log.warning(
-                    "the database does not answer yet", url=url, error=told, patience=f"{PATIENCE:g} s"
+                    "the database does not answer yet", url=url, error=logged, patience=f"{PATIENCE:g} s"
                 )
             await asyncio.sleep(1)

@@ -49,16 +49,16 @@ async def _run(store: ForgetfulStore, keep: Keep, purges: Sequence[Purge]) -> bo
     except StoreUnavailable as error:
         log.warning("retention failed", error=str(error), again=f"{AGAIN:g} s")
     except Exception:
-        # Such as a user who may not change tables: deliveries go on, and the operator is told.
+        # Such as a user who may not change tables: deliveries go on, and the log tells the operator.
         log.exception("retention failed", again=f"{AGAIN:g} s")
     else:
-        _tell(replace(kept, deleted=deleted))
+        _log_kept(replace(kept, deleted=deleted))
         return True
     metrics.RETENTION_FAILURES.inc()
     return False
 
 
-def _tell(kept: Kept) -> None:
+def _log_kept(kept: Kept) -> None:
     metrics.RETENTION_LAST_RUN.set_to_current_time()
     for table, count in kept.deleted.items():
         metrics.RETENTION_DELETED.labels(table).inc(count)

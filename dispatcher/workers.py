@@ -34,7 +34,7 @@ SERVING = b"serving"
 """What a worker sends once it serves. Anything else is what is wrong with its settings."""
 
 _CLEAN = (0, -signal.SIGTERM)
-"""How a worker ends that was told to: in order, or before it had begun anything that has to be ended."""
+"""How a worker ends that was asked to: in order, or before it had begun anything that has to be ended."""
 
 _context = multiprocessing.get_context("spawn")
 
@@ -170,7 +170,7 @@ def _refusal_in(pipe: Connection) -> str | None:
 
 
 def _work(number: int, listener: socket.socket, directory: str, parent: Connection) -> None:
-    """One worker, in a process of its own."""
+    """One worker, in a separate process."""
     from dispatcher.app import Share, serve  # noqa: PLC0415 - the process that keeps the workers needs none of it
 
     settings = load()

@@ -197,7 +197,7 @@ def test_variables_that_are_no_settings_are_left_alone(name: str) -> None:
         ("[zzz]", "{path} [zzz]: unknown section; known are database, amqp, http, smtp,"),
         ("[http]\nprot = 1", "{path} [http] prot: unknown setting; did you mean port?"),
         ("[http]\nzzz = 1", "{path} [http] zzz: unknown setting; known are host, port"),
-        ("http = 1", "{path} http: expected a section, [http] on a line of its own"),
+        ("http = 1", "{path} http: expected a section, [http] on a separate line"),
         ("[http]\nport = ", "{path}: expected TOML: Invalid value (at "),
         (
             '[amqp]\nprefetch = "many"',

@@ -29,7 +29,7 @@ async def check_publisher(caller: ApiKey, events: Sequence[Event], store: Store)
     """Raise Forbidden when a key that speaks for its owner only says something of others or of their jobs.
 
     A trusted publisher may give a job to somebody between this look and the storing of the events. Then they are stored
-    as the key owner's, whom nobody else believes: the store looks once more, and keeps them out of the job's row.
+    as the key owner's, whom no one else believes: the store looks once more, and keeps them out of the job's row.
     """
     if caller.trusted:
         return

@@ -23,7 +23,7 @@ SETTINGS_KEY = ApiKey(
 )
 """What the admin key of the settings may do."""
 
-NOBODY = ApiKey(id="none", name="none", owner="", tenant=DEFAULT_TENANT, scopes=(), created_at=_NEVER)
+ANONYMOUS = ApiKey(id="none", name="none", owner="", tenant=DEFAULT_TENANT, scopes=(), created_at=_NEVER)
 """Who calls what needs no key."""
 
 

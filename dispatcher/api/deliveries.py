@@ -34,7 +34,7 @@ async def get_delivery(call: Call[NoQuery, None]) -> DeliveryDetail:
 async def retry_delivery(call: Call[NoQuery, None]) -> DeliveryDetail:
     """Send a delivery again.
 
-    It is due now and its retry policy starts anew; its id stays the same. One that waits is sent at once.
+    It is due now and its retry policy starts again; its id stays the same. One that waits is sent at once.
     """
     delivery = await delivery_for(call.caller, call.path["id"], call.services)
     if await call.services.store.subscriptions.get(call.caller.tenant, delivery.subscription_id) is None:

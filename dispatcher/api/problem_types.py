@@ -89,7 +89,7 @@ TYPES = (
         "unavailable",
         (503,),
         "The database cannot be reached, or the server has more to do than it can hold. Nothing was stored.",
-        "Repeat after `Retry-After` seconds. With an `id` of your own a repeated event is stored once.",
+        "Repeat after `Retry-After` seconds. An event that has an `id` is stored once, even if repeated.",
     ),
     ProblemType(
         "other",

@@ -13,7 +13,7 @@ from aiohttp import hdrs, web
 from msgspec import Struct
 from msgspec.structs import asdict
 
-from dispatcher.api.auth import NOBODY, authorize
+from dispatcher.api.auth import ANONYMOUS, authorize
 from dispatcher.api.explain import explain
 from dispatcher.api.http_server import WAITS
 from dispatcher.api.problems import MAX_BODY, Refusal
@@ -99,7 +99,7 @@ def _bound(route: AnyRoute, services: Services) -> _Handler:
 
     async def handle(request: web.Request) -> web.Response:
         request[WAITS] = route.waits
-        caller = NOBODY
+        caller = ANONYMOUS
         if route.scope is not None:
             caller = await authorize(request.headers.get(hdrs.AUTHORIZATION), route.scope, services)
         query, body = read_query(request), await read_body(request)

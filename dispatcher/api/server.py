@@ -56,7 +56,7 @@ def build(services: Services, extensions: Sequence[Extension] = ()) -> web.Appli
 def runner(
     services: Services, extensions: Sequence[Extension] = (), idle: float = IDLE, grace: float = 20.0
 ) -> web.AppRunner:
-    """What lets the application listen. Whoever says nothing for `idle` seconds makes room for others.
+    """What lets the application listen. A connection that is silent for `idle` seconds is closed.
 
     Requests that are under way have `grace` seconds at its end.
     """

@@ -130,7 +130,7 @@ def check_digest(subscription: Subscription, kinds: Kinds) -> Subscription:
 def changed_target(target: Struct, stored: Subscription, kinds: Kinds) -> tuple[dict[str, object], str]:
     """The same for a target that replaces a stored one: what comes back as shown keeps its credentials.
 
-    They are bound to their destination: nobody who may change a subscription can have them sent elsewhere.
+    They are bound to their destination: no one who may change a subscription can have them sent elsewhere.
     """
     new = _plain_json(target)
     if target.__struct_config__.tag != stored.kind or stored.kind not in kinds:

@@ -77,7 +77,7 @@ for group, name in (
 
 def main() -> None:
     """Run the command that the process was started with."""
-    # What libraries log is told in our own words; `serve` sets up its own log.
+    # What libraries log is reported in our own words; `serve` sets up its own log.
     logging.getLogger().addHandler(logging.NullHandler())
     try:
         app(prog_name="dispatcher")

@@ -257,7 +257,7 @@ async def mail_relay(settings: Settings) -> Finding:
     if settings.smtp.sender == Settings().smtp.sender:
         found = f"{url} answers, but the sender is {settings.smtp.sender}"
         return Finding(
-            "mail relay", State.WARN, found, "set DISPATCHER_SMTP_SENDER to an address of your own"
+            "mail relay", State.WARN, found, "set DISPATCHER_SMTP_SENDER to an address of your domain"
         )
     return Finding("mail relay", State.OK, f"{url} answers")
 

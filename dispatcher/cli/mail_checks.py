@@ -21,6 +21,6 @@ def mails(settings: Settings) -> Finding:
     if found:
         return Finding("mails", State.WARN, found[0], "dispatcher templates check tells all")
     if settings.http.public_url is None:
-        told = "they have no links: nobody can unsubscribe, and only trusted domains get any"
-        return Finding("mails", State.WARN, told, "set DISPATCHER_HTTP_PUBLIC_URL")
+        problem = "they have no links: no one can unsubscribe, and only trusted domains get any"
+        return Finding("mails", State.WARN, problem, "set DISPATCHER_HTTP_PUBLIC_URL")
     return Finding("mails", State.OK, f"their links begin with {settings.http.public_url}")

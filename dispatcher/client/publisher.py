@@ -27,7 +27,7 @@ class Publisher:
     >>> async with Publisher.amqp("amqp://guest:guest@127.0.0.1/") as publisher:
     ...     await publisher.publish({"event": "FINISHED", "job_id": "0001-007", "owner": "alice"})
 
-    An event without an `id` gets one. Give it one of your own to publish it again after NotPublished: with
+    An event without an `id` gets one. Give it an id yourself to publish it again after NotPublished: with
     the same id it is delivered once.
     """
 

@@ -1,6 +1,6 @@
 """Lanes: what waits in memory, a lane for each destination, bounded each and together.
 
-A destination has a lane of its own, so that a slow or failing one takes nothing from the others. What does not fit
+Each destination has its own lane, so that a slow or failing one takes nothing from the others. What does not fit
 stays in the store, unclaimed.
 """
 

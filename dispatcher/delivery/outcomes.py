@@ -182,7 +182,7 @@ class OutcomeWriter:
     """Gathers outcomes and writes them in batches; keeps them while the store is away.
 
     Its memory is bounded by the lanes: while the store is away nothing new is accepted or claimed.
-    `written` is told the outcomes after each write.
+    `written` is called with the outcomes after each write.
     """
 
     def __init__(

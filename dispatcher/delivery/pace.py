@@ -1,7 +1,7 @@
 """The pace of intake: while this process has no CPU left, events wait in the broker rather than in the store.
 
 What does not fit into a lane is stored unclaimed and costs a second trip. For a destination that is slow that is right:
-nobody may wait for it. But when lanes are full because this process cannot go faster, taking in more makes it slower.
+no one may wait for it. But when lanes are full because this process cannot go faster, taking in more makes it slower.
 """
 
 from __future__ import annotations

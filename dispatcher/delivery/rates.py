@@ -1,7 +1,7 @@
 """Rate limits: how fast attempts may begin for a subscription or a destination, over all processes together.
 
-The store grants attempts. Whoever asks at the same moment asks once; who has to wait gets a time of its own, so that
-not everybody comes back at once.
+The store grants attempts. Those who ask at the same moment share one request; each that has to wait gets a separate
+time, so that not all come back at once.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ class Rates:
 
 
 class _Gate:
-    """One rate limit: those who ask, when it is worth asking again, and the next time that nobody was told yet."""
+    """One rate limit: those who ask, when it is worth asking again, and the next time that was not given away yet."""
 
     def __init__(self, key: str, store: RateStore) -> None:
         self._key = key

@@ -1,4 +1,4 @@
-"""What is told of each attempt: one wide log line, and the metrics."""
+"""What is logged and counted of each attempt: one wide log line, and the metrics."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _RESULTS = {state: "failed" if state is State.PENDING else state.value for state
 def report(claimed: ClaimedDelivery, outcome: Outcome) -> None:
     """Log and count what became of a delivery."""
     count(claimed, outcome)
-    tell(claimed, outcome)
+    log_outcome(claimed, outcome)
 
 
 def count(claimed: ClaimedDelivery, outcome: Outcome) -> None:
@@ -41,10 +41,10 @@ def count_members(claimed: ClaimedDelivery, outcome: Outcome, members: int) -> N
     DELIVERIES.add(claimed.subscription.kind, _RESULTS[outcome.state], count=members)
 
 
-def tell(claimed: ClaimedDelivery, outcome: Outcome) -> None:
+def log_outcome(claimed: ClaimedDelivery, outcome: Outcome) -> None:
     """The log line of what became of a delivery.
 
-    At debug when it arrived: at two hundred a second these alone were gigabytes a day. What did not is told at info,
+    At debug when it arrived: at two hundred a second these alone were gigabytes a day. What did not is logged at info,
     once in FAILURE_INTERVAL for a destination; `more` is how many others there were.
     """
     if outcome.state is State.DELIVERED:

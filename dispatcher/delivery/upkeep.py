@@ -1,7 +1,7 @@
 """Upkeep: what one process does for all of them, the one that has been there for the longest.
 
 It ends deliveries that have become too old behind an open breaker or a pause, lets deliveries go on that waited for one
-which ended in a crash, and forgets what nobody needs.
+which ended in a crash, and forgets what is no longer needed.
 """
 
 from __future__ import annotations

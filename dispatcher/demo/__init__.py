@@ -1,1 +1,1 @@
-"""The demo: the service as it is, real job events, receivers of its own, and a person who watches."""
+"""The demo: the service as it is, real job events, its own receivers, and a person who watches."""

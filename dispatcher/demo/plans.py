@@ -15,7 +15,7 @@ RETRY_AFTER = 2
 """Seconds: what a busy receiver asks for."""
 
 OWNER = "demo"
-"""The one owner who has a key of their own; all other subscriptions are made with the admin key."""
+"""The one owner who has a separate key; all other subscriptions are made with the admin key."""
 
 
 class Plan(Struct, frozen=True, kw_only=True):
@@ -41,7 +41,7 @@ class Plan(Struct, frozen=True, kw_only=True):
     def trouble(self) -> str:
         """What its receiver does wrong, in words."""
         if self.opens_after:
-            return f"nobody listens on its port for {self.opens_after:g} s"
+            return f"nothing listens on its port for {self.opens_after:g} s"
         if self.busy:
             return f"it answers its first {self.busy} requests with 503, Retry-After: {RETRY_AFTER}"
         return ""

@@ -77,15 +77,15 @@ class Play:
 
     async def _perform(self, show: Show) -> None:
         self._start = datetime.now(UTC)
-        telling = asyncio.create_task(self._tell(show))
+        publishing = asyncio.create_task(self._publish_all(show))
         try:
             with suppress(TimeoutError):
                 async with asyncio.timeout(PATIENCE):
-                    await self._watch(telling, show)
+                    await self._watch(publishing, show)
         finally:
-            telling.cancel()
+            publishing.cancel()
 
-    async def _tell(self, show: Show) -> None:
+    async def _publish_all(self, show: Show) -> None:
         """Publish every event and open every late receiver at its time."""
         loop = asyncio.get_running_loop()
         start = loop.time()
@@ -111,15 +111,15 @@ class Play:
         await receiver.open()
         return f"{receiver.plan.name}: somebody listens on its port now"
 
-    async def _watch(self, telling: asyncio.Task[None], show: Show) -> None:
-        """Look until the story is told and everything that it caused has come to an end."""
+    async def _watch(self, publishing: asyncio.Task[None], show: Show) -> None:
+        """Look until everything was published and everything that it caused has come to an end."""
         names = {subscription_id: receiver.plan.name for subscription_id, receiver in self._receivers.items()}
-        told = False
-        while not (told and self._picture.settled):
+        published = False
+        while not (published and self._picture.settled):
             await asyncio.sleep(LOOK)
             # Before the look, so that the last look comes after the last event.
-            if told := telling.done():
-                await telling
+            if published := publishing.done():
+                await publishing
             show([news_line(news, names, self._start) for news in await look(self._client, self._picture)])
 
     def _table(self) -> Table:

@@ -45,7 +45,7 @@ class Inbox(ABC):
 
     @abstractmethod
     async def close(self) -> None:
-        """Let go of its port."""
+        """Release its port."""
 
 
 class Receiver(Inbox):
@@ -54,7 +54,7 @@ class Receiver(Inbox):
     def __init__(self, plan: Plan) -> None:
         super().__init__(plan)
         self.turned_away = 0
-        # Bound but not listening: a connection is refused, and nobody else can take the port meanwhile.
+        # Bound but not listening: a connection is refused, and no one else can take the port meanwhile.
         self._socket = socket.socket()
         self._socket.bind(("127.0.0.1", 0))
         self._runner = web.ServerRunner(web.Server(self._answer), shutdown_timeout=1)

@@ -95,7 +95,7 @@ class Attempt(Struct, frozen=True, kw_only=True):
 class ClaimedDelivery(Struct, frozen=True, kw_only=True):
     """A delivery that this process may try now, with all that is needed for it.
 
-    When somebody sends a delivery again its retry policy starts anew: it counts the attempts after `restarted_after`,
+    When somebody sends a delivery again its retry policy starts again: it counts the attempts after `restarted_after`,
     and the age from `since` on (else 0 and the acceptance of the event). `memo` is what its target kind noted at the
     last attempt.
     """
@@ -151,7 +151,7 @@ class Outcome(Struct, frozen=True, kw_only=True):
 
     A `pending` outcome is due again at `due_at`; None holds it until its subscription is resumed. `memo` is for the
     target kind at the next attempt. When an `ordered` one ends, the next delivery of its job may go; when one ends that
-    `leads` a digest, its members end likewise. One that `joins` waits for a digest that goes at `due_at`.
+    `leads` a digest, its members end in the same way. One that `joins` waits for a digest that goes at `due_at`.
     """
 
     delivery_id: str

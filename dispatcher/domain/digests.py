@@ -1,6 +1,6 @@
 """Digests: many events in one message. Nothing is dropped; what comes too soon is gathered.
 
-The timers are those of Prometheus's Alertmanager. Job events are edges and no states, so all of them are told.
+The timers are those of Prometheus's Alertmanager. Job events are edges and no states, so all of them are sent.
 """
 
 from __future__ import annotations

@@ -47,7 +47,7 @@ _clock = _Clock()
 
 
 def new_id(prefix: Prefix) -> str:
-    """A new id of its own: the prefix, `_` and the 32 hex digits of a UUIDv7."""
+    """A new, unique id: the prefix, `_` and the 32 hex digits of a UUIDv7."""
     millisecond, counter = _clock.next()
     rand_a, rand_b = counter >> 62, counter & _RAND_B
     value = (millisecond << 80) | _VERSION | (rand_a << 64) | _VARIANT | rand_b

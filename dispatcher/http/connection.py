@@ -156,7 +156,7 @@ class Connection(asyncio.Protocol):
         except HttpParserError as error:
             self._problem = str(error.__context__ or error)
             self._keep = False
-            # With a context it is one of our own bounds that was broken, and not the grammar.
+            # With a context it is one of our bounds that was broken, and not the grammar.
             if not self._headers_done and not self._malformed and error.__context__ is None:
                 self._malformed = True
                 self._parse_leniently()

@@ -101,7 +101,7 @@ class IngestQueue:
         Returns when they are committed, with the keys of the duplicates and of what was there before. Raises
         InvalidInput when they can never be stored, Busy when too many of their owner wait, and NotStored when they
         are not stored within `patience` seconds. In the last case they may be stored still: publishing them
-        again is safe when they have ids of their own.
+        again is safe when the caller gave them ids.
         """
         stored: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
 
@@ -140,7 +140,7 @@ class IngestQueue:
         return None
 
     async def run(self) -> None:
-        """Store what is offered until `stop`. An error that nobody can handle rises from here."""
+        """Store what is offered until `stop`. An error that cannot be handled rises from here."""
         self._task = asyncio.current_task()
         large = asyncio.create_task(self._store_large())
         try:
@@ -181,7 +181,7 @@ class IngestQueue:
             return
         try:
             submission.on_stored(result)
-        except Exception as error:  # noqa: BLE001 - it is about one message; the others are to be told too
+        except Exception as error:  # noqa: BLE001 - it is about one message; the others get their result too
             self._errors.report(error, events=[event.id for event in submission.events][:10])
 
     async def _store_batches(self) -> None:

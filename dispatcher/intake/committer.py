@@ -90,7 +90,7 @@ class SubmissionSink(Protocol):
 
 
 class Submission(Struct, eq=False):
-    """The events of one message or request, stored together or not at all; `on_stored` is told which."""
+    """The events of one message or request, stored together or not at all; `on_stored` gets the result."""
 
     events: Sequence[Event]
     source: SourceName
@@ -110,7 +110,7 @@ class Submission(Struct, eq=False):
     problem: str = "others are stored before them"
     """Why they are not stored yet."""
     withdrawn: bool = False
-    """Nobody waits for them any more; they need not be tried."""
+    """No one waits for them any more; they need not be tried."""
     skipped: bool = False
     """They were dropped before they were stored."""
     finished: bool = False

@@ -162,7 +162,7 @@ UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 
 
 def check_document(event: Event, context: DecodeContext) -> Event:
-    """The event itself when whoever decodes its document later will be able to.
+    """The event itself when its document can be decoded later.
 
     What passes through as raw JSON was only skimmed before. Unless it is long, the decoded form stays with the
     event for them.

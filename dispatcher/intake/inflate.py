@@ -22,7 +22,7 @@ _SEPARATOR = re.compile("[,:]")
 _MAX_LAYERS = 3
 
 _GZIP, _ZLIB, _RAW = 31, 15, -15
-"""How zlib is told which header the data has."""
+"""The `wbits` by which zlib knows which header the data has."""
 
 
 class TooLong(InvalidInput):
@@ -60,7 +60,7 @@ def encodings_in(text: str) -> list[str]:
 
 
 def _inflated(body: bytes, limit: int) -> bytes:
-    """gzip, zlib or raw deflate, told apart by how it begins: each of the names is used for all of them."""
+    """gzip, zlib or raw deflate, distinguished by how it begins: each of the names is used for all of them."""
     if body.startswith(b"\x1f\x8b"):
         kind = _GZIP
     elif len(body) > 1 and body[0] & 0x0F == 8 and int.from_bytes(body[:2]) % 31 == 0:

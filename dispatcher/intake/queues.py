@@ -1,7 +1,7 @@
-"""Queues of what waits to be stored: one for each owner, which take turns, so that nobody's flood holds up the others.
+"""Queues of what waits to be stored: one for each owner, which take turns, so that one owner cannot hold up the others.
 
 They take turns by deficit round robin (Shreedhar and Varghese 1995). One owner's events stay in their order, and so do
-those of one job, whoever they name as its owner.
+those of one job, whatever owner they name.
 """
 
 from __future__ import annotations
@@ -131,7 +131,7 @@ class Queues:
         return batch.submissions
 
     def _round(self, batch: _Batch, quantum: float) -> float | None:
-        """Give each queue a turn. How much more credit all need until somebody has enough; None when nobody may go."""
+        """Give each queue a turn. How much more credit all need until somebody has enough; None when none may go."""
         before, lacking = len(batch.submissions), list[float]()
         for queue in list(self._turns.values()):
             queue.credit += quantum

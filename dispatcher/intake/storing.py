@@ -22,7 +22,7 @@ _Failed = list[tuple[Submission, Exception]]
 
 
 class Progress:
-    """How many batches were stored, whoever stored them: it shows that the store does not refuse everything."""
+    """How many batches were stored, by any of the tasks: it shows that the store does not refuse everything."""
 
     stored = 0
 
@@ -62,7 +62,7 @@ class Storing:
             before = self._progress.stored
             failed = await self._try(submissions)
             progress = self._progress.stored > before
-            self._tell(failed, progress)
+            self._log_state(failed, progress)
             submissions = [
                 submission for submission, error in failed if not self._given_up(submission, error, before)
             ]
@@ -92,7 +92,7 @@ class Storing:
         return failed + await self._try(submissions[half:])
 
     def _given_up(self, submission: Submission, error: Exception, before: int) -> bool:
-        """Drop what nobody waits for, and refuse what fails because of what it is.
+        """Drop what no one waits for any more, and refuse what fails because of what it is.
 
         Nothing is refused as long as the fault may be the store's: not before something was stored since it failed.
         `before`: how many batches had been stored when this one was begun.
@@ -148,7 +148,7 @@ class Storing:
             else:
                 EVENTS.labels(source, result).inc(count)
 
-    def _tell(self, failed: _Failed, progress: bool) -> None:
+    def _log_state(self, failed: _Failed, progress: bool) -> None:
         """Log when storing begins to fail, and when it works again."""
         count = sum(len(submission.events) for submission, _ in failed)
         if failed and not progress and not self._failing:

@@ -136,9 +136,9 @@ def _revoked_before(events: Sequence[Event]) -> set[tuple[str, Permit]]:
                 for owner, user in gone.get(job, ())
                 if owner in (None, event.owner)
             }
-        if (told := permission_of(event)) is not None:
-            change = gone[job].discard if told.granted else gone[job].add
-            change((told.owner, told.user))
+        if (permission := permission_of(event)) is not None:
+            change = gone[job].discard if permission.granted else gone[job].add
+            change((permission.owner, permission.user))
     return found
 
 

@@ -113,7 +113,7 @@ class _Page:
             (self._filtered if one.filters else self._plain)[one.match_key].append(place)
 
     def places(self, event: Event, keys: Sequence[str]) -> list[int]:
-        """The places of those who want an event, whoever may see it."""
+        """The places of those who want an event, no matter who may see it."""
         found: list[int] = []
         for key in keys:
             if key in self._plain:

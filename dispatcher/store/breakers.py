@@ -23,7 +23,7 @@ OVERLAP = timedelta(seconds=5)
 """How long a change may take from its time to the end of its transaction."""
 
 ABANDONED = timedelta(minutes=10)
-"""How long after the time of its probe a breaker is looked at by `forget`: nobody had anything to send."""
+"""How long after the time of its probe a breaker is looked at by `forget`: nothing was to be sent."""
 
 KEPT_CLOSED = timedelta(hours=1)
 """How long a closed breaker is kept, so that every process learns of it."""

@@ -134,13 +134,13 @@ def of_grants(grants: Sequence[Grant], to: Encoding) -> list[Column]:
     """Columns of GRANT."""
     permissions = [grant.permission for grant in grants]
     return [
-        _texts([told.tenant for told in permissions]),
-        _texts([told.job_id for told in permissions]),
-        _texts([told.user for told in permissions]),
-        [told.granted for told in permissions],
+        _texts([permission.tenant for permission in permissions]),
+        _texts([permission.job_id for permission in permissions]),
+        _texts([permission.user for permission in permissions]),
+        [permission.granted for permission in permissions],
         [grant.trusted for grant in grants],
-        to.moments([told.at for told in permissions]),
-        _maybe([told.owner for told in permissions]),
+        to.moments([permission.at for permission in permissions]),
+        _maybe([permission.owner for permission in permissions]),
     ]
 
 

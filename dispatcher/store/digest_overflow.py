@@ -67,7 +67,7 @@ def gather(connection: Connection, subscription_id: str, some: Sequence[Late]) -
 
 
 def _pending(connection: Connection, ids: Sequence[str]) -> set[str]:
-    """Those that wait; nobody can claim them meanwhile."""
+    """Those that wait; no one can claim them meanwhile."""
     found: set[str] = set()
     for some in chunks(sorted(ids)):
         waits = select(_delivery.id).where(_delivery.id.in_(some), _delivery.state == State.PENDING)
@@ -84,7 +84,7 @@ def _members(connection: Connection, ids: Sequence[str]) -> set[str]:
 
 
 def _brought(connection: Connection, leaders: Sequence[str]) -> dict[str, tuple[int, int]]:
-    """How many wait for each of these, and the bytes of their events; none is not told."""
+    """How many wait for each of these, and the bytes of their events; those without any are left out."""
     joined = digest_members.join(deliveries, _delivery.id == _member.delivery_id).join(
         events, events.c.key == _delivery.event_key
     )

@@ -108,7 +108,7 @@ def enter(connection: Connection, new: Sequence[NewDelivery]) -> None:
 
 
 def locked(connection: Connection, key: bytes, subscription_id: str) -> Group:
-    """Where a group stands, which nobody else changes before this transaction ends."""
+    """Where a group stands, which no one else changes before this transaction ends."""
     row = {"id": key, "subscription_id": subscription_id, "members": 0, "bytes": 0}
     columns = (_group.leader, _group.due_at, _group.sent_at, _group.members, _group.bytes)
     this = select(*columns).where(_group.id == key).with_for_update()
@@ -151,7 +151,7 @@ def _take(connection: Connection, leader: str) -> list[Gathered]:
 
 
 def finish_members(connection: Connection, leaders: Collection[str]) -> int:
-    """Let the members of these leaders that have ended end likewise, each with that attempt. How many."""
+    """Let the members of these leaders that have ended end in the same way, each with that attempt. How many."""
     count = 0
     for leader in leaders:
         row = connection.execute(select(deliveries).where(_delivery.id == leader)).one_or_none()

@@ -69,7 +69,7 @@ def unavailable(connection: DriverConnection | None = None) -> Iterator[None]:
         task = asyncio.current_task()
         if task is None or task.cancelling():
             raise
-        # Nobody cancelled us: the driver did so with a future of its own when the connection was lost.
+        # No one cancelled us: the driver did so with one of its futures when the connection was lost.
         _drop(connection)
         raise StoreUnavailable("the database cannot be reached: the connection was lost") from error
     except Exception as error:
@@ -121,7 +121,7 @@ def _is_lost(connection: DriverConnection | None) -> bool:
 
 
 def _leaves_connection(error: BaseException) -> bool:
-    """Whether the connection can be used after it: the server told us that it only gave a statement up."""
+    """Whether the connection can be used after it: the server says that it only gave a statement up."""
     return isinstance(error, asyncpg.PostgresError) and (error.sqlstate or "").startswith(_KEPT)
 
 

@@ -59,8 +59,8 @@ def job_changes(events: Iterable[Event], owners: Mapping[JobKey, str]) -> JobCha
         else:
             apart = (*key, publisher or "")
             unclaimed[apart] = unclaimed[apart].merge(added) if apart in unclaimed else added
-        if (told := permission_of(event)) is not None:
-            _note(grants, Grant(told, counts))
+        if (permission := permission_of(event)) is not None:
+            _note(grants, Grant(permission, counts))
     return JobChanges(
         jobs=[jobs[key] for key in sorted(jobs)],
         unclaimed_jobs=[unclaimed[apart] for apart in sorted(unclaimed)],
@@ -71,8 +71,8 @@ def job_changes(events: Iterable[Event], owners: Mapping[JobKey, str]) -> JobCha
 
 def _note(grants: dict[tuple[str | None, ...], Grant], new: Grant) -> None:
     """Keep the newest of equal trust for each job, owner and user."""
-    told = new.permission
-    key = (told.tenant, told.job_id, told.owner, told.user)
+    permission = new.permission
+    key = (permission.tenant, permission.job_id, permission.owner, permission.user)
     known = grants.get(key)
-    if known is None or (new.trusted, told.at) >= (known.trusted, known.permission.at):
+    if known is None or (new.trusted, permission.at) >= (known.trusted, known.permission.at):
         grants[key] = new

@@ -82,23 +82,23 @@ def owners(connection: Connection, wanted: Sequence[JobKey]) -> dict[JobKey, str
 
 
 def _is_known(connection: Connection, tenant: str, job_id: str, publisher: str | None) -> bool:
-    told = [select(jobs.c.id).where(jobs.c.tenant == tenant, jobs.c.id == job_id)]
+    queries = [select(jobs.c.id).where(jobs.c.tenant == tenant, jobs.c.id == job_id)]
     if publisher is not None:
         this = (_unclaimed.tenant == tenant, _unclaimed.id == job_id, _unclaimed.owner == publisher)
-        told.append(select(_unclaimed.id).where(*this))
-    return any(connection.execute(one).first() is not None for one in told)
+        queries.append(select(_unclaimed.id).where(*this))
+    return any(connection.execute(one).first() is not None for one in queries)
 
 
 def find_job(connection: Connection, tenant: str, job_id: str, visible_to: str | None) -> Job | None:
     """See `JobRepository.get`."""
     found = rows_of(connection, select(*JOB).where(jobs.c.tenant == tenant, jobs.c.id == job_id))
-    told = job_of(found[0]) if found else None
-    if told is not None and told.owner is not None:
-        permit = (tenant, job_id, told.owner, visible_to or "")
-        visible = visible_to in (None, told.owner) or granted(connection, [permit])
-        return told if visible else None
-    if told is not None and visible_to is None:
-        return told
+    job = job_of(found[0]) if found else None
+    if job is not None and job.owner is not None:
+        permit = (tenant, job_id, job.owner, visible_to or "")
+        visible = visible_to in (None, job.owner) or granted(connection, [permit])
+        return job if visible else None
+    if job is not None and visible_to is None:
+        return job
     return _unclaimed_job(connection, tenant, job_id, visible_to)
 
 

@@ -41,7 +41,7 @@ class QuotaRepository(Repository):
         return await self._read(_override, safe(tenant), safe(owner))
 
     async def overrides(self, tenant: str, window: Window) -> Page[tuple[str, QuotaOverride]]:
-        """Owners with quotas of their own, by name; the cursor is the last one."""
+        """Owners with their own quotas, by name; the cursor is the last one."""
         return await self._read(_page, safe(tenant), window)
 
     async def set_override(self, tenant: str, owner: str, override: QuotaOverride) -> None:
@@ -78,7 +78,7 @@ class QuotaRepository(Repository):
 def check_caps(connection: Connection, row: Mapping[str, object], subscription_id: str, caps: Caps) -> None:
     """Raise TooManyAlike or QuotaExceeded unless a subscription may be stored beside the others of its subscriber.
 
-    Whoever stores one for the same subscriber waits until this transaction has ended: the count cannot be raced.
+    A second one for the same subscriber waits until this transaction has ended: the count cannot be raced.
     """
     tenant, subscriber = str(row["tenant"]), str(row["subscriber"])
     dialect.advisory_lock(connection, f"quota\x1f{tenant}\x1f{subscriber}")

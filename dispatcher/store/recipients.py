@@ -79,7 +79,7 @@ class RecipientRepository(Repository):
             found = [error] * len(batch)
         for (*_, future), one in zip(batch, found, strict=True):
             if future.done():
-                continue  # whoever waited has gone
+                continue  # the caller has gone
             if isinstance(one, Exception):
                 future.set_exception(one)
             else:
@@ -90,7 +90,7 @@ class RecipientRepository(Repository):
         await self._write(_give_back, quotas, at)
 
     async def begin_asking(self, recipient: Recipient, until: datetime) -> bool:
-        """Whether the caller is to ask for consent: nobody has, and nobody else will before `until`."""
+        """Whether the caller is to ask for consent: no one has, and no one else will before `until`."""
         return await self._write(_begin_asking, recipient, until, utc_now())
 
     async def end_asking(self, recipient: Recipient, *, asked: bool) -> None:
@@ -212,8 +212,8 @@ def _began(quota: Quota, now: datetime) -> datetime:
 
 def _begin_asking(connection: Connection, recipient: Recipient, until: datetime, now: datetime) -> bool:
     row = {**_whose(recipient), "asking_until": until}
-    nobody = or_(_consents.asking_until.is_(None), _consents.asking_until < now)
-    free = (_consents.asked_at.is_(None)) & nobody
+    unasked = or_(_consents.asking_until.is_(None), _consents.asking_until < now)
+    free = (_consents.asked_at.is_(None)) & unasked
     return upsert(connection, mail_consents, row, {"asking_until": until}, free)
 
 

@@ -1,4 +1,4 @@
-"""Retention row by row: what was kept for long enough is deleted in batches, so that nobody waits for them.
+"""Retention row by row: what was kept for long enough is deleted in batches, so that no one waits for them.
 
 SQLite deletes everything so, PostgreSQL what does not go with its partition. Each function that takes a connection is
 one transaction, or a part of one.
@@ -38,7 +38,7 @@ CHUNK = 500
 _WELL, _BADLY = (State.DELIVERED, State.SUPERSEDED), (State.EXHAUSTED, State.CANCELLED)
 
 Chunks = Callable[["Sweep", Any], Awaitable["Swept"]]
-"""Carries `sweep` out, in a transaction of its own."""
+"""Carries `sweep` out, in a separate transaction."""
 
 
 class Sweep(Struct, frozen=True):
@@ -134,7 +134,7 @@ def delete_rows(
     if table in (jobs, unclaimed_jobs):
         return _delete_jobs(connection, table, gone, *these)
     if table is events and locks_rows(connection):
-        # Whoever adds a delivery to one of them has locked it: it is waited for, and seen below.
+        # Another that adds a delivery to one of them has locked it: it is waited for, and seen below.
         connection.execute(select(events.c.key).where(*these).with_for_update())
     if table in (destinations, digests) and locks_rows(connection):
         # What somebody is about to use is left alone; whether it is used is seen below, once it is locked.

@@ -1,4 +1,4 @@
-"""Writes log lines in a thread of its own: a stream that takes nothing costs lines, and holds nothing else up."""
+"""Writes log lines in a separate thread: a stream that takes nothing costs lines, and holds nothing else up."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ class LogWriter:
                 else:
                     rest = rest[count:]
         except (OSError, ValueError):
-            # Closed, full, or nobody reads any more: events are worth more than their log.
+            # Closed, full, or no longer read: events are worth more than their log.
             return False
         return True
 
@@ -154,5 +154,5 @@ class Printed(io.TextIOBase):
         return True
 
     def isatty(self) -> bool:
-        """No: whoever asks would write escape sequences."""
+        """No: callers that get True write escape sequences."""
         return False

@@ -25,7 +25,7 @@ from dispatcher.telemetry.log_writer import LogWriter, Printed
 # What stands between a URL's scheme and its host.
 _CREDENTIALS = re.compile(r"(?<=://)[^\s/@]*:[^\s@]*(?=@)")
 
-# What aiormq logs of a broker that cannot be reached. It raises it too, and whoever connects says it once.
+# What aiormq logs of a broker that cannot be reached. It raises it too, and the caller logs it once.
 _SAID_TWICE = "error when creating transport: %r"
 
 # Any, because structlog declares so what goes from one processor to the next.
@@ -37,7 +37,7 @@ def configure(
 ) -> Callable[[], None]:
     """Log from this level on (`debug`, `info`, `warning`, `error`), to stderr unless a stream is given.
 
-    Times are UTC. To be called once in a process, before the first line. A line is written by a thread of its own
+    Times are UTC. To be called once in a process, before the first line. A line is written by a separate thread
     within FLUSH_INTERVAL, so that a stream that takes nothing holds nothing else up; see `LogWriter`. Without a stream
     what is printed to stdout and stderr goes the same way, as it is.
 
@@ -170,6 +170,6 @@ class _Forward(logging.Handler):
 
 
 def _cause(record: logging.LogRecord) -> dict[str, str]:
-    # A warning is about a lost connection mostly: its traceback through the library tells nobody anything.
+    # A warning is about a lost connection mostly: its traceback through the library helps no one.
     error = record.exc_info[1] if record.exc_info else None
     return {} if error is None else {"error": _CREDENTIALS.sub("***", repr(error))}

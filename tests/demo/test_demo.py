@@ -154,7 +154,7 @@ def test_the_summary_counts_what_came_in_and_what_went_out(played: Played) -> No
 def test_the_summary_lists_what_was_retried_and_why(played: Played) -> None:
     for line in (
         # Not all seven: while the breaker is open, the others wait without an attempt.
-        r"Retried +[1-7] to late: nobody listens on its port for 8 s",
+        r"Retried +[1-7] to late: nothing listens on its port for 8 s",
         r" +no connection to .*: Connection refused \(\d+ times\)",
         r" +RUNNING +\d+ +[2-9] attempts at [\d., ]+ s",
         r"Retried +3 to busy: .*",

@@ -35,7 +35,7 @@ MAX_AT_ONCE = 3000
 """Subscriptions that the events of one request may ask for: each takes time to check, also when none is made."""
 
 OF_A_STRING = ("FINISHED", "FAILED", "STOPPED")
-"""What a plain address is told of, once each."""
+"""The events that are sent to a plain address, once each."""
 
 _FIELD = "notifications"
 _SIGN = f'"{_FIELD}"'.encode()

@@ -51,13 +51,13 @@ def prepare(subscription: Subscription) -> Render:
     target = _Target("WEBHOOK", str(subscription.target["url"]))
 
     def render(event: Event, delivery_id: str, _: int) -> Content:
-        told = tapis_event(event) or _as_theirs(event)
+        tapis = tapis_event(event) or _as_theirs(event)
         notification = _Notification(
             uuid=uuid_of(delivery_id),
             tenant=event.tenant,
             subscription_name=subscription.name,
-            event_uuid=told.uuid or event.id,
-            event=told,
+            event_uuid=tapis.uuid or event.id,
+            event=tapis,
             delivery_target=target,
             # When it was made, which is the same at every attempt.
             created=_time(event.accepted_at),

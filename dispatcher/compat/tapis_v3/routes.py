@@ -63,7 +63,7 @@ def attach(
     async def ready(request: web.Request) -> web.Response:
         problems = [part for part, problem in (await services.readiness()).items() if problem is not None]
         if problems:
-            # Which part, but not where it is: nobody has to log in for this.
+            # Which part, but not where it is: no one has to log in for this.
             return refused(unavailable(f"not ready: {', '.join(problems)}"), request)
         return written(CompatResponse(message="the service is ready"))
 

@@ -25,7 +25,7 @@ from dispatcher.domain.events import utc_now
 CALLBACK = "/v3/notifications/test/callback"
 SOURCE = "notifications"
 TTL = 60
-"""Minutes that the subscription of a sequence lives unless told otherwise."""
+"""Minutes that the subscription of a sequence lives unless the request says otherwise."""
 
 MAX_EVENTS = 100
 MAX_NOTIFICATION = 16 * 1024
@@ -44,12 +44,12 @@ class _Notification(Struct, rename="camel"):
 
 
 async def begin(request: V3Request) -> CompatResponse:
-    """Subscribe our own callback to a subject of its own, and publish events for it, at once."""
+    """Subscribe our own callback to a new subject, and publish events for it, at once."""
     count = listing.number(request.query, "numberOfEvents", 1, 1)
     if count > MAX_EVENTS:
         raise InvalidInput("numberOfEvents", f"expected at most {MAX_EVENTS}, got {count}")
     ends = request.query.get("endSeries") is None or listing.flag(request.query, "endSeries")
-    # It is hard to guess, because whoever knows it may tell the callback something.
+    # It is hard to guess, because anyone who knows it may call the callback.
     uuid = uuid4()
     name = str(uuid)
     new = PostSubscription(
@@ -99,20 +99,20 @@ async def delete(request: V3Request) -> CompatResponse:
 
 
 async def record(name: str, body: bytes, repository: TapisRepository) -> CompatResponse:
-    """Keep a notification of a test sequence. Whoever knows the sequence's name may call this."""
+    """Keep a notification of a test sequence. Anyone who knows the sequence's name may call this."""
     if len(body) > MAX_NOTIFICATION:
         raise InvalidInput("", f"expected at most {MAX_NOTIFICATION} bytes, got {len(body)}")
-    told = read_json(body, _Notification)
-    if native_id("evt", told.uuid) is None or native_id("evt", told.event.uuid or "") is None:
+    notification = read_json(body, _Notification)
+    if native_id("evt", notification.uuid) is None or native_id("evt", notification.event.uuid or "") is None:
         raise InvalidInput("uuid", "expected the UUIDs of a notification and of its event")
     key = native_id("sub", name)
     named = None if key is None else await repository.by_id(None, key)
     if named is None:
         raise NotFound(f"there is no test sequence {name[:80]!r}")
     _check(named)
-    if not await repository.record(named.id, told.uuid, msgspec.json.encode(told)):
+    if not await repository.record(named.id, notification.uuid, msgspec.json.encode(notification)):
         raise InvalidInput("", f"the test sequence {name} has got as many notifications as are kept")
-    return CompatResponse(message=f"the notification of {told.event.type} was recorded")
+    return CompatResponse(message=f"the notification of {notification.event.type} was recorded")
 
 
 async def _sequence(request: V3Request) -> TapisSubscription:

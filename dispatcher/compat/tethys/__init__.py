@@ -1,1 +1,1 @@
-"""Tethys: its jobs call back here, and its portals are told of events."""
+"""Tethys: its jobs call back here, and its portals are notified of events."""

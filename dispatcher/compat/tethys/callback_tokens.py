@@ -1,4 +1,4 @@
-"""Who may call back about a job without an API key: whoever has the token for that job.
+"""Who may call back about a job without an API key: the holder of the token for that job.
 
 A token is `<key id>.<signature>`: it stands for a key with which one may publish, for one job, and works as long as the
 key does. So it can be given to a job's own script, which could not keep the key.

@@ -154,7 +154,7 @@ def _from_this_machine(request: web.Request) -> bool:
 async def _store(caller: ApiKey, job: str, status: str, services: Services, hops: int) -> None:
     """Take the event in. Raises InvalidInput, Forbidden when it may not be this key's, and StoreUnavailable.
 
-    What a trusted publisher's key says is of the job's owner, or of none as long as nobody has claimed the job.
+    What a trusted publisher's key says is of the job's owner, or of none as long as no one has claimed the job.
     """
     owners = await services.store.jobs.owners(caller.tenant, [job]) if caller.trusted else {}
     document = {

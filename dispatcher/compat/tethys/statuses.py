@@ -20,7 +20,7 @@ DASK_TO_TETHYS: dict[str, str] = {
     "erred-forgotten": "Error",
 }
 
-# The other way: what a job of Tethys that runs on Dask is told. An event that is not here changes nothing there.
+# The other way: the status of a job of Tethys that runs on Dask. An event that is not here changes nothing there.
 EVENTS_TO_DASK: dict[str, str] = {
     "CREATED": "pending",
     "PENDING": "pending",

@@ -1,4 +1,4 @@
-"""The target kind `tethys`: tells a Tethys portal that a job of its own has changed.
+"""The target kind `tethys`: tells a Tethys portal that one of its jobs has changed.
 
 The portal takes GET alone, wants the slash at the end, and answers 200 also when it knows no such job: what it says in
 the body counts.
@@ -47,7 +47,7 @@ _JOB = re.compile(r"[\w-]+", re.ASCII)
 
 
 class TethysTarget(Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag="tethys"):
-    """A portal, and which of its jobs is told of an event.
+    """A portal, and which of its jobs an event changes.
 
     `job` is the job's id in the portal, or its key with `form` "dask"; it may hold variables. In the form "job" the
     portal asks the job itself for its status, in the form "dask" the status goes with the request.
@@ -127,7 +127,7 @@ class TethysSender:
     ) -> AttemptResult:
         """Make one attempt, unless a later event of the portal's job has arrived there or is on its way.
 
-        Raises for nothing that the portal or the network does; StoreUnavailable when nobody can say what arrived.
+        Raises for nothing that the portal or the network does; StoreUnavailable when the store cannot say what arrived.
         """
         if not self._believes(event):
             return AttemptResult(request_line=f"GET {self._base}", error=UNTRUSTED, permanent=True)

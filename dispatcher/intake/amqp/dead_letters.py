@@ -1,4 +1,4 @@
-"""Dead letters: what cannot be understood goes to a queue of its own, with the reason in its headers."""
+"""Dead letters: what cannot be understood goes to a separate queue, with the reason in its headers."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ _MAX_HEADERS = 16_384
 class DeadLetters:
     """Publishes to the dead-letter exchange of a queue.
 
-    It has a connection of its own: when the broker is short of memory it stops reading from those who
+    It has a separate connection: when the broker is short of memory it stops reading from those who
     publish, and that must not hold back acknowledgements.
     """
 
@@ -124,7 +124,7 @@ def _properties(message: AmqpDelivery, refusal: InvalidInput, *, with_original: 
         original = {"x-dispatcher-headers": written[:_MAX_HEADERS]}
     not_kept = {name: getattr(properties, name) for name in _NOT_KEPT}
     exchange, routing_key = message.route
-    told: FieldTable = {
+    facts: FieldTable = {
         "reason": refusal.problem[:1000],
         "field": refusal.field[:255],
         "exchange": exchange,
@@ -134,6 +134,6 @@ def _properties(message: AmqpDelivery, refusal: InvalidInput, *, with_original: 
     }
     for name in _NOT_KEPT:
         setattr(properties, name, None)
-    properties.headers = original | {f"x-dispatcher-{name}": value for name, value in told.items()}
+    properties.headers = original | {f"x-dispatcher-{name}": value for name, value in facts.items()}
     properties.delivery_mode = 2
     return properties

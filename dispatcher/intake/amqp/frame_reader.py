@@ -25,7 +25,7 @@ _DELIVER = b"\x00\x3c\x00\x3c"
 _HEARTBEAT = b"\x08\x00\x00\x00\x00\x00\x00\xce"
 
 _STILL_ALIVE = 1.0
-"""Seconds after which the library is told that the connection lives, when all that came were messages."""
+"""Seconds after which the library is shown that the connection lives, when all that came were messages."""
 
 Take = Callable[[list[AmqpDelivery]], None]
 
@@ -40,7 +40,7 @@ class FrameReader(asyncio.StreamReader):
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__(loop=loop)
         self._clock = loop.time
-        self._told = loop.time()
+        self._shown_alive_at = loop.time()
         self._rest = b""
         self._readable = True
         self._channel = 0
@@ -57,7 +57,7 @@ class FrameReader(asyncio.StreamReader):
 
     def fake_heartbeat(self) -> None:
         """Tell the library that the connection lives."""
-        self._told = self._clock()
+        self._shown_alive_at = self._clock()
         super().feed_data(_HEARTBEAT)
 
     def feed_data(self, data: Iterable[SupportsIndex]) -> None:
@@ -78,7 +78,7 @@ class FrameReader(asyncio.StreamReader):
                 break
             if channel != self._channel or not channel or not self._keep(kind, stream, at + 7, end - 1):
                 super().feed_data(stream[at:end])
-                self._told = self._clock()
+                self._shown_alive_at = self._clock()
             at = end
         self._rest = stream[at:]
         if not self._readable:
@@ -88,7 +88,7 @@ class FrameReader(asyncio.StreamReader):
 
     def _hand_over(self) -> None:
         messages, self._messages = self._messages, []
-        if self._clock() - self._told > _STILL_ALIVE:
+        if self._clock() - self._shown_alive_at > _STILL_ALIVE:
             self.fake_heartbeat()
         self._take(messages)
 

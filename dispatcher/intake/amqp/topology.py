@@ -186,7 +186,7 @@ async def declare(
 async def declare_queue(
     channel: AbstractChannel, queue: str, *, single_active: bool = False
 ) -> AbstractQueue:
-    """Declare the quorum queue alone. Raises SettingsError likewise."""
+    """Declare the quorum queue alone. Raises SettingsError when the broker refuses."""
     arguments: FieldTable = {
         "x-queue-type": "quorum",
         "x-delivery-limit": DELIVERY_LIMIT,
@@ -202,7 +202,7 @@ async def declare_queue(
 
 
 async def declare_dead_letters(channel: AbstractChannel, queue: str) -> None:
-    """Declare the exchange and the queue for what cannot be understood. Raises SettingsError likewise."""
+    """Declare the exchange and queue for what cannot be understood. Raises SettingsError when the broker refuses."""
     name = dead_letter_name(queue)
     with _refusals_of("amqp.queue", f"the exchange {name}"):
         source = await channel.declare_exchange(name, ExchangeType.FANOUT, durable=True)

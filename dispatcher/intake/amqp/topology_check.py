@@ -26,7 +26,7 @@ _ANSWER_SECONDS = 20.0
 class TopologyCheck:
     """Looks at the exchanges and queues, and declares and binds them again unless they are not ours to declare.
 
-    It has a connection of its own, because a look at what is missing closes the channel that it was made on, and
+    It has a separate connection, because a look at what is missing closes the channel that it was made on, and
     because the consumer reads nothing for a while when it has too much in memory. `report` is called after each
     look with what is wrong, or None.
     """

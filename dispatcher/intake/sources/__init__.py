@@ -43,7 +43,7 @@ class SourceModule(Protocol):
     SECTION: str
     """The section of the settings that is its own."""
 
-    # Any: each section has a type of its own, which only its module knows.
+    # Any: each section has its own type, which only its module knows.
     def make_source(
         self, settings: Any, intake: SubmissionSink, adapters: Sequence[IntakeAdapter]
     ) -> Source | None:

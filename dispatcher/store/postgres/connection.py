@@ -106,7 +106,7 @@ def _upgrade(connection: Connection, width: timedelta) -> list[str]:
 
 
 def take_migration_lock(connection: Connection) -> None:
-    """Wait until nobody else changes the tables, and keep others from it until the transaction ends."""
+    """Wait until no one else changes the tables, and keep others from it until the transaction ends."""
     connection.exec_driver_sql(f"select pg_advisory_xact_lock({MIGRATION_LOCK})")
 
 

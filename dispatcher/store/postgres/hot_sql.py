@@ -53,7 +53,7 @@ _DELIVERY = list(DELIVERY)[:-2]
 
 
 def _insert_deliveries(first: int, events: str = "") -> str:
-    # Without a lease, or below what its heartbeat says, nobody would find the claim: then it is due instead.
+    # Without a lease, or below what its heartbeat says, no one would find the claim: then it is due instead.
     return f"""
     insert into deliveries
         ({_names(_DELIVERY)}, state, listed_as, claimed_by, due_at)
@@ -91,7 +91,7 @@ merged as (
 ),
 owners as materialized ({_OWNERS}),
 caused as ({_insert_deliveries(_D)}),
-told as (
+granted as (
     insert into grants as old ({_names(_GRANTED)}, owner)
     select distinct on (tenant, job_id, owner, username) {_names(_GRANTED)}, owner
     from (

@@ -2,7 +2,7 @@
 
 Ids begin with the time of their making, so the primary keys are the partition keys. The oldest partition has no lower
 bound: it takes what has to be kept longer than the others. The newest has an upper bound, and there is no partition
-for the rest: an insert beyond it fails, so that nothing ends up where nobody looks.
+for the rest: an insert beyond it fails, so that nothing ends up where no query looks.
 
 Each function is a part of a transaction. Names and bounds come from the database's own catalog.
 """
@@ -71,7 +71,7 @@ def partitions(connection: Connection, table: str) -> list[Partition]:
 def make_ahead(connection: Connection, now: datetime, width: timedelta) -> None:
     """Make the partitions that are missing up to AHEAD times `width` (whole days, or less than one) from now.
 
-    Whoever calls it keeps others from doing the same with `connection.MIGRATION_LOCK`.
+    The caller keeps others from doing the same with `connection.MIGRATION_LOCK`.
     """
     midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
     start = midnight if width >= DAY else midnight + (now - midnight) // width * width
@@ -99,7 +99,7 @@ def promise(connection: Connection, into: Partition, high: str) -> None:
 
 
 def check_promise(connection: Connection, into: Partition) -> None:
-    """Read a partition once, while others use it: `fold` then need not, while nobody can."""
+    """Read a partition once, while others use it: `fold` then need not, while no one can."""
     _run(connection, f"alter table {into.name} validate constraint promise")
 
 
@@ -128,7 +128,7 @@ def lock_table(connection: Connection, table: str) -> None:
 
 def _make(connection: Connection, new: Partition) -> None:
     low = "MINVALUE" if new.low is None else f"'{new.low}'"
-    # Made apart and attached: that locks out nobody who reads or writes.
+    # Made apart and attached: that locks out no one who reads or writes.
     _run(
         connection,
         f"create table {new.name} (like {new.table} including all) {_STORAGE.get(new.table, '')}",

@@ -15,7 +15,7 @@ ROUNDS = 5
 """How often it is looked whether a session stays with its server connection: others may use the pooler meanwhile."""
 
 _ADVICE = (
-    "this service needs sessions of its own (settings, prepared statements, locks). Set pool_mode = session for this "
+    "this service needs its own sessions (settings, prepared statements, locks). Set pool_mode = session for this "
     "database, or name PostgreSQL itself"
 )
 
@@ -26,7 +26,7 @@ async def refuse_shared_sessions(url: str) -> None:
     Nothing is set or changed: the server connections may be others'. Raises what connecting raises.
     """
     async with _session(url) as first:
-        # The key that cancels statements has the server's process in it; a pooler has keys of its own.
+        # The key that cancels statements has the server's process in it; a pooler has its own keys.
         if await _server_process(first) == first.get_server_pid():
             return
         async with _session(url) as second:

@@ -64,7 +64,7 @@ from unnest($1::text[]) as a (destination) cross join lateral (
 ) as q
 """
 """Destinations, time, limit: the subscriptions of what is due longest, so many of each destination, and the next due
-time as a row of its own."""
+time as a separate row."""
 
 MORE_QUEUES = f"""
 select a.destination, q.subscription_id, first.tenant, first.subscriber, first.due

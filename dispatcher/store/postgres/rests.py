@@ -32,6 +32,6 @@ class Rests:
         self._others_at = time.monotonic()
 
     async def after(self, times: float, seconds: float) -> None:
-        """Return after the rest that follows a part of so many seconds: at once when nobody else stores anything."""
+        """Return after the rest that follows a part of so many seconds: at once when no one else stores anything."""
         if time.monotonic() - self._others_at < OTHERS:
             await asyncio.sleep(min(times * seconds, LONGEST))

@@ -1,6 +1,6 @@
 """Retention on PostgreSQL: old partitions are dropped; what has to be kept of one moves into the oldest one first.
 
-One process at a time does it, on a connection of its own that holds an advisory lock.
+One process at a time does it, on a separate connection that holds an advisory lock.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ PAGES = 200
 """How many pages of a table without a time in its key are looked at in one transaction."""
 
 # Nested loops over indexes, as for the hot statements: few rows of a partition are looked for among millions. A lock
-# that is not given soon is not waited for, because everybody else waits behind whoever waits.
+# that is not given soon is not waited for, because everybody else waits behind the one that waits.
 _SETTINGS = {
     "lock_timeout": "2s",
     "enable_seqscan": "off",

@@ -150,7 +150,7 @@ def add_deliveries(connection: Connection, process: int, new: Sequence[NewDelive
         elif oldest is not None and delivery.id >= oldest:
             rows.append((*columns, DELIVERING, None, process, None))
         else:
-            # Nobody would find the claim: it is due instead.
+            # No one would find the claim: it is due instead.
             rows.append((*columns, PENDING, PENDING, None, now))
     _many(connection, _DELIVERY, rows)
     ordering.enter(connection, batches.ordered(new))

@@ -67,7 +67,7 @@ class ConsentService:
         """The limits that questions for consent keep to which no delivery asks."""
 
     async def close(self) -> None:
-        """Stop asking, and let go of connections."""
+        """Stop asking, and close the connections."""
         await self.invitations.close()
         await self.mailer.pool.close()
 

@@ -17,7 +17,7 @@ DIGEST = "_digest"
 """The name of the templates."""
 
 FAILURES = 10
-"""Failures that are told with their cause."""
+"""Failures that are listed with their cause."""
 
 STATUSES = 12
 """Statuses that are counted one by one."""
@@ -60,7 +60,7 @@ class DigestContext(Struct, frozen=True, kw_only=True):
 
 
 def digest_context(events: Sequence[Event], policy: DigestPolicy, subscription: str = "") -> DigestContext:
-    """What can be told of these events, which are at least one and stand as they were accepted."""
+    """What a digest says of these events, which are at least one and stand as they were accepted."""
     latest = _latest(events)
     failed = [event for event in latest.values() if tone_of(event.event) == "bad"]
     # Of those with the same time the one that was accepted last is the latest.

@@ -18,7 +18,7 @@ MOST = 1000
 """Subscriptions whose recipients wait to be asked; those of others are asked by their first delivery."""
 
 FIRST_WAIT, LONGEST_WAIT = 0.5, 5.0
-"""Seconds until it is tried again what the limits did not let go; each time in vain doubles them."""
+"""Seconds until it is tried again what the limits held back; each time in vain doubles them."""
 
 
 class Unlimited:

@@ -43,7 +43,7 @@ class EmailTarget(Struct, frozen=True, forbid_unknown_fields=True, tag_field="ki
     """Who gets an event as an e-mail, and in which words.
 
     `subject` and `text` may hold variables; without them templates make the message, as text and as HTML. `template` is
-    the name of one of the operator's variants of them, such as a language. Each recipient gets a message of their own.
+    the name of one of the operator's variants of them, such as a language. Each recipient gets a separate message.
     """
 
     to: Annotated[
@@ -80,11 +80,11 @@ class EmailKind:
         return mailer.pool.relay.destination
 
     def check_digest(self, target: Struct) -> None:
-        """InvalidInput when the target has words of its own: they are about one event."""
+        """InvalidInput when the target has a `subject` or `text`: they are about one event."""
         email = _email(target)
         if email.subject is not None or email.text is not None:
             raise InvalidInput(
-                "digest", "a digest has words of its own: expected a target without `subject` and `text`"
+                "digest", "a digest has its own words: expected a target without `subject` and `text`"
             )
 
     def redact(self, target: Struct) -> dict[str, object]:

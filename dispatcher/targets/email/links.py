@@ -1,7 +1,7 @@
 """Links for recipients: to get no more mails of a subscription, and to say that mails are welcome. They need no key.
 
 A token holds the subscription, a digest of the address and a signature: 48 characters, so that a header with it is one
-line. Whoever has the mail has the link; nobody can make one for somebody else.
+line. Anyone who has the mail has the link; no one can make one for somebody else.
 """
 
 from __future__ import annotations

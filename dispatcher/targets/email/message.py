@@ -69,7 +69,7 @@ def _own_headers(sender: Sender, headers: MessageHeaders) -> bytes:
     # Written here, because EmailMessage would fold a long link into encoded words, which no client takes for one.
     lines = [f"To: {headers.to.wire}", f"Message-ID: {message_id(sender, headers)}"]
     if headers.thread is not None:
-        # Nobody has this one: it is what the messages of one job to one recipient have in common.
+        # No message has this id: it is what the messages of one job to one recipient have in common.
         root = f"<job.{_short(headers.thread)}{_short(headers.to.key)}@{sender.domain}>"
         lines += [f"In-Reply-To: {root}", f"References: {root}"]
     if headers.list_id is not None:
@@ -114,7 +114,7 @@ def _part(subtype: str, text: str) -> bytes:
 
 
 def _subject(text: str) -> str:
-    """A subject as a header has it. What looks like an encoded word is encoded, so that nobody decodes it."""
+    """A subject as a header has it. What looks like an encoded word is encoded, so that it is not decoded."""
     if text.isascii() and "=?" not in text and len(text) < _LONG:
         return text
     charset = "us-ascii" if text.isascii() and "=?" not in text else "utf-8"

@@ -92,7 +92,7 @@ def faults(templates: Templates) -> Iterator[str]:
 
 def _faults_of(templates: Templates, variant: str | None) -> Iterator[str]:
     names = {name.rpartition("/")[2].split(".")[0] for name in templates.names}
-    # The usual ones, one without a status, one that nobody knows, and each that has a file of its own.
+    # The usual ones, one without a status, one that is unknown, and each that has its own file.
     events = [
         "FINISHED",
         "FAILED",

@@ -25,7 +25,7 @@ class Progress(Struct):
     unsure: list[str] = []
     """To whom it was sent without an answer of the relay: once more, and no more than that."""
     before: list[str] = []
-    """Who had the leader's event before the digest, in a message of its own."""
+    """Who had the leader's event before the digest, in a separate message."""
 
     def had(self, delivery_id: str) -> set[str]:
         """Who has the event of this delivery."""
@@ -87,7 +87,7 @@ class RecipientResults:
         else:
             self._said(error.code)
         if error.stage == "recipient":
-            self.healthy = True  # it took the sender; what it says of one address keeps nobody else waiting
+            self.healthy = True  # it took the sender; what it says of one address keeps no one else waiting
         elif not error.permanent:
             self.destination_error = without_addresses(said)
         self.overloaded = self.overloaded or error.fewer
@@ -108,7 +108,7 @@ class RecipientResults:
             self.failed[key] = f"{reason}; it may have arrived, and is sent once more"
 
     def broke_off(self, key: str, reason: str) -> None:
-        """It was tried, and nobody knows more."""
+        """It was tried, and no more is known."""
         self.tried = True
         self.failed[key] = self.destination_error = reason
 
@@ -164,11 +164,11 @@ class RecipientResults:
         if self.progress.got:
             return answer
         # Nothing is settled for a person who tries once more.
-        nobody = msgspec.json.encode(
+        no_progress = msgspec.json.encode(
             Progress(leader=self.progress.leader, before=self.progress.before)
         ).decode()
-        error = f"nobody gets it: {_listed(self.progress.out)}"
-        return replace(answer, error=error, permanent=True, attempt_state=nobody)
+        error = f"no one gets it: {_listed(self.progress.out)}"
+        return replace(answer, error=error, permanent=True, attempt_state=no_progress)
 
     def _coalesces(self) -> bool:
         """Whether it may go with others. Not a digest that somebody has: its events are not to be mixed with more."""
@@ -183,8 +183,8 @@ class RecipientResults:
 
     def _report(self) -> str:
         waits = {key: wait.reason for key, wait in self.waiting.items()}
-        told = self.progress.got | self.progress.out | self.failed | waits
-        return "\n".join(f"{key}: {text}" for key, text in told.items())[:MAX_TEXT]
+        reports = self.progress.got | self.progress.out | self.failed | waits
+        return "\n".join(f"{key}: {text}" for key, text in reports.items())[:MAX_TEXT]
 
 
 def _listed(reasons: dict[str, str]) -> str:

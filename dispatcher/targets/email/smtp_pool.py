@@ -15,7 +15,7 @@ MESSAGES = 100
 """Messages after which a connection is replaced: some relays close it in the middle of a message otherwise."""
 
 IDLE = 20.0
-"""Seconds after which a connection that nobody uses is closed."""
+"""Seconds after which a connection that is not used is closed."""
 
 
 class Pool:

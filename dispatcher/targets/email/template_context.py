@@ -75,7 +75,7 @@ def build_context(event: Event) -> TemplateContext:
     event = event.with_cached_document()
 
     def get(name: str) -> str:
-        # Each with values of its own: only their beginnings are shown, so that all may be long.
+        # Each with its own values: only their beginnings are shown, so that all may be long.
         return one_line(EventValues(event).get(name))
 
     places = _places(event)

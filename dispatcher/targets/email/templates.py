@@ -20,7 +20,7 @@ Part = Literal["subject", "txt", "html"]
 PARTS: tuple[Part, ...] = ("subject", "txt", "html")
 MAX_SUBJECT = 200
 
-# Anything but what is printed: a value takes one line, no line of its own making, and turns no text around.
+# Anything but what is printed: a value takes one line, adds none, and turns no text around.
 BREAKS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]+")
 
 _NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,63}")
@@ -97,7 +97,7 @@ class Templates:
         try:
             self._environment.get_template(name)
         except (TemplateError, ValueError, OSError) as error:  # ValueError: no UTF-8, or styles that are none
-            return _told(error)
+            return _describe(error)
         return None
 
     def _render(self, name: str, variant: str | None, part: Part, values: Mapping[str, object]) -> str:
@@ -113,7 +113,7 @@ class Templates:
             AttributeError,
             OSError,
         ) as error:
-            raise TemplateFault(f"the template {found} fails: {_told(error)}") from None
+            raise TemplateFault(f"the template {found} fails: {_describe(error)}") from None
 
     def find(self, name: str, variant: str | None, part: Part) -> str:
         """The path of the file that makes this part."""
@@ -193,7 +193,7 @@ def _files_of(folder: Path) -> list[str]:
     return [name.as_posix() for name in names if not any(part.startswith(".") for part in name.parts)]
 
 
-def _told(error: Exception) -> str:
+def _describe(error: Exception) -> str:
     line = getattr(error, "lineno", None)
     name = getattr(error, "name", None)
     where = f"{name} line {line}: " if line is not None and name else ""

@@ -179,7 +179,7 @@ async def test_one_click_unsubscribes_without_a_log_in_and_the_owner_sees_it(off
     assert await office.states(made["id"]) == {OWN: "unsubscribed"}
     answer = await office.attempt(made["id"])
     assert answer.permanent
-    assert (answer.error or "").startswith(f"nobody gets it: {OWN}: unsubscribed at ")
+    assert (answer.error or "").startswith(f"no one gets it: {OWN}: unsubscribed at ")
     assert len(office.server.mails) == 1
 
 

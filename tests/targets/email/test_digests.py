@@ -247,5 +247,5 @@ async def test_who_unsubscribed_or_is_refused_by_the_relay_is_left_out(
 def test_a_digest_is_refused_for_a_target_with_its_own_texts(kind: EmailKind) -> None:
     kind.check_digest(EmailTarget(to=(ANN,)))
     for words in ({"subject": "s"}, {"text": "t"}):
-        with pytest.raises(InvalidInput, match="a digest has words of its own"):
+        with pytest.raises(InvalidInput, match="a digest has its own words"):
             kind.check_digest(EmailTarget(to=(ANN,), **words))

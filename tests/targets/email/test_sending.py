@@ -83,7 +83,7 @@ async def test_when_all_are_refused_for_good_no_retry_can_help(kind: EmailKind, 
     answer = await attempt(kind, ANN, BOB)
     assert answer.permanent
     assert answer.status == 550
-    assert answer.error == f"nobody gets it: {ANN}: 550 5.1.1 no such user; {BOB}: 550 5.1.1 no such user"
+    assert answer.error == f"no one gets it: {ANN}: 550 5.1.1 no such user; {BOB}: 550 5.1.1 no such user"
 
 
 async def test_a_message_that_is_refused_for_its_content_does_not_suppress_its_recipient(

@@ -68,7 +68,7 @@ async def test_what_the_relay_did_not_answer_is_sent_once_more_and_then_said_to_
     assert unconfirmed in (first.error or "")
     second = await attempt(hasty, ANN, memo=first.attempt_state)
     assert second.permanent
-    assert f"nobody gets it: {ANN}: sent twice, and may have arrived: smtp://" in (second.error or "")
+    assert f"no one gets it: {ANN}: sent twice, and may have arrived: smtp://" in (second.error or "")
     assert server.transactions == 2
 
 
