@@ -166,8 +166,9 @@ def test_a_word_that_names_do_not_have_is_found_in_names_alone(tmp_path: Path, w
 
 
 def test_what_is_allowed_is_allowed_in_its_file_only() -> None:
-    allowed = [Allowed("config/*.toml", "a public value", 'open_to = "nobody"')]
-    text = '# nobody\nopen_to = "nobody"\n'
+    word = next(iter(RULES.avoid))
+    allowed = [Allowed("config/*.toml", "a public value", f'open_to = "{word}"')]
+    text = f'# {word}\nopen_to = "{word}"\n'
     assert [found.split(":")[1] for found in faults(text, "config/dispatcher.toml", allowed)] == ["1"]
     assert len(faults(text, "docs/settings.md", allowed)) == 2
     assert faults(text, "config/a.toml", [Allowed("config/a.toml", "made by others")]) == []
