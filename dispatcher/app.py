@@ -23,7 +23,8 @@ from dispatcher.api.server import runner
 from dispatcher.api.services import Services
 from dispatcher.api.waiters import Waiters
 from dispatcher.compat.plugin import Plugin
-from dispatcher.config import Settings, secret_keys
+from dispatcher.config.secret_keys import secret_keys
+from dispatcher.config.settings import Settings
 from dispatcher.delivery.engine import Engine
 from dispatcher.domain.errors import SettingsError, StoreUnavailable
 from dispatcher.domain.targets import RecipientKind, TargetKind

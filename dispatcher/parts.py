@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from msgspec.structs import replace
 
 from dispatcher.compat.plugin import Plugin
-from dispatcher.config import Settings
+from dispatcher.config.settings import Settings
 from dispatcher.delivery.engine import Limits
 from dispatcher.domain.targets import TargetKind
 from dispatcher.intake.adapters import load_adapters

@@ -17,7 +17,8 @@ from tempfile import TemporaryDirectory
 
 import structlog
 
-from dispatcher.config import Settings, load
+from dispatcher.config.loading import load
+from dispatcher.config.settings import Settings
 from dispatcher.domain.errors import SettingsError
 from dispatcher.process import run
 from dispatcher.telemetry import logs

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dispatcher import compat
 from dispatcher.compat.plugin import Plugin
 from dispatcher.compat.tapis_v3.repository import TapisRepository
-from dispatcher.config import Secrets, Settings
-from dispatcher.config_values import Secret
+from dispatcher.config.settings import Secrets, Settings
+from dispatcher.config.types import Secret
 from dispatcher.store.store import Store
 
 

@@ -11,7 +11,7 @@ import pytest
 from aiohttp import ClientSession
 
 from dispatcher.app import running
-from dispatcher.config import load
+from dispatcher.config.loading import load
 from dispatcher.delivery.breakers import Breakers
 from dispatcher.delivery.lease import Lease
 from dispatcher.delivery.outcomes import OutcomeWriter

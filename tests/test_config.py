@@ -11,8 +11,10 @@ from pathlib import Path
 import pytest
 from msgspec.structs import fields
 
-from dispatcher.config import SECTIONS, Settings, key_file, load, secret_keys, sqlite_file
-from dispatcher.config_values import Secret, Url
+from dispatcher.config.loading import load
+from dispatcher.config.secret_keys import key_file, secret_keys, sqlite_file
+from dispatcher.config.settings import SECTIONS, Settings
+from dispatcher.config.types import Secret, Url
 from dispatcher.domain.errors import SettingsError
 from dispatcher.domain.retention import DAY, Keep
 

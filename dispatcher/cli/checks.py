@@ -13,7 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import quote
 
-from dispatcher.config import DEFAULT_PATH, Amqp, Settings, key_file, load, secret_keys, sqlite_file
+from dispatcher.config.loading import DEFAULT_PATH, load
+from dispatcher.config.secret_keys import key_file, secret_keys, sqlite_file
+from dispatcher.config.settings import Amqp, Settings
 from dispatcher.domain.errors import SettingsError, StoreUnavailable
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ import msgspec
 import typer
 
 from dispatcher.cli.output import print_json, print_table
-from dispatcher.config import load, sources
+from dispatcher.config.loading import load, sources
 
 app = typer.Typer(no_args_is_help=True, help="Show the settings.")
 

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from dispatcher.client import AsyncClient, Client, Retries
 from dispatcher.client.errors import TransportError, Unauthorized
-from dispatcher.config import load
+from dispatcher.config.loading import load
 from dispatcher.domain.errors import SettingsError
 
 TIMEOUT = 60.0

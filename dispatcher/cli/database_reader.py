@@ -8,7 +8,8 @@ from contextlib import closing
 from typing import Any
 from urllib.parse import quote
 
-from dispatcher.config import Settings, sqlite_file
+from dispatcher.config.secret_keys import sqlite_file
+from dispatcher.config.settings import Settings
 
 TIMEOUT = 10.0
 """Seconds that the database has to answer."""

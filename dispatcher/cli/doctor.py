@@ -16,7 +16,7 @@ from dispatcher.cli.key_checks import publishers
 from dispatcher.cli.mail_checks import mails
 from dispatcher.cli.output import console, plain
 from dispatcher.cli.start_checks import listening, open_files, rights, secrets_open
-from dispatcher.config import load
+from dispatcher.config.loading import load
 from dispatcher.domain.errors import SettingsError
 
 _STYLES = {State.OK: "green", State.WARN: "yellow", State.FAIL: "bold red"}

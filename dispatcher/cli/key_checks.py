@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from dispatcher.cli.checks import Finding, State
 from dispatcher.cli.database_reader import read_rows
-from dispatcher.config import Settings
+from dispatcher.config.settings import Settings
 
 _ADVICE = "where one is a service's that publishes for others: make it a key with the scope publish:any"
 

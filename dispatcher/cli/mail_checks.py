@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dispatcher.cli.checks import Finding, State
-from dispatcher.config import Settings
+from dispatcher.config.settings import Settings
 from dispatcher.domain.errors import SettingsError
 
 

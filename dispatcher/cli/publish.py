@@ -20,8 +20,8 @@ from dispatcher.cli.options import Key
 from dispatcher.cli.output import say
 from dispatcher.client.errors import ClientError, NotPublished
 from dispatcher.client.outgoing import BATCH, BATCH_BYTES, OutgoingEvent, outgoing
-from dispatcher.config import load
-from dispatcher.config_values import Url
+from dispatcher.config.loading import load
+from dispatcher.config.types import Url
 from dispatcher.domain.errors import DispatcherError, InvalidInput
 from dispatcher.domain.events import DEFAULT_TENANT, utc_now
 from dispatcher.domain.json_text import encoded

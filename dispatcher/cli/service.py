@@ -39,7 +39,7 @@ def serve(
 
         return serve_workers(workers)
     from dispatcher import app
-    from dispatcher.config import load
+    from dispatcher.config.loading import load
     from dispatcher.telemetry import logs
 
     settings = load()
@@ -62,7 +62,7 @@ def migrate(
     Example:
       DISPATCHER_DATABASE_URL=postgresql://dispatcher:…@localhost/dispatcher dispatcher migrate
     """
-    from dispatcher.config import load
+    from dispatcher.config.loading import load
     from dispatcher.process import allow_connections
     from dispatcher.store.factory import migrate as run
     from dispatcher.store.factory import pending

@@ -7,7 +7,8 @@ import socket
 
 from dispatcher.cli.checks import Finding, State
 from dispatcher.cli.database_reader import TIMEOUT, read_rows
-from dispatcher.config import Settings, secret_keys, sqlite_file
+from dispatcher.config.secret_keys import secret_keys, sqlite_file
+from dispatcher.config.settings import Settings
 from dispatcher.domain.errors import SettingsError
 
 _SEALED = """

@@ -89,7 +89,7 @@ def _open(html: str) -> None:
 
 
 def _templates() -> Templates:
-    from dispatcher.config import load
+    from dispatcher.config.loading import load
     from dispatcher.targets.email.templates import Templates
 
     return Templates(load().smtp.templates)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, cast
 
 if TYPE_CHECKING:
     from dispatcher.compat.plugin import Diagnosis, Plugin, PluginModule
-    from dispatcher.config import Settings
+    from dispatcher.config.settings import Settings
     from dispatcher.intake.decode_context import IntakeAdapter
     from dispatcher.store.store import Store
 

@@ -13,7 +13,7 @@ from aiohttp import web
 from sqlalchemy import Table
 
 from dispatcher.api.services import PublishHook, Services
-from dispatcher.config import Settings
+from dispatcher.config.settings import Settings
 from dispatcher.domain.retention import Keep
 from dispatcher.intake.decode_context import IntakeAdapter
 from dispatcher.intake.hooks import EventHook

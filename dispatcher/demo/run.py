@@ -16,8 +16,8 @@ from rich.console import Console
 
 from dispatcher.app import running
 from dispatcher.client import AsyncClient, ClientError
-from dispatcher.config import Auth, Database, Delivery, Http, NetworkSettings, Settings, Smtp
-from dispatcher.config_values import Secret, Url
+from dispatcher.config.settings import Auth, Database, Delivery, Http, NetworkSettings, Settings, Smtp
+from dispatcher.config.types import Secret, Url
 from dispatcher.demo.mailbox import Mailbox
 from dispatcher.demo.plans import MAIL, PLANS
 from dispatcher.demo.play import Play

@@ -12,7 +12,7 @@ from typing import TypeAlias
 from msgspec import Struct
 
 from dispatcher import targets
-from dispatcher.config import Settings
+from dispatcher.config.settings import Settings
 from dispatcher.domain.errors import SettingsError
 from dispatcher.domain.targets import KindStore, TargetKind
 from dispatcher.targets.formats import FORMATS, Format

@@ -27,7 +27,7 @@ ROOT = Path(dispatcher.__file__).parent
 SYSTEMS = re.compile(r"tapis|tethys|agave", re.IGNORECASE)
 # The settings, the catalogue of events' names, and what was released of the schema.
 MAY_NAME_THEM = {
-    "config.py",
+    "config/settings.py",
     "domain/event_names.py",
     "store/migrations/versions/0001_initial.py",
     "store/migrations/versions/0009_series_age.py",

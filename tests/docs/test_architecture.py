@@ -16,7 +16,8 @@ from aiohttp import ClientSession
 from dispatcher.app import running
 from dispatcher.client import Publisher
 from dispatcher.compat.tapis_v3.tables import tapis_subscriptions
-from dispatcher.config import SECTIONS, load
+from dispatcher.config.loading import load
+from dispatcher.config.settings import SECTIONS
 from tests.docs.code_blocks import ROOT
 from tests.receiver import Receiver
 

@@ -13,7 +13,7 @@ import pytest
 from msgspec.structs import replace
 
 from dispatcher import workers
-from dispatcher.config import load
+from dispatcher.config.loading import load
 
 
 class Ended:

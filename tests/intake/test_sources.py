@@ -10,8 +10,8 @@ from typing import Any, cast
 
 import pytest
 
-from dispatcher.config import Amqp
-from dispatcher.config_values import Url
+from dispatcher.config.settings import Amqp
+from dispatcher.config.types import Url
 from dispatcher.intake import sources
 from dispatcher.intake.amqp.consumer import Consumer
 from dispatcher.intake.sources import load_sources

@@ -14,7 +14,7 @@ import aio_pika
 import pytest
 import structlog
 
-from dispatcher.config_values import Secret
+from dispatcher.config.types import Secret
 from dispatcher.telemetry import log_writer, logs
 from dispatcher.telemetry.metrics import REGISTRY
 from tests.servers import free_port

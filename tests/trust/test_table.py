@@ -14,7 +14,7 @@ from aiohttp import ClientSession
 
 from dispatcher.app import App, running
 from dispatcher.client import Publisher
-from dispatcher.config import load
+from dispatcher.config.loading import load
 from dispatcher.domain.ids import new_id
 from dispatcher.domain.jobs import Job
 from dispatcher.store.store import Store

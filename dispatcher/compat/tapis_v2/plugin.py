@@ -11,7 +11,7 @@ from dispatcher.compat.plugin import Diagnosis, Plugin
 from dispatcher.compat.tapis_v2 import routes
 from dispatcher.compat.tapis_v2.embedded_notifications import EmbeddedNotifications
 from dispatcher.compat.tapis_v2.payload import FORMAT
-from dispatcher.config import Settings
+from dispatcher.config.settings import Settings
 from dispatcher.store.store import Store
 
 

@@ -14,7 +14,7 @@ from dispatcher.compat.tapis_v3.jwt import Tokens, read_tokens
 from dispatcher.compat.tapis_v3.payload import FORMAT
 from dispatcher.compat.tapis_v3.repository import TapisRepository
 from dispatcher.compat.tapis_v3.tables import tapis_notifications, tapis_series, tapis_subscriptions
-from dispatcher.config import Settings
+from dispatcher.config.settings import Settings
 from dispatcher.domain.errors import SettingsError
 from dispatcher.store.store import Store
 

@@ -10,7 +10,8 @@ from dispatcher.api.services import Services
 from dispatcher.compat.plugin import Diagnosis, Plugin
 from dispatcher.compat.tethys import callbacks, target
 from dispatcher.compat.tethys.callback_tokens import CallbackTokens
-from dispatcher.config import Settings, secret_keys
+from dispatcher.config.secret_keys import secret_keys
+from dispatcher.config.settings import Settings
 from dispatcher.store.store import Store
 
 

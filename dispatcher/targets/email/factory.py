@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dispatcher.config import Settings, secret_keys
+from dispatcher.config.secret_keys import secret_keys
+from dispatcher.config.settings import Settings
 from dispatcher.domain.recipients import RecipientRepository
 from dispatcher.targets.email.consent import ConsentService, MailPolicy
 from dispatcher.targets.email.links import Links

@@ -13,7 +13,7 @@ import pytest
 from aiohttp import ClientSession, DummyCookieJar
 
 from dispatcher.app import running
-from dispatcher.config import load
+from dispatcher.config.loading import load
 from tests.api.conftest import Caller, Reply
 from tests.receiver import Receiver
 

@@ -17,7 +17,8 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from msgspec import Struct
 
 from dispatcher.app import App, running
-from dispatcher.config import Settings, load
+from dispatcher.config.loading import load
+from dispatcher.config.settings import Settings
 from tests.receiver import Receiver
 
 ROOT = "/v3/notifications"

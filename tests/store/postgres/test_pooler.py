@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 import asyncpg
 import pytest
 
-from dispatcher.config import load
+from dispatcher.config.loading import load
 from dispatcher.domain.deliveries import State
 from dispatcher.domain.errors import SettingsError
 from dispatcher.domain.retention import DEFAULT

@@ -1,4 +1,4 @@
-"""The kinds of values that settings have: how each is read, what is expected, and how secrets stay hidden.
+"""Readers of settings: how each kind of value is read, and what is expected.
 
 Each reader takes what stands in the file or the environment and returns the value, or raises ValueError that
 says what was expected. What it got is repeated only where it cannot be a secret.
@@ -9,61 +9,15 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from email.utils import parseaddr
-from ipaddress import IPv4Network, IPv6Network, ip_address, ip_interface, ip_network
+from ipaddress import ip_address, ip_interface, ip_network
 from pathlib import Path
 from typing import NoReturn
-from urllib.parse import SplitResult, urlsplit
 
-MIN_SECRET = 32
-"""Characters: the least that a key has."""
-
-Network = IPv4Network | IPv6Network
+from dispatcher.config.types import MIN_SECRET, Network, Secret, Url
 
 _DOMAIN = re.compile(
     r"(?=.{1,253}$)[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*"
 )
-
-
-class Secret:
-    """A text that `str` and `repr` do not show; `reveal` does."""
-
-    __slots__ = ("_text",)
-
-    def __init__(self, text: str) -> None:
-        self._text = text
-
-    def reveal(self) -> str:
-        """The text itself: for its use only, never for a message."""
-        return self._text
-
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}('{self}')"
-
-    def __str__(self) -> str:
-        return "***"
-
-    def __eq__(self, other: object) -> bool:
-        return type(other) is type(self) and other._text == self._text
-
-    def __hash__(self) -> int:
-        return hash(self._text)
-
-
-class Url(Secret):
-    """A URL that may hold a password: `str` shows it without, and without its query."""
-
-    __slots__ = ()
-
-    @property
-    def parts(self) -> SplitResult:
-        """The URL taken apart; user and password are still percent-encoded."""
-        return urlsplit(self._text)
-
-    def __str__(self) -> str:
-        parts = self.parts
-        user, at, host = parts.netloc.rpartition("@")
-        user = f"{user.partition(':')[0]}:***" if ":" in user else user
-        return f"{parts.scheme}://{user}{at}{host}{parts.path}"
 
 
 def text(expected: str) -> Callable[[object], str]:
