@@ -8,8 +8,10 @@ from msgspec import convert
 from msgspec.structs import asdict
 
 from dispatcher.api.access import delivery_for, only_owner
-from dispatcher.api.answers import AttemptView, Counted, DeliveryDetail, DeliveryList, DeliveryView
-from dispatcher.api.requests import DeliveriesQuery, RetryMany
+from dispatcher.api.query_models import DeliveriesQuery
+from dispatcher.api.request_models import RetryMany
+from dispatcher.api.response_lists import DeliveryList
+from dispatcher.api.response_models import AttemptView, Counted, DeliveryDetail, DeliveryView
 from dispatcher.api.routing import Call, NoQuery
 from dispatcher.domain.deliveries import Delivery, State
 from dispatcher.domain.errors import Conflict, InvalidInput

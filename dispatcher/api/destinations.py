@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from dispatcher.api.access import only_owner
-from dispatcher.api.answers import DestinationList, DestinationView, LaneView
-from dispatcher.api.requests import DestinationChange, DestinationsQuery, PauseDestination
+from dispatcher.api.query_models import DestinationsQuery
+from dispatcher.api.request_models import DestinationChange, PauseDestination
+from dispatcher.api.response_models import DestinationList, DestinationView, LaneView
 from dispatcher.api.routing import Call, NoQuery
 from dispatcher.domain.destinations import Destination
 from dispatcher.domain.errors import Forbidden, NotFound

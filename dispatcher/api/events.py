@@ -10,18 +10,19 @@ from msgspec import Raw
 from msgspec.structs import asdict
 
 from dispatcher.api.access import check_publisher, event_for, only_owner, speaks_for, subscription_for
-from dispatcher.api.answers import (
+from dispatcher.api.problems import Refusal
+from dispatcher.api.query_models import EventsQuery
+from dispatcher.api.request_models import Replay
+from dispatcher.api.response_lists import EventList
+from dispatcher.api.response_models import (
     Accepted,
     EventDelivery,
     EventDetail,
-    EventList,
     EventView,
     Expanding,
     ListedEvent,
     Replayed,
 )
-from dispatcher.api.problems import Refusal
-from dispatcher.api.requests import EventsQuery, Replay
 from dispatcher.api.routing import Call, NoQuery
 from dispatcher.api.services import Services
 from dispatcher.domain.deliveries import Delivery, NewDelivery

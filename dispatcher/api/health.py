@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dispatcher.api.answers import Health
 from dispatcher.api.problems import Fault, unavailable
+from dispatcher.api.response_models import Health
 from dispatcher.api.routing import Call, NoQuery
 
 

@@ -8,9 +8,10 @@ import time
 from msgspec import convert
 
 from dispatcher.api.access import job_for, only_owner
-from dispatcher.api.answers import History, HistoryItem, JobList, JobStatus, JobView
 from dispatcher.api.job_snapshots import WaitResult, find_older, parse_until, read_snapshot
-from dispatcher.api.requests import JobsQuery, ListQuery, StatusQuery
+from dispatcher.api.query_models import JobsQuery, ListQuery, StatusQuery
+from dispatcher.api.response_lists import History, JobList
+from dispatcher.api.response_models import HistoryItem, JobStatus, JobView
 from dispatcher.api.routing import Call, NoQuery
 from dispatcher.api.waiters import Waiter
 from dispatcher.domain.errors import NotFound

@@ -5,8 +5,10 @@ from __future__ import annotations
 from msgspec import convert
 from msgspec.structs import asdict
 
-from dispatcher.api.answers import KeyList, KeyView, KeyWithText
-from dispatcher.api.requests import ListQuery, NewKey
+from dispatcher.api.query_models import ListQuery
+from dispatcher.api.request_models import NewKey
+from dispatcher.api.response_lists import KeyList
+from dispatcher.api.response_models import KeyView, KeyWithText
 from dispatcher.api.routing import Call, NoQuery
 from dispatcher.domain.errors import Forbidden, InvalidInput, NotFound
 from dispatcher.domain.events import DEFAULT_TENANT, utc_now

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from msgspec.structs import asdict
 
-from dispatcher.api.answers import QuotaList, QuotaView
-from dispatcher.api.requests import QuotasQuery
+from dispatcher.api.query_models import QuotasQuery
+from dispatcher.api.response_lists import QuotaList, QuotaView
 from dispatcher.api.routing import Call, NoQuery
 from dispatcher.domain.errors import NotFound
 from dispatcher.domain.events import check_text

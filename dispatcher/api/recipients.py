@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from dispatcher.api.access import subscription_for
-from dispatcher.api.answers import RecipientView
-from dispatcher.api.requests import NamedRecipient
+from dispatcher.api.request_models import NamedRecipient
+from dispatcher.api.response_models import RecipientView
 from dispatcher.api.routing import Call, NoQuery
 from dispatcher.api.services import Services
 from dispatcher.domain.errors import Conflict

@@ -9,31 +9,6 @@ from typing import TypeVar, Union, cast
 from msgspec import UNSET, UnsetType, defstruct
 from msgspec.structs import fields
 
-from dispatcher.api.answers import (
-    Accepted,
-    Counted,
-    DeliveryDetail,
-    DeliveryList,
-    DestinationList,
-    DestinationView,
-    EventDetail,
-    EventList,
-    Health,
-    History,
-    JobList,
-    JobStatus,
-    JobView,
-    KeyList,
-    KeyWithText,
-    QuotaList,
-    QuotaView,
-    RecipientView,
-    Replayed,
-    SubscriptionList,
-    SubscriptionView,
-    SubscriptionWithSecret,
-    Trial,
-)
 from dispatcher.api.deliveries import (
     cancel_delivery,
     get_delivery,
@@ -52,27 +27,56 @@ from dispatcher.api.events import get_event, list_events, publish_events, replay
 from dispatcher.api.health import live, metrics, ready
 from dispatcher.api.jobs import get_job, get_job_history, get_job_status, list_jobs
 from dispatcher.api.keys import create_key, delete_key, list_keys
-from dispatcher.api.quotas import get_quota, list_quotas, reset_quota, set_quota
-from dispatcher.api.recipients import restore_recipient
-from dispatcher.api.requests import (
-    CloudEvent,
+from dispatcher.api.query_models import (
     DeliveriesQuery,
-    DestinationChange,
     DestinationsQuery,
     EventsQuery,
     JobsQuery,
     ListQuery,
+    QuotasQuery,
+    StatusQuery,
+    SubscriptionsQuery,
+)
+from dispatcher.api.quotas import get_quota, list_quotas, reset_quota, set_quota
+from dispatcher.api.recipients import restore_recipient
+from dispatcher.api.request_models import (
+    CloudEvent,
+    DestinationChange,
     NamedRecipient,
     NewKey,
     NewSubscription,
     PauseDestination,
     PlainEvent,
-    QuotasQuery,
     Replay,
     RetryMany,
-    StatusQuery,
     SubscriptionChange,
-    SubscriptionsQuery,
+)
+from dispatcher.api.response_lists import (
+    DeliveryList,
+    EventList,
+    History,
+    JobList,
+    KeyList,
+    QuotaList,
+    QuotaView,
+    SubscriptionList,
+)
+from dispatcher.api.response_models import (
+    Accepted,
+    Counted,
+    DeliveryDetail,
+    DestinationList,
+    DestinationView,
+    EventDetail,
+    Health,
+    JobStatus,
+    JobView,
+    KeyWithText,
+    RecipientView,
+    Replayed,
+    SubscriptionView,
+    SubscriptionWithSecret,
+    Trial,
 )
 from dispatcher.api.routing import JSON, AnyRoute, Form, Route
 from dispatcher.api.subscriptions import (

@@ -13,15 +13,11 @@ from msgspec.structs import asdict, replace
 
 from dispatcher.api import subscription_rules as rules
 from dispatcher.api.access import only_owner, subscription_for
-from dispatcher.api.answers import (
-    RecipientView,
-    SubscriptionList,
-    SubscriptionView,
-    SubscriptionWithSecret,
-    Trial,
-)
+from dispatcher.api.query_models import SubscriptionsQuery
 from dispatcher.api.recipients import check_recipients, invite, recipients_of
-from dispatcher.api.requests import NewSubscription, SubscriptionChange, SubscriptionsQuery
+from dispatcher.api.request_models import NewSubscription, SubscriptionChange
+from dispatcher.api.response_lists import SubscriptionList
+from dispatcher.api.response_models import RecipientView, SubscriptionView, SubscriptionWithSecret, Trial
 from dispatcher.api.routing import Call, NoQuery
 from dispatcher.api.services import Services
 from dispatcher.domain.errors import Conflict, NotFound, TooManyAlike

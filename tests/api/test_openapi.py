@@ -21,7 +21,7 @@ from schemathesis.specs.openapi.checks import (
 
 from dispatcher.api.job_snapshots import WaitResult
 from dispatcher.api.openapi import openapi
-from dispatcher.api.requests import PlainEvent
+from dispatcher.api.request_models import PlainEvent
 from dispatcher.api.routes import EVENT_FORMS, routes
 from dispatcher.api.server import build
 from dispatcher.api.waiters import Waiters

@@ -15,7 +15,7 @@ import aiohttp
 import msgspec
 import pytest
 
-from dispatcher.api.requests import NewSubscription, PlainEvent, RetryMany
+from dispatcher.api.request_models import NewSubscription, PlainEvent, RetryMany
 from dispatcher.api.routes import _with_targets
 from dispatcher.compat.tethys.callback_tokens import CallbackTokens
 from dispatcher.compat.tethys.plugin import Tethys

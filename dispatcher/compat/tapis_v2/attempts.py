@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 
-from dispatcher.api.requests import SubscriptionChange
+from dispatcher.api.request_models import SubscriptionChange
 from dispatcher.api.subscriptions import change_subscription
 from dispatcher.compat.envelope import CompatResponse
 from dispatcher.compat.tapis_v2.envelope import V2Request

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import TypeVar
 
-from dispatcher.api.requests import SubscriptionsQuery
+from dispatcher.api.query_models import SubscriptionsQuery
 from dispatcher.api.routing import Call, NoQuery
 from dispatcher.api.subscriptions import get_subscription, list_subscriptions
 from dispatcher.compat.tapis_v2.document import EVERY

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from http import HTTPStatus
 
-from dispatcher.api.answers import SubscriptionView, SubscriptionWithSecret
 from dispatcher.api.problems import Refusal
-from dispatcher.api.requests import NewSubscription, SubscriptionChange
+from dispatcher.api.request_models import NewSubscription, SubscriptionChange
+from dispatcher.api.response_models import SubscriptionView, SubscriptionWithSecret
 from dispatcher.api.routing import Call, NoQuery
 from dispatcher.api.subscriptions import (
     change_subscription,

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 import msgspec
 from msgspec import Struct
 
-from dispatcher.api.answers import SubscriptionView
+from dispatcher.api.response_models import SubscriptionView
 from dispatcher.compat.tapis_v2.document import EVERY
 from dispatcher.compat.tapis_v2.ids import attempt_uuid, notification_uuid
 from dispatcher.compat.tapis_v2.policy import Policy, policy_of

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from dispatcher.api.requests import ONE_LINE
+from dispatcher.api.request_fields import ONE_LINE
 from dispatcher.compat.tapis_v3.event_model import check_type_filter
 from dispatcher.domain.errors import InvalidInput
 

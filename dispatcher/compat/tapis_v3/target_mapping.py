@@ -10,7 +10,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from dispatcher.api import subscription_rules as rules
-from dispatcher.api.requests import NewSubscription
+from dispatcher.api.request_models import NewSubscription
 from dispatcher.api.routing import Call, NoQuery
 from dispatcher.api.subscriptions import new_subscription
 from dispatcher.compat.tapis_v3.envelope import V3Request

@@ -12,11 +12,9 @@ from dispatcher.domain.deliveries import State
 from dispatcher.domain.destinations import BreakerState, RateLimit
 from dispatcher.domain.digests import DigestPolicy
 from dispatcher.domain.keys import Scope
-from dispatcher.domain.quotas import Quotas
 from dispatcher.domain.recipients import RecipientState
 from dispatcher.domain.retry import RetryPolicy
 from dispatcher.domain.subscriptions import SubscriptionStatus
-from dispatcher.store.filters import Page
 
 Time: TypeAlias = Annotated[datetime, Meta(tz=True)]
 
@@ -297,40 +295,3 @@ class Health(Struct, frozen=True):
 
     status: Literal["ok"]
     parts: list[str]
-
-
-class EventList(Page[ListedEvent], frozen=True):
-    """Events in the order of acceptance, newest first; `next` is the cursor of the next page, null at the end."""
-
-
-class SubscriptionList(Page[SubscriptionView], frozen=True):
-    """Subscriptions, newest first; `next` is the cursor of the next page, null at the end."""
-
-
-class DeliveryList(Page[DeliveryView], frozen=True):
-    """Deliveries, newest first; `next` is the cursor of the next page, null at the end."""
-
-
-class JobList(Page[JobView], frozen=True):
-    """Jobs by their first event, newest first; `next` is the cursor of the next page, null at the end."""
-
-
-class History(Page[HistoryItem], frozen=True):
-    """A job's events, newest first; `next` is the cursor of the next page, null at the end."""
-
-
-class KeyList(Page[KeyView], frozen=True):
-    """Keys, newest first; `next` is the cursor of the next page, null at the end."""
-
-
-class QuotaView(Quotas, frozen=True, kw_only=True):
-    """Quotas of an owner; 0 means no limit."""
-
-    owner: str
-
-
-class QuotaList(Struct, frozen=True):
-    """Owners whose quotas differ from the defaults."""
-
-    items: list[QuotaView]
-    next: str | None
