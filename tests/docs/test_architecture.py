@@ -18,6 +18,7 @@ from dispatcher.client import Publisher
 from dispatcher.compat.tapis_v3.tables import tapis_subscriptions
 from dispatcher.config.loading import load
 from dispatcher.config.settings import SECTIONS
+from dispatcher.intake.amqp.topology import connect, declare
 from tests.docs.code_blocks import ROOT
 from tests.receiver import Receiver
 
@@ -113,6 +114,9 @@ async def test_the_hops_of_the_page_happen(tmp_path: Path, amqp_url: str, postgr
         },
         tmp_path / "none.toml",
     )
+    async with await connect(amqp_url, "tests") as connection:
+        # The service makes them while it starts, and would be published to before.
+        await declare(await connection.channel(), settings.amqp.exchange, settings.amqp.queue)
     async with (
         Receiver() as receiver,
         running(settings) as app,

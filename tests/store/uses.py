@@ -23,7 +23,7 @@ from dispatcher.domain.ids import lowest_id, new_id
 from dispatcher.domain.keys import ApiKey
 from dispatcher.domain.quotas import Caps, QuotaOverride
 from dispatcher.domain.recipients import WAITS_FOR_CONSENT, Quota, Recipient
-from dispatcher.domain.retention import DEFAULT, Keep
+from dispatcher.domain.retention import Keep
 from dispatcher.domain.subscriptions import Subscription
 from dispatcher.store.breakers import ABANDONED
 from dispatcher.store.filters import DestinationFilter, Window
@@ -370,7 +370,6 @@ async def serve_tapis(use: Use) -> None:
     await tapis.end_series("default", "Jobs", use.name, "1")
     assert await tapis.end_subject("default", use.name) == 1
     assert not await tapis.remove(both)
-    await tapis.purge(DEFAULT)
 
 
 async def age(use: Use) -> None:
