@@ -14,8 +14,8 @@ WITH_ORDERS = 10.0
 EXPANDING = 10.0
 """The same where orders are carried out: no publisher waits for it."""
 
-LONGEST = 1.0
-"""Seconds of one rest at most."""
+LONGEST = 0.1
+"""Seconds of one rest at most: on a busy machine a part takes long for another reason."""
 
 OTHERS = 1.0
 """Seconds for which others count as storing something after they did."""
