@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import msgspec
 
 from dispatcher.api.access import only_owner
-from dispatcher.api.subscriptions import try_out
+from dispatcher.api.trials import try_out
 from dispatcher.compat.tapis_v2.document import EVERY, read_document
 from dispatcher.compat.tapis_v2.envelope import V2Request
 from dispatcher.compat.tapis_v2.views import AttemptView, NotificationView, iso
