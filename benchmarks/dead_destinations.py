@@ -12,7 +12,7 @@ from benchmarks.machine import Machine
 from benchmarks.results import Check, Outcome
 from benchmarks.service import Service
 from benchmarks.waiting import accept_one
-from dispatcher.delivery.breakers import PROBES_PER_SECOND, SPREAD
+from dispatcher.delivery.breaker_waits import PROBES_PER_SECOND, SPREAD
 from dispatcher.domain.events import utc_now
 from dispatcher.store.schema import deliveries, destinations, subscriptions
 from tests.breakers import open_breaker

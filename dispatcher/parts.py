@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from dispatcher.compat.plugin import Plugin
 from dispatcher.config.settings import Settings
-from dispatcher.delivery.engine import Limits
+from dispatcher.delivery.limits import Limits
 from dispatcher.domain.targets import TargetKind
 from dispatcher.intake.adapters import load_adapters
 from dispatcher.intake.decode_context import IntakeAdapter

@@ -8,7 +8,6 @@ A receiver's Retry-After opens them too, until the time that it names.
 
 from __future__ import annotations
 
-import math
 import random
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
@@ -18,6 +17,7 @@ import structlog
 from cachetools import LRUCache
 from msgspec.structs import replace
 
+from dispatcher.delivery.breaker_waits import probe_time, wait_after
 from dispatcher.delivery.breaker_writes import BreakerStore, BreakerWrites, of_destination
 from dispatcher.delivery.failures import Failures
 from dispatcher.delivery.open_breakers import OpenBreakers
@@ -32,19 +32,6 @@ FAILURES = 10
 
 LOOK = 1.0
 """Seconds between two looks at what other processes and people did."""
-
-FIRST_WAIT = 2.0
-LONGEST_WAIT = 60.0
-"""Seconds to the first probe, and between two of them; each failed one doubles the wait."""
-
-PROBES_PER_SECOND = 3.0
-LONGEST_WAIT_OF_ALL = 7200.0
-"""Where many breakers are open the wait grows further, so that all of them together are probed no more often."""
-SPREAD = 0.05
-"""The share of a wait by which processes differ in when they look: of the first one's probe the others learn."""
-TOGETHER = 0.0005
-LONGEST_TOGETHER = 8.0
-"""Seconds for each open breaker, and at most, within which probes are put together: alone each costs more."""
 
 SEVERAL = ""
 """In the place of the one subscription of which something arrived at a destination."""
@@ -236,7 +223,7 @@ class Breakers:
             self._writes.not_alone(scopes.destination)
 
     def _reopen(self, breaker: Breaker, reason: str) -> None:
-        wait, now = self._wait_after(breaker.openings), utc_now()
+        wait, now = wait_after(breaker.openings, len(self._open)), utc_now()
         opened = replace(
             breaker,
             open_until=now + timedelta(seconds=wait),
@@ -251,19 +238,11 @@ class Breakers:
         )
         self._writes.open(opened, probed=breaker.open_until is not None)
 
-    def _wait_after(self, openings: int) -> float:
-        longest = max(LONGEST_WAIT, min(LONGEST_WAIT_OF_ALL, len(self._open) / PROBES_PER_SECOND))
-        return min(longest, FIRST_WAIT * 2.0 ** min(openings, 12))
-
     def _probe_at(self, breaker: Breaker) -> datetime:
         """When this process looks whether there is something to probe it with, the same moment for many."""
         if breaker.open_until is None:
             return NEVER
-        wait = SPREAD * self._wait_after(breaker.openings)
-        at = breaker.open_until.timestamp() + wait * self._salt
-        # A power of two, so that it is the same for all while a few open and close.
-        step = 2.0 ** math.floor(math.log2(min(LONGEST_TOGETHER, TOGETHER * len(self._open), wait)))
-        return datetime.fromtimestamp(step * math.ceil(at / step), UTC)
+        return probe_time(breaker.open_until, breaker.openings, len(self._open), self._salt)
 
     def _set(self, breaker: Breaker) -> None:
         """Keep one that is open, and say so."""

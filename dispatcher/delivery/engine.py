@@ -8,13 +8,13 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 
 import structlog
-from msgspec import Struct
 
 from dispatcher.delivery.attempt import Attempts
 from dispatcher.delivery.breakers import Breakers
 from dispatcher.delivery.internal_errors import log_error
 from dispatcher.delivery.lanes import Lane, Lanes, Work
 from dispatcher.delivery.lease import Lease
+from dispatcher.delivery.limits import Limits
 from dispatcher.delivery.outcomes import OutcomeWriter, put_back
 from dispatcher.delivery.pace import Pace
 from dispatcher.delivery.rates import Rates
@@ -43,17 +43,6 @@ PROGRESS = 0.05
 
 CANCEL_TIMEOUT = 2.0
 """Seconds that attempts have to end after the grace time."""
-
-
-class Limits(Struct, frozen=True, kw_only=True):
-    """The bounds of one process: deliveries in memory, attempts at once for a destination; times in seconds."""
-
-    concurrency: int = 64
-    queue: int = 1000
-    in_memory: int = 5000
-    timeout: float = 15.0
-    lease: float = 60.0
-    grace: float = 20.0
 
 
 class Engine:

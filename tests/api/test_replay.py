@@ -8,7 +8,8 @@ from collections.abc import AsyncIterator
 import pytest
 from standardwebhooks.webhooks import Webhook
 
-from dispatcher.delivery.engine import Engine, Limits
+from dispatcher.delivery.engine import Engine
+from dispatcher.delivery.limits import Limits
 from dispatcher.intake.batcher import IngestQueue
 from dispatcher.matching.matcher import Matcher
 from dispatcher.store.store import Store

@@ -10,7 +10,8 @@ from typing import Self
 import pytest
 from msgspec import Struct
 
-from dispatcher.delivery.engine import Engine, Limits
+from dispatcher.delivery.engine import Engine
+from dispatcher.delivery.limits import Limits
 from dispatcher.domain.deliveries import Delivery, State
 from dispatcher.domain.events import Event
 from dispatcher.domain.subscriptions import Subscription

@@ -8,9 +8,9 @@ from datetime import timedelta
 import pytest
 from msgspec.structs import replace
 
-from dispatcher.delivery import breakers, upkeep
+from dispatcher.delivery import breaker_waits, breakers, upkeep
 from dispatcher.delivery.breakers import FAILURES
-from dispatcher.delivery.engine import Limits
+from dispatcher.delivery.limits import Limits
 from dispatcher.delivery.upkeep import Upkeep
 from dispatcher.domain.deliveries import NewDelivery, State
 from dispatcher.domain.destinations import Destination
@@ -33,7 +33,7 @@ EVERYONE = DestinationFilter(tenant="default", everyone=True)
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(breakers, "LOOK", 0.02)
-    monkeypatch.setattr(breakers, "FIRST_WAIT", 0.2)
+    monkeypatch.setattr(breaker_waits, "FIRST_WAIT", 0.2)
 
 
 async def bad(_: Sent) -> AttemptResult:
@@ -56,7 +56,7 @@ async def opened(store: Store, key: str) -> Destination:
 async def test_ten_failures_in_a_row_open_it_and_the_rest_waits_without_attempts(
     store: Store, kind: ScriptedKind, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(breakers, "FIRST_WAIT", 3600)
+    monkeypatch.setattr(breaker_waits, "FIRST_WAIT", 3600)
     kind.answer = bad
     await store.subscriptions.add(make_subscription(destination=A, retry=NEVER))
     async with running(store, kind, Limits(concurrency=1)) as process:
@@ -86,7 +86,7 @@ async def test_the_reason_is_what_all_may_know(store: Store, kind: ScriptedKind)
 async def test_others_go_on_meanwhile(
     store: Store, kind: ScriptedKind, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(breakers, "FIRST_WAIT", 3600)
+    monkeypatch.setattr(breaker_waits, "FIRST_WAIT", 3600)
 
     async def a_is_bad(sent: Sent) -> AttemptResult:
         return BAD if sent.subscription.destination == A else GOOD

@@ -6,7 +6,7 @@ import asyncio
 from dataclasses import dataclass
 from datetime import timedelta
 
-from dispatcher.delivery.engine import Limits
+from dispatcher.delivery.limits import Limits
 from dispatcher.domain.deliveries import State
 from dispatcher.domain.events import Event, utc_now
 from dispatcher.domain.retry import RetryPolicy, Schedule

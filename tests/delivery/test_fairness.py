@@ -8,10 +8,10 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from dispatcher.delivery import breakers
+from dispatcher.delivery import breaker_waits, breakers
 from dispatcher.delivery.breakers import FAILURES
-from dispatcher.delivery.engine import Limits
 from dispatcher.delivery.failures import Failures
+from dispatcher.delivery.limits import Limits
 from dispatcher.delivery.shares import divide, rotated
 from dispatcher.domain.deliveries import NewDelivery, Queue, State
 from dispatcher.domain.destinations import Destination, HealthChanges, RateLimit, Scopes, owner_key
@@ -42,8 +42,8 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def for_long(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(breakers, "FIRST_WAIT", 3600)
-    monkeypatch.setattr(breakers, "LONGEST_WAIT", 3600)
+    monkeypatch.setattr(breaker_waits, "FIRST_WAIT", 3600)
+    monkeypatch.setattr(breaker_waits, "LONGEST_WAIT", 3600)
 
 
 def by(answers: dict[str, AttemptResult]) -> Callable[[Sent], Awaitable[AttemptResult]]:
@@ -170,8 +170,8 @@ async def test_many_failing_subscriptions_of_one_owner_hold_back_that_owner_only
 async def test_a_probe_is_of_another_subscription_each_time(
     store: Store, kind: ScriptedKind, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(breakers, "FIRST_WAIT", 0.05)
-    monkeypatch.setattr(breakers, "LONGEST_WAIT", 0.05)
+    monkeypatch.setattr(breaker_waits, "FIRST_WAIT", 0.05)
+    monkeypatch.setattr(breaker_waits, "LONGEST_WAIT", 0.05)
     kind.answer = by({"mallory": BAD})
     await subscribe(store, "mallory")
     await subscribe(store, "alice")

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection
 
-from dispatcher.delivery import breakers, outcomes, scheduler
-from dispatcher.delivery.engine import Limits
+from dispatcher.delivery import breaker_waits, breakers, outcomes, scheduler
+from dispatcher.delivery.limits import Limits
 from dispatcher.domain.deliveries import State, Waiting
 from dispatcher.domain.errors import StoreUnavailable
 from dispatcher.domain.events import utc_now
@@ -68,7 +68,7 @@ async def test_one_that_waited_for_another_of_its_subscription_is_left_to_others
 async def test_what_waited_for_another_of_its_subscription_makes_no_attempt_once_the_breaker_is_open(
     store: Store, kind: ScriptedKind, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(breakers, "FIRST_WAIT", 3600)
+    monkeypatch.setattr(breaker_waits, "FIRST_WAIT", 3600)
     monkeypatch.setattr(breakers, "FAILURES", 1)
     gate = Gate(asyncio.Event(), BAD)
     kind.answer = gate

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from dispatcher.delivery.engine import Limits
+from dispatcher.delivery.limits import Limits
 from dispatcher.domain.deliveries import State
 from dispatcher.domain.retry import RetryPolicy
 from dispatcher.domain.targets import AttemptResult

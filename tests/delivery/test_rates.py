@@ -8,7 +8,7 @@ from itertools import pairwise
 import pytest
 
 from dispatcher.delivery import breakers
-from dispatcher.delivery.engine import Limits
+from dispatcher.delivery.limits import Limits
 from dispatcher.delivery.rates import Rates
 from dispatcher.domain.deliveries import State
 from dispatcher.domain.destinations import RateLimit, Slots, slots

@@ -10,7 +10,7 @@ import pytest
 from aiohttp import web
 
 from dispatcher.compat.tethys.target import TethysKind
-from dispatcher.delivery.engine import Limits
+from dispatcher.delivery.limits import Limits
 from dispatcher.domain.deliveries import State
 from dispatcher.domain.events import Event, utc_now
 from dispatcher.domain.retry import RetryPolicy

@@ -9,7 +9,7 @@ import pytest
 
 from dispatcher.delivery import breakers
 from dispatcher.delivery.breakers import FAILURES
-from dispatcher.delivery.engine import Limits
+from dispatcher.delivery.limits import Limits
 from dispatcher.domain.deliveries import State
 from dispatcher.domain.errors import Conflict
 from dispatcher.domain.events import utc_now

@@ -11,7 +11,8 @@ import pytest
 from aiosmtpd.smtp import SMTP, Envelope, Session
 from msgspec.structs import replace
 
-from dispatcher.delivery.engine import Engine, Limits
+from dispatcher.delivery.engine import Engine
+from dispatcher.delivery.limits import Limits
 from dispatcher.domain.deliveries import Delivery, State
 from dispatcher.domain.digests import DigestPolicy
 from dispatcher.domain.events import Event, utc_now

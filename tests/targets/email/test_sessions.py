@@ -6,8 +6,9 @@ import asyncio
 
 import pytest
 
-from dispatcher.delivery.engine import Engine, Limits
+from dispatcher.delivery.engine import Engine
 from dispatcher.delivery.lane import Lane
+from dispatcher.delivery.limits import Limits
 from dispatcher.domain.events import utc_now
 from dispatcher.matching.matcher import Matcher
 from dispatcher.store.store import Store

@@ -7,7 +7,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from dispatcher.delivery.engine import Engine, Limits
+from dispatcher.delivery.engine import Engine
+from dispatcher.delivery.limits import Limits
 from dispatcher.domain.deliveries import State
 from dispatcher.domain.events import utc_now
 from dispatcher.domain.targets import AttemptResult
