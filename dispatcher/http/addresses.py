@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 from typing import Protocol
 
+from aiohappyeyeballs import AddrInfoType
 from aiohttp import AsyncResolver
 from aiohttp.abc import ResolveResult
 
@@ -34,6 +35,13 @@ class AddressPolicy(Protocol):
     def check_host(self, host: str) -> None:
         """Raise BlockedAddress when the host of a URL can be seen to be blocked without a look-up."""
         ...
+
+
+def open_socket(policy: AddressPolicy, info: AddrInfoType) -> socket.socket:
+    """A socket for a connection to this address. Raises BlockedAddress when the policy refuses it."""
+    family, kind, protocol, _, address = info
+    policy.check(address[0])
+    return socket.socket(family, kind, protocol)
 
 
 class GuardedResolver(AsyncResolver):

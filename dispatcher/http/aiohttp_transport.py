@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import asyncio
 import os
-import socket
 import ssl
+from functools import partial
 
 import aiohttp
-from aiohttp import AddrInfoType, ClientResponse, ClientSession
+from aiohttp import ClientResponse, ClientSession
 from yarl import URL
 
-from dispatcher.http.addresses import AddressPolicy, BlockedAddress, GuardedResolver
+from dispatcher.http.addresses import AddressPolicy, BlockedAddress, GuardedResolver, open_socket
 from dispatcher.http.messages import MAX_HEAD, MAX_READ, Headers, Origin, Request, Response, TransportError
 
 _KEEP_ALIVE = 30.0
@@ -108,13 +108,8 @@ class AiohttpTransport:
             ttl_dns_cache=_CACHE_SECONDS,
             timeout_ceil_threshold=_NEVER_ROUNDED,
             resolver=self._resolver,
-            socket_factory=self._open_socket if direct else None,
+            socket_factory=partial(open_socket, self._policy) if direct else None,
         )
-
-    def _open_socket(self, info: AddrInfoType) -> socket.socket:
-        family, kind, protocol, _, address = info
-        self._policy.check(address[0])
-        return socket.socket(family, kind, protocol)
 
     def _failure(self, error: Exception, origin: Origin) -> TransportError:
         if isinstance(error, aiohttp.ClientConnectorError):

@@ -10,13 +10,14 @@ import os
 import socket
 import ssl
 from collections.abc import Callable
+from functools import partial
 from ipaddress import ip_address
 
 from aiohappyeyeballs import AddrInfoType, start_connection
 from aiohttp.abc import ResolveResult
 from cachetools import TTLCache
 
-from dispatcher.http.addresses import AddressPolicy, BlockedAddress, GuardedResolver
+from dispatcher.http.addresses import AddressPolicy, BlockedAddress, GuardedResolver, open_socket
 from dispatcher.http.connection import Connection
 from dispatcher.http.messages import Origin, TransportError
 
@@ -72,7 +73,7 @@ class Connector:
                     addresses,
                     happy_eyeballs_delay=_HAPPY_EYEBALLS_DELAY,
                     interleave=1,
-                    socket_factory=self._open_socket,
+                    socket_factory=partial(open_socket, self._policy),
                 )
             )
             _, connection = await asyncio.get_running_loop().create_connection(
@@ -81,11 +82,6 @@ class Connector:
         except (OSError, RuntimeError) as error:  # uvloop raises RuntimeError for some sockets
             raise TransportError(_problem(error, origin), down=not connected) from error
         return connection
-
-    def _open_socket(self, info: AddrInfoType) -> socket.socket:
-        family, kind, protocol, _, address = info
-        self._policy.check(address[0])
-        return socket.socket(family, kind, protocol)
 
     async def _addresses(self, origin: Origin) -> list[AddrInfoType]:
         try:

@@ -12,8 +12,7 @@ from aiohttp import AsyncResolver
 from aiohttp.abc import ResolveResult
 
 from dispatcher.http import MAX_READ, HttpClient
-from dispatcher.http.addresses import BlockedAddress, GuardedResolver
-from dispatcher.http.connector import Connector
+from dispatcher.http.addresses import BlockedAddress, GuardedResolver, open_socket
 from dispatcher.targets.ssrf_guard import Guard
 from tests.http.requests import failure, on_port, post, resolve_to
 from tests.http.servers import Authority, answering, raw_server
@@ -196,7 +195,7 @@ async def test_the_socket_is_guarded_whatever_the_resolver_says(
 def test_no_socket_is_made_for_a_blocked_address() -> None:
     address = (socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", ("127.0.0.1", 80))
     with pytest.raises(BlockedAddress):
-        Connector(Guard(), timeout=1)._open_socket(address)
+        open_socket(Guard(), address)
 
 
 @pytest.mark.parametrize("method", ["GET", "POST"])
