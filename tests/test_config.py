@@ -293,6 +293,8 @@ def test_a_wrong_file_says_where_and_what_would_be_right(tmp_path: Path, text: s
         ),
         ("NETWORK_PROXY", "https://proxy.example.org", "got a URL that starts with https:"),
         ("NETWORK_PROXY", "http://proxy.example.org/path", "or nothing; without a path"),
+        ("NETWORK_PROXY", "http://user:p%E2%82%AC@proxy.example.org", "user and password in Latin-1"),
+        ("NETWORK_PROXY", "http://us%3Aer:pass@proxy.example.org", "and no colon in the user"),
         ("SMTP_HELLO", "my host", "expected a host such as jobs.example.org, an address such as [192.0.2.7]"),
         ("SMTP_HELLO", "jobs\r\nRSET", "expected a host such as jobs.example.org"),
         ("SMTP_HELLO", "[2001:db8::7]", "or [IPv6:2001:db8::7], or nothing"),
@@ -358,6 +360,7 @@ def test_an_unknown_variable_is_named_with_the_nearest_known_one(name: str, mess
         ("AMQP_URL", "http://u:hunter22@mq/"),
         ("AMQP_URL", "u:hunter22@mq"),
         ("SMTP_URL", "smtp://u:hunter22#@mail"),
+        ("NETWORK_PROXY", "http://u:hunter22%E2%82%AC@proxy"),
     ],
 )
 def test_a_refused_secret_is_not_repeated(name: str, value: str) -> None:

@@ -12,6 +12,7 @@ from email.utils import parseaddr
 from ipaddress import ip_address, ip_interface, ip_network
 from pathlib import Path
 from typing import NoReturn
+from urllib.parse import unquote
 
 from dispatcher.config.types import MIN_SECRET, Network, Secret, Url
 
@@ -113,10 +114,16 @@ def optional_url(*schemes: str) -> Callable[[object], Url | None]:
 
 
 def proxy_url(raw: object) -> Url | None:
-    """The URL of an HTTP proxy, without a path; or nothing."""
+    """The URL of an HTTP proxy, without a path; or nothing. User and password go out as Basic authentication."""
+    expected = "expected http:// and then user:password@host:port, or nothing"
     url = optional_url("http")(raw)
-    if url is not None and (url.parts.path not in ("", "/") or url.parts.query):
-        raise ValueError("expected http:// and then user:password@host:port, or nothing; without a path")
+    if url is None:
+        return None
+    if url.parts.path not in ("", "/") or url.parts.query:
+        raise ValueError(f"{expected}; without a path")
+    user, password = unquote(url.parts.username or ""), unquote(url.parts.password or "")
+    if ":" in user or not _is_latin_1(user + password):
+        raise ValueError(f"{expected}; user and password in Latin-1, and no colon in the user")
     return url
 
 
@@ -214,6 +221,10 @@ def hello_name(raw: object) -> str:
 
 def _refuse(expected: str, raw: object) -> NoReturn:
     raise ValueError(f"expected {expected}, got {raw!r}")
+
+
+def _is_latin_1(value: str) -> bool:
+    return all(ord(character) < 256 for character in value)
 
 
 def _list(raw: object, expected: str) -> Sequence[str]:
