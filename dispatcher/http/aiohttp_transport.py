@@ -89,7 +89,7 @@ class AiohttpTransport:
             auto_decompress=False,
             trust_env=False,
             skip_auto_headers=("Content-Type",),
-            timeout=aiohttp.ClientTimeout(connect=self._timeout * 2 / 3),
+            timeout=aiohttp.ClientTimeout(connect=self._timeout * 2 / 3, ceil_threshold=_NEVER_ROUNDED),
             max_line_size=MAX_HEAD,
             max_field_size=MAX_HEAD,
             max_headers=_MAX_FIELDS,

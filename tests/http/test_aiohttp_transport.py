@@ -7,6 +7,7 @@ import socket
 import ssl
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -105,6 +106,26 @@ async def test_a_proxy_that_never_answers_takes_no_longer_than_connecting_may() 
         await client.close()
 
     assert str(problem) == "no connection to hook.example:443 within 0.2 s"
+
+
+async def test_connecting_is_not_given_up_to_a_second_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    loop, deadlines = asyncio.get_running_loop(), []
+    call_at = loop.call_at
+
+    def remember(when: float, *arguments: Any, **options: Any) -> asyncio.TimerHandle:
+        deadlines.append(when)
+        return call_at(when, *arguments, **options)
+
+    monkeypatch.setattr(loop, "call_at", remember)
+    start = loop.time()
+    async with raw_server(answering(b"HTTP/1.1 204 No Content\r\n\r\n")) as url:
+        client = AiohttpTransport(Guard(LOOPBACK), timeout=9)
+        await post(client, url)
+        await client.close()
+
+    connecting = [when for when in deadlines if start + 6 <= when < start + 7]
+    assert connecting
+    assert not any(when.is_integer() for when in connecting)
 
 
 # Without a proxy
