@@ -6,7 +6,6 @@ It takes some eight times the CPU of `HttpClient` (docs/decisions/0022), so it i
 from __future__ import annotations
 
 import asyncio
-import os
 import ssl
 from functools import partial
 
@@ -14,8 +13,9 @@ import aiohttp
 from aiohttp import ClientResponse, ClientSession
 from yarl import URL
 
-from dispatcher.http.addresses import AddressPolicy, BlockedAddress, GuardedResolver, open_socket
-from dispatcher.http.messages import MAX_HEAD, MAX_READ, Headers, Origin, Request, Response, TransportError
+from dispatcher.http.addresses import AddressPolicy, GuardedResolver, open_socket
+from dispatcher.http.aiohttp_failures import Failures
+from dispatcher.http.messages import MAX_HEAD, MAX_READ, Headers, Request, Response
 
 _KEEP_ALIVE = 30.0
 _CACHE_SECONDS = 10
@@ -42,9 +42,12 @@ class AiohttpTransport:
     ) -> None:
         self._policy = policy
         self._timeout = timeout
+        self._connecting = timeout * 2 / 3
         self._tls = tls
         self._max_read = max_read
         self._proxy = None if proxy is None else URL(proxy)
+        place = None if self._proxy is None else f"{self._proxy.host}:{self._proxy.port}"
+        self._failures = Failures(timeout, self._connecting, place)
         self._resolver: GuardedResolver | None = None
         self._session: ClientSession | None = None
 
@@ -57,7 +60,7 @@ class AiohttpTransport:
                 await self._exchange(request, body)
         except (aiohttp.ClientError, OSError, ValueError) as error:
             if body.response is None:
-                raise self._failure(error, request.origin) from error
+                raise self._failures.name(error, request.origin) from error
         return body.read_so_far()
 
     async def close(self) -> None:
@@ -89,7 +92,7 @@ class AiohttpTransport:
             auto_decompress=False,
             trust_env=False,
             skip_auto_headers=("Content-Type",),
-            timeout=aiohttp.ClientTimeout(connect=self._timeout * 2 / 3, ceil_threshold=_NEVER_ROUNDED),
+            timeout=aiohttp.ClientTimeout(connect=self._connecting, ceil_threshold=_NEVER_ROUNDED),
             max_line_size=MAX_HEAD,
             max_field_size=MAX_HEAD,
             max_headers=_MAX_FIELDS,
@@ -110,51 +113,6 @@ class AiohttpTransport:
             resolver=self._resolver,
             socket_factory=partial(open_socket, self._policy) if direct else None,
         )
-
-    def _failure(self, error: Exception, origin: Origin) -> TransportError:
-        if isinstance(error, aiohttp.ClientConnectorError):
-            return self._no_connection(error, origin)
-        if isinstance(error, aiohttp.ServerTimeoutError):
-            # Whether the server or only its handshake is silent cannot be seen here.
-            limit = f"{self._timeout * 2 / 3:g} s"
-            return TransportError(f"no connection to {origin.place} within {limit}", down=not origin.tls)
-        if isinstance(error, TimeoutError):
-            return TransportError(f"no answer within {self._timeout:g} s")
-        if isinstance(error, BlockedAddress):
-            return TransportError(f"blocked: {error.found_behind(origin.host)}")
-        if isinstance(error, aiohttp.ClientError):
-            return _no_response(error, origin)
-        return TransportError(f"the request could not be made: {error}")
-
-    def _no_connection(self, error: aiohttp.ClientConnectorError, origin: Origin) -> TransportError:
-        place, cause = origin.place, error.os_error
-        if isinstance(cause, BlockedAddress):
-            return TransportError(f"blocked: {cause.found_behind(origin.host)}")
-        if isinstance(error, aiohttp.ClientConnectorCertificateError):
-            reason = getattr(error.certificate_error, "verify_message", "") or str(error.certificate_error)
-            return TransportError(f"the certificate of {place} is not accepted: {reason}")
-        if isinstance(error, aiohttp.ClientSSLError):
-            return TransportError(f"no TLS connection to {place}: {_detail(cause)}")
-        if isinstance(error, aiohttp.ClientProxyConnectionError) and self._proxy is not None:
-            place = f"the proxy {self._proxy.host}:{self._proxy.port}"
-        elif isinstance(error, aiohttp.ClientConnectorDNSError):
-            return TransportError(f"could not find the address of {origin.host}: {_detail(cause)}", down=True)
-        return TransportError(f"no connection to {place}: {_detail(cause)}", down=True)
-
-
-def _no_response(error: aiohttp.ClientError, origin: Origin) -> TransportError:
-    if isinstance(error, aiohttp.ClientHttpProxyError):
-        refusal = f"{error.status} {error.message}"[:200]
-        return TransportError(f"the proxy refused {origin.place}: {refusal}", down=True)
-    if isinstance(error, aiohttp.ServerDisconnectedError):
-        return TransportError("the receiver closed the connection before it answered", early=True)
-    if isinstance(error, aiohttp.ClientConnectionError):
-        lost = f"the connection was lost before an answer came: {_detail(error)}"
-        return TransportError(lost, early=isinstance(error, aiohttp.ClientOSError))
-    if isinstance(error, aiohttp.InvalidURL):
-        return TransportError("the request could not be made: its URL is not valid")
-    reason = getattr(error, "message", "") or type(error).__name__
-    return TransportError(f"the answer is not HTTP: {' '.join(str(reason).split())[:200]}")
 
 
 class _Body:
@@ -179,11 +137,3 @@ class _Body:
         assert self.response is not None  # noqa: S101 - else `send` has raised
         headers = Headers(self.response.raw_headers)
         return Response(self.response.status, headers, bytes(self._content[: self._limit]), self._complete)
-
-
-def _detail(error: BaseException) -> str:
-    if isinstance(error, ssl.SSLError):
-        return (error.reason or type(error).__name__).replace("_", " ").lower()
-    if isinstance(error, OSError) and error.errno and error.errno > 0:
-        return os.strerror(error.errno)
-    return str(getattr(error, "strerror", None) or error) or type(error).__name__

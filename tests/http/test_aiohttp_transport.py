@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,10 @@ from dispatcher.http.aiohttp_transport import AiohttpTransport
 from dispatcher.targets.ssrf_guard import Guard
 from tests.http.proxy import Proxy, proxy
 from tests.http.requests import LOOPBACK, failure, on_port, post, resolve_to
-from tests.http.servers import Authority, answering, hang, raw_server
+from tests.http.servers import Authority, answering, hang, raw_server, reset
 from tests.receiver import Receiver
+
+Ending = Callable[[asyncio.StreamWriter], Awaitable[None]] | None
 
 
 @pytest.fixture
@@ -108,6 +111,71 @@ async def test_a_proxy_that_never_answers_takes_no_longer_than_connecting_may() 
     assert str(problem) == "no connection to hook.example:443 within 0.2 s"
 
 
+async def test_a_proxy_without_an_address_is_named_without_its_password() -> None:
+    client = AiohttpTransport(Guard(), proxy="http://user:secret@nowhere.invalid:3128")
+    problem = await failure(client, "https://hook.example/")
+    await client.close()
+
+    assert str(problem).startswith("could not find the address of the proxy nowhere.invalid:3128: ")
+    assert problem.down
+
+
+async def test_a_silent_proxy_is_not_taken_for_the_server() -> None:
+    # No connection is accepted while the queue of the socket is full, so connecting hangs.
+    with socket.socket() as full, contextlib.ExitStack() as waiting:
+        full.bind(("127.0.0.1", 0))
+        full.listen(0)
+        place = f"127.0.0.1:{full.getsockname()[1]}"
+        for _ in range(3):
+            one = waiting.enter_context(socket.socket())
+            one.setblocking(False)
+            one.connect_ex(full.getsockname())
+        client = AiohttpTransport(Guard(), timeout=0.3, proxy=f"http://{place}")
+        problem = await failure(client, "http://hook.example/")
+        await client.close()
+
+    assert (str(problem), problem.down) == (f"no connection to the proxy {place} within 0.2 s", True)
+
+
+@pytest.mark.parametrize("then", [None, reset])
+async def test_a_tunnel_that_ends_may_be_the_proxys_fault(then: Ending) -> None:
+    tunnel = answering(b"HTTP/1.1 200 Connection established\r\n\r\n", then=then)
+    async with raw_server(tunnel) as url:
+        client = AiohttpTransport(Guard(), proxy=url)
+        problem = await failure(client, "https://hook.example/")
+        await client.close()
+
+    # A reset may overtake the proxy's answer.
+    assert "the proxy or the receiver" in str(problem)
+    assert not problem.down
+
+
+async def test_a_proxy_that_speaks_no_http_is_the_one_that_is_down() -> None:
+    async with raw_server(answering(b"SSH-2.0-OpenSSH_9.2\r\n")) as url:
+        client = AiohttpTransport(Guard(), proxy=url)
+        problem = await failure(client, "https://hook.example/")
+        await client.close()
+
+    assert (str(problem), problem.down) == ("the answer of the proxy is not HTTP", True)
+
+
+async def test_a_reason_that_the_proxy_makes_up_is_not_repeated() -> None:
+    async with raw_server(answering(b"HTTP/1.1 403 user:secret\r\nContent-Length: 0\r\n\r\n")) as url:
+        client = AiohttpTransport(Guard(), proxy=url)
+        problem = await failure(client, "https://hook.example/")
+        await client.close()
+
+    assert str(problem) == "the proxy refused hook.example:443: 403 Forbidden"
+
+
+async def test_a_password_that_cannot_be_sent_is_not_in_the_error() -> None:
+    client = AiohttpTransport(Guard(), proxy="http://user:p%E2%82%ACss@127.0.0.1:9")
+    problem = await failure(client, "https://hook.example/")
+    await client.close()
+
+    assert str(problem) == "the request could not be made: UnicodeEncodeError"
+
+
 async def test_connecting_is_not_given_up_to_a_second_later(monkeypatch: pytest.MonkeyPatch) -> None:
     loop, deadlines = asyncio.get_running_loop(), []
     call_at = loop.call_at
@@ -129,6 +197,20 @@ async def test_connecting_is_not_given_up_to_a_second_later(monkeypatch: pytest.
 
 
 # Without a proxy
+
+
+@pytest.mark.parametrize("then", [None, reset])
+async def test_a_server_that_ends_a_handshake_is_not_down(then: Ending) -> None:
+    async def end(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if then is not None:
+            await then(writer)
+
+    client = AiohttpTransport(Guard(LOOPBACK))
+    async with raw_server(end) as url:
+        problem = await failure(client, url.replace("http:", "https:"))
+    await client.close()
+
+    assert not problem.down
 
 
 async def test_without_a_proxy_every_socket_is_guarded(
