@@ -13,7 +13,8 @@ import aiohttp
 from msgspec import Struct
 
 from dispatcher.http.addresses import BlockedAddress
-from dispatcher.http.messages import Origin, TransportError
+from dispatcher.http.bounded_protocol import HeadBrokenOff, HeadTooLong
+from dispatcher.http.messages import MAX_HEAD, Origin, TransportError
 
 
 class Failures(Struct, frozen=True):
@@ -68,6 +69,8 @@ class Failures(Struct, frozen=True):
         return TransportError(f"no connection to {place} within {self.connecting:g} s", down=not origin.tls)
 
     def _lost(self, error: aiohttp.ClientConnectionError) -> TransportError:
+        if isinstance(error, HeadBrokenOff):
+            return TransportError(f"{self._peer} closed the connection in the middle of its answer's headers")
         if isinstance(error, aiohttp.ServerDisconnectedError) or _found_closed(error):
             return TransportError(f"{self._peer} closed the connection before it answered", early=True)
         lost = f"the connection was lost before an answer came: {_detail(error)}"
@@ -88,6 +91,8 @@ def _no_http(error: aiohttp.ClientResponseError, origin: Origin) -> TransportErr
 
 
 def _unusable(error: Exception) -> TransportError:
+    if isinstance(error, HeadTooLong):
+        return TransportError(f"the answer is not HTTP: its head is longer than {MAX_HEAD // 1024} KiB")
     if isinstance(error, aiohttp.InvalidURL):
         return TransportError("the request could not be made: its URL is not valid")
     return TransportError(f"the request could not be made: {_detail(error)}")

@@ -8,13 +8,16 @@ from __future__ import annotations
 import asyncio
 import ssl
 from functools import partial
+from typing import cast
 
 import aiohttp
 from aiohttp import ClientResponse, ClientSession
+from aiohttp.client_proto import ResponseHandler
 from yarl import URL
 
 from dispatcher.http.addresses import AddressPolicy, GuardedResolver, open_socket
 from dispatcher.http.aiohttp_failures import Failures
+from dispatcher.http.bounded_protocol import BoundedProtocol
 from dispatcher.http.messages import MAX_HEAD, MAX_READ, Headers, Request, Response
 
 _KEEP_ALIVE = 30.0
@@ -104,7 +107,7 @@ class AiohttpTransport:
     def _new_connector(self) -> aiohttp.TCPConnector:
         direct = self._proxy is None
         self._resolver = GuardedResolver(self._policy) if direct else None
-        return aiohttp.TCPConnector(
+        connector = aiohttp.TCPConnector(
             ssl=True if self._tls is None else self._tls,
             limit=0,
             keepalive_timeout=_KEEP_ALIVE,
@@ -113,6 +116,10 @@ class AiohttpTransport:
             resolver=self._resolver,
             socket_factory=partial(open_socket, self._policy) if direct else None,
         )
+        protocol = partial(BoundedProtocol, asyncio.get_running_loop(), self._max_read)
+        # There is no public way to choose the protocol. The tests of endless answers fail if aiohttp renames the field.
+        connector._factory = cast("partial[ResponseHandler]", protocol)  # noqa: SLF001
+        return connector
 
 
 class _Body:

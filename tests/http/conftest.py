@@ -13,7 +13,14 @@ from dispatcher.targets.ssrf_guard import Guard
 from tests.http.requests import LOOPBACK
 from tests.receiver import Receiver
 
-_ON_BOTH_LOOPS = {"test_exchange", "test_wire", "test_pool", "test_connector"}
+_ON_BOTH_LOOPS = {
+    "test_bounded_protocol",
+    "test_connector",
+    "test_exchange",
+    "test_hostile_answers",
+    "test_pool",
+    "test_wire",
+}
 
 
 def pytest_asyncio_loop_factories(item: pytest.Item) -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:

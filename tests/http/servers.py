@@ -62,6 +62,23 @@ def answering(
     return handle
 
 
+def endless(head: bytes, piece: bytes) -> tuple[Handler, asyncio.Event]:
+    """A server that never stops, and what is set when it had to."""
+    broken = asyncio.Event()
+
+    async def pour(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n{}")
+        writer.write(head)
+        try:
+            while True:
+                writer.write(piece)
+                await writer.drain()
+        except ConnectionError:
+            broken.set()
+
+    return pour, broken
+
+
 async def hang(_: asyncio.StreamWriter) -> None:
     """Keep the connection and say nothing more."""
     await asyncio.get_running_loop().create_future()

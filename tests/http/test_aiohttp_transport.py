@@ -17,7 +17,7 @@ from dispatcher.http.aiohttp_transport import AiohttpTransport
 from dispatcher.targets.ssrf_guard import Guard
 from tests.http.proxy import Proxy, proxy
 from tests.http.requests import LOOPBACK, failure, on_port, post, resolve_to
-from tests.http.servers import Authority, answering, hang, raw_server, reset
+from tests.http.servers import Authority, answering, endless, hang, raw_server, reset
 from tests.receiver import Receiver
 
 Ending = Callable[[asyncio.StreamWriter], Awaitable[None]] | None
@@ -176,6 +176,19 @@ async def test_a_password_that_cannot_be_sent_is_not_in_the_error() -> None:
     assert str(problem) == "the request could not be made: UnicodeEncodeError"
 
 
+async def test_an_answer_without_end_is_dropped_in_a_tunnel_too(running: Proxy, tmp_path: Path) -> None:
+    authority = Authority(tmp_path)
+    trust = ssl.create_default_context(cafile=authority.path)
+    client = AiohttpTransport(Guard(), tls=trust, proxy=running.url)
+    pour, broken = endless(b"", b"HTTP/1.1 100 Continue\r\n\r\n" * 2000)
+    async with raw_server(pour, authority.context("hook.example")) as url:
+        problem = await failure(client, url.replace("127.0.0.1", "hook.example"))
+        await asyncio.wait_for(broken.wait(), 10)
+    await client.close()
+
+    assert str(problem) == "the answer is not HTTP: its head is longer than 64 KiB"
+
+
 async def test_connecting_is_not_given_up_to_a_second_later(monkeypatch: pytest.MonkeyPatch) -> None:
     loop, deadlines = asyncio.get_running_loop(), []
     call_at = loop.call_at
@@ -197,6 +210,18 @@ async def test_connecting_is_not_given_up_to_a_second_later(monkeypatch: pytest.
 
 
 # Without a proxy
+
+
+async def test_a_long_head_is_not_kept() -> None:
+    field = b"X: " + b"x" * 60_000 + b"\r\n"
+    pour, broken = endless(b"HTTP/1.1 200 OK\r\n", field)
+    client = AiohttpTransport(Guard(LOOPBACK))
+    async with raw_server(pour) as url:
+        problem = await failure(client, url)
+        await asyncio.wait_for(broken.wait(), 10)
+    await client.close()
+
+    assert str(problem) == "the answer is not HTTP: its head is longer than 64 KiB"
 
 
 @pytest.mark.parametrize("then", [None, reset])

@@ -9,7 +9,7 @@ from yarl import URL
 
 from dispatcher.http import MAX_READ, HttpClient, Response, TransportError
 from tests.http.requests import ask, failure, post
-from tests.http.servers import Handler, answering, hang, raw_server
+from tests.http.servers import answering, endless, hang, raw_server
 from tests.receiver import Receiver
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
@@ -162,23 +162,6 @@ async def test_bodies_are_put_together_from_pieces_of_any_size(client: HttpClien
     assert (reply.status, reply.body, reply.complete) == (200, b"ok", True)
     assert (reply.headers["x-NAME"], reply.headers.get("other")) == ("value", None)
     assert dict(reply.headers) == {"x-name": "value", "transfer-encoding": "chunked"}
-
-
-def endless(head: bytes, piece: bytes) -> tuple[Handler, asyncio.Event]:
-    """A server that never stops, and what is set when it had to."""
-    broken = asyncio.Event()
-
-    async def pour(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.readuntil(b"\r\n\r\n{}")
-        writer.write(head)
-        try:
-            while True:
-                writer.write(piece)
-                await writer.drain()
-        except ConnectionError:
-            broken.set()
-
-    return pour, broken
 
 
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
