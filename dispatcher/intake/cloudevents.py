@@ -19,8 +19,9 @@ from dispatcher.domain.event_names import EVENTS, is_operational, known_as
 from dispatcher.domain.events import Event, digits
 from dispatcher.domain.hops import EXTENSION
 from dispatcher.domain.ids import new_id
-from dispatcher.intake.decode_context import UNREADABLE, DecodeContext, check_document, unreadable
+from dispatcher.intake.decode_context import UNREADABLE, DecodeContext, unreadable
 from dispatcher.intake.duplicate_keys import KeyCheck, all_once
+from dispatcher.intake.event_document import check_document
 from dispatcher.intake.raw_message import Message
 
 STRUCTURED = "application/cloudevents+json"

@@ -159,34 +159,3 @@ def unreadable(error: Exception, context: DecodeContext) -> InvalidInput:
 
 UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 """What the JSON decoder raises on wrong input."""
-
-
-def check_document(event: Event, context: DecodeContext) -> Event:
-    """The event itself when its document can be decoded later.
-
-    What passes through as raw JSON was only skimmed before. Unless it is long, the decoded form stays with the
-    event for them.
-    """
-    try:
-        decoded = event.decoded
-    except UNREADABLE as error:
-        raise unreadable(error, context) from None
-    document = event.document
-    if document.count(b"{") + document.count(b"[") > MAX_DEPTH and _deeper_than(MAX_DEPTH, decoded):
-        raise context.refusal("", f"expected JSON that is nested at most {MAX_DEPTH} deep")
-    return event
-
-
-def _deeper_than(limit: int, document: object) -> bool:
-    level = [document]
-    for _ in range(limit):
-        level = [child for node in level for child in _children(node) if isinstance(child, (dict, list))]
-        if not level:
-            return False
-    return True
-
-
-def _children(node: object) -> list[object]:
-    if isinstance(node, dict):
-        return list(node.values())
-    return node if isinstance(node, list) else []

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import difflib
-from datetime import datetime
 
 import msgspec
-from msgspec import UNSET, Raw, Struct, UnsetType
+from msgspec import UNSET, Raw, Struct
 from msgspec.structs import astuple
 
 from dispatcher.domain.event_names import EVENT_NAME, document_status, status_of
 from dispatcher.domain.events import DEFAULT_SOURCE, Event
 from dispatcher.domain.ids import new_id
-from dispatcher.intake.decode_context import UNREADABLE, DecodeContext, check_document, unreadable
+from dispatcher.intake.decode_context import UNREADABLE, DecodeContext, unreadable
 from dispatcher.intake.duplicate_keys import KeyCheck, all_once
+from dispatcher.intake.event_document import EventDocument, to_event
 
 _EMPTY = Raw(b"{}")
 _NOTHING = (None, "")
@@ -50,19 +50,6 @@ class _Data(Struct):
     data: Raw
 
 
-class _Document(Struct, kw_only=True):
-    specversion: str = "1.0"
-    id: str
-    source: str
-    type: str
-    subject: str
-    time: datetime
-    tenant: str
-    owner: str | UnsetType
-    dispatcherhops: int | UnsetType
-    data: _Data
-
-
 _check_keys = KeyCheck(_Plain.__struct_fields__)
 _check_job_keys = KeyCheck(_Job.__struct_fields__)
 _decode = msgspec.json.Decoder(_Plain).decode
@@ -83,24 +70,7 @@ def read(document: bytes | Raw, context: DecodeContext) -> Event:
     if not _has_keys_once(bytes(document), plain):
         _check_keys(document, (plain.job, plain.data), context)
     key = new_id("evt")
-    written = _document(plain, key, context)
-    return check_document(
-        Event(
-            key=key,
-            id=written.id,
-            source=written.source,
-            type=written.type,
-            event=written.data.event,
-            job_id=written.subject,
-            owner=None if written.owner is UNSET else written.owner,
-            published_by=context.publisher,
-            tenant=written.tenant,
-            time=written.time,
-            accepted_at=context.now,
-            document=_encode(written),
-        ),
-        context,
-    )
+    return to_event(_document(plain, key, context), key, context)
 
 
 def _has_keys_once(document: bytes, plain: _Plain) -> bool:
@@ -115,7 +85,7 @@ def _has_keys_once(document: bytes, plain: _Plain) -> bool:
     return b"\\" not in document and all_once(document, keys, within)
 
 
-def _document(plain: _Plain, key: str, context: DecodeContext) -> _Document:
+def _document(plain: _Plain, key: str, context: DecodeContext) -> EventDocument[_Data]:
     """The CloudEvent that a plain event becomes."""
     job_raw = _object("job", plain.job, context)
     _check_job_keys(job_raw, (), context, "job.")
@@ -125,7 +95,7 @@ def _document(plain: _Plain, key: str, context: DecodeContext) -> _Document:
     job_id = _first("job_id", plain.job_id, job.id, context)
     if job_id is None:
         raise context.refusal("job_id", "expected the id of the job")
-    return _Document(
+    return EventDocument(
         id=context.stable_id() or key if plain.id in _NOTHING else context.text("id", plain.id),
         source=DEFAULT_SOURCE if plain.source in _NOTHING else context.text("source", plain.source),
         type=f"job.{event}",

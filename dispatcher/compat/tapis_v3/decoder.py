@@ -9,13 +9,14 @@ import re
 from datetime import datetime
 
 import msgspec
-from msgspec import UNSET, Raw, Struct, UnsetType
+from msgspec import UNSET, Raw, Struct
 
 from dispatcher.compat.tapis_v3.event_model import TapisEvent, check_type, event_name
 from dispatcher.domain.event_names import status_of
 from dispatcher.domain.events import Event
 from dispatcher.domain.ids import new_id
-from dispatcher.intake.decode_context import UNREADABLE, DecodeContext, check_document, unreadable
+from dispatcher.intake.decode_context import UNREADABLE, DecodeContext, unreadable
+from dispatcher.intake.event_document import EventDocument, to_event
 
 # Java leaves the seconds out when they are zero.
 _NO_SECONDS = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d)(Z|[+-]\d\d:\d\d)?")
@@ -44,23 +45,9 @@ class _Data(Struct):
     data: TapisEvent
 
 
-class _Document(Struct, kw_only=True):
-    specversion: str = "1.0"
-    id: str
-    source: str
-    type: str
-    subject: str
-    time: datetime
-    tenant: str
-    owner: str | UnsetType
-    dispatcherhops: int | UnsetType
-    data: _Data
-
-
 _split = msgspec.json.Decoder(dict[str, Raw]).decode
 _decode = msgspec.json.Decoder(TapisEvent).decode
 _decode_data = msgspec.json.Decoder(_JobData).decode
-_encode = msgspec.json.Encoder().encode
 
 
 mark = b'"deleteSubscriptionsMatchingSubject"'
@@ -88,35 +75,17 @@ def read(document: bytes, context: DecodeContext) -> tuple[Event]:
     key = new_id("evt")
     theirs.uuid = theirs.uuid or context.stable_id() or key
     theirs.tenant = context.tenant(theirs.tenant or None)
-    written = _written(theirs, context)
-    event = check_document(
-        Event(
-            key=key,
-            id=written.id,
-            source=written.source,
-            type=written.type,
-            event=written.data.event,
-            job_id=written.subject,
-            owner=None if written.owner is UNSET else written.owner,
-            published_by=context.publisher,
-            tenant=written.tenant,
-            time=written.time,
-            accepted_at=context.now,
-            document=_encode(written),
-        ),
-        context,
-    )
-    return (event,)
+    return (to_event(_written(theirs, context), key, context),)
 
 
-def _written(theirs: TapisEvent, context: DecodeContext) -> _Document:
+def _written(theirs: TapisEvent, context: DecodeContext) -> EventDocument[_Data]:
     """The CloudEvent, its data in the form that plain events have."""
     said = _said(theirs.data)
     name = event_name(theirs.type)
     subject = context.text("subject", theirs.subject or theirs.series_id or theirs.uuid or "")
     owner = said.job_owner or theirs.user
     job = _Job(id=subject, name=said.job_name, owner=said.job_owner)
-    return _Document(
+    return EventDocument(
         id=context.text("uuid", theirs.uuid or ""),
         source=context.text("source", theirs.source),
         type=theirs.type,
