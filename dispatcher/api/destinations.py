@@ -1,4 +1,4 @@
-"""Destinations over HTTP: how they are, and for operators holding them, letting them go on and limiting them."""
+"""Destinations over HTTP: list and inspect them; operators pause, resume and rate-limit them."""
 
 from __future__ import annotations
 
@@ -33,14 +33,17 @@ async def get_destination(call: Call[NoQuery, None]) -> DestinationView:
 
 
 async def pause_destination(call: Call[NoQuery, PauseDestination]) -> DestinationView:
-    """Hold all deliveries to a destination until it is resumed, for operators. Within a second every process does."""
+    """Pause a destination, for operators: no deliveries are sent to it until it is resumed.
+
+    Every process follows within a second.
+    """
     _check_operator(call.caller)
     await call.services.store.destinations.pause(await _key(call), call.body.reason)
     return await _view(call)
 
 
 async def resume_destination(call: Call[NoQuery, None]) -> DestinationView:
-    """Let a destination go on, with a closed breaker, for operators."""
+    """Resume a destination and close its breaker, so that its deliveries are attempted at once, for operators."""
     _check_operator(call.caller)
     await call.services.store.destinations.resume(await _key(call))
     return await _view(call)

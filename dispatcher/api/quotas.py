@@ -41,7 +41,7 @@ async def set_quota(call: Call[NoQuery, QuotaOverride]) -> QuotaView:
 
 
 async def reset_quota(call: Call[NoQuery, None]) -> None:
-    """Let the defaults count for an owner again."""
+    """Reset an owner's quotas to the defaults."""
     owner = _owner(call.path["owner"])
     if not await call.services.store.quotas.remove_override(call.caller.tenant, owner):
         raise NotFound(f"no quotas are set for {owner!r}: the defaults count")

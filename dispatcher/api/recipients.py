@@ -43,7 +43,7 @@ def invite(subscription: Subscription, services: Services) -> None:
 
 
 async def restore_recipient(call: Call[NoQuery, NamedRecipient]) -> RecipientView:
-    """Let a recipient have mails again.
+    """Resume e-mail to a recipient.
 
     For one whom the relay refused, who unsubscribed, or who did not confirm. An address that needs a consent is asked
     for it once more.

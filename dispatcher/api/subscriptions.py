@@ -81,12 +81,12 @@ async def delete_subscription(call: Call[NoQuery, None]) -> None:
 
 
 async def pause_subscription(call: Call[NoQuery, None]) -> SubscriptionView:
-    """Hold a subscription's deliveries back until it is resumed; events are still matched."""
+    """Pause a subscription: its deliveries wait until it is resumed; events are still matched."""
     return await _shown(await _save(call, _paused), call)
 
 
 async def resume_subscription(call: Call[NoQuery, None]) -> SubscriptionView:
-    """Let a subscription work again, also a disabled or completed one; held deliveries are due now."""
+    """Resume a subscription, also a disabled or completed one; its held deliveries are due now."""
     resumed = await _save(call, _resumed)
     call.services.engine.wake()
     return await _shown(resumed, call)

@@ -53,11 +53,11 @@ class DestinationRepository(Repository):
         return await self._read(_count_waiting, destinations)
 
     async def pause(self, key: str, reason: str) -> None:
-        """Hold all deliveries to a destination."""
+        """Pause a destination: no deliveries are sent to it until it is resumed."""
         await self._write(_pause, key, reason)
 
     async def resume(self, key: str) -> None:
-        """Let a destination go on, with a closed breaker: it is to be tried."""
+        """Resume a destination and close its breakers, so that its deliveries are attempted at once."""
         await self._write(_resume, key)
         await self._write(breakers.close_all, key)
 
