@@ -41,7 +41,7 @@ from dispatcher.intake.amqp.frame_reader import FrameReader
 from dispatcher.intake.amqp.topology import Topology, connect, declare
 from dispatcher.intake.batcher import IngestQueue
 from dispatcher.intake.decode import decode
-from dispatcher.matching.matcher import Matcher
+from dispatcher.intake.matcher import Matcher
 from dispatcher.process import COLLECT
 from dispatcher.store.batches import digest
 from dispatcher.store.store import Store

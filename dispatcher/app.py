@@ -32,8 +32,8 @@ from dispatcher.intake.announcing import AnnouncingStore
 from dispatcher.intake.batcher import IngestQueue
 from dispatcher.intake.delivery_quotas import DeliveryQuotas
 from dispatcher.intake.expander import Expander
+from dispatcher.intake.matcher import Matcher
 from dispatcher.intake.sources import Source, load_sources
-from dispatcher.matching.matcher import Matcher
 from dispatcher.parts import make_adapters, make_kinds, make_limits, with_hooks
 from dispatcher.process import collect_rarely, on_end, on_signal, patiently
 from dispatcher.retention import retain

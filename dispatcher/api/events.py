@@ -31,12 +31,12 @@ from dispatcher.domain.events import Event, utc_now
 from dispatcher.domain.hops import hops_in
 from dispatcher.domain.ids import new_id
 from dispatcher.domain.keys import ApiKey
-from dispatcher.domain.subscriptions import Subscription
+from dispatcher.domain.subscriptions import EVERY_OWNER, Subscription, event_match_keys
 from dispatcher.domain.times import parse_time
 from dispatcher.intake.decode import Message, decode_in_slices
 from dispatcher.intake.grouping import grouped
-from dispatcher.matching.matcher import Matcher, reasons
-from dispatcher.matching.selection import Match
+from dispatcher.intake.job_access import Match, owner_fits
+from dispatcher.intake.matcher import Matcher
 from dispatcher.store.filters import DeliveryFilter, EventFilter, Window
 from dispatcher.telemetry.metrics import EVENTS
 
@@ -203,6 +203,27 @@ def _why(event: Event, subscription: Subscription | None) -> list[str]:
     if subscription is None:
         return ["it was removed since"]
     return reasons(event, subscription) or ["it was changed since, and does not want this event any more"]
+
+
+def reasons(event: Event, subscription: Subscription) -> list[str]:
+    """Why a subscription wants an event, in words; empty when it does not (any more)."""
+    keys = event_match_keys(event)
+    if subscription.match_key not in keys or not subscription.wants(event):
+        return []
+    found = [_key_reason(event, subscription), f"event {event.event} is in {', '.join(subscription.events)}"]
+    if subscription.filters:
+        found.append("all filters pass")
+    if not owner_fits(event, subscription):
+        found.append(f"{subscription.owner} was granted the job")
+    if subscription.expires_at is not None and subscription.expires_at <= utc_now():
+        found.append("it has expired since")
+    return found
+
+
+def _key_reason(event: Event, subscription: Subscription) -> str:
+    if subscription.job_id is not None:
+        return f"job is {event.job_id}"
+    return "any job" if subscription.owner == EVERY_OWNER else f"owner is {event.owner}"
 
 
 def _outcome(event: Event, count: int, more: bool, remaining: int, caller: ApiKey) -> str:

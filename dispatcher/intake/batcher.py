@@ -13,12 +13,12 @@ from dispatcher.intake.committer import (
     Committer,
     Deliverer,
     EventStore,
-    Matcher,
     Quotas,
     Result,
     SourceName,
     Submission,
 )
+from dispatcher.intake.matcher import Matcher
 from dispatcher.intake.queues import Limits, Queues
 from dispatcher.intake.storing import Progress, Storing
 from dispatcher.telemetry.background import InternalErrors

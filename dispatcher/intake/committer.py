@@ -13,8 +13,9 @@ from dispatcher.domain.deliveries import NewDelivery
 from dispatcher.domain.errors import InvalidInput, StatementTimeout, StoreUnavailable
 from dispatcher.domain.events import Event
 from dispatcher.domain.expansions import NewExpansion
-from dispatcher.domain.subscriptions import Subscription
 from dispatcher.intake.grouping import grouped
+from dispatcher.intake.job_access import Match
+from dispatcher.intake.matcher import Matcher
 from dispatcher.telemetry.metrics import BATCH_EVENTS, BATCH_SECONDS
 from dispatcher.telemetry.time_slices import TimeSlices
 
@@ -28,33 +29,15 @@ Result = Mapping[str, str] | InvalidInput
 """Of stored events the keys of the duplicates, and of what was there before; or why none can be stored."""
 
 
-class Selection(Protocol):
-    """What events cause: deliveries now, and orders to make further ones."""
-
-    @property
-    def matches(self) -> Sequence[tuple[Event, Subscription]]: ...
-
-    @property
-    def expansions(self) -> Sequence[NewExpansion]: ...
-
-
-class Matcher(Protocol):
-    """Finds out who wants what; see `dispatcher.matching.matcher.Matcher`."""
-
-    async def select(
-        self, messages: Sequence[Sequence[Event]], unwanted: Callable[[], bool]
-    ) -> Selection: ...
-
-
 class Deliverer(Protocol):
     """Delivers what is stored; see `dispatcher.delivery.engine.Engine`."""
 
-    async def room_for(self, matches: Sequence[tuple[Event, Subscription]]) -> None: ...
+    async def room_for(self, matches: Sequence[Match]) -> None: ...
 
     @property
     def process(self) -> int: ...
 
-    def reserve(self, matches: Sequence[tuple[Event, Subscription]]) -> list[NewDelivery]: ...
+    def reserve(self, matches: Sequence[Match]) -> list[NewDelivery]: ...
 
     def start(self, deliveries: Sequence[NewDelivery]) -> None: ...
 
@@ -64,9 +47,7 @@ class Deliverer(Protocol):
 class Quotas(Protocol):
     """Decides what is due later; see `dispatcher.intake.delivery_quotas.DeliveryQuotas`."""
 
-    async def admit(
-        self, matches: Sequence[tuple[Event, Subscription]]
-    ) -> tuple[Sequence[tuple[Event, Subscription]], Sequence[NewDelivery]]: ...
+    async def admit(self, matches: Sequence[Match]) -> tuple[Sequence[Match], Sequence[NewDelivery]]: ...
 
 
 class EventStore(Protocol):
@@ -204,17 +185,17 @@ class Committer:
     async def _match(self, submissions: Sequence[Submission]) -> None:
         if not submissions:
             return
-        selection = await self._matcher.select(
+        selected, orders = await self._matcher.select(
             [submission.events for submission in submissions],
             lambda: all(submission.withdrawn for submission in submissions),
         )
-        matches, over_quota = await self._admit(selection.matches)
+        matches, over_quota = await self._admit(selected)
         await self._deliverer.room_for(matches)
         by_event: defaultdict[str, list[NewDelivery]] = defaultdict(list)
         for delivery in (*await self._reserve(matches), *grouped(over_quota)):
             by_event[delivery.event.key].append(delivery)
         later: defaultdict[str, list[NewExpansion]] = defaultdict(list)
-        for expansion in selection.expansions:
+        for expansion in orders:
             later[expansion.event.key].append(expansion)
         for submission in submissions:
             submission.deliveries = [
@@ -225,12 +206,10 @@ class Committer:
                     one for event in submission.events for one in later.get(event.key, ())
                 ]
 
-    async def _admit(
-        self, matches: Sequence[tuple[Event, Subscription]]
-    ) -> tuple[Sequence[tuple[Event, Subscription]], Sequence[NewDelivery]]:
+    async def _admit(self, matches: Sequence[Match]) -> tuple[Sequence[Match], Sequence[NewDelivery]]:
         return (matches, ()) if self._quotas is None else await self._quotas.admit(matches)
 
-    async def _reserve(self, matches: Sequence[tuple[Event, Subscription]]) -> list[NewDelivery]:
+    async def _reserve(self, matches: Sequence[Match]) -> list[NewDelivery]:
         """Make the deliveries, a part at a time."""
         made: list[NewDelivery] = []
         slices = TimeSlices()

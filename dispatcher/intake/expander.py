@@ -18,6 +18,8 @@ from dispatcher.domain.ids import new_id
 from dispatcher.domain.subscriptions import Subscription
 from dispatcher.intake.committer import Quotas
 from dispatcher.intake.grouping import grouped
+from dispatcher.intake.job_access import Match
+from dispatcher.intake.matcher import Matcher
 from dispatcher.telemetry.background import InternalErrors
 from dispatcher.telemetry.metrics import EXPANDED
 
@@ -42,12 +44,6 @@ class ExpansionStore(Protocol):
     ) -> bool: ...
 
 
-class Recipients(Protocol):
-    """Who is to get what orders stand for now; see `dispatcher.matching.matcher.Matcher`."""
-
-    async def expand(self, orders: Sequence[Expansion]) -> Sequence[tuple[Event, Subscription]]: ...
-
-
 class Expander:
     """Carries orders out; their queues take turns. `made` is called when there are deliveries that are due.
 
@@ -57,12 +53,12 @@ class Expander:
     def __init__(
         self,
         expansions: ExpansionStore,
-        recipients: Recipients,
+        matcher: Matcher,
         made: Callable[[], None],
         quotas: Quotas | None = None,
     ) -> None:
         self._expansions = expansions
-        self._recipients = recipients
+        self._matcher = matcher
         self._made = made
         self._quotas = quotas
         self._errors = InternalErrors("expand")
@@ -94,7 +90,7 @@ class Expander:
             return False
         self._after = orders[0].queue
         now = utc_now()
-        matches = await self._recipients.expand(orders)
+        matches: Sequence[Match] = await self._matcher.expand(orders)
         later: Sequence[NewDelivery] = ()
         if self._quotas is not None:
             matches, later = await self._quotas.admit(matches)

@@ -29,7 +29,7 @@ from dispatcher.domain.subscriptions import Subscription
 from dispatcher.intake.announcing import AnnouncingStore
 from dispatcher.intake.batcher import IngestQueue
 from dispatcher.intake.delivery_quotas import DeliveryQuotas
-from dispatcher.matching.matcher import Matcher
+from dispatcher.intake.matcher import Matcher
 from dispatcher.parts import make_adapters, make_kinds
 from dispatcher.store.encryption import Sealer
 from dispatcher.store.store import Store

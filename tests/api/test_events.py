@@ -7,10 +7,12 @@ from typing import Any
 import msgspec
 import pytest
 
+from dispatcher.api.events import reasons
+from dispatcher.intake import matcher as matching
 from dispatcher.intake.expander import Expander
-from dispatcher.matching import selection
-from dispatcher.matching.matcher import Matcher
+from dispatcher.intake.matcher import Matcher
 from tests.api.conftest import Api, Caller
+from tests.factories import make_event, make_subscription
 
 CLOUD_EVENT = {
     "specversion": "1.0",
@@ -189,7 +191,7 @@ async def test_all_events_are_listed_page_by_page_without_gap_or_repeat(alice: C
 async def test_an_event_shows_what_is_still_to_be_made_of_its_deliveries(
     api: Api, admin: Caller, alice: Caller, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(selection, "FAN_OUT", 2)
+    monkeypatch.setattr(matching, "FAN_OUT", 2)
     for _ in range(2):
         await alice.subscribe()
     await admin.subscribe()
@@ -205,3 +207,14 @@ async def test_an_event_shows_what_is_still_to_be_made_of_its_deliveries(
     assert not await expander.expand_next(api.services.engine.process)
     seen = await admin.get(path)
     assert (seen["expanding"], len(seen["deliveries"])) == (None, 3)
+
+
+def test_the_reasons_name_what_made_it_match() -> None:
+    subscription = make_subscription(events=("FINISHED",), filters=({"prefix": {"type": "job."}},))
+    assert reasons(make_event(), subscription) == [
+        "owner is alice",
+        "event FINISHED is in FINISHED",
+        "all filters pass",
+    ]
+    assert reasons(make_event(event="RUNNING"), subscription) == []
+    assert reasons(make_event(owner="bob"), subscription) == []

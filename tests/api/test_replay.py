@@ -11,7 +11,7 @@ from standardwebhooks.webhooks import Webhook
 from dispatcher.delivery.engine import Engine
 from dispatcher.delivery.limits import Limits
 from dispatcher.intake.batcher import IngestQueue
-from dispatcher.matching.matcher import Matcher
+from dispatcher.intake.matcher import Matcher
 from dispatcher.store.store import Store
 from dispatcher.targets.http.egress import Egress
 from dispatcher.targets.registry import Resources, load_kinds

@@ -16,7 +16,7 @@ from dispatcher.domain.deliveries import Delivery, State
 from dispatcher.domain.events import Event
 from dispatcher.domain.subscriptions import Subscription
 from dispatcher.domain.targets import AttemptResult, TargetKind
-from dispatcher.matching.matcher import Matcher
+from dispatcher.intake.matcher import Matcher
 from dispatcher.store.encryption import Sealer
 from dispatcher.store.filters import DeliveryFilter, Window
 from dispatcher.store.store import Store

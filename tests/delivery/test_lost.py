@@ -17,7 +17,7 @@ from dispatcher.domain.errors import StoreUnavailable
 from dispatcher.domain.events import utc_now
 from dispatcher.domain.retry import RetryPolicy
 from dispatcher.domain.targets import AttemptResult
-from dispatcher.matching.matcher import Matcher
+from dispatcher.intake.matcher import Matcher
 from dispatcher.store import ordering
 from dispatcher.store.store import Store
 from tests.breakers import open_breaker

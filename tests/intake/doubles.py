@@ -12,7 +12,8 @@ from dispatcher.domain.events import Event
 from dispatcher.domain.expansions import NewExpansion
 from dispatcher.domain.subscriptions import Subscription
 from dispatcher.intake.batcher import IngestQueue
-from dispatcher.matching.selection import Selection
+from dispatcher.intake.job_access import Match
+from dispatcher.intake.matcher import Matcher
 from tests.factories import make_delivery
 
 
@@ -72,7 +73,7 @@ class MemoryStore:
         return existing
 
 
-class Everybody:
+class Everybody(Matcher):
     """Matches each event with each of its subscriptions."""
 
     def __init__(self, *subscriptions: Subscription) -> None:
@@ -81,11 +82,11 @@ class Everybody:
 
     async def select(
         self, messages: Sequence[Sequence[Event]], unwanted: Callable[[], bool] = lambda: False
-    ) -> Selection:
+    ) -> tuple[list[Match], list[NewExpansion]]:
         events = [event for message in messages for event in message]
         self.fault(events)
         await asyncio.sleep(0)
-        return Selection([(event, one) for event in events for one in self.subscriptions], [])
+        return [(event, one) for event in events for one in self.subscriptions], []
 
 
 class Deliverer:

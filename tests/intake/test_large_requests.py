@@ -14,8 +14,8 @@ from dispatcher.domain.expansions import Candidates, NewExpansion, bitmap
 from dispatcher.domain.subscriptions import Subscription
 from dispatcher.intake import storing
 from dispatcher.intake.batcher import Busy, NotStored
+from dispatcher.intake.job_access import Match
 from dispatcher.intake.queues import LARGE, Limits
-from dispatcher.matching.selection import Selection
 from tests.factories import make_event, make_subscription
 from tests.intake.doubles import Everybody, Running
 
@@ -46,7 +46,7 @@ class Slow(Everybody):
 
     async def select(
         self, messages: Sequence[Sequence[Event]], unwanted: Callable[[], bool] = lambda: False
-    ) -> Selection:
+    ) -> tuple[list[Match], list[NewExpansion]]:
         if any(len(message) >= LARGE for message in messages):
             self.begun.set()
             await self.may.wait()
@@ -102,9 +102,9 @@ async def test_orders_go_into_the_store_with_their_events() -> None:
         class Ordering(Everybody):
             async def select(
                 self, messages: Sequence[Sequence[Event]], unwanted: Callable[[], bool] = lambda: False
-            ) -> Selection:
+            ) -> tuple[list[Match], list[NewExpansion]]:
                 candidates = Candidates(bytes(16), [subscription.id])
-                return Selection([], [NewExpansion(one, candidates, bitmap([0], 1)) for [one] in messages])
+                return [], [NewExpansion(one, candidates, bitmap([0], 1)) for [one] in messages]
 
         run.intake._batches._committer._matcher = Ordering()
         await run.intake.submit([event])

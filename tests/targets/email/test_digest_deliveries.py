@@ -18,7 +18,7 @@ from dispatcher.domain.digests import DigestPolicy
 from dispatcher.domain.events import Event, utc_now
 from dispatcher.domain.recipients import Quota
 from dispatcher.domain.retry import RetryPolicy
-from dispatcher.matching.matcher import Matcher
+from dispatcher.intake.matcher import Matcher
 from dispatcher.store.store import Store
 from dispatcher.targets.email.consent import MailPolicy
 from dispatcher.targets.email.kind import EmailKind

@@ -10,7 +10,7 @@ from dispatcher.delivery.engine import Engine
 from dispatcher.delivery.lane import Lane
 from dispatcher.delivery.limits import Limits
 from dispatcher.domain.events import utc_now
-from dispatcher.matching.matcher import Matcher
+from dispatcher.intake.matcher import Matcher
 from dispatcher.store.store import Store
 from dispatcher.targets.email.kind import EmailKind
 from tests.factories import make_event

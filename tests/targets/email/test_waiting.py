@@ -12,7 +12,7 @@ from dispatcher.delivery.limits import Limits
 from dispatcher.domain.deliveries import State
 from dispatcher.domain.events import utc_now
 from dispatcher.domain.targets import AttemptResult
-from dispatcher.matching.matcher import Matcher
+from dispatcher.intake.matcher import Matcher
 from dispatcher.store.filters import DeliveryFilter, Window
 from dispatcher.store.store import Store
 from dispatcher.targets.email.consent import MailPolicy

@@ -11,7 +11,7 @@ import pytest
 
 from dispatcher.domain.events import Event, utc_now
 from dispatcher.domain.subscriptions import Subscription
-from dispatcher.matching.matcher import Matcher, reasons
+from dispatcher.intake.matcher import Matcher
 from dispatcher.store.encryption import Sealer
 from dispatcher.store.factory import open_store
 from dispatcher.store.store import Store
@@ -107,17 +107,6 @@ async def test_a_batch_keeps_the_order_of_its_events(store: Store) -> None:
     events = [make_event(job_id=f"job-{n}") for n in range(20)]
     matches = await Matcher(store).match(events)
     assert [event for event, _ in matches] == events
-
-
-def test_the_reasons_name_what_made_it_match() -> None:
-    subscription = make_subscription(events=("FINISHED",), filters=({"prefix": {"type": "job."}},))
-    assert reasons(make_event(), subscription) == [
-        "owner is alice",
-        "event FINISHED is in FINISHED",
-        "all filters pass",
-    ]
-    assert reasons(make_event(event="RUNNING"), subscription) == []
-    assert reasons(make_event(owner="bob"), subscription) == []
 
 
 async def test_one_whose_filters_cannot_be_read_hides_no_event_from_the_others(store: Store) -> None:

@@ -1,1 +1,0 @@
-"""Which subscriptions want an event."""
