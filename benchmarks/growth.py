@@ -22,7 +22,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.cpu import cpu_seconds
-from dispatcher.domain.deliveries import NewDelivery, State
+from dispatcher.domain.deliveries import OpenDelivery, State
 from dispatcher.domain.events import utc_now
 from dispatcher.domain.ids import Prefix, lowest_id
 from dispatcher.domain.retention import DAY, DEFAULT
@@ -43,7 +43,7 @@ DESTINATIONS = 20
 WARM = 12
 """Batches before the first that counts: by then every statement has its plan."""
 
-Step = Callable[[Sequence[NewDelivery]], Awaitable[object]]
+Step = Callable[[Sequence[OpenDelivery]], Awaitable[object]]
 console = Console(width=110)
 _numbers = count()
 
@@ -62,7 +62,7 @@ class Bench:
             self.subscriptions.append(make_subscription(owner="*", destination=destination))
             await self.store.subscriptions.add(self.subscriptions[-1])
 
-    def new(self, size: int, age: timedelta | None = None, **fields: object) -> list[NewDelivery]:
+    def new(self, size: int, age: timedelta | None = None, **fields: object) -> list[OpenDelivery]:
         """Make deliveries of as many events, which were made so long ago."""
         made = []
         for number in range(size):
@@ -71,20 +71,20 @@ class Bench:
             made.append(make_delivery(event, subscription, id=_id("dlv", age), **fields))
         return made
 
-    async def accept(self, batch: Sequence[NewDelivery]) -> None:
+    async def accept(self, batch: Sequence[OpenDelivery]) -> None:
         """Store a batch."""
         await self.store.events.accept(self.process, [one.event for one in batch], batch)
 
-    async def finish(self, batch: Sequence[NewDelivery], state: State = State.DELIVERED) -> None:
+    async def finish(self, batch: Sequence[OpenDelivery], state: State = State.DELIVERED) -> None:
         """Store the outcomes of a batch, with an attempt each."""
         done = [outcome(one.id, state, attempt=attempt(), ended_at=utc_now()) for one in batch]
         await self.store.queue.finish(self.process, done)
 
-    async def claim(self, batch: Sequence[NewDelivery]) -> None:
+    async def claim(self, batch: Sequence[OpenDelivery]) -> None:
         """Claim as many as a batch has."""
         assert len(await claim(self.store, self.process, len(batch))) == len(batch)
 
-    async def cost(self, step: Step, batches: Sequence[Sequence[NewDelivery]]) -> float:
+    async def cost(self, step: Step, batches: Sequence[Sequence[OpenDelivery]]) -> float:
         """µs of the server's CPU for each delivery."""
         before = cpu_seconds(self._pid)
         for batch in batches:

@@ -30,7 +30,7 @@ from rich.table import Table
 from benchmarks.database import opened
 from benchmarks.source import document, plain_event
 from dispatcher.client import Publisher
-from dispatcher.domain.deliveries import NewDelivery
+from dispatcher.domain.deliveries import OpenDelivery
 from dispatcher.domain.events import Event, utc_now
 from dispatcher.domain.ids import new_id
 from dispatcher.domain.jobs import project
@@ -84,23 +84,23 @@ class Bench:
 class Deliverer:
     """Makes deliveries and tries none of them; `done` when so many are stored."""
 
-    def __init__(self, process: int, count: int) -> None:
-        self.process = process
+    def __init__(self, lease_id: int, count: int) -> None:
+        self.lease_id = lease_id
         self._left = count
         self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     async def room_for(self, matches: Sequence[tuple[Event, Subscription]]) -> None:
         """At once."""
 
-    def reserve(self, matches: Sequence[tuple[Event, Subscription]]) -> list[NewDelivery]:
-        return [NewDelivery(new_id("dlv"), event, one, claimed=True) for event, one in matches]
+    def reserve(self, matches: Sequence[tuple[Event, Subscription]]) -> list[OpenDelivery]:
+        return [OpenDelivery(new_id("dlv"), event, one, self.lease_id) for event, one in matches]
 
-    def start(self, deliveries: Sequence[NewDelivery]) -> None:
+    def start(self, deliveries: Sequence[OpenDelivery]) -> None:
         self._left -= len(deliveries)
         if self._left <= 0:
             self.done.set_result(None)
 
-    def release(self, deliveries: Sequence[NewDelivery]) -> None:
+    def release(self, deliveries: Sequence[OpenDelivery]) -> None:
         """Nothing was promised."""
 
 
@@ -245,7 +245,7 @@ def _made(bench: Bench) -> list[Step]:
         bench.call("match keys", lambda: [event_match_keys(one) for one in events]),
         bench.call(
             "make the deliveries",
-            lambda: [NewDelivery(new_id("dlv"), one, subscription, claimed=True) for one in events],
+            lambda: [OpenDelivery(new_id("dlv"), one, subscription, 1) for one in events],
         ),
         bench.call("digest", lambda: [digest(one) for one in events]),
         bench.call("project the jobs", lambda: project(events)),
@@ -254,16 +254,19 @@ def _made(bench: Bench) -> list[Step]:
 
 async def _stored(bench: Bench, store: Store) -> Step:
     """Hand batches to the store that it has not seen."""
-    process, subscription = await store.leases.register("bench", 1, 600), make_subscription(owner=EVERY_OWNER)
+    lease_id, subscription = (
+        await store.leases.register("bench", 1, 600),
+        make_subscription(owner=EVERY_OWNER),
+    )
     await store.subscriptions.add(subscription)
 
     async def once() -> float:
         taken = 0.0
         for _ in range(bench.count // BATCH):
             events = [make_event(job_id=new_id("evt"), document=DOCUMENT) for _ in range(BATCH)]
-            new = [NewDelivery(new_id("dlv"), one, subscription, claimed=True) for one in events]
+            new = [OpenDelivery(new_id("dlv"), one, subscription, 1) for one in events]
             began = time.process_time()
-            await store.events.accept(process, events, new)
+            await store.events.accept(lease_id, events, new)
             taken += time.process_time() - began
         return taken
 

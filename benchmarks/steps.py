@@ -26,7 +26,7 @@ from rich.table import Table
 from yarl import URL
 
 from dispatcher.delivery.report import count, log_outcome
-from dispatcher.domain.deliveries import Attempt, ClaimedDelivery, Outcome, State
+from dispatcher.domain.deliveries import Attempt, OpenDelivery, Outcome, State
 from dispatcher.domain.events import utc_now
 from dispatcher.domain.ids import new_id
 from dispatcher.domain.variable_values import EventValues
@@ -144,7 +144,7 @@ async def measure(bench: Bench, port: int) -> list[Step]:
     ]
 
 
-def _made(bench: Bench, claimed: ClaimedDelivery, url: str) -> list[Step]:
+def _made(bench: Bench, claimed: OpenDelivery, url: str) -> list[Step]:
     event = claimed.event
     template = RequestTemplate(WebhookTarget(url + _PATH), {})
     signer = Signer([SECRET])
@@ -160,7 +160,7 @@ def _made(bench: Bench, claimed: ClaimedDelivery, url: str) -> list[Step]:
     ]
 
 
-async def _exchanged(bench: Bench, claimed: ClaimedDelivery, url: str) -> list[Step]:
+async def _exchanged(bench: Bench, claimed: OpenDelivery, url: str) -> list[Step]:
     loop = asyncio.get_running_loop()
     origin = Origin.parse(url)
     body = claimed.event.document
@@ -190,7 +190,7 @@ async def _exchanged(bench: Bench, claimed: ClaimedDelivery, url: str) -> list[S
         return [*steps, await bench.wait("exchange: aiohttp, for comparison", ask)]
 
 
-def _reporting(bench: Bench, claimed: ClaimedDelivery) -> list[Step]:
+def _reporting(bench: Bench, claimed: OpenDelivery) -> list[Step]:
     now = utc_now()
     attempt = Attempt(
         number=1, started_at=now, duration=0.01, request="POST …", status=204, error=None, answer=None
@@ -210,7 +210,7 @@ def _reporting(bench: Bench, claimed: ClaimedDelivery) -> list[Step]:
     ]
 
 
-async def _whole(bench: Bench, claimed: ClaimedDelivery, url: str) -> list[Step]:
+async def _whole(bench: Bench, claimed: OpenDelivery, url: str) -> list[Step]:
     async with _egress() as egress:
         sender = WebhookKind(egress).sender(claimed.subscription)
         delivery_id = new_id("dlv")

@@ -16,7 +16,7 @@ from benchmarks.receiver import Receiver, receiver
 from benchmarks.results import Check, Outcome
 from benchmarks.service import Service
 from benchmarks.source import document
-from dispatcher.domain.deliveries import NewDelivery
+from dispatcher.domain.deliveries import OpenDelivery
 from dispatcher.domain.events import Event, utc_now
 from dispatcher.domain.ids import new_id
 from dispatcher.store.filters import SubscriptionFilter, Window
@@ -112,10 +112,7 @@ async def accept_one(store: Store) -> None:
         accepted_at=now,
         document=document(),
     )
-    new = [
-        NewDelivery(new_id("dlv"), event, one, claimed=False, due_at=now + timedelta(hours=1))
-        for one in page.items
-    ]
+    new = [OpenDelivery(new_id("dlv"), event, one, due_at=now + timedelta(hours=1)) for one in page.items]
     await store.events.accept(await store.leases.register("bench", 1, 60), [event], new)
 
 

@@ -99,7 +99,7 @@ class App:
         self._expander = Expander(store.expansions, matcher, self._engine.wake, self._quotas)
         self._hooked_intake = with_hooks(self._intake, plugins)
         self._sources = load_sources(settings, self._hooked_intake, self._adapters)
-        self._readiness = Readiness(store, lambda: self._engine.process, self._parts())
+        self._readiness = Readiness(store, lambda: self._engine.lease_id, self._parts())
         grace = settings.delivery.grace
         self._runner = runner(self._services(), [plugin.attach for plugin in plugins], grace=grace)
 
@@ -108,7 +108,7 @@ class App:
         url = str(self._settings.database.url)
         await patiently(self._engine.begin, url)
         with suppress(StoreUnavailable):  # it only makes the first deliveries faster
-            await self._store.warm_up(self._engine.process)
+            await self._store.warm_up(self._engine.lease_id)
         if self._siblings is not None:
             await self._siblings.start()
         await patiently(self._name_owner_bound_keys, url)
@@ -132,15 +132,15 @@ class App:
         self._telling = group.create_task(keep_running("waiters", self._waiters.run))
         self._reading_quotas = group.create_task(keep_running("quotas", self._quotas.run))
         group.create_task(keep_running("intake", self._intake.run))
-        expand = partial(self._expander.run, lambda: self._engine.process)
+        expand = partial(self._expander.run, lambda: self._engine.lease_id)
         self._expanding = group.create_task(keep_running("expander", expand))
         for source in self._sources:
             group.create_task(keep_running("consumer", source.run))
-        log.info("serving", url=self.url, version=dispatcher.__version__, process=self._engine.process)
+        log.info("serving", url=self.url, version=dispatcher.__version__, process=self._engine.lease_id)
 
     async def stop(self) -> None:
         """Stop taking in, finish what is under way, write it down, leave."""
-        log.info("stopping", process=self._engine.process)
+        log.info("stopping", process=self._engine.lease_id)
         grace = self._settings.delivery.grace
         self._waiters.stop()
         await asyncio.gather(*(source.stop(grace) for source in self._sources))

@@ -7,7 +7,7 @@ from datetime import datetime
 
 from dispatcher.delivery.scheduler import MORE
 from dispatcher.delivery.shares import divide
-from dispatcher.domain.deliveries import ClaimedDelivery
+from dispatcher.domain.deliveries import OpenDelivery
 from dispatcher.store.store import Store
 
 PAGE = 1000
@@ -23,7 +23,7 @@ async def waiting(store: Store) -> AsyncIterator[tuple[str, datetime | None]]:
         after = found[-1][0]
 
 
-async def claim(store: Store, process: int, limit: int, each: int | None = None) -> list[ClaimedDelivery]:
+async def claim(store: Store, process: int, limit: int, each: int | None = None) -> list[OpenDelivery]:
     """Claim what is due, `limit` deliveries at most, and of each destination `each`."""
     claimed = await claim_at(store, process, [name async for name, _ in waiting(store)], limit, each)
     if claimed:
@@ -34,7 +34,7 @@ async def claim(store: Store, process: int, limit: int, each: int | None = None)
 
 async def claim_at(
     store: Store, process: int, destinations: Sequence[str], limit: int, each: int | None = None
-) -> list[ClaimedDelivery]:
+) -> list[OpenDelivery]:
     """The same of these destinations."""
     found = (
         await store.queue.find_queues(dict.fromkeys(destinations, ""), max(32, limit), MORE)

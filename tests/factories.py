@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from dispatcher.domain.deliveries import ClaimedDelivery, NewDelivery
+from dispatcher.domain.deliveries import OpenDelivery
 from dispatcher.domain.event_names import status_of
 from dispatcher.domain.events import Event
 from dispatcher.domain.ids import new_id
@@ -86,21 +86,19 @@ def make_subscription(**changes: Any) -> Subscription:
     return Subscription(**fields)
 
 
-def make_delivery(event: Event, subscription: Subscription, **changes: Any) -> NewDelivery:
-    """A new delivery, claimed unless said otherwise."""
-    fields: dict[str, Any] = {"id": new_id("dlv"), "claimed": True, "due_at": None} | changes
-    [new] = grouped([NewDelivery(event=event, subscription=subscription, **fields)])
+def make_delivery(event: Event, subscription: Subscription, **changes: Any) -> OpenDelivery:
+    """A new delivery, claimed unless said otherwise. The store claims it under the lease that it is given."""
+    fields: dict[str, Any] = {"id": new_id("dlv"), "lease_id": int(changes.pop("claimed", True))} | changes
+    [new] = grouped([OpenDelivery(event=event, subscription=subscription, **fields)])
     return new
 
 
-def make_claimed(**changes: Any) -> ClaimedDelivery:
+def make_claimed(**changes: Any) -> OpenDelivery:
     """A claimed delivery of a new event that has not been tried yet."""
     fields: dict[str, Any] = {
         "id": new_id("dlv"),
         "event": make_event(),
         "subscription": make_subscription(),
-        "attempts": 0,
-        "restarted_after": 0,
-        "since": NOW,
+        "lease_id": 1,
     } | changes
-    return ClaimedDelivery(**fields)
+    return OpenDelivery(**fields)

@@ -25,7 +25,7 @@ from dispatcher.api.response_models import (
 )
 from dispatcher.api.routing import Call, NoQuery
 from dispatcher.api.services import Services
-from dispatcher.domain.deliveries import Delivery, NewDelivery
+from dispatcher.domain.deliveries import Delivery, OpenDelivery
 from dispatcher.domain.errors import Conflict, InvalidInput
 from dispatcher.domain.events import Event, utc_now
 from dispatcher.domain.hops import hops_in
@@ -155,7 +155,7 @@ async def _decoded(call: Call[NoQuery, bytes]) -> list[Event]:
         raise
 
 
-async def _send_again(matches: Sequence[Match], services: Services) -> list[NewDelivery]:
+async def _send_again(matches: Sequence[Match], services: Services) -> list[OpenDelivery]:
     """Store new deliveries that are due now, or later where their owner is over the quota.
 
     None is claimed: whichever process has room takes it, and a lost answer of the database leaves none stuck.
@@ -163,14 +163,14 @@ async def _send_again(matches: Sequence[Match], services: Services) -> list[NewD
     now = utc_now()
     admitted, later = await services.delivery_quotas.admit(matches)
     deliveries = grouped([*(_due(now, event, subscription) for event, subscription in admitted), *later])
-    await services.store.events.add_deliveries(services.engine.process, deliveries)
+    await services.store.events.add_deliveries(services.engine.lease_id, deliveries)
     services.engine.wake()
     return deliveries
 
 
-def _due(now: datetime, event: Event, subscription: Subscription) -> NewDelivery:
+def _due(now: datetime, event: Event, subscription: Subscription) -> OpenDelivery:
     due_at = None if subscription.status == "paused" else now
-    return NewDelivery(new_id("dlv"), event, subscription, claimed=False, due_at=due_at, since=now)
+    return OpenDelivery(new_id("dlv"), event, subscription, due_at=due_at, since=now)
 
 
 def _view(event: Event) -> EventView:

@@ -12,10 +12,10 @@ import structlog
 from dispatcher.delivery.attempt import Attempts
 from dispatcher.delivery.breakers import Breakers
 from dispatcher.delivery.internal_errors import log_error
-from dispatcher.delivery.lanes import Lane, Lanes, Work
+from dispatcher.delivery.lanes import Lane, Lanes
 from dispatcher.delivery.lease import Lease
 from dispatcher.delivery.limits import Limits
-from dispatcher.delivery.outcomes import OutcomeWriter, put_back
+from dispatcher.delivery.outcomes import OutcomeWriter, Settled, put_back
 from dispatcher.delivery.pace import Pace
 from dispatcher.delivery.rates import Rates
 from dispatcher.delivery.scheduler import Scheduler
@@ -23,7 +23,7 @@ from dispatcher.delivery.senders import Senders
 from dispatcher.delivery.store import DeliveryStore
 from dispatcher.delivery.trial import Trials
 from dispatcher.delivery.upkeep import Upkeep
-from dispatcher.domain.deliveries import ClaimedDelivery, NewDelivery, Outcome
+from dispatcher.domain.deliveries import OpenDelivery
 from dispatcher.domain.destinations import RateLimit
 from dispatcher.domain.errors import StoreUnavailable
 from dispatcher.domain.events import Event, utc_now
@@ -57,9 +57,6 @@ class Engine:
         self._breakers = Breakers(store.breakers, limits.timeout * 2, self._changed)
         self._scheduler = Scheduler(store.queue, self._lanes, self._breakers)
         self._upkeep = Upkeep(store, self._breakers.blocked_destinations, self._scheduler.room_again)
-        self._look_after: dict[
-            str, str
-        ] = {}  # the destination to look at when the outcome of a delivery is written
         rates = Rates(store.rate_limits)
         self.trials = Trials(self._breakers, rates, self._lanes, self._trial_ended)
         self._attempts = Attempts(
@@ -69,16 +66,15 @@ class Engine:
             self._lease,
             self._outcomes,
             timeout=limits.timeout,
-            due_again=self._due_again,
         )
         self._workers: set[asyncio.Task[None]] = set()
         self._stopping = False
         INFLIGHT.set_function(lambda: self._lanes.load)
 
     @property
-    def process(self) -> int:
-        """The number under which this process claims."""
-        return self._lease.process
+    def lease_id(self) -> int:
+        """The lease under which this process claims."""
+        return self._lease.id
 
     @property
     def problem(self) -> str | None:
@@ -97,10 +93,10 @@ class Engine:
             return group.create_task(keep_running(where, work))
 
         self._leasing = run("lease", lambda: self._lease.run(self._lanes.drop_queued, self._scheduler.wake))
-        self._claiming = run("claims", lambda: self._scheduler.run(lambda: self.process, self._take))
+        self._claiming = run("claims", lambda: self._scheduler.run(lambda: self.lease_id, self._take))
         self._writing = run("outcomes", self._outcomes.run)
         self._watching = run("breakers", self._breakers.run)
-        self._keeping = run("upkeep", lambda: self._upkeep.run(lambda: self.process))
+        self._keeping = run("upkeep", lambda: self._upkeep.run(lambda: self.lease_id))
 
     async def stop(self) -> None:
         """Begin nothing more, wait for running attempts within the grace time, write outcomes, give claims back."""
@@ -139,21 +135,21 @@ class Engine:
 
         await self._pace.keep(crowded)
 
-    def reserve(self, matches: Sequence[tuple[Event, Subscription]]) -> list[NewDelivery]:
+    def reserve(self, matches: Sequence[tuple[Event, Subscription]]) -> list[OpenDelivery]:
         """Make the deliveries of a batch. Those that find a place in their lane are claimed; it is kept for them."""
         return [self._reserve(event, subscription) for event, subscription in matches]
 
-    def _reserve(self, event: Event, subscription: Subscription) -> NewDelivery:
+    def _reserve(self, event: Event, subscription: Subscription) -> OpenDelivery:
         delivery_id = new_id("dlv")
         try:
             return self._place_or_store(delivery_id, event, subscription)
         except Exception as error:  # noqa: BLE001 - logged; the others of the batch are stored as they are
             log_error("reserve", error, delivery=delivery_id, subscription=subscription.id)
-            return NewDelivery(delivery_id, event, subscription, claimed=False, due_at=utc_now())
+            return OpenDelivery(delivery_id, event, subscription, due_at=utc_now())
 
-    def _place_or_store(self, delivery_id: str, event: Event, subscription: Subscription) -> NewDelivery:
+    def _place_or_store(self, delivery_id: str, event: Event, subscription: Subscription) -> OpenDelivery:
         if subscription.status == "paused":
-            return NewDelivery(delivery_id, event, subscription, claimed=False, due_at=None)
+            return OpenDelivery(delivery_id, event, subscription)
         wait = subscription.retry.first_delay
         # In order or in a digest nothing goes straight: only the store knows whose turn it is.
         alone = not subscription.ordered and subscription.digest is None
@@ -161,9 +157,9 @@ class Engine:
         claimed = straight and self._place(subscription, len(event.document))
         if not claimed:
             due_at = utc_now() + timedelta(seconds=wait)
-            return NewDelivery(delivery_id, event, subscription, claimed=False, due_at=due_at)
+            return OpenDelivery(delivery_id, event, subscription, due_at=due_at)
         self._lease.hold(delivery_id)
-        return NewDelivery(delivery_id, event, subscription, claimed=True)
+        return OpenDelivery(delivery_id, event, subscription, self._lease.id)
 
     def _place(self, subscription: Subscription, size: int) -> bool:
         if not self._breakers.admits(subscription.scopes):
@@ -179,24 +175,24 @@ class Engine:
             owner=subscription.scopes.owner,
         )
 
-    def start(self, deliveries: Sequence[NewDelivery]) -> None:
+    def start(self, deliveries: Sequence[OpenDelivery]) -> None:
         """Take deliveries from `reserve` that are stored now."""
-        process = self.process
+        lease_id = self._lease.id
         for new in deliveries:
-            if new.claimed and not self._lease.holds(new.id):
+            if new.lease_id and new.lease_id != lease_id:
                 # The lease was lost while it was stored: it is due, and claimed like all others.
                 self.release([new])
-            elif new.claimed:
+            elif new.lease_id:
                 lane = self._lanes[new.subscription.destination]
-                self._lanes.enter(lane, Work(process, new.as_claimed()))
+                lane.enter(new)
                 self._engage(lane)
             elif new.due_at is not None:
                 self._scheduler.expect(new.subscription.destination, new.due_at)
 
-    def release(self, deliveries: Sequence[NewDelivery]) -> None:
+    def release(self, deliveries: Sequence[OpenDelivery]) -> None:
         """Forget deliveries from `reserve` that were not stored."""
         for new in deliveries:
-            if new.claimed:
+            if new.lease_id:
                 lane = self._lanes[new.subscription.destination]
                 self._lanes.release(lane, len(new.event.document), new.subscription.id)
                 self._lease.drop(new.id)
@@ -226,63 +222,55 @@ class Engine:
         """Look into the store now: somebody made deliveries due."""
         self._scheduler.wake()
 
-    def _take(self, process: int, claimed: Sequence[ClaimedDelivery]) -> None:
+    def _take(self, claimed: Sequence[OpenDelivery]) -> None:
         for delivery in claimed:
             try:
-                self._enter(process, delivery)
+                self._enter(delivery)
             except Exception as error:  # noqa: BLE001 - logged; the other claims are not its fault
                 log_error("claim", error, delivery=delivery.id)
-                self._outcomes.put(process, put_back(delivery, utc_now() + FULL_LANE_WAIT))
+                self._outcomes.put(delivery, put_back(delivery, utc_now() + FULL_LANE_WAIT))
 
-    def _enter(self, process: int, delivery: ClaimedDelivery) -> None:
+    def _enter(self, delivery: OpenDelivery) -> None:
         lane = self._reserve_place(delivery.subscription, len(delivery.event.document), fresh=False)
         if lane is None:
-            self._outcomes.put(process, put_back(delivery, utc_now() + FULL_LANE_WAIT))
+            self._outcomes.put(delivery, put_back(delivery, utc_now() + FULL_LANE_WAIT))
         else:
-            self._lanes.enter(lane, Work(process, delivery))
+            lane.enter(delivery)
             self._engage(lane)
 
-    def _written(self, outcomes: Sequence[Outcome]) -> None:
-        for outcome in outcomes:
-            self._lease.drop(outcome.delivery_id)
-            destination = self._look_after.pop(outcome.delivery_id, None)
-            if destination is None:
-                continue
+    def _written(self, settled: Sequence[Settled]) -> None:
+        for delivery, outcome in settled:
+            self._lease.drop(delivery.id)
             if outcome.due_at is not None:
-                self._scheduler.expect(destination, outcome.due_at)
-            elif outcome.state.final:  # it was ordered: the next one of its job may go
-                self._scheduler.expect(destination, utc_now())
-
-    def _due_again(self, claimed: ClaimedDelivery) -> None:
-        self._look_after[claimed.id] = claimed.subscription.destination
+                self._scheduler.expect(delivery.subscription.destination, outcome.due_at)
+            elif outcome.ordered and outcome.state.final:  # the next one of its job may go
+                self._scheduler.expect(delivery.subscription.destination, utc_now())
 
     def _changed(self, destination: str, when: datetime) -> None:
         """Look at a destination then, and give back to the store what must not go there now."""
         self._scheduler.expect(destination, when)
         lane = self._lanes.find(destination)
         if lane is not None and lane.queued:
-            for work in self._lanes.take_queued(lane, self.may_go):
-                self._outcomes.put(work.process, put_back(work.claimed, utc_now()))
+            for delivery in self._lanes.take_queued(lane, self.may_go):
+                self._outcomes.put(delivery, put_back(delivery, utc_now()))
 
     # Through the lanes to the targets
 
     def _engage(self, lane: Lane) -> None:
-        if not self._stopping and (work := lane.take()) is not None:
-            worker = self._group.create_task(self._work(lane, work))
+        if not self._stopping and (delivery := lane.take()) is not None:
+            worker = self._group.create_task(self._work(lane, delivery))
             self._workers.add(worker)
             worker.add_done_callback(self._workers.discard)
 
-    async def _work(self, lane: Lane, first: Work) -> None:
+    async def _work(self, lane: Lane, first: OpenDelivery) -> None:
         """Try one delivery after the other as long as there is a place to run for it."""
-        work: Work | None = first
-        while work is not None:
-            if work.claimed.subscription.ordered:
-                self._look_after[work.claimed.id] = lane.destination
+        delivery: OpenDelivery | None = first
+        while delivery is not None:
             try:
-                await self._attempts.make(work, lane)
+                await self._attempts.make(delivery, lane)
             finally:
-                self._leave(lane, work.claimed.subscription.id, len(work.claimed.event.document))
-            work = None if self._stopping else lane.take()
+                self._leave(lane, delivery.subscription.id, len(delivery.event.document))
+            delivery = None if self._stopping else lane.take()
             # There may be a place for another one too.
             self._engage(lane)
 

@@ -8,7 +8,7 @@ from typing import Literal
 import structlog
 
 from dispatcher.delivery.outcomes import retry_or_exhaust
-from dispatcher.domain.deliveries import Attempt, ClaimedDelivery, Outcome
+from dispatcher.domain.deliveries import Attempt, OpenDelivery, Outcome
 from dispatcher.domain.retry import internal_error_delay
 from dispatcher.telemetry.metrics import INTERNAL_ERRORS
 
@@ -37,10 +37,10 @@ def log_error(where: Where, error: BaseException, **context: object) -> None:
     log.error("internal error", where=where, exc_info=error, **context)
 
 
-def failed_inside(claimed: ClaimedDelivery, error: InternalError, now: datetime) -> Outcome:
+def failed_inside(delivery: OpenDelivery, error: InternalError, now: datetime) -> Outcome:
     """The outcome of a delivery whose attempt raised: due again a few times with growing delays, then exhausted."""
     attempt = Attempt(
-        number=claimed.attempts + 1,
+        number=delivery.attempts + 1,
         started_at=now,
         duration=0.0,
         request="",
@@ -48,7 +48,7 @@ def failed_inside(claimed: ClaimedDelivery, error: InternalError, now: datetime)
         error=str(error),
         answer=None,
     )
-    tried = attempt.number - claimed.restarted_after
-    delay = internal_error_delay(tried, claimed.subscription.retry.retries)
+    tried = attempt.number - delivery.restarted_after
+    delay = internal_error_delay(tried, delivery.subscription.retry.retries)
     due_at = None if delay is None else now + timedelta(seconds=delay)
-    return retry_or_exhaust(claimed, attempt, str(error), due_at, now)
+    return retry_or_exhaust(delivery, attempt, str(error), due_at, now)

@@ -9,11 +9,10 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from typing import NamedTuple
 
 from cachetools import LRUCache
 
-from dispatcher.domain.deliveries import ClaimedDelivery
+from dispatcher.domain.deliveries import OpenDelivery
 from dispatcher.domain.subscriptions import Subscription
 
 START = 8
@@ -24,13 +23,6 @@ ROOM = 16
 
 REMEMBERED_QUEUES = 100
 """Subscriptions without work that a lane keeps for what was learned of them."""
-
-
-class Work(NamedTuple):
-    """A delivery to try, and the process number under which it was claimed."""
-
-    process: int
-    claimed: ClaimedDelivery
 
 
 class Limit:
@@ -67,20 +59,20 @@ class Limit:
 class _Queue:
     """What waits of one subscription, and what of it runs. `proven`: its last attempt was answered well."""
 
-    __slots__ = ("limit", "owner", "proven", "reserved", "running", "subscription", "works")
+    __slots__ = ("limit", "owner", "proven", "reserved", "running", "subscription", "waiting")
 
     def __init__(self, subscription: str, owner: str, most: int) -> None:
         self.subscription = subscription
         self.owner = owner
         self.limit = Limit(most)
-        self.works: deque[Work] = deque()
+        self.waiting: deque[OpenDelivery] = deque()
         self.running = 0
         self.reserved = 0
         self.proven = False
 
     @property
     def load(self) -> int:
-        return self.running + len(self.works) + self.reserved
+        return self.running + len(self.waiting) + self.reserved
 
 
 class Lane:
@@ -157,20 +149,20 @@ class Lane:
         self.reserved -= 1
         self._retire(queue)
 
-    def enter(self, work: Work) -> None:
-        """Turn a promised place into waiting work."""
-        queue = self._queues[work.claimed.subscription.id]
+    def enter(self, delivery: OpenDelivery) -> None:
+        """Let a delivery wait in its promised place."""
+        queue = self._queues[delivery.subscription.id]
         queue.reserved -= 1
         self.reserved -= 1
         self.queued += 1
-        if not queue.works:
+        if not queue.waiting:
             self._turns.setdefault(queue.owner, deque()).append(queue)
-        queue.works.append(work)
+        queue.waiting.append(delivery)
 
     # Turns
 
-    def take(self) -> Work | None:
-        """The work whose turn it is, which counts as running from now on; None when nothing may begin."""
+    def take(self) -> OpenDelivery | None:
+        """The delivery whose turn it is, which counts as running from now on; None when nothing may begin."""
         if not self._turns or self.running >= self.most + self._extra:
             return None
         # Asked after each attempt, and mostly in vain: then only an owner of whom nothing runs may begin.
@@ -181,13 +173,13 @@ class Lane:
             if queue is not None:
                 self.queued -= 1
                 self._begin(queue)
-                if len(queue.works) == 1:
+                if len(queue.waiting) == 1:
                     self._leave_turns(queue)
-                return queue.works.popleft()
+                return queue.waiting.popleft()
         return None
 
     def begin(self, subscription: str) -> bool:
-        """Let a promised place run at once, without any work; False when nothing more of it may begin now."""
+        """Let a promised place run at once, without any delivery; False when nothing more of it may begin now."""
         queue = self._queues[subscription]
         if self.running >= self.most + self._extra or not self._may_begin(
             queue, idle=self._is_idle(queue.owner)
@@ -213,14 +205,14 @@ class Lane:
             del self._running_of[queue.owner]
         self._retire(queue)
 
-    def take_queued(self, keep: Callable[[Subscription], bool] | None = None) -> list[Work]:
+    def take_queued(self, keep: Callable[[Subscription], bool] | None = None) -> list[OpenDelivery]:
         """Everything that waits and has not begun, but of the subscriptions to keep."""
-        taken: list[Work] = []
+        taken: list[OpenDelivery] = []
         for queue in [queue for turns in self._turns.values() for queue in turns]:
-            if keep is None or not keep(queue.works[0].claimed.subscription):
-                taken += queue.works
-                self.queued -= len(queue.works)
-                queue.works.clear()
+            if keep is None or not keep(queue.waiting[0].subscription):
+                taken += queue.waiting
+                self.queued -= len(queue.waiting)
+                queue.waiting.clear()
                 self._leave_turns(queue)
                 self._retire(queue)
         return taken

@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterator, Mapping
 
 from cachetools import LRUCache
 
-from dispatcher.delivery.lane import ROOM, START, Lane, Work
+from dispatcher.delivery.lane import ROOM, START, Lane
+from dispatcher.domain.deliveries import OpenDelivery
 from dispatcher.domain.subscriptions import Subscription
 
 REMEMBERED = 10_000
@@ -19,7 +20,7 @@ REMEMBERED = 10_000
 MAX_BYTES = 128 * 1024 * 1024
 """Bytes of events' documents that all lanes together may hold."""
 
-__all__ = ["MAX_BYTES", "Lane", "Lanes", "Work"]
+__all__ = ["MAX_BYTES", "Lane", "Lanes"]
 
 
 class Lanes:
@@ -122,10 +123,6 @@ class Lanes:
         lane.behind = True
         return True
 
-    def enter(self, lane: Lane, work: Work) -> None:
-        """Turn a promised place into waiting work."""
-        lane.enter(work)
-
     def release(self, lane: Lane, size: int, subscription: str = "") -> None:
         """Give a promised place back."""
         lane.release(subscription)
@@ -154,11 +151,13 @@ class Lanes:
             return True
         return False
 
-    def take_queued(self, lane: Lane, keep: Callable[[Subscription], bool] | None = None) -> list[Work]:
+    def take_queued(
+        self, lane: Lane, keep: Callable[[Subscription], bool] | None = None
+    ) -> list[OpenDelivery]:
         """What waits in a lane and has not begun, but of the subscriptions to keep; it takes no room any more."""
         taken = lane.take_queued(keep)
         self._load -= len(taken)
-        self._bytes -= sum(len(work.claimed.event.document) for work in taken)
+        self._bytes -= sum(len(one.event.document) for one in taken)
         self._retire(lane)
         return taken
 

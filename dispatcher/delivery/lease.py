@@ -26,9 +26,9 @@ class LeaseStore(Protocol):
 
     async def register(self, host: str, pid: int, lease: float) -> int: ...
 
-    async def renew(self, process: int, lease: float, oldest_claim: str) -> bool: ...
+    async def renew(self, lease_id: int, lease: float, oldest_claim: str) -> bool: ...
 
-    async def release(self, process: int) -> int: ...
+    async def release(self, lease_id: int) -> int: ...
 
     async def release_expired(self) -> int: ...
 
@@ -45,19 +45,19 @@ class Lease:
         self._good_until = 0.0
         self._renewed = asyncio.Event()
         self._fresh: dict[str, None] = {}
-        self.process = 0
+        self.id = 0
 
     async def begin(self) -> None:
         """Enter this process. Raises StoreUnavailable."""
         asked = time.monotonic()
-        self.process = await self._leases.register(socket.gethostname(), os.getpid(), self._seconds)
+        self.id = await self._leases.register(socket.gethostname(), os.getpid(), self._seconds)
         self._fresh.clear()
         self._good_until = asked + self._seconds
         self._renewed.set()
 
     async def end(self) -> int:
         """Leave, and give back what is still claimed; how many deliveries that was. Raises StoreUnavailable."""
-        return await self._leases.release(self.process)
+        return await self._leases.release(self.id)
 
     def lasts(self, seconds: float) -> bool:
         """Whether the lease is sure to last so much longer."""
@@ -73,10 +73,6 @@ class Lease:
         """Note a delivery that is being stored as claimed. Ids increase, so the first is the lowest."""
         self._fresh[delivery_id] = None
 
-    def holds(self, delivery_id: str) -> bool:
-        """Whether it was noted under the lease that there is now: what is older is not stored as claimed."""
-        return delivery_id in self._fresh
-
     def drop(self, delivery_id: str) -> None:
         """Note that its outcome is stored, or that it was not stored at all."""
         self._fresh.pop(delivery_id, None)
@@ -84,7 +80,7 @@ class Lease:
     async def run(self, lost: Callable[[], None], freed: Callable[[], None]) -> None:
         """Renew the lease until cancelled.
 
-        `lost` is called when others have taken this process's claims over: it has a new number then, and what it had
+        `lost` is called when others have taken this process's claims over: it gets another lease then, and what it had
         claimed is no longer its own. `freed` is called when there are claims of others to take.
         """
         while True:
@@ -92,13 +88,13 @@ class Lease:
             try:
                 if not await self._renew():
                     LEASES_LOST.inc()
-                    log.error("lease lost", process=self.process, lease=self._seconds)
+                    log.error("lease lost", process=self.id, lease=self._seconds)
                     self._good_until = 0.0
                     lost()
                     await self.begin()
                 count = await self._leases.release_expired()
             except StoreUnavailable as error:
-                log.warning("heartbeat failed", process=self.process, error=str(error))
+                log.warning("heartbeat failed", process=self.id, error=str(error))
                 continue
             if count:
                 log.warning("released the deliveries of an expired lease", deliveries=count)
@@ -107,7 +103,7 @@ class Lease:
     async def _renew(self) -> bool:
         asked = time.monotonic()
         oldest = next(iter(self._fresh), None) or lowest_id("dlv", time.time() - CLOCK_MARGIN)
-        kept = await self._leases.renew(self.process, self._seconds, oldest)
+        kept = await self._leases.renew(self.id, self._seconds, oldest)
         if kept:
             self._good_until = asked + self._seconds
             self._renewed.set()

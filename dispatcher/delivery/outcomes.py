@@ -9,12 +9,12 @@ from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime, timedelta
 from functools import partial
 from itertools import chain, repeat
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 import structlog
 from msgspec.structs import replace
 
-from dispatcher.domain.deliveries import Attempt, ClaimedDelivery, Joining, Outcome, State
+from dispatcher.domain.deliveries import Attempt, Joining, OpenDelivery, Outcome, State
 from dispatcher.domain.errors import StoreUnavailable
 from dispatcher.domain.retry import EARLY_RETRY, MAX_RETRY_AFTER, RetryPolicy
 from dispatcher.domain.subscriptions import SubscriptionStatus
@@ -31,11 +31,14 @@ SLOW_WRITE = 8.0
 """Seconds that outcomes may wait for the database before this counts as a problem."""
 
 NOT_STORED = "what was answered could not be stored; the log says why"
+Settled: TypeAlias = tuple[OpenDelivery, Outcome]
+"""A delivery and what became of it."""
+
 RETRY_DELAYS = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 
 
 def decide(
-    claimed: ClaimedDelivery, attempt: Attempt, answer: AttemptResult, now: datetime, chance: float
+    delivery: OpenDelivery, attempt: Attempt, answer: AttemptResult, now: datetime, chance: float
 ) -> Outcome:
     """The outcome of one attempt: delivered, due again after the retry policy, or exhausted with the reason.
 
@@ -44,29 +47,29 @@ def decide(
     `chance` in [0, 1) places the next delay within its jitter.
     """
     if answer.error is None:
-        return _ended(claimed, State.DELIVERED, now, None, attempt)
+        return _ended(delivery, State.DELIVERED, now, None, attempt)
     if answer.disable_subscription or answer.permanent:
-        return _given_up(claimed, answer, now, answer.error, attempt)
-    policy = claimed.subscription.retry
-    tried = attempt.number - claimed.restarted_after
+        return _given_up(delivery, answer, now, answer.error, attempt)
+    policy = delivery.subscription.retry
+    tried = attempt.number - delivery.restarted_after
     delay = _delay(policy, tried, answer, chance)
     if delay is None:
         reason = f"no retries left after {tried} attempts: {answer.error}"
-        return _given_up(claimed, answer, now, reason, attempt)
+        return _given_up(delivery, answer, now, reason, attempt)
     due = now + timedelta(seconds=delay)
-    if due > claimed.since + timedelta(seconds=policy.max_age):
+    if due > delivery.age_from + timedelta(seconds=policy.max_age):
         reason = f"the next attempt would be later than max_age ({policy.max_age:g} s): {answer.error}"
-        return _given_up(claimed, answer, now, reason, attempt)
+        return _given_up(delivery, answer, now, reason, attempt)
     return Outcome(
-        delivery_id=claimed.id,
+        delivery_id=delivery.id,
         state=State.PENDING,
         attempts=attempt.number,
         due_at=due,
         ended_at=None,
         reason=answer.error,
         attempt=attempt,
-        memo=answer.attempt_state or claimed.memo,
-        joins=_joining(claimed, answer),
+        attempt_state=answer.attempt_state or delivery.attempt_state,
+        joins=_joining(delivery, answer),
     )
 
 
@@ -82,92 +85,92 @@ def _delay(policy: RetryPolicy, tried: int, answer: AttemptResult, chance: float
     return delay
 
 
-def _joining(claimed: ClaimedDelivery, answer: AttemptResult) -> Joining | None:
+def _joining(delivery: OpenDelivery, answer: AttemptResult) -> Joining | None:
     """What a delivery joins that is to go with others."""
-    return Joining(claimed.subscription.id, len(claimed.event.document)) if answer.coalesce else None
+    return Joining(delivery.subscription.id, len(delivery.event.document)) if answer.coalesce else None
 
 
-def postponed(claimed: ClaimedDelivery, answer: AttemptResult, now: datetime) -> Outcome:
+def postponed(delivery: OpenDelivery, answer: AttemptResult, now: datetime) -> Outcome:
     """The outcome of a delivery that was not tried: it waits up to its max_age, or a later one took its place."""
     if answer.superseded:
-        return without_attempt(claimed, State.SUPERSEDED, now, answer.error or "a later one has arrived")
+        return without_attempt(delivery, State.SUPERSEDED, now, answer.error or "a later one has arrived")
     due = now + timedelta(seconds=answer.retry_at_delay or 0)
-    max_age = claimed.subscription.retry.max_age
-    if due > claimed.since + timedelta(seconds=max_age):
+    max_age = delivery.subscription.retry.max_age
+    if due > delivery.age_from + timedelta(seconds=max_age):
         reason = f"the next attempt would be later than max_age ({max_age:g} s): {answer.error}"
-        return _given_up(claimed, answer, now, reason, None)
+        return _given_up(delivery, answer, now, reason, None)
     return Outcome(
-        delivery_id=claimed.id,
+        delivery_id=delivery.id,
         state=State.PENDING,
-        attempts=claimed.attempts,
+        attempts=delivery.attempts,
         due_at=due,
         ended_at=None,
         reason=answer.error,
         attempt=None,
-        memo=answer.attempt_state or claimed.memo,
-        joins=_joining(claimed, answer),
+        attempt_state=answer.attempt_state or delivery.attempt_state,
+        joins=_joining(delivery, answer),
     )
 
 
 def retry_or_exhaust(
-    claimed: ClaimedDelivery, attempt: Attempt, reason: str, due_at: datetime | None, now: datetime
+    delivery: OpenDelivery, attempt: Attempt, reason: str, due_at: datetime | None, now: datetime
 ) -> Outcome:
     """The outcome of a failed attempt: pending until `due_at`, or exhausted when that is None."""
-    ended = _ended(claimed, State.EXHAUSTED, now, reason, attempt)
+    ended = _ended(delivery, State.EXHAUSTED, now, reason, attempt)
     return ended if due_at is None else replace(ended, state=State.PENDING, ended_at=None, due_at=due_at)
 
 
-def without_attempt(claimed: ClaimedDelivery, state: State, now: datetime, reason: str) -> Outcome:
+def without_attempt(delivery: OpenDelivery, state: State, now: datetime, reason: str) -> Outcome:
     """The outcome of a delivery that ends without being tried again."""
-    return _ended(claimed, state, now, reason, None)
+    return _ended(delivery, state, now, reason, None)
 
 
-def put_back(claimed: ClaimedDelivery, due_at: datetime) -> Outcome:
+def put_back(delivery: OpenDelivery, due_at: datetime) -> Outcome:
     """The outcome of a delivery that was claimed but found no place: pending again, no attempt made."""
     return Outcome(
-        delivery_id=claimed.id,
+        delivery_id=delivery.id,
         state=State.PENDING,
-        attempts=claimed.attempts,
+        attempts=delivery.attempts,
         due_at=due_at,
         ended_at=None,
         reason=None,
         attempt=None,
-        memo=claimed.memo,
+        attempt_state=delivery.attempt_state,
     )
 
 
 def _given_up(
-    claimed: ClaimedDelivery,
+    delivery: OpenDelivery,
     answer: AttemptResult,
     now: datetime,
     reason: str | None,
     attempt: Attempt | None,
 ) -> Outcome:
-    # With the memo: when somebody sends it again, who has it already does not get it twice.
-    ended = _ended(claimed, State.EXHAUSTED, now, reason, attempt)
-    return replace(ended, memo=answer.attempt_state or claimed.memo)
+    # With its state: when somebody sends it again, who has it already does not get it twice.
+    ended = _ended(delivery, State.EXHAUSTED, now, reason, attempt)
+    return replace(ended, attempt_state=answer.attempt_state or delivery.attempt_state)
 
 
 def _ended(
-    claimed: ClaimedDelivery, state: State, now: datetime, reason: str | None, attempt: Attempt | None
+    delivery: OpenDelivery, state: State, now: datetime, reason: str | None, attempt: Attempt | None
 ) -> Outcome:
     return Outcome(
-        delivery_id=claimed.id,
+        delivery_id=delivery.id,
         state=state,
-        attempts=claimed.attempts if attempt is None else attempt.number,
+        attempts=delivery.attempts if attempt is None else attempt.number,
         due_at=None,
         ended_at=now,
         reason=reason,
         attempt=attempt,
-        memo=claimed.memo,
-        ordered=claimed.subscription.ordered,
+        attempt_state=delivery.attempt_state,
+        ordered=delivery.subscription.ordered,
     )
 
 
 class OutcomeStore(Protocol):
     """What writing outcomes needs of the store; see `dispatcher.store.queue.DeliveryQueue`."""
 
-    async def record_outcomes(self, process: int, outcomes: Sequence[Outcome]) -> None: ...
+    async def record_outcomes(self, lease_id: int, outcomes: Sequence[Outcome]) -> None: ...
 
     async def run_side_effects(self, outcomes: Sequence[Outcome]) -> None: ...
 
@@ -182,19 +185,19 @@ class OutcomeWriter:
     """Gathers outcomes and writes them in batches; keeps them while the store is away.
 
     Its memory is bounded by the lanes: while the store is away nothing new is accepted or claimed.
-    `written` is called with the outcomes after each write.
+    `written` is called after each write with what was written.
     """
 
     def __init__(
         self,
         queue: OutcomeStore,
         subscriptions: EndingStore,
-        written: Callable[[Sequence[Outcome]], None],
+        written: Callable[[Sequence[Settled]], None],
     ) -> None:
         self._queue = queue
         self._subscriptions = subscriptions
         self._written = written
-        self._waiting: list[tuple[int, Outcome]] = []
+        self._waiting: list[Settled] = []
         self._endings: dict[str, tuple[SubscriptionStatus, str]] = {}
         self._errors = InternalErrors("outcomes")
         self._writing_since: float | None = None
@@ -211,9 +214,9 @@ class OutcomeWriter:
             else None
         )
 
-    def put(self, process: int, outcome: Outcome) -> None:
-        """Take an outcome of a delivery that `process` has claimed."""
-        self._waiting.append((process, outcome))
+    def put(self, delivery: OpenDelivery, outcome: Outcome) -> None:
+        """Take the outcome of a claimed delivery."""
+        self._waiting.append((delivery, outcome))
         self._some.set()
 
     def end_subscription(self, subscription_id: str, status: SubscriptionStatus, reason: str) -> None:
@@ -241,29 +244,31 @@ class OutcomeWriter:
     async def _write_some(self) -> None:
         batch, self._waiting = self._waiting[:MAX_BATCH], self._waiting[MAX_BATCH:]
         endings, self._endings = self._endings, {}
-        by_process: defaultdict[int, list[Outcome]] = defaultdict(list)
-        for process, outcome in batch:
-            by_process[process].append(outcome)
-        for process, outcomes in by_process.items():
-            await self._write(process, outcomes)
+        by_lease: defaultdict[int, list[Settled]] = defaultdict(list)
+        for settled in batch:
+            by_lease[settled[0].lease_id].append(settled)
+        for lease_id, some in by_lease.items():
+            outcomes = [outcome for _, outcome in some]
+            await self._write(lease_id, outcomes)
             # By itself: a delivery that is due again may be claimed by now, and what is written again would end that.
             # What fails here for good is done by upkeep, as after a crash.
             await self._attempt(partial(self._queue.run_side_effects, outcomes))
-            self._written(outcomes)
+            self._written(some)
         for subscription_id, (status, reason) in endings.items():
             await self._attempt(partial(self._subscriptions.end, subscription_id, status, reason))
 
-    async def _write(self, process: int, outcomes: Sequence[Outcome]) -> None:
+    async def _write(self, lease_id: int, outcomes: Sequence[Outcome]) -> None:
         """Write outcomes; when they are refused, by halves, until those are alone that cannot be written."""
-        if await self._attempt(partial(self._queue.record_outcomes, process, outcomes)):
+        if await self._attempt(partial(self._queue.record_outcomes, lease_id, outcomes)):
             return
         if len(outcomes) > 1:
             half = len(outcomes) // 2
-            await self._write(process, outcomes[:half])
-            await self._write(process, outcomes[half:])
-        elif outcomes[0].attempt is not None or outcomes[0].memo is not None:
+            await self._write(lease_id, outcomes[:half])
+            await self._write(lease_id, outcomes[half:])
+        elif outcomes[0].attempt is not None or outcomes[0].attempt_state is not None:
             # What a receiver answered is not worth the delivery's state.
-            await self._write(process, [replace(outcomes[0], attempt=None, memo=None, reason=NOT_STORED)])
+            less = replace(outcomes[0], attempt=None, attempt_state=None, reason=NOT_STORED)
+            await self._write(lease_id, [less])
         else:
             # Its delivery stays claimed until this process ends, and is repeated then.
             log.error("cannot store an outcome", delivery=outcomes[0].delivery_id)

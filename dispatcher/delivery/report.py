@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import structlog
 
-from dispatcher.domain.deliveries import ClaimedDelivery, Outcome, State
+from dispatcher.domain.deliveries import OpenDelivery, Outcome, State
 from dispatcher.telemetry import logs
 from dispatcher.telemetry.log_limit import LogLimit
 from dispatcher.telemetry.metrics import ATTEMPT_SECONDS, DELIVERIES, DELIVERY_DELAY
@@ -20,28 +20,28 @@ _failures = LogLimit(FAILURE_INTERVAL)
 _RESULTS = {state: "failed" if state is State.PENDING else state.value for state in State}
 
 
-def report(claimed: ClaimedDelivery, outcome: Outcome) -> None:
+def report(delivery: OpenDelivery, outcome: Outcome) -> None:
     """Log and count what became of a delivery."""
-    count(claimed, outcome)
-    log_outcome(claimed, outcome)
+    count(delivery, outcome)
+    log_outcome(delivery, outcome)
 
 
-def count(claimed: ClaimedDelivery, outcome: Outcome) -> None:
+def count(delivery: OpenDelivery, outcome: Outcome) -> None:
     """The metrics of what became of a delivery."""
-    kind = claimed.subscription.kind
+    kind = delivery.subscription.kind
     DELIVERIES.add(kind, _RESULTS[outcome.state])
     if outcome.attempt is not None:
         ATTEMPT_SECONDS.observe(outcome.attempt.duration, kind)
     if outcome.state is State.DELIVERED and outcome.ended_at is not None:
-        DELIVERY_DELAY.observe((outcome.ended_at - claimed.event.accepted_at).total_seconds())
+        DELIVERY_DELAY.observe((outcome.ended_at - delivery.event.accepted_at).total_seconds())
 
 
-def count_members(claimed: ClaimedDelivery, outcome: Outcome, members: int) -> None:
+def count_members(delivery: OpenDelivery, outcome: Outcome, members: int) -> None:
     """The metrics of deliveries that were tried with this one, in the same message."""
-    DELIVERIES.add(claimed.subscription.kind, _RESULTS[outcome.state], count=members)
+    DELIVERIES.add(delivery.subscription.kind, _RESULTS[outcome.state], count=members)
 
 
-def log_outcome(claimed: ClaimedDelivery, outcome: Outcome) -> None:
+def log_outcome(delivery: OpenDelivery, outcome: Outcome) -> None:
     """The log line of what became of a delivery.
 
     At debug when it arrived: at two hundred a second these alone were gigabytes a day. What did not is logged at info,
@@ -49,16 +49,16 @@ def log_outcome(claimed: ClaimedDelivery, outcome: Outcome) -> None:
     """
     if outcome.state is State.DELIVERED:
         if logs.debug_is_on():
-            _write(log.debug, claimed, outcome, more=0)
-    elif (more := _failures.allows(f"{claimed.subscription.destination} {outcome.state}")) is not None:
-        _write(log.info, claimed, outcome, more=more)
+            _write(log.debug, delivery, outcome, more=0)
+    elif (more := _failures.allows(f"{delivery.subscription.destination} {outcome.state}")) is not None:
+        _write(log.info, delivery, outcome, more=more)
 
 
-def _write(write: Callable[..., object], claimed: ClaimedDelivery, outcome: Outcome, *, more: int) -> None:
-    subscription, event, attempt = claimed.subscription, claimed.event, outcome.attempt
+def _write(write: Callable[..., object], delivery: OpenDelivery, outcome: Outcome, *, more: int) -> None:
+    subscription, event, attempt = delivery.subscription, delivery.event, outcome.attempt
     write(
         "attempt" if attempt is not None else "no attempt",
-        delivery=claimed.id,
+        delivery=delivery.id,
         name=event.event,
         job=event.job_id,
         subscription=subscription.id,

@@ -19,7 +19,7 @@ from dispatcher.delivery.breakers import NEVER, Standing
 from dispatcher.delivery.internal_errors import log_error
 from dispatcher.delivery.shares import divide, few, rotated
 from dispatcher.delivery.waiting import WaitingList
-from dispatcher.domain.deliveries import ClaimedDelivery, Queue, Share, Waiting
+from dispatcher.domain.deliveries import OpenDelivery, Queue, Share, Waiting
 from dispatcher.domain.destinations import Scopes, owner_key
 from dispatcher.domain.errors import StoreUnavailable
 from dispatcher.domain.events import utc_now
@@ -53,7 +53,7 @@ class ClaimStore(Protocol):
 
     async def find_queues(self, after: Mapping[str, str], first: int, more: int) -> Mapping[str, Waiting]: ...
 
-    async def claim(self, process: int, limit: int, shares: Sequence[Share]) -> list[ClaimedDelivery]: ...
+    async def claim(self, lease_id: int, limit: int, shares: Sequence[Share]) -> list[OpenDelivery]: ...
 
 
 class Room(Protocol):
@@ -107,15 +107,13 @@ class Scheduler:
         """There is room for what has been due for a while."""
         self._wake.set()
 
-    async def run(
-        self, process: Callable[[], int], take: Callable[[int, list[ClaimedDelivery]], None]
-    ) -> None:
-        """Claim for `process` and hand to `take` until cancelled."""
+    async def run(self, lease_id: Callable[[], int], take: Callable[[list[OpenDelivery]], None]) -> None:
+        """Claim under this lease and hand to `take` until cancelled."""
         while True:
             await self._wait()
             try:
                 await self._discover()
-                await self._claim(process(), take)
+                await self._claim(lease_id(), take)
                 continue
             except StoreUnavailable as error:
                 log.warning("cannot claim due deliveries", error=str(error), retry_in=POLL)
@@ -140,10 +138,10 @@ class Scheduler:
         else:
             self._after, self._whole = "", False
 
-    async def _claim(self, process: int, take: Callable[[int, list[ClaimedDelivery]], None]) -> None:
+    async def _claim(self, lease_id: int, take: Callable[[list[OpenDelivery]], None]) -> None:
         if self._unsure:
             # The last claim may be stored although its answer was lost. This one gives it back, so that it is found.
-            await self._queue.claim(process, 1, [])
+            await self._queue.claim(lease_id, 1, [])
             self._unsure = False
         free = min(self._room.free, MAX_CLAIM)
         if not free:
@@ -167,9 +165,9 @@ class Scheduler:
                 shares += await self._begin(probes)
             if shares:
                 self._unsure = True
-                claimed = await self._queue.claim(process, free, shares)
+                claimed = await self._queue.claim(lease_id, free, shares)
                 self._unsure = False
-                take(process, claimed)
+                take(claimed)
         finally:
             for name, at in looked.items():
                 if at is None:

@@ -8,7 +8,7 @@ from typing import Protocol
 from cachetools import LRUCache
 
 from dispatcher.delivery.internal_errors import InternalError
-from dispatcher.domain.deliveries import ClaimedDelivery
+from dispatcher.domain.deliveries import OpenDelivery
 from dispatcher.domain.digests import Gathered
 from dispatcher.domain.errors import StoreUnavailable
 from dispatcher.domain.subscriptions import Subscription
@@ -32,20 +32,20 @@ class Senders:
         self._kinds = kinds
         self._ready: LRUCache[str, tuple[int, Sender, DigestSender | None]] = LRUCache(10_000)
 
-    async def send(self, claimed: ClaimedDelivery, number: int) -> tuple[AttemptResult, int]:
+    async def send(self, delivery: OpenDelivery, number: int) -> tuple[AttemptResult, int]:
         """The answer to attempt `number`, and how many other deliveries it was for.
 
         InternalError for whatever a target kind raises.
         """
-        subscription = claimed.subscription
+        subscription = delivery.subscription
         try:
             sender, gathering = self._sender(subscription)
             if gathering is not None:
-                others = await self._digests.take(claimed.id)
+                others = await self._digests.take(delivery.id)
                 if others:
-                    together = [Gathered(claimed.id, claimed.event, claimed.memo), *others]
+                    together = [Gathered(delivery.id, delivery.event, delivery.attempt_state), *others]
                     return await gathering.send_digest(together, number), len(others)
-            return await sender.send(claimed.event, claimed.id, number, claimed.memo), 0
+            return await sender.send(delivery.event, delivery.id, number, delivery.attempt_state), 0
         except StoreUnavailable as error:
             return AttemptResult(request_line="", error=str(error), retry_at_delay=STORE_WAIT), 0
         except Exception as error:

@@ -50,7 +50,7 @@ Place: TypeAlias = tuple[datetime, str]
 class ElectionStore(Protocol):
     """Knows which process does what only one has to do."""
 
-    async def is_oldest(self, process: int) -> bool: ...
+    async def is_oldest(self, lease_id: int) -> bool: ...
 
 
 class ExpiryStore(Protocol):
@@ -107,13 +107,13 @@ class Upkeep:
         self._more: dict[str, Place] = {}
         self._digests: str | None = None
 
-    async def run(self, process: Callable[[], int]) -> None:
-        """Make a round now and then until cancelled, if `process` is the one to do it."""
+    async def run(self, lease_id: Callable[[], int]) -> None:
+        """Make a round now and then until cancelled, if the process with this lease is the one to do it."""
         rounds = 0
         while True:
             await asyncio.sleep(INTERVAL)
             try:
-                if await self._store.leases.is_oldest(process()):
+                if await self._store.leases.is_oldest(lease_id()):
                     await self.round(purge=rounds % PURGE_EVERY == 0)
                     rounds += 1
             except StoreUnavailable as error:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 from enum import StrEnum
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 from msgspec import Struct
 
@@ -33,34 +33,38 @@ class State(StrEnum):
         return self not in (State.PENDING, State.DELIVERING)
 
 
-class NewDelivery(Struct, frozen=True):
-    """A delivery that an event causes, before it is stored.
+class OpenDelivery(Struct, frozen=True):
+    """A delivery that has not ended, from the match that makes it, or the claim that reads it, to its outcome.
 
-    Claimed ones are stored as `delivering` by the process that accepts the event; the others as `pending`, due at
-    `due_at`, or held until somebody resumes the subscription when that is None. `since` is from when on its age
-    counts: None for the acceptance of its event. `group` is the group whose digest it goes into, for a subscription
-    that gathers. `reason` says why it is due later than its subscription asks for: it never goes before `due_at` then.
+    `lease_id` is the lease under which it is claimed, 0 when it is not. A new one is stored claimed, to be tried at
+    once; or due at `due_at`; or, without a time, held until somebody resumes its subscription. `group` is the group
+    whose digest it goes into, for a subscription that gathers. `reason` says why it is due later than its subscription
+    asks for: it never goes before `due_at` then.
+
+    `attempts` have been made. When somebody sends it again its retry policy starts again: it counts the attempts after
+    `restarted_after`, and the age from `since` on. `attempt_state` is what its target kind noted at the last attempt.
     """
 
     id: str
     event: Event
     subscription: Subscription
-    claimed: bool
+    lease_id: int = 0
     due_at: datetime | None = None
     since: datetime | None = None
+    """None: since the acceptance of its event."""
     group: bytes | None = None
     reason: str | None = None
+    attempts: int = 0
+    restarted_after: int = 0
+    attempt_state: str | None = None
 
-    def as_claimed(self) -> ClaimedDelivery:
-        """The delivery as the process has it that claimed it on acceptance."""
-        return ClaimedDelivery(
-            id=self.id,
-            event=self.event,
-            subscription=self.subscription,
-            attempts=0,
-            restarted_after=0,
-            since=self.since or self.event.accepted_at,
-        )
+    @property
+    def age_from(self) -> datetime:
+        """From when on its age counts."""
+        return self.since or self.event.accepted_at
+
+
+NewDelivery: TypeAlias = OpenDelivery
 
 
 class Delivery(Struct, frozen=True, kw_only=True):
@@ -90,23 +94,6 @@ class Attempt(Struct, frozen=True, kw_only=True):
     status: int | None
     error: str | None
     answer: str | None
-
-
-class ClaimedDelivery(Struct, frozen=True, kw_only=True):
-    """A delivery that this process may try now, with all that is needed for it.
-
-    When somebody sends a delivery again its retry policy starts again: it counts the attempts after `restarted_after`,
-    and the age from `since` on (else 0 and the acceptance of the event). `memo` is what its target kind noted at the
-    last attempt.
-    """
-
-    id: str
-    event: Event
-    subscription: Subscription
-    attempts: int
-    restarted_after: int
-    since: datetime
-    memo: str | None = None
 
 
 class Queue(Struct, frozen=True, kw_only=True):
@@ -149,9 +136,10 @@ class Joining(Struct, frozen=True):
 class Outcome(Struct, frozen=True, kw_only=True):
     """What became of a claimed delivery: its new state, and the attempt that led there if one was made.
 
-    A `pending` outcome is due again at `due_at`; None holds it until its subscription is resumed. `memo` is for the
-    target kind at the next attempt. When an `ordered` one ends, the next delivery of its job may go; when one ends that
-    `leads` a digest, its members end in the same way. One that `joins` waits for a digest that goes at `due_at`.
+    A `pending` outcome is due again at `due_at`; None holds it until its subscription is resumed. `attempt_state` is
+    for the target kind at the next attempt. When an `ordered` one ends, the next delivery of its job may go; when one
+    ends that `leads` a digest, its members end in the same way. One that `joins` waits for a digest that goes at
+    `due_at`.
     """
 
     delivery_id: str
@@ -161,7 +149,7 @@ class Outcome(Struct, frozen=True, kw_only=True):
     ended_at: datetime | None
     reason: str | None
     attempt: Attempt | None
-    memo: str | None = None
+    attempt_state: str | None = None
     ordered: bool = False
     leads: bool = False
     joins: Joining | None = None

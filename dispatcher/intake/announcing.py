@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from dispatcher.domain.deliveries import NewDelivery
+from dispatcher.domain.deliveries import OpenDelivery
 from dispatcher.domain.events import Event
 from dispatcher.domain.expansions import NewExpansion
 from dispatcher.intake.committer import EventStore
@@ -19,12 +19,12 @@ class AnnouncingStore:
 
     async def accept(
         self,
-        process: int,
+        lease_id: int,
         events: Sequence[Event],
-        deliveries: Sequence[NewDelivery],
+        deliveries: Sequence[OpenDelivery],
         expansions: Sequence[NewExpansion],
     ) -> Mapping[str, str]:
         """See `dispatcher.store.events.EventRepository.accept`."""
-        existing = await self._store.accept(process, events, deliveries, expansions)
+        existing = await self._store.accept(lease_id, events, deliveries, expansions)
         self._stored(events)
         return existing

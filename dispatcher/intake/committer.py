@@ -9,7 +9,7 @@ from typing import Protocol, TypeAlias
 
 from msgspec import Struct
 
-from dispatcher.domain.deliveries import NewDelivery
+from dispatcher.domain.deliveries import OpenDelivery
 from dispatcher.domain.errors import InvalidInput, StatementTimeout, StoreUnavailable
 from dispatcher.domain.events import Event
 from dispatcher.domain.expansions import NewExpansion
@@ -35,19 +35,19 @@ class Deliverer(Protocol):
     async def room_for(self, matches: Sequence[Match]) -> None: ...
 
     @property
-    def process(self) -> int: ...
+    def lease_id(self) -> int: ...
 
-    def reserve(self, matches: Sequence[Match]) -> list[NewDelivery]: ...
+    def reserve(self, matches: Sequence[Match]) -> list[OpenDelivery]: ...
 
-    def start(self, deliveries: Sequence[NewDelivery]) -> None: ...
+    def start(self, deliveries: Sequence[OpenDelivery]) -> None: ...
 
-    def release(self, deliveries: Sequence[NewDelivery]) -> None: ...
+    def release(self, deliveries: Sequence[OpenDelivery]) -> None: ...
 
 
 class Quotas(Protocol):
     """Decides what is due later; see `dispatcher.intake.delivery_quotas.DeliveryQuotas`."""
 
-    async def admit(self, matches: Sequence[Match]) -> tuple[Sequence[Match], Sequence[NewDelivery]]: ...
+    async def admit(self, matches: Sequence[Match]) -> tuple[Sequence[Match], Sequence[OpenDelivery]]: ...
 
 
 class EventStore(Protocol):
@@ -55,9 +55,9 @@ class EventStore(Protocol):
 
     async def accept(
         self,
-        process: int,
+        lease_id: int,
         events: Sequence[Event],
-        deliveries: Sequence[NewDelivery],
+        deliveries: Sequence[OpenDelivery],
         expansions: Sequence[NewExpansion],
     ) -> Mapping[str, str]: ...
 
@@ -80,12 +80,12 @@ class Submission(Struct, eq=False):
     """Bytes of memory that the events take."""
     owner: tuple[str, str | None] = ("", None)
     """Tenant and owner of the first event: whose turn it is to store them."""
-    deliveries: list[NewDelivery] | None = None
+    deliveries: list[OpenDelivery] | None = None
     """What they cause; None until they are matched."""
     expansions: Sequence[NewExpansion] = ()
     """The orders to make what they cause beside it."""
-    process: int | None = None
-    """Under which number they were tried to be stored when the store did not answer."""
+    lease_id: int | None = None
+    """Under which lease they were tried to be stored when the store did not answer."""
     suspect_since: int | None = None
     """How many batches had been stored when they failed alone for the first time."""
     problem: str = "others are stored before them"
@@ -107,7 +107,7 @@ class Submission(Struct, eq=False):
     @property
     def dropped(self) -> bool:
         """Whether they are not to be stored any more. What may be stored already has to be found out."""
-        return self.withdrawn and self.process is None
+        return self.withdrawn and self.lease_id is None
 
 
 class Committer:
@@ -140,7 +140,7 @@ class Committer:
         except StoreUnavailable:
             raise
         except BaseException:
-            self.release([submission for submission in submissions if submission.process is None])
+            self.release([submission for submission in submissions if submission.lease_id is None])
             raise
 
     def release(self, submissions: Sequence[Submission]) -> None:
@@ -163,21 +163,21 @@ class Committer:
         events = [event for submission in submissions for event in submission.events]
         deliveries = [delivery for submission in submissions for delivery in submission.deliveries or ()]
         expansions = [expansion for submission in submissions for expansion in submission.expansions]
-        process = self._deliverer.process
+        lease_id = self._deliverer.lease_id
         self._in_store_since = time.perf_counter()
         try:
-            existing = await self._store.accept(process, events, deliveries, expansions)
+            existing = await self._store.accept(lease_id, events, deliveries, expansions)
         except StatementTimeout:
             raise  # the database says that nothing was stored
         except StoreUnavailable:
             for submission in submissions:
-                submission.process = process
+                submission.lease_id = lease_id
             raise
         finally:
             self._in_store_since = None
         for event in events:
             event.drop_cached_document()
-        await self._hand_over(submissions, existing, process)
+        await self._hand_over(submissions, existing, lease_id)
         BATCH_SECONDS.observe(time.perf_counter() - began)
         BATCH_EVENTS.observe(len(events))
         return {key: other for key, other in existing.items() if key != other}
@@ -191,7 +191,7 @@ class Committer:
         )
         matches, over_quota = await self._admit(selected)
         await self._deliverer.room_for(matches)
-        by_event: defaultdict[str, list[NewDelivery]] = defaultdict(list)
+        by_event: defaultdict[str, list[OpenDelivery]] = defaultdict(list)
         for delivery in (*await self._reserve(matches), *grouped(over_quota)):
             by_event[delivery.event.key].append(delivery)
         later: defaultdict[str, list[NewExpansion]] = defaultdict(list)
@@ -206,12 +206,12 @@ class Committer:
                     one for event in submission.events for one in later.get(event.key, ())
                 ]
 
-    async def _admit(self, matches: Sequence[Match]) -> tuple[Sequence[Match], Sequence[NewDelivery]]:
+    async def _admit(self, matches: Sequence[Match]) -> tuple[Sequence[Match], Sequence[OpenDelivery]]:
         return (matches, ()) if self._quotas is None else await self._quotas.admit(matches)
 
-    async def _reserve(self, matches: Sequence[Match]) -> list[NewDelivery]:
+    async def _reserve(self, matches: Sequence[Match]) -> list[OpenDelivery]:
         """Make the deliveries, a part at a time."""
-        made: list[NewDelivery] = []
+        made: list[OpenDelivery] = []
         slices = TimeSlices()
         try:
             for start in range(0, len(matches), PART):
@@ -224,18 +224,22 @@ class Committer:
         return made
 
     async def _hand_over(
-        self, submissions: Sequence[Submission], existing: Mapping[str, str], process: int
+        self, submissions: Sequence[Submission], existing: Mapping[str, str], lease_id: int
     ) -> None:
         """Start the deliveries that this process has claimed now; the others are not ours, or not stored."""
-        ours: list[NewDelivery] = []
-        others: list[NewDelivery] = []
-        current_lease_id = self._deliverer.process
+        ours: list[OpenDelivery] = []
+        others: list[OpenDelivery] = []
+        current_lease_id = self._deliverer.lease_id
         for submission in submissions:
             for delivery in submission.deliveries or ():
                 known = existing.get(delivery.event.key)
                 # Known under its own key: an earlier commit of ours, whose answer was lost.
                 stored_under = (
-                    process if known is None else submission.process if known == delivery.event.key else None
+                    lease_id
+                    if known is None
+                    else submission.lease_id
+                    if known == delivery.event.key
+                    else None
                 )
                 (ours if stored_under == current_lease_id else others).append(delivery)
         slices = TimeSlices()

@@ -16,7 +16,7 @@ import structlog
 from cachetools import LRUCache
 from msgspec import Struct
 
-from dispatcher.domain.deliveries import NewDelivery
+from dispatcher.domain.deliveries import OpenDelivery
 from dispatcher.domain.delivery_quota import Grant, Owner
 from dispatcher.domain.errors import StoreUnavailable
 from dispatcher.domain.events import Event, utc_now
@@ -59,7 +59,7 @@ class DeliveryQuotas:
         self._log_limit = LogLimit(LOG_SECONDS)
         self._errors = InternalErrors("quota")
 
-    async def admit(self, matches: Sequence[Match]) -> tuple[Sequence[Match], list[NewDelivery]]:
+    async def admit(self, matches: Sequence[Match]) -> tuple[Sequence[Match], list[OpenDelivery]]:
         """Those of these matches that may be delivered now, and the deliveries that are due later.
 
         While the store is away, or fails, all of them are delivered.
@@ -156,9 +156,9 @@ def _needed(matches: Sequence[Match]) -> Counter[Owner]:
 
 def _split(
     matches: Sequence[Match], needed: Mapping[Owner, int], late: Mapping[Owner, Late]
-) -> tuple[list[Match], list[NewDelivery]]:
+) -> tuple[list[Match], list[OpenDelivery]]:
     """What goes now, and what goes later: of each owner the last ones."""
-    moment, now, later = utc_now(), list[Match](), list[NewDelivery]()
+    moment, now, later = utc_now(), list[Match](), list[OpenDelivery]()
     left = {owner: needed[owner] - over.count for owner, over in late.items()}
     for event, subscription in matches:
         owner = subscription.counted_for
@@ -179,6 +179,6 @@ def _split(
         # Its age counts from then on: the quota takes nothing of the time in which it may be tried.
         delivery_id = new_id("dlv")
         later.append(
-            NewDelivery(delivery_id, event, subscription, False, due_at=due_at, since=due_at, reason=reason)
+            OpenDelivery(delivery_id, event, subscription, due_at=due_at, since=due_at, reason=reason)
         )
     return now, later

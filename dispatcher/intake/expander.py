@@ -10,7 +10,7 @@ from typing import Protocol
 
 import structlog
 
-from dispatcher.domain.deliveries import NewDelivery
+from dispatcher.domain.deliveries import OpenDelivery
 from dispatcher.domain.errors import StoreUnavailable
 from dispatcher.domain.events import Event, utc_now
 from dispatcher.domain.expansions import NO_QUEUE, Expansion
@@ -40,7 +40,7 @@ class ExpansionStore(Protocol):
     async def claim(self, after: bytes) -> list[Expansion]: ...
 
     async def expand(
-        self, process: int, orders: Sequence[Expansion], deliveries: Sequence[NewDelivery]
+        self, lease_id: int, orders: Sequence[Expansion], deliveries: Sequence[OpenDelivery]
     ) -> bool: ...
 
 
@@ -64,15 +64,15 @@ class Expander:
         self._errors = InternalErrors("expand")
         self._after = NO_QUEUE
 
-    async def run(self, process: Callable[[], int]) -> None:
-        """Carry out what there is, as process number `process`, until cancelled.
+    async def run(self, lease_id: Callable[[], int]) -> None:
+        """Carry out what there is, under this lease, until cancelled.
 
         An order that fails is tried again when its claim ends. Those of other queues go on.
         """
         while True:
             began = time.perf_counter()
             try:
-                found = await self.expand_next(process())
+                found = await self.expand_next(lease_id())
             except StoreUnavailable as error:
                 log.warning("expansions wait", error=str(error), retry_in=LONGEST_REST)
                 await asyncio.sleep(LONGEST_REST)
@@ -83,7 +83,7 @@ class Expander:
             rest = min(REST * (time.perf_counter() - began), LONGEST_REST)
             await asyncio.sleep(rest if found else POLL)
 
-    async def expand_next(self, process: int) -> bool:
+    async def expand_next(self, lease_id: int) -> bool:
         """Carry out the first orders of the next queue; False when there are none. Raises StoreUnavailable."""
         orders = await self._expansions.claim(self._after)
         if not orders:
@@ -91,17 +91,17 @@ class Expander:
         self._after = orders[0].queue
         now = utc_now()
         matches: Sequence[Match] = await self._matcher.expand(orders)
-        later: Sequence[NewDelivery] = ()
+        later: Sequence[OpenDelivery] = ()
         if self._quotas is not None:
             matches, later = await self._quotas.admit(matches)
         new = grouped([*(_pending(event, subscription, now) for event, subscription in matches), *later])
-        if await self._expansions.expand(process, orders, new):
+        if await self._expansions.expand(lease_id, orders, new):
             EXPANDED.inc(len(new))
             self._made()
         return True
 
 
-def _pending(event: Event, subscription: Subscription, now: datetime) -> NewDelivery:
+def _pending(event: Event, subscription: Subscription, now: datetime) -> OpenDelivery:
     paused = subscription.status == "paused"
     due_at = None if paused else now + timedelta(seconds=subscription.retry.first_delay)
-    return NewDelivery(new_id("dlv"), event, subscription, claimed=False, due_at=due_at)
+    return OpenDelivery(new_id("dlv"), event, subscription, due_at=due_at)

@@ -7,16 +7,16 @@ from collections.abc import Sequence
 import structlog
 from msgspec.structs import replace
 
-from dispatcher.domain.deliveries import NewDelivery
+from dispatcher.domain.deliveries import OpenDelivery
 from dispatcher.domain.digests import GroupValues, group_id
 from dispatcher.telemetry.metrics import INTERNAL_ERRORS
 
 log = structlog.get_logger("dispatcher.intake")
 
 
-def grouped(new: Sequence[NewDelivery]) -> list[NewDelivery]:
+def grouped(new: Sequence[OpenDelivery]) -> list[OpenDelivery]:
     """These deliveries, with the group of each whose subscription gathers. Those of one event should stand together."""
-    found: list[NewDelivery] = []
+    found: list[OpenDelivery] = []
     values: GroupValues | None = None
     key = ""
     for one in new:
@@ -29,7 +29,7 @@ def grouped(new: Sequence[NewDelivery]) -> list[NewDelivery]:
     return found
 
 
-def _group(new: NewDelivery, values: GroupValues) -> bytes:
+def _group(new: OpenDelivery, values: GroupValues) -> bytes:
     """The group of one delivery; that of no values when they cannot be worked out: it must not stop the others."""
     names = () if new.subscription.digest is None else new.subscription.digest.group_by
     try:

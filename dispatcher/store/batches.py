@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from hashlib import blake2b
 
-from dispatcher.domain.deliveries import NewDelivery, Outcome, State
+from dispatcher.domain.deliveries import OpenDelivery, Outcome, State
 from dispatcher.domain.events import Event
 from dispatcher.domain.expansions import NewExpansion
 
@@ -95,7 +95,7 @@ class Batch:
     def __init__(
         self,
         events: Sequence[Event],
-        deliveries: Sequence[NewDelivery],
+        deliveries: Sequence[OpenDelivery],
         expansions: Sequence[NewExpansion] = (),
     ) -> None:
         self._all_deliveries = deliveries
@@ -131,7 +131,7 @@ class Batch:
         return list(self._new.values())
 
     @property
-    def deliveries(self) -> list[NewDelivery]:
+    def deliveries(self) -> list[OpenDelivery]:
         """The deliveries of the new events."""
         if not self.duplicates:
             return list(self._all_deliveries)
@@ -171,19 +171,19 @@ def digest(event: Event) -> bytes:
     return blake2b(owned.encode("utf-8", "surrogatepass"), digest_size=16, person=b"owner").digest()
 
 
-def ordered(deliveries: Sequence[NewDelivery]) -> list[NewDelivery]:
+def ordered(deliveries: Sequence[OpenDelivery]) -> list[OpenDelivery]:
     """Those that take turns."""
     return [delivery for delivery in deliveries if delivery.subscription.ordered]
 
 
-def not_before(delivery: NewDelivery) -> datetime | None:
+def not_before(delivery: OpenDelivery) -> datetime | None:
     """When it may go at the earliest, whenever it is its turn; None when that is all that counts."""
     return None if delivery.reason is None else delivery.due_at
 
 
-def held(delivery: NewDelivery) -> bool:
+def held(delivery: OpenDelivery) -> bool:
     """Whether it waits for its subscription to be resumed."""
-    return not delivery.claimed and delivery.due_at is None
+    return not delivery.lease_id and delivery.due_at is None
 
 
 def held_outcome(outcome: Outcome) -> bool:

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 from msgspec import Struct
 
-from dispatcher.domain.deliveries import ClaimedDelivery, Outcome, State
+from dispatcher.domain.deliveries import OpenDelivery, Outcome, State
 from dispatcher.domain.events import Event, utc_now
 from dispatcher.domain.retry import INTERNAL_ERROR_DELAYS, internal_error_delay
 from dispatcher.domain.subscriptions import Subscription
@@ -30,16 +30,19 @@ class Claim(Struct, frozen=True):
     since: datetime | None
 
 
-def claimed(claim: Claim, event: Event, subscription: Subscription, memo: str | None) -> ClaimedDelivery:
+def claimed(
+    claim: Claim, event: Event, subscription: Subscription, lease_id: int, attempt_state: str | None
+) -> OpenDelivery:
     """What the engine gets of a claim."""
-    return ClaimedDelivery(
+    return OpenDelivery(
         id=claim.id,
         event=event,
         subscription=subscription,
+        lease_id=lease_id,
+        since=claim.since,
         attempts=claim.attempts,
         restarted_after=claim.restarted_after,
-        since=claim.since or event.accepted_at,
-        memo=memo,
+        attempt_state=attempt_state,
     )
 
 

@@ -7,7 +7,7 @@ from datetime import datetime
 
 from msgspec import Struct
 
-from dispatcher.domain.deliveries import NewDelivery, Outcome
+from dispatcher.domain.deliveries import OpenDelivery, Outcome
 from dispatcher.domain.events import Event, utc_now
 from dispatcher.domain.jobs import Job
 from dispatcher.store.batches import Batch, held
@@ -88,7 +88,7 @@ def of_events(events: Sequence[Event], to: Encoding) -> list[Column]:
     ]
 
 
-def of_deliveries(deliveries: Sequence[NewDelivery], resumed: Collection[str], to: Encoding) -> list[Column]:
+def of_deliveries(deliveries: Sequence[OpenDelivery], resumed: Collection[str], to: Encoding) -> list[Column]:
     """Columns of DELIVERY. What was to be held for a subscription that was `resumed` meanwhile is due now."""
     due = [one.due_at for one in deliveries]
     if resumed:
@@ -103,7 +103,7 @@ def of_deliveries(deliveries: Sequence[NewDelivery], resumed: Collection[str], t
         _texts([one.subscription.destination for one in deliveries]),
         to.moments([one.since for one in deliveries]),
         _maybe([one.reason for one in deliveries]),
-        [one.claimed for one in deliveries],
+        [one.lease_id > 0 for one in deliveries],
         to.moments(due),
     ]
 

@@ -62,18 +62,18 @@ def redirect_waiting(connection: Connection, subscription_id: str, destination: 
     connection.execute(update(deliveries).values(destination=destination).where(*waiting))
 
 
-def free_claims(connection: Connection, process: int, oldest_claim: str, now: datetime) -> int:
+def free_claims(connection: Connection, lease_id: int, oldest_claim: str, now: datetime) -> int:
     """Make what a process has claimed pending and due now."""
     freed = (
         update(deliveries)
         .values(state=State.PENDING, claimed_by=None)
-        .where(_table.state == State.DELIVERING, _table.claimed_by == process)
+        .where(_table.state == State.DELIVERING, _table.claimed_by == lease_id)
     )
     fresh = freed.values(listed_as=State.PENDING, due_at=now)
     straight = connection.execute(fresh.where(_table.listed_as.is_(None), _table.id >= oldest_claim)).rowcount
-    waited = select(claims.c.delivery_id).where(claims.c.process == process)
+    waited = select(claims.c.delivery_id).where(claims.c.process == lease_id)
     again = connection.execute(freed.where(_table.id.in_(waited))).rowcount
-    connection.execute(delete(claims).where(claims.c.process == process))
+    connection.execute(delete(claims).where(claims.c.process == lease_id))
     return straight + again
 
 

@@ -13,7 +13,7 @@ from datetime import datetime
 from msgspec import Struct
 from sqlalchemy import Connection, Row, and_, case, delete, insert, or_, select, update
 
-from dispatcher.domain.deliveries import NewDelivery, State
+from dispatcher.domain.deliveries import OpenDelivery, State
 from dispatcher.domain.digests import MAX_MEMBERS, DigestPolicy, Gathered, Group, group_id
 from dispatcher.domain.events import Event, utc_now
 from dispatcher.domain.ids import lowest_id
@@ -66,7 +66,7 @@ class DigestRepository(Repository):
         return await self._write(_repair, after)
 
 
-def wanted(new: Sequence[NewDelivery]) -> list[Wanted]:
+def wanted(new: Sequence[OpenDelivery]) -> list[Wanted]:
     """Those of these deliveries that go into digests."""
     return [
         Wanted(
@@ -98,7 +98,7 @@ def placing(new: Sequence[Wanted], groups: Mapping[bytes, Group], now: datetime)
     return Placing(groups, members, due)
 
 
-def enter(connection: Connection, new: Sequence[NewDelivery]) -> None:
+def enter(connection: Connection, new: Sequence[OpenDelivery]) -> None:
     """Put new deliveries into their digests. On SQLite; on PostgreSQL it is part of the hot statements."""
     going = wanted(new)
     if not going:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from sqlalchemy import Connection, Select, and_, func, literal, or_, select, true, tuple_
 
-from dispatcher.domain.deliveries import NewDelivery
+from dispatcher.domain.deliveries import OpenDelivery
 from dispatcher.domain.event_names import selected_names
 from dispatcher.domain.events import Event
 from dispatcher.domain.expansions import NewExpansion
@@ -37,9 +37,9 @@ class EventRepository(Repository, ABC):
     @abstractmethod
     async def accept(
         self,
-        process: int,
+        lease_id: int,
         events: Sequence[Event],
-        deliveries: Sequence[NewDelivery],
+        deliveries: Sequence[OpenDelivery],
         expansions: Sequence[NewExpansion] = (),
     ) -> Mapping[str, str]:
         """Store events, their deliveries or the orders to make them, their jobs and permissions in one transaction.
@@ -53,7 +53,7 @@ class EventRepository(Repository, ABC):
         """
 
     @abstractmethod
-    async def add_deliveries(self, process: int, deliveries: Sequence[NewDelivery]) -> None:
+    async def add_deliveries(self, lease_id: int, deliveries: Sequence[OpenDelivery]) -> None:
         """Store further deliveries of events that are stored (a replay)."""
 
     async def get(self, tenant: str, key: str) -> Event | None:

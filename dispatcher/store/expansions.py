@@ -28,7 +28,7 @@ from sqlalchemy import (
     update,
 )
 
-from dispatcher.domain.deliveries import NewDelivery
+from dispatcher.domain.deliveries import OpenDelivery
 from dispatcher.domain.events import Event
 from dispatcher.domain.expansions import (
     CHUNK,
@@ -75,7 +75,7 @@ class ExpansionRepository(Repository, ABC):
 
     @abstractmethod
     async def expand(
-        self, process: int, orders: Sequence[Expansion], deliveries: Sequence[NewDelivery]
+        self, lease_id: int, orders: Sequence[Expansion], deliveries: Sequence[OpenDelivery]
     ) -> bool:
         """Store the deliveries that claimed orders stand for, and take these out, in one transaction.
 
@@ -97,7 +97,7 @@ class Order(Struct, frozen=True):
 class Placed(Struct, frozen=True):
     """What of a batch is stored as deliveries, and what as orders."""
 
-    deliveries: Sequence[NewDelivery]
+    deliveries: Sequence[OpenDelivery]
     orders: Sequence[Order]
 
     @property
@@ -110,24 +110,24 @@ class Placed(Struct, frozen=True):
         ]
 
 
-def jobs_of(batch: Batch, deliveries: Sequence[NewDelivery]) -> list[JobKey]:
+def jobs_of(batch: Batch, deliveries: Sequence[OpenDelivery]) -> list[JobKey]:
     """The jobs of a batch for which it matters whether orders are open, sorted."""
     found = {_job(one.event) for one in batch.expansions}
     found.update(_job(one.event) for one in deliveries if one.subscription.ordered)
     return sorted(found)
 
 
-def place(batch: Batch, deliveries: Sequence[NewDelivery], queues: Mapping[JobKey, bytes]) -> Placed:
+def place(batch: Batch, deliveries: Sequence[OpenDelivery], queues: Mapping[JobKey, bytes]) -> Placed:
     """Make orders of the deliveries that have to wait behind one; `queues` are those of the jobs with open orders."""
     if not queues and not batch.expansions:
         return Placed(deliveries, [])
-    of_event: dict[str, list[NewDelivery]] = {}
+    of_event: dict[str, list[OpenDelivery]] = {}
     for delivery in deliveries:
         of_event.setdefault(delivery.event.key, []).append(delivery)
     ordered_later: dict[str, list[NewExpansion]] = {}
     for expansion in batch.expansions:
         ordered_later.setdefault(expansion.event.key, []).append(expansion)
-    open_, straight, orders = dict(queues), list[NewDelivery](), list[Order]()
+    open_, straight, orders = dict(queues), list[OpenDelivery](), list[Order]()
     for event in batch.events:
         job = _job(event)
         its = of_event.get(event.key, [])
@@ -140,7 +140,7 @@ def place(batch: Batch, deliveries: Sequence[NewDelivery], queues: Mapping[JobKe
     return Placed(straight, orders)
 
 
-def _instead_of(behind: Sequence[NewDelivery]) -> list[NewExpansion]:
+def _instead_of(behind: Sequence[OpenDelivery]) -> list[NewExpansion]:
     return [
         NewExpansion(
             some[0].event,

@@ -22,28 +22,28 @@ class LeaseRepository(Repository):
     """Leases of processes."""
 
     async def register(self, host: str, pid: int, lease: float) -> int:
-        """Enter a process, with a lease of so many seconds; its number goes into every claim."""
+        """Enter a process, with a lease of so many seconds. Returns the lease's id, which goes into every claim."""
         return await self._write(_register, host, pid, lease)
 
-    async def renew(self, process: int, lease: float, oldest_claim: str) -> bool:
+    async def renew(self, lease_id: int, lease: float, oldest_claim: str) -> bool:
         """Renew a lease.
 
         `oldest_claim` is at most the lowest delivery id that the process claimed on acceptance and still has.
         False when the lease was lost: others have taken its claims over.
         """
-        return await self._write(_renew, process, lease, oldest_claim)
+        return await self._write(_renew, lease_id, lease, oldest_claim)
 
-    async def release(self, process: int) -> int:
-        """End a process: whatever it still has claimed is pending again, due now. How many."""
-        return await self._write(_release, process)
+    async def release(self, lease_id: int) -> int:
+        """End a lease, and its process: what it still has claimed is pending again, due now. How many."""
+        return await self._write(_release, lease_id)
 
     async def release_expired(self) -> int:
         """The same for every process whose lease has ended. How many deliveries were freed."""
         return await self._write(_release_expired)
 
-    async def is_oldest(self, process: int) -> bool:
-        """Whether no process that lives is older: that one does what only one has to do."""
-        return await self._read(_is_oldest, process)
+    async def is_oldest(self, lease_id: int) -> bool:
+        """Whether no process with a lease is older: that one does what only one has to do."""
+        return await self._read(_is_oldest, lease_id)
 
 
 def _register(connection: Connection, host: str, pid: int, lease: float) -> int:
@@ -59,20 +59,20 @@ def _register(connection: Connection, host: str, pid: int, lease: float) -> int:
     return entered
 
 
-def _renew(connection: Connection, process: int, lease: float, oldest_claim: str) -> bool:
+def _renew(connection: Connection, lease_id: int, lease: float, oldest_claim: str) -> bool:
     """Renew a lease, unless the process was ended by others."""
     until = clock(connection) + timedelta(seconds=lease)
     renewed = (
         update(processes)
         .values(lease_until=until, oldest_claim=oldest_claim)
-        .where(processes.c.id == process)
+        .where(processes.c.id == lease_id)
     )
     return connection.execute(renewed).rowcount == 1
 
 
-def touch(connection: Connection, process: int) -> None:
+def touch(connection: Connection, lease_id: int) -> None:
     """Write a row of this process. Its lease gets a microsecond longer: what stays as it is SQLite does not write."""
-    this = processes.c.id == process
+    this = processes.c.id == lease_id
     until = connection.execute(select(processes.c.lease_until).where(this)).scalar()
     if until is not None:
         connection.execute(
@@ -80,8 +80,8 @@ def touch(connection: Connection, process: int) -> None:
         )
 
 
-def _release(connection: Connection, process: int) -> int:
-    this = select(processes).where(processes.c.id == process).with_for_update()
+def _release(connection: Connection, lease_id: int) -> int:
+    this = select(processes).where(processes.c.id == lease_id).with_for_update()
     return sum(_end(connection, row.id, row.oldest_claim) for row in connection.execute(this).all())
 
 
@@ -104,13 +104,13 @@ def release_all(connection: Connection) -> int:
     return sum(_end(connection, row.id, row.oldest_claim) for row in everyone)
 
 
-def _end(connection: Connection, process: int, oldest_claim: str) -> int:
-    freed = free_claims(connection, process, oldest_claim, utc_now())
-    connection.execute(delete(processes).where(processes.c.id == process))
+def _end(connection: Connection, lease_id: int, oldest_claim: str) -> int:
+    freed = free_claims(connection, lease_id, oldest_claim, utc_now())
+    connection.execute(delete(processes).where(processes.c.id == lease_id))
     return freed
 
 
-def _is_oldest(connection: Connection, process: int) -> bool:
+def _is_oldest(connection: Connection, lease_id: int) -> bool:
     oldest = select(func.min(processes.c.id)).where(processes.c.lease_until.between(*_leases(connection)))
     found: int | None = connection.execute(oldest).scalar()
-    return found == process
+    return found == lease_id

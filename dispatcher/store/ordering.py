@@ -23,7 +23,7 @@ from sqlalchemy import (
     update,
 )
 
-from dispatcher.domain.deliveries import NewDelivery, State
+from dispatcher.domain.deliveries import OpenDelivery, State
 from dispatcher.domain.events import utc_now
 from dispatcher.store.batches import not_before
 from dispatcher.store.column_types import Moment
@@ -64,7 +64,7 @@ def has_predecessor(delivery_id: ColumnElement[str]) -> ColumnElement[bool]:
     )
 
 
-def keys_of(new: Sequence[NewDelivery]) -> list[str]:
+def keys_of(new: Sequence[OpenDelivery]) -> list[str]:
     """What is locked for these deliveries: texts, sorted, so that two processes cannot wait for each other."""
     return sorted({_key(one.subscription.id, safe(one.event.job_id)) for one in new})
 
@@ -121,7 +121,7 @@ def lock(connection: Connection, keys: Sequence[str]) -> None:
         advisory_lock(connection, key)
 
 
-def enter(connection: Connection, new: Sequence[NewDelivery]) -> None:
+def enter(connection: Connection, new: Sequence[OpenDelivery]) -> None:
     """Give new deliveries their turns, in this order, and hold those who are not the first of their job.
 
     On SQLite; on PostgreSQL it is part of the hot statements.

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 
-from dispatcher.domain.deliveries import ClaimedDelivery, Outcome, Overdue, Share, State, Waiting
+from dispatcher.domain.deliveries import OpenDelivery, Outcome, Overdue, Share, State, Waiting
 from dispatcher.domain.events import utc_now
 from dispatcher.store import attempt_state, digest_overflow, digests, ordering
 from dispatcher.store.claims import Claim, claimed, given_back, unreadable, without
@@ -43,40 +43,40 @@ class DeliveryQueue(Repository, ABC):
         """
 
     @abstractmethod
-    async def claim(self, process: int, limit: int, shares: Sequence[Share]) -> list[ClaimedDelivery]:
+    async def claim(self, lease_id: int, limit: int, shares: Sequence[Share]) -> list[OpenDelivery]:
         """Claim what is due of these subscriptions and that no other process has: for each so many, `limit` in all."""
 
     @abstractmethod
-    async def _record(self, process: int, outcomes: Sequence[Outcome]) -> None:
+    async def _record(self, lease_id: int, outcomes: Sequence[Outcome]) -> None:
         """Write outcomes and attempts."""
 
     @abstractmethod
     async def _waiting(self, after: Mapping[str, Place | None], limit: int) -> Mapping[str, Sequence[Row]]:
         """What waits for each of these destinations: id, subscription_id, due_at and since."""
 
-    async def finish(self, process: int, outcomes: Sequence[Outcome]) -> None:
+    async def finish(self, lease_id: int, outcomes: Sequence[Outcome]) -> None:
         """Write outcomes, and do what follows from them: `record_outcomes` and `run_side_effects`."""
-        await self.record_outcomes(process, outcomes)
+        await self.record_outcomes(lease_id, outcomes)
         await self.run_side_effects(outcomes)
 
-    async def record_outcomes(self, process: int, outcomes: Sequence[Outcome]) -> None:
+    async def record_outcomes(self, lease_id: int, outcomes: Sequence[Outcome]) -> None:
         """Write outcomes and attempts of deliveries that this process has claimed.
 
         An outcome whose claim was lost changes no state (its attempt is kept): the process that has the claim decides.
         Once it is written its delivery may be claimed again: writing it again would end that claim.
         """
-        noted = {one.delivery_id: one.memo for one in outcomes if one.memo is not None}
+        noted = {one.delivery_id: one.attempt_state for one in outcomes if one.attempt_state is not None}
         if noted:
             # Before the outcomes: a receiver that has the message must not get it again, even after a crash
             # between the two.
             await self._write(attempt_state.note, noted)
-        await self._record(process, outcomes)
+        await self._record(lease_id, outcomes)
 
     async def run_side_effects(self, outcomes: Sequence[Outcome]) -> None:
         """Let those go on who waited for these outcomes, which are written. It may be repeated."""
         # What was given up can be sent again: it keeps its memo.
         arrived = (State.DELIVERED, State.SUPERSEDED)
-        over = [one.delivery_id for one in outcomes if one.memo is not None and one.state in arrived]
+        over = [one.delivery_id for one in outcomes if one.attempt_state is not None and one.state in arrived]
         if over:
             await self._write(attempt_state.forget, over)
         ordered = [one.delivery_id for one in outcomes if one.ordered and one.state.final]
@@ -100,12 +100,12 @@ class DeliveryQueue(Repository, ABC):
         return await self._read(attempt_state.of, tried) if tried else {}
 
     async def _wanted(
-        self, process: int, claims: Sequence[Claim], found: Sequence[Revision]
-    ) -> list[ClaimedDelivery]:
+        self, lease_id: int, claims: Sequence[Claim], found: Sequence[Revision]
+    ) -> list[OpenDelivery]:
         """The claims whose subscription still wants them; the others are settled with the reason."""
         subscriptions = {one.id: one for one in await self._subscriptions.of_revisions(found)}
         noted = await self._memos(claims)
-        wanted: list[ClaimedDelivery] = []
+        wanted: list[OpenDelivery] = []
         unwanted: list[Outcome] = []
         there = {key for key, _ in found}
         for claim in claims:
@@ -115,11 +115,11 @@ class DeliveryQueue(Repository, ABC):
             elif subscription is None and claim.subscription_id in there:
                 unwanted.append(unreadable(claim))
             elif subscription is not None and subscription.status == "active":
-                wanted.append(claimed(claim, claim.event, subscription, noted.get(claim.id)))
+                wanted.append(claimed(claim, claim.event, subscription, lease_id, noted.get(claim.id)))
             else:
                 unwanted.append(without(claim, subscription))
         if unwanted:
-            await self.finish(process, unwanted)
+            await self.finish(lease_id, unwanted)
         return wanted
 
     async def find_expired(

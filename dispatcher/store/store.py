@@ -65,11 +65,11 @@ class Store(ABC):
         """Close every connection. A claim that is left stands until its lease ends."""
 
     @abstractmethod
-    async def warm_up(self, process: int) -> None:
+    async def warm_up(self, lease_id: int) -> None:
         """Make connections and statements ready that the first batches would wait for otherwise."""
 
     @abstractmethod
-    async def check_write(self, process: int) -> None:
+    async def check_write(self, lease_id: int) -> None:
         """Write what changes nothing, under the locks that storing events takes. They are waited for 4 s at most."""
 
     @abstractmethod

@@ -27,7 +27,7 @@ STALE_AFTER = 12.0
 class ProbedStore(Protocol):
     """What is asked of the store; see `dispatcher.store.store.Store`."""
 
-    async def check_write(self, process: int) -> None: ...
+    async def check_write(self, lease_id: int) -> None: ...
 
 
 class Readiness:
@@ -37,10 +37,10 @@ class Readiness:
     """
 
     def __init__(
-        self, store: ProbedStore, process: Callable[[], int], parts: Mapping[str, Callable[[], str | None]]
+        self, store: ProbedStore, lease_id: Callable[[], int], parts: Mapping[str, Callable[[], str | None]]
     ) -> None:
         self._store = store
-        self._process = process
+        self._lease_id = lease_id
         self._parts = parts
         self._problem: str | None = "nothing was written yet"
         self._looked_at = time.monotonic()
@@ -56,7 +56,7 @@ class Readiness:
         """Write something tiny, and say so in the log when this process becomes ready or is no longer."""
         try:
             async with asyncio.timeout(WRITE_TIMEOUT):
-                await self._store.check_write(self._process())
+                await self._store.check_write(self._lease_id())
             self._problem = None
         except TimeoutError:
             self._problem = f"a write took longer than {WRITE_TIMEOUT:g} s"

@@ -21,7 +21,7 @@ from dispatcher.api.server import build
 from dispatcher.api.services import Services
 from dispatcher.api.waiters import Waiters
 from dispatcher.compat.plugin import Plugin
-from dispatcher.domain.deliveries import Attempt, NewDelivery, Outcome, State
+from dispatcher.domain.deliveries import Attempt, OpenDelivery, Outcome, State
 from dispatcher.domain.events import Event, utc_now
 from dispatcher.domain.ids import new_id
 from dispatcher.domain.quotas import Quotas
@@ -131,21 +131,21 @@ class Caller:
 class Parked:
     """An engine that delivers nothing: what is reserved waits in the store, due now, for the test to take."""
 
-    def __init__(self, process: int) -> None:
-        self.process = process
+    def __init__(self, lease_id: int) -> None:
+        self.lease_id = lease_id
         self.woken = 0
 
     async def room_for(self, matches: Sequence[tuple[Event, Subscription]]) -> None:
         """It takes any number."""
 
-    def reserve(self, matches: Sequence[tuple[Event, Subscription]]) -> list[NewDelivery]:
+    def reserve(self, matches: Sequence[tuple[Event, Subscription]]) -> list[OpenDelivery]:
         now = utc_now()
-        return [NewDelivery(new_id("dlv"), event, s, False, _due(s, now)) for event, s in matches]
+        return [OpenDelivery(new_id("dlv"), event, s, due_at=_due(s, now)) for event, s in matches]
 
-    def start(self, deliveries: Sequence[NewDelivery]) -> None:
+    def start(self, deliveries: Sequence[OpenDelivery]) -> None:
         """They are in the store; nothing is held for them."""
 
-    def release(self, deliveries: Sequence[NewDelivery]) -> None:
+    def release(self, deliveries: Sequence[OpenDelivery]) -> None:
         """The same."""
 
     def wake(self) -> None:
@@ -194,7 +194,7 @@ class Api:
 
     async def settle(self, state: State, reason: str | None = None) -> list[str]:
         """Let everything that is due end so, each after one attempt. Their ids."""
-        claimed = await claim(self.store, self._engine.process, 500)
+        claimed = await claim(self.store, self._engine.lease_id, 500)
         now = utc_now()
         outcomes = [
             Outcome(
@@ -216,7 +216,7 @@ class Api:
             )
             for delivery in claimed
         ]
-        await self.store.queue.finish(self._engine.process, outcomes)
+        await self.store.queue.finish(self._engine.lease_id, outcomes)
         return [delivery.id for delivery in claimed]
 
 

@@ -98,7 +98,7 @@ async def test_an_exhausted_delivery_is_sent_again_under_its_id(api: Api, alice:
 async def test_a_delivery_under_way_is_neither_sent_again_nor_cancelled(api: Api, alice: Caller) -> None:
     await alice.subscribe()
     await alice.publish()
-    [claimed] = await claim(api.store, api.services.engine.process, 10)
+    [claimed] = await claim(api.store, api.services.engine.lease_id, 10)
     for action in ("retry", "cancel"):
         reply = await alice.ask("POST", f"/v1/deliveries/{claimed.id}/{action}")
         assert reply.status == 409

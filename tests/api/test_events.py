@@ -203,8 +203,8 @@ async def test_an_event_shows_what_is_still_to_be_made_of_its_deliveries(
     assert (await alice.get(path))["expanding"] == {"remaining": 2}
 
     expander = Expander(api.store.expansions, Matcher(api.store), lambda: None)
-    assert await expander.expand_next(api.services.engine.process)
-    assert not await expander.expand_next(api.services.engine.process)
+    assert await expander.expand_next(api.services.engine.lease_id)
+    assert not await expander.expand_next(api.services.engine.lease_id)
     seen = await admin.get(path)
     assert (seen["expanding"], len(seen["deliveries"])) == (None, 3)
 

@@ -106,7 +106,7 @@ class Running:
 
     async def accept(self, *events: Event) -> None:
         deliveries = self.engine.reserve(await Matcher(self._store).match(events))
-        await self._store.events.accept(self.engine.process, events, deliveries)
+        await self._store.events.accept(self.engine.lease_id, events, deliveries)
         self.engine.start(deliveries)
 
     async def has(self, happened: Callable[[], bool]) -> None:

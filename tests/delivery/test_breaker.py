@@ -12,7 +12,7 @@ from dispatcher.delivery import breaker_waits, breakers, upkeep
 from dispatcher.delivery.breakers import FAILURES
 from dispatcher.delivery.limits import Limits
 from dispatcher.delivery.upkeep import Upkeep
-from dispatcher.domain.deliveries import NewDelivery, State
+from dispatcher.domain.deliveries import OpenDelivery, State
 from dispatcher.domain.destinations import Destination
 from dispatcher.domain.events import utc_now
 from dispatcher.domain.ids import new_id
@@ -209,7 +209,7 @@ async def test_what_is_too_old_is_found_behind_all_destinations_a_part_at_a_time
             await store.subscriptions.add(subscription)
             events = [new_event() for _ in range(count)]
             due = utc_now() + timedelta(hours=1)
-            new = [NewDelivery(new_id("dlv"), one, subscription, claimed=False, due_at=due) for one in events]
+            new = [OpenDelivery(new_id("dlv"), one, subscription, due_at=due) for one in events]
             await store.events.accept(process, events, new)
     rounds = Upkeep(store, lambda: names, lambda: None)
     for _ in range(8):

@@ -237,11 +237,11 @@ async def test_what_a_lost_lease_freed_is_delivered_by_somebody_else_only(
     await store.subscriptions.add(make_subscription())
     limits = Limits(concurrency=1, lease=0.4, timeout=0.1, grace=0)
     async with running(store, kind, limits) as process:
-        first = process.engine.process
+        first = process.engine.lease_id
         await process.accept(*(new_event() for _ in range(3)))
         await kind.until(lambda sent: len(sent) == 1)
         await store.leases.release(first)  # as others do when the lease has ended
-        await process.has(lambda: process.engine.process != first)
+        await process.has(lambda: process.engine.lease_id != first)
         gate.opened.set()
         await settled(store, {State.DELIVERED: 3})
     # The one that was under way is repeated, the ones that had not begun are not.

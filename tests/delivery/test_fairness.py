@@ -13,7 +13,7 @@ from dispatcher.delivery.breakers import FAILURES
 from dispatcher.delivery.failures import Failures
 from dispatcher.delivery.limits import Limits
 from dispatcher.delivery.shares import divide, rotated
-from dispatcher.domain.deliveries import NewDelivery, Queue, State
+from dispatcher.domain.deliveries import OpenDelivery, Queue, State
 from dispatcher.domain.destinations import Destination, HealthChanges, RateLimit, Scopes, owner_key
 from dispatcher.domain.errors import Conflict, RateLimited
 from dispatcher.domain.events import utc_now
@@ -118,7 +118,7 @@ async def test_what_waits_in_the_store_of_one_hides_nothing_of_anothers(
     for one, count, age in ((flood, 600, 60), (other, 20, 1)):
         events = [new_event() for _ in range(count)]
         due = utc_now() - timedelta(seconds=age)
-        new = [NewDelivery(new_id("dlv"), event, one, claimed=False, due_at=due) for event in events]
+        new = [OpenDelivery(new_id("dlv"), event, one, due_at=due) for event in events]
         await store.events.accept(process_before, events, new)
     async with running(store, kind, Limits(concurrency=4, queue=40)):
         await kind.until(lambda _: attempts_of(kind, "alice") == 20)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dispatcher.delivery.lanes import MAX_BYTES, Lane, Lanes, Work
+from dispatcher.delivery.lanes import MAX_BYTES, Lane, Lanes
 from dispatcher.domain.subscriptions import Subscription
 from tests.factories import make_claimed, make_subscription
 
@@ -21,15 +21,15 @@ def enter(lanes: Lanes, subscription: Subscription, *, fresh: bool = False) -> L
     key, owner = subscription.id, subscription.subscriber
     lane = lanes.reserve(A, 100, fresh=fresh, subscription=key, owner=owner)
     if lane is not None:
-        lanes.enter(lane, Work(1, make_claimed(subscription=subscription)))
+        lane.enter(make_claimed(subscription=subscription))
     return lane
 
 
 def taken(lane: Lane) -> list[str]:
     """The owners of what begins now, in this order."""
     found = []
-    while work := lane.take():
-        found.append(work.claimed.subscription.subscriber)
+    while one := lane.take():
+        found.append(one.subscription.subscriber)
     return found
 
 
@@ -141,8 +141,8 @@ def test_a_lane_that_left_something_behind_tells_when_half_of_it_is_free() -> No
     last = lanes[A]
     assert lanes.places(A) == 0
     freed = []
-    while work := last.take():
-        freed.append(lanes.done(last, work.claimed.subscription.id, len(work.claimed.event.document)))
+    while one := last.take():
+        freed.append(lanes.done(last, one.subscription.id, len(one.event.document)))
     assert freed == [False, False, False, True, False, False, False, False]
 
 
@@ -175,7 +175,7 @@ def test_owners_take_turns_and_within_an_owner_the_subscriptions() -> None:
     for _ in range(2):
         enter(lanes, ONE)
     first = [lane.take() for _ in range(7)]
-    got = [work.claimed.subscription for work in first if work is not None]
+    got = [one.subscription for one in first if one is not None]
     assert [one.subscriber for one in got[:4]] == ["mallory", "alice", "mallory", "alice"]
     assert [one.id for one in got if one.subscriber == "mallory"] == [
         *(one.id for one in mallory),
@@ -248,6 +248,6 @@ def test_a_subscription_that_is_held_back_leaves_the_lane_and_the_others_stay() 
         enter(lanes, ONE)
     lane = lanes[A]
     back = lanes.take_queued(lane, lambda one: one is ONE)
-    assert {work.claimed.subscription.subscriber for work in back} == {"mallory"}
+    assert {one.subscription.subscriber for one in back} == {"mallory"}
     assert (len(back), lanes.load) == (5, 5)
     assert taken(lane) == ["alice"] * 5

@@ -34,10 +34,10 @@ async def test_what_was_made_ready_under_a_lost_lease_is_sent_once(store: Store,
     async with running(store, kind, Limits(lease=0.4, timeout=0.1)) as process:
         engine, event = process.engine, new_event()
         new = engine.reserve(await Matcher(store).match([event]))
-        first = engine.process
+        first = engine.lease_id
         await store.leases.release(first)  # as others do, while the database does not answer here
-        await process.has(lambda: engine.process != first)
-        await store.events.accept(engine.process, [event], new)
+        await process.has(lambda: engine.lease_id != first)
+        await store.events.accept(engine.lease_id, [event], new)
         engine.start(new)
         await settled(store, {State.DELIVERED: 1})
     assert len(kind.sent) == 1
@@ -50,11 +50,11 @@ async def test_one_that_waited_for_another_of_its_subscription_is_left_to_others
     kind.answer = gate
     await store.subscriptions.add(make_subscription(persistent=False, retry=NEVER))
     async with running(store, kind, Limits(lease=0.4, timeout=0.1)) as process:
-        first = process.engine.process
+        first = process.engine.lease_id
         await process.accept(new_event(), new_event())
         await kind.until(lambda sent: len(sent) == 1)
         await store.leases.release(first)
-        await process.has(lambda: process.engine.process != first)
+        await process.has(lambda: process.engine.lease_id != first)
         gate.opened.set()
         found = await settled(store, {State.PENDING: 2})
         async with asyncio.timeout(20):

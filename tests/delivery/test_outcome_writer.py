@@ -12,7 +12,7 @@ from dispatcher.delivery.outcomes import NOT_STORED, OutcomeWriter
 from dispatcher.domain.deliveries import Attempt, Outcome, State
 from dispatcher.domain.errors import StoreUnavailable
 from dispatcher.domain.subscriptions import SubscriptionStatus
-from tests.factories import NOW
+from tests.factories import NOW, make_claimed
 
 
 def outcome(number: int, answer: str = "fine") -> Outcome:
@@ -62,9 +62,9 @@ class ScriptedStore:
 async def write(store: ScriptedStore, outcomes: Sequence[Outcome]) -> list[str]:
     """Which outcomes the writer reported when it was done with all of these."""
     written: list[str] = []
-    writer = OutcomeWriter(store, store, lambda some: written.extend(one.delivery_id for one in some))
+    writer = OutcomeWriter(store, store, lambda some: written.extend(one.delivery_id for _, one in some))
     for one in outcomes:
-        writer.put(1, one)
+        writer.put(make_claimed(id=one.delivery_id), one)
     writer.end_subscription("sub_1", "disabled", "gone")
     writer.stop()
     async with asyncio.timeout(20):

@@ -110,4 +110,4 @@ def test_what_cannot_help_is_not_tried_again(flag: str) -> None:
 def test_what_is_given_up_keeps_what_its_target_noted() -> None:
     noted = msgspec.structs.replace(FAILED, attempt_state="ann has it")
     for outcome in (settle(noted, strategy="none"), settle(noted, age=10**9)):
-        assert (outcome.state, outcome.memo) == (State.EXHAUSTED, "ann has it")
+        assert (outcome.state, outcome.attempt_state) == (State.EXHAUSTED, "ann has it")

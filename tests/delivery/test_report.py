@@ -6,28 +6,16 @@ import pytest
 from structlog.testing import capture_logs
 
 from dispatcher.delivery import report
-from dispatcher.domain.deliveries import ClaimedDelivery, State
+from dispatcher.domain.deliveries import State
 from dispatcher.domain.events import utc_now
-from dispatcher.domain.ids import new_id
 from dispatcher.telemetry import logs
 from dispatcher.telemetry.log_limit import LogLimit
-from tests.factories import NOW, make_event, make_subscription
+from tests.factories import make_claimed, make_subscription
 from tests.store.helpers import attempt, outcome
 
 
-def claimed(destination: str) -> ClaimedDelivery:
-    return ClaimedDelivery(
-        id=new_id("dlv"),
-        event=make_event(),
-        subscription=make_subscription(destination=destination),
-        attempts=0,
-        restarted_after=0,
-        since=NOW,
-    )
-
-
 def logged(destination: str, state: State) -> list[tuple[str, int]]:
-    delivery = claimed(destination)
+    delivery = make_claimed(subscription=make_subscription(destination=destination))
     due = utc_now() if state is State.PENDING else None
     with capture_logs() as lines:
         report.report(delivery, outcome(delivery.id, state, attempt=attempt(), due_at=due))

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Self
 
-from dispatcher.domain.deliveries import NewDelivery
+from dispatcher.domain.deliveries import OpenDelivery
 from dispatcher.domain.errors import StoreUnavailable
 from dispatcher.domain.events import Event
 from dispatcher.domain.expansions import NewExpansion
@@ -22,7 +22,7 @@ class MemoryStore:
 
     def __init__(self) -> None:
         self.events: dict[tuple[str, str, str, str | None], Event] = {}
-        self.deliveries: dict[str, tuple[int, NewDelivery]] = {}
+        self.deliveries: dict[str, tuple[int, OpenDelivery]] = {}
         self.expansions: list[NewExpansion] = []
         self.batches: list[list[str]] = []
         self.fault: Callable[[Sequence[Event]], None] = lambda events: None
@@ -47,7 +47,7 @@ class MemoryStore:
         self,
         process: int,
         events: Sequence[Event],
-        deliveries: Sequence[NewDelivery],
+        deliveries: Sequence[OpenDelivery],
         expansions: Sequence[NewExpansion] = (),
     ) -> Mapping[str, str]:
         self.entered.set()
@@ -93,29 +93,29 @@ class Deliverer:
     """Remembers what was reserved, started and released."""
 
     def __init__(self) -> None:
-        self.process = 1
+        self.lease_id = 1
         self.asked = 0
-        self.reserved: dict[str, NewDelivery] = {}
-        self.started: list[NewDelivery] = []
-        self.released: list[NewDelivery] = []
+        self.reserved: dict[str, OpenDelivery] = {}
+        self.started: list[OpenDelivery] = []
+        self.released: list[OpenDelivery] = []
 
     async def room_for(self, matches: Sequence[tuple[Event, Subscription]]) -> None:
         self.asked += 1
 
-    def reserve(self, matches: Sequence[tuple[Event, Subscription]]) -> list[NewDelivery]:
+    def reserve(self, matches: Sequence[tuple[Event, Subscription]]) -> list[OpenDelivery]:
         made = [make_delivery(event, subscription) for event, subscription in matches]
         self.reserved |= {delivery.id: delivery for delivery in made}
         return made
 
-    def start(self, deliveries: Sequence[NewDelivery]) -> None:
+    def start(self, deliveries: Sequence[OpenDelivery]) -> None:
         for delivery in deliveries:
-            if delivery.claimed:
+            if delivery.lease_id:
                 del self.reserved[delivery.id]
         self.started += deliveries
 
-    def release(self, deliveries: Sequence[NewDelivery]) -> None:
+    def release(self, deliveries: Sequence[OpenDelivery]) -> None:
         for delivery in deliveries:
-            if delivery.claimed:
+            if delivery.lease_id:
                 del self.reserved[delivery.id]
         self.released += deliveries
 

@@ -229,7 +229,7 @@ async def test_a_commit_whose_answer_was_lost_with_the_lease_is_left_to_others()
 
         def fault(_: Sequence[Event]) -> None:
             if run.store.events:
-                run.deliverer.process = 2
+                run.deliverer.lease_id = 2
 
         run.store.fault = fault
         assert await run.intake.submit(events("a")) == {}

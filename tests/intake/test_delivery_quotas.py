@@ -63,7 +63,7 @@ async def test_the_last_ones_of_an_owner_are_due_later_and_others_go() -> None:
     assert now == [*asked[:60], *asked[62:]]
     assert [one.event for one in later] == [event for event, _ in asked[60:62]]
     assert [round((one.due_at - before).total_seconds()) for one in later if one.due_at] == [1, 2]
-    assert not any(one.claimed for one in later)
+    assert not any(one.lease_id for one in later)
     assert later[0].reason is not None
     assert later[0].reason.startswith("over the quota of 60 deliveries a minute: due at 20")
 
@@ -140,5 +140,5 @@ async def test_a_batch_stores_what_is_due_later_unclaimed() -> None:
     async with Running(ALICE, quotas=DeliveryQuotas(Grants(), 1)) as running:
         await running.intake.submit([make_event(), make_event()])
     stored = [delivery for _, delivery in running.store.deliveries.values()]
-    assert sorted(delivery.claimed for delivery in stored) == [False, True]
+    assert sorted(delivery.lease_id for delivery in stored) == [0, 1]
     assert len(running.deliverer.reserved) == 0

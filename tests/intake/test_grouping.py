@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from dispatcher.domain.deliveries import NewDelivery
+from dispatcher.domain.deliveries import OpenDelivery
 from dispatcher.domain.digests import MAX_VALUE, DigestPolicy
 from dispatcher.domain.events import Event
 from dispatcher.intake.grouping import grouped
@@ -14,9 +14,9 @@ from tests.factories import make_delivery, make_event, make_subscription
 LONG = 300_000
 
 
-def delivery(event: Event, *names: str, subscription_id: str = f"sub_{0:032x}") -> NewDelivery:
+def delivery(event: Event, *names: str, subscription_id: str = f"sub_{0:032x}") -> OpenDelivery:
     subscription = make_subscription(id=subscription_id, digest=DigestPolicy(group_by=names))
-    return NewDelivery(f"dlv_{0:032x}", event, subscription, claimed=False)
+    return OpenDelivery(f"dlv_{0:032x}", event, subscription)
 
 
 def group(data: object, *names: str) -> bytes | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 
-from dispatcher.domain.deliveries import Attempt, Delivery, NewDelivery, Outcome, State
+from dispatcher.domain.deliveries import Attempt, Delivery, OpenDelivery, Outcome, State
 from dispatcher.domain.events import utc_now
 from dispatcher.domain.ids import new_id
 from dispatcher.domain.subscriptions import Subscription
@@ -18,7 +18,7 @@ FUTURE = utc_now() + timedelta(hours=1)
 ALL = Window()
 
 
-async def accept(store: Store, process: int, *deliveries: NewDelivery) -> Mapping[str, str]:
+async def accept(store: Store, process: int, *deliveries: OpenDelivery) -> Mapping[str, str]:
     """Accept deliveries with their events."""
     events = {delivery.event.key: delivery.event for delivery in deliveries}
     return await store.events.accept(process, list(events.values()), deliveries)
@@ -33,7 +33,7 @@ async def subscribed(store: Store, **fields: object) -> Subscription:
 
 async def stored(
     store: Store, process: int, subscription: Subscription, count: int = 1, **fields: object
-) -> list[NewDelivery]:
+) -> list[OpenDelivery]:
     """Accept deliveries of as many new events; claimed unless `fields` say otherwise."""
     new = [make_delivery(make_event(), subscription, **fields) for _ in range(count)]
     await accept(store, process, *new)
@@ -70,21 +70,21 @@ def attempt(number: int = 1, **fields: object) -> Attempt:
 
 async def ended(
     store: Store, process: int, subscription: Subscription, state: State, count: int = 1
-) -> list[NewDelivery]:
+) -> list[OpenDelivery]:
     """Store deliveries that have ended in this state after one attempt."""
     new = await stored(store, process, subscription, count)
     await store.queue.finish(process, [outcome(one.id, state, attempt=attempt()) for one in new])
     return new
 
 
-async def found(store: Store, delivery: NewDelivery) -> Delivery:
+async def found(store: Store, delivery: OpenDelivery) -> Delivery:
     """Return a delivery as it stands now."""
     there = await store.deliveries.get(delivery.event.tenant, delivery.id)
     assert there is not None
     return there
 
 
-async def state_of(store: Store, delivery: NewDelivery) -> State:
+async def state_of(store: Store, delivery: OpenDelivery) -> State:
     """Return where a delivery stands now."""
     return (await found(store, delivery)).state
 

@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from dispatcher.domain.deliveries import NewDelivery, Outcome, State
+from dispatcher.domain.deliveries import OpenDelivery, Outcome, State
 from dispatcher.domain.subscriptions import Subscription, SubscriptionStatus
 
 Due = Literal["now", "later"] | None
@@ -58,7 +58,7 @@ class Client:
 class Kept:
     """A delivery. `old`: it has waited for too long. `over`: it has ended at least once."""
 
-    new: NewDelivery
+    new: OpenDelivery
     client: Client
     state: State = State.PENDING
     due: Due = None
@@ -100,7 +100,7 @@ class Model:
         """Take a new one in. `process` has claimed it, if it lives."""
         key, client = one.new.id, one.client
         self.kept[key] = one
-        if one.new.claimed:
+        if one.new.lease_id:
             one.state, one.holder = (State.PENDING, None) if process is None else (State.DELIVERING, process)
             one.due = "now" if process is None else None
         if client.stored.ordered:

@@ -29,10 +29,10 @@ async def test_a_memo_outlives_giving_up_and_not_the_arrival(
         ended_at=NOW,
         reason="later",
         attempt=attempt,
-        memo="ann has it",
+        attempt_state="ann has it",
     )
     await store.queue.finish(process, [ended])
     await store.purge_orphans()
     assert await store.deliveries.retry("default", new.id)
     [claimed] = await claim(store, process, 10)
-    assert claimed.memo == kept
+    assert claimed.attempt_state == kept

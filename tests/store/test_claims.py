@@ -8,7 +8,7 @@ from datetime import timedelta
 import asyncpg
 import pytest
 
-from dispatcher.domain.deliveries import ClaimedDelivery, Outcome, State
+from dispatcher.domain.deliveries import OpenDelivery, Outcome, State
 from dispatcher.domain.errors import StoreUnavailable
 from dispatcher.domain.events import utc_now
 from dispatcher.domain.ids import new_id
@@ -39,7 +39,7 @@ async def test_a_due_delivery_is_claimed_with_all_that_is_needed(store: Store, p
     (new,) = await stored(store, process, subscription, claimed=False, due_at=PAST)
     (claimed,) = await claim(store, process, 10)
     assert (claimed.id, claimed.event, claimed.subscription) == (new.id, new.event, subscription)
-    assert (claimed.attempts, claimed.restarted_after, claimed.since) == (0, 0, NOW)
+    assert (claimed.attempts, claimed.restarted_after, claimed.age_from) == (0, 0, NOW)
     delivery = await found(store, new)
     assert (delivery.state, delivery.due_at) == (State.DELIVERING, None)
     assert await claim(store, process, 10) == []
@@ -393,7 +393,7 @@ async def test_one_document_longer_than_the_bound_is_claimed_alone(
 async def test_a_claim_that_fails_after_it_was_made_is_found_again(
     store: Store, process: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def away(*_: object) -> list[ClaimedDelivery]:
+    async def away(*_: object) -> list[OpenDelivery]:
         raise StoreUnavailable("a backup holds the file")
 
     due = await stored(store, process, await subscribed(store), 3, claimed=False, due_at=PAST)

@@ -11,7 +11,7 @@ import pytest
 from msgspec.structs import replace
 from sqlalchemy.exc import IntegrityError
 
-from dispatcher.domain.deliveries import NewDelivery, State
+from dispatcher.domain.deliveries import OpenDelivery, State
 from dispatcher.domain.destinations import RateLimit
 from dispatcher.domain.digests import DigestPolicy
 from dispatcher.domain.errors import Conflict, StoreUnavailable
@@ -76,7 +76,7 @@ async def world(postgres_url: str) -> AsyncIterator[World]:
     await direct.close()
 
 
-async def _accepting(world: World, new: list[NewDelivery]) -> tuple[Call, Check]:
+async def _accepting(world: World, new: list[OpenDelivery]) -> tuple[Call, Check]:
     events: dict[str, Event] = {one.event.key: one.event for one in new}
 
     async def check() -> None:
@@ -156,7 +156,8 @@ async def finish(world: World) -> tuple[Call, Check]:
     subscription = await subscribed(world.store)
     new = await stored(world.store, world.process, subscription, 3)
     outcomes = [
-        outcome(one.id, State.DELIVERED, attempt=attempt(), memo="noted", ordered=True) for one in new
+        outcome(one.id, State.DELIVERED, attempt=attempt(), attempt_state="noted", ordered=True)
+        for one in new
     ]
 
     async def check() -> None:

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 import pytest
 from msgspec.structs import replace
 
-from dispatcher.domain.deliveries import Delivery, NewDelivery, State
+from dispatcher.domain.deliveries import Delivery, OpenDelivery, State
 from dispatcher.domain.delivery_quota import Grant
 from dispatcher.domain.digests import DigestPolicy
 from dispatcher.domain.events import utc_now
@@ -69,7 +69,7 @@ async def test_any_number_of_owners_and_any_name_may_be_asked_for(store: Store) 
     assert len(given) == len(owners)
 
 
-def late(subscription: Subscription, job: str) -> NewDelivery:
+def late(subscription: Subscription, job: str) -> OpenDelivery:
     return make_delivery(
         make_event(job_id=job), subscription, claimed=False, due_at=FUTURE, reason="over the quota"
     )

@@ -11,7 +11,7 @@ import pytest
 from msgspec.structs import replace
 from sqlalchemy import Connection, update
 
-from dispatcher.domain.deliveries import Joining, NewDelivery, State
+from dispatcher.domain.deliveries import Joining, OpenDelivery, State
 from dispatcher.domain.digests import DigestPolicy
 from dispatcher.domain.events import utc_now
 from dispatcher.domain.subscriptions import Subscription
@@ -26,7 +26,9 @@ from tests.store.helpers import FUTURE, accept, attempt, found, outcome, state_o
 HOURLY = DigestPolicy(wait=0, interval=3600)
 
 
-async def gathered(store: Store, process: int, subscription: Subscription, *owners: str) -> list[NewDelivery]:
+async def gathered(
+    store: Store, process: int, subscription: Subscription, *owners: str
+) -> list[OpenDelivery]:
     """Accept an event of each of these owners, in one batch."""
     new = [
         make_delivery(make_event(owner=owner), subscription, claimed=False, due_at=utc_now())
@@ -40,11 +42,11 @@ async def claimed(store: Store, process: int) -> list[str]:
     return [delivery.id for delivery in await claim(store, process, 100)]
 
 
-async def members(store: Store, leader: NewDelivery) -> list[str]:
+async def members(store: Store, leader: OpenDelivery) -> list[str]:
     return [one.delivery_id for one in await store.digests.take(leader.id)]
 
 
-async def due(store: Store, delivery: NewDelivery) -> datetime | None:
+async def due(store: Store, delivery: OpenDelivery) -> datetime | None:
     return (await found(store, delivery)).due_at
 
 
@@ -95,12 +97,12 @@ async def test_members_of_a_digest_that_was_given_up_know_who_has_it(store: Stor
     await claimed(store, process)
     await store.digests.take(first.id)
     given_up = outcome(
-        first.id, State.EXHAUSTED, reason="no", memo="ann has it", attempt=attempt(), leads=True
+        first.id, State.EXHAUSTED, reason="no", attempt_state="ann has it", attempt=attempt(), leads=True
     )
     await store.queue.finish(process, [given_up])
     assert await store.deliveries.retry("default", second.id)
     [again] = await claim(store, process, 100)
-    assert (again.id, again.memo) == (second.id, "ann has it")
+    assert (again.id, again.attempt_state) == (second.id, "ann has it")
 
 
 async def test_each_group_has_a_separate_digest(store: Store, process: int) -> None:

@@ -8,7 +8,7 @@ from datetime import timedelta
 
 import pytest
 
-from dispatcher.domain.deliveries import NewDelivery, State
+from dispatcher.domain.deliveries import OpenDelivery, State
 from dispatcher.domain.events import Event, utc_now
 from dispatcher.domain.expansions import NO_QUEUE, Candidates, Expansion, NewExpansion, bitmap, selected
 from dispatcher.domain.ids import new_id
@@ -35,7 +35,7 @@ def order(event: Event, *subscriptions: Subscription, listed: Sequence[Subscript
 
 async def expand(store: Store, process: int, orders: Sequence[Expansion]) -> bool:
     """Carry orders out, as the process that claimed them does."""
-    now, new = utc_now(), list[NewDelivery]()
+    now, new = utc_now(), list[OpenDelivery]()
     for one in orders:
         wanted = await store.subscriptions.in_use(one.subscription_ids)
         new += [make_delivery(one.event, its, claimed=False, due_at=now) for its in wanted]

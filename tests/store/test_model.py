@@ -23,7 +23,7 @@ from hypothesis.stateful import (
 from msgspec.structs import replace
 from sqlalchemy import Connection, delete, update
 
-from dispatcher.domain.deliveries import Delivery, Joining, NewDelivery, Outcome, State
+from dispatcher.domain.deliveries import Delivery, Joining, OpenDelivery, Outcome, State
 from dispatcher.domain.digests import MAX_MEMBERS, DigestPolicy
 from dispatcher.domain.events import utc_now
 from dispatcher.domain.ids import new_id
@@ -108,7 +108,7 @@ class Deliveries(RuleBasedStateMachine):
         self.clients: list[Client] = []
         self.numbers: list[int] = []
         self.lost: list[tuple[int, str]] = []
-        self.batches: list[tuple[list[NewDelivery], int]] = []
+        self.batches: list[tuple[list[OpenDelivery], int]] = []
         self.steps = 0
         self.sound = False
 
@@ -168,7 +168,7 @@ class Deliveries(RuleBasedStateMachine):
     def time(self, due: Due) -> object:
         return utc_now() + {"now": timedelta(), "later": timedelta(hours=1)}[due] if due else None
 
-    def put(self, process: int, new: list[NewDelivery]) -> None:
+    def put(self, process: int, new: list[OpenDelivery]) -> None:
         store, number = self.of(process)
         duplicates = self.run(store.events.accept(number, [one.event for one in new], new))
         assert not duplicates
@@ -239,7 +239,7 @@ class Deliveries(RuleBasedStateMachine):
         process = self.numbers.index(holder)
         store, number = self.of(process)
         mine = self.model.held_by(number)
-        fresh = [key for key in mine if self.model.kept[key].new.claimed]
+        fresh = [key for key in mine if self.model.kept[key].new.lease_id]
         if crashed:
             assert self.run(store.leases.renew(number, -1, min([*fresh, new_id("dlv")])))
             assert self.run(self.store.leases.release_expired()) == len(mine)

@@ -6,7 +6,7 @@ import asyncio
 
 from msgspec.structs import replace
 
-from dispatcher.domain.deliveries import NewDelivery, State
+from dispatcher.domain.deliveries import OpenDelivery, State
 from dispatcher.domain.events import utc_now
 from dispatcher.store.store import Store
 from tests.claiming import claim
@@ -15,7 +15,7 @@ from tests.store.conftest import OpenAnother
 from tests.store.helpers import FUTURE, PAST, accept, outcome, subscribed
 
 
-async def ordered(store: Store, process: int, *jobs: str) -> list[NewDelivery]:
+async def ordered(store: Store, process: int, *jobs: str) -> list[OpenDelivery]:
     """Accept an event of each of these jobs for one new ordered subscription, in one batch."""
     subscription = await subscribed(store, ordered=True)
     new = [

@@ -7,7 +7,7 @@ from itertools import count
 
 import pytest
 
-from dispatcher.domain.deliveries import NewDelivery, State
+from dispatcher.domain.deliveries import OpenDelivery, State
 from dispatcher.domain.events import utc_now
 from dispatcher.domain.ids import Prefix, lowest_id
 from dispatcher.domain.retention import DAY, Keep
@@ -34,7 +34,7 @@ def made(prefix: Prefix, age: timedelta) -> str:
 
 async def old(
     store: Store, process: int, subscription: Subscription, age: timedelta, **fields: object
-) -> NewDelivery:
+) -> OpenDelivery:
     """Accept an event and a delivery of it as it would have been done so long ago; it waits."""
     names = ("job_id", "event", "data", "id", "tenant")
     event = make_event(key=made("evt", age), **{name: fields.pop(name) for name in names if name in fields})
@@ -45,7 +45,7 @@ async def old(
 
 
 async def ended_as(
-    store: Store, process: int, news: list[NewDelivery], state: State, ended_at: datetime = LONG_AGO
+    store: Store, process: int, news: list[OpenDelivery], state: State, ended_at: datetime = LONG_AGO
 ) -> None:
     """Claim all that waits, and end these after one attempt."""
     assert {one.id for one in news} <= {one.id for one in await claim(store, process, 1000)}
@@ -54,7 +54,7 @@ async def ended_as(
     )
 
 
-async def is_there(store: Store, delivery: NewDelivery) -> bool:
+async def is_there(store: Store, delivery: OpenDelivery) -> bool:
     """Whether a delivery and its event are there; there is never one without the other."""
     there = await store.deliveries.get(delivery.event.tenant, delivery.id) is not None
     event = await store.events.get(delivery.event.tenant, delivery.event.key)

@@ -33,7 +33,7 @@ async def test_one_that_has_ended_can_be_sent_again(store: Store, process: int, 
     assert (delivery.state, delivery.ended_at, delivery.reason) == (State.PENDING, None, None)
     (claimed,) = await claim(store, process, 10)
     assert (claimed.id, claimed.attempts, claimed.restarted_after) == (new.id, 1, 1)
-    assert claimed.since >= before
+    assert claimed.age_from >= before
     await store.queue.finish(process, [outcome(new.id, State.DELIVERED, attempts=2, attempt=attempt(2))])
     assert [tried.number for tried in await store.deliveries.attempts(new.id)] == [1, 2]
 

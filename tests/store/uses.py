@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from msgspec.structs import replace
 
 from dispatcher.compat.tapis_v3.repository import TapisSubscription
-from dispatcher.domain.deliveries import Joining, NewDelivery, Overdue, Share, State
+from dispatcher.domain.deliveries import Joining, OpenDelivery, Overdue, Share, State
 from dispatcher.domain.destinations import Breaker, RateLimit
 from dispatcher.domain.digests import DigestPolicy
 from dispatcher.domain.errors import Conflict
@@ -58,7 +58,7 @@ class Use(NamedTuple):
         await self.store.subscriptions.add(subscription, Caps(subscriptions=10_000, destinations=1000))
         return subscription
 
-    async def accepted(self, subscription: Subscription, **fields: object) -> list[NewDelivery]:
+    async def accepted(self, subscription: Subscription, **fields: object) -> list[OpenDelivery]:
         """Accept events of jobs that are not there yet, with deliveries that are due."""
         events = [make_event(job_id=job, owner="ann") for job in self.jobs(new_id("evt"))]
         values = {"claimed": False, "due_at": PAST} | fields
@@ -66,7 +66,9 @@ class Use(NamedTuple):
         await self.store.events.accept(self.process, events, new)
         return new
 
-    async def end(self, new: Sequence[NewDelivery], state: State = State.DELIVERED, **fields: object) -> None:
+    async def end(
+        self, new: Sequence[OpenDelivery], state: State = State.DELIVERED, **fields: object
+    ) -> None:
         values = {"attempt": attempt()} | fields
         await self.store.queue.finish(self.process, [outcome(one.id, state, **values) for one in new])
 
@@ -137,12 +139,12 @@ async def deliver(use: Use) -> None:
     shares = [Share(other.id, BATCH), Share(subscription.id, BATCH)]
     claimed = [one.id for one in await use.store.queue.claim(use.process, 2 * BATCH, shares)]
     later = [one for one in new if one.id in claimed]
-    await use.end(later, State.PENDING, due_at=FUTURE, memo="a memo")
+    await use.end(later, State.PENDING, due_at=FUTURE, attempt_state="a memo")
     await use.store.deliveries.retry("default", later[0].id)
     again = await claim_at(use.store, use.process, [subscription.destination], BATCH)
     await use.store.queue.finish(
         use.process,
-        [outcome(one.id, State.DELIVERED, attempts=2, attempt=attempt(2), memo="") for one in again],
+        [outcome(one.id, State.DELIVERED, attempts=2, attempt=attempt(2), attempt_state="") for one in again],
     )
     await use.store.queue.find_expired(
         {other.destination: (PAST, new[0].id), subscription.destination: None}, BATCH
@@ -188,7 +190,7 @@ async def gather(use: Use) -> None:
     claimed = [one.id for one in await claim_at(use.store, use.process, [subscription.destination], BATCH)]
     leader = next(one for one in new if one.id in claimed)
     await use.store.digests.take(leader.id)
-    await use.end([leader], State.EXHAUSTED, leads=True, memo="a memo")
+    await use.end([leader], State.EXHAUSTED, leads=True, attempt_state="a memo")
     following = await use.accepted(subscription)
     await use.store.deliveries.retry("default", following[0].id)
     await use.store.queue.expire([Overdue(following[1].id, "webhook", 1.0)])
@@ -267,7 +269,7 @@ async def guard(use: Use) -> None:
     await use.store.rate_limits.take_slots(subscription.id, RateLimit(5), 0)
     await use.store.destinations.get(DestinationFilter(tenant="default"), here)
     await use.store.queue.record_outcomes(
-        use.process, [outcome(new_id("dlv"), State.DELIVERED, memo="a memo")]
+        use.process, [outcome(new_id("dlv"), State.DELIVERED, attempt_state="a memo")]
     )
     await use.store.purge_orphans()
     await use.store.deliveries.backlog()

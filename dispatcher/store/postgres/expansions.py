@@ -7,7 +7,7 @@ from typing import TypeAlias
 
 import asyncpg
 
-from dispatcher.domain.deliveries import NewDelivery
+from dispatcher.domain.deliveries import OpenDelivery
 from dispatcher.store import expansions
 from dispatcher.store.batches import Batch
 from dispatcher.store.expansions import JobKey, Order, Placed
@@ -49,7 +49,7 @@ delete from expansion_candidates where id = $1
 
 
 async def place(
-    connection: Proxy, batch: Batch, deliveries: Sequence[NewDelivery], jobs: Sequence[JobKey]
+    connection: Proxy, batch: Batch, deliveries: Sequence[OpenDelivery], jobs: Sequence[JobKey]
 ) -> Placed:
     """Find out what has to wait behind open orders of these jobs.
 

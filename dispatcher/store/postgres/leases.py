@@ -18,14 +18,14 @@ class PostgresLeases(LeaseRepository):
         self._session = session
         self._forget = forget
 
-    async def renew(self, process: int, lease: float, oldest_claim: str) -> bool:
+    async def renew(self, lease_id: int, lease: float, oldest_claim: str) -> bool:
         async with self._session.hot() as connection:
-            found = await connection.fetchval(sql.HEARTBEAT, process, lease, hex_digits(oldest_claim))
+            found = await connection.fetchval(sql.HEARTBEAT, lease_id, lease, hex_digits(oldest_claim))
         if found is None:
-            self._forget(process)
+            self._forget(lease_id)
         return found is not None
 
-    async def release(self, process: int) -> int:
-        freed = await super().release(process)
-        self._forget(process)
+    async def release(self, lease_id: int) -> int:
+        freed = await super().release(lease_id)
+        self._forget(lease_id)
         return freed

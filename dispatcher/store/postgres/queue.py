@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from datetime import datetime
 
-from dispatcher.domain.deliveries import ClaimedDelivery, Outcome, Share, Waiting
+from dispatcher.domain.deliveries import OpenDelivery, Outcome, Share, Waiting
 from dispatcher.domain.events import Event, utc_now
 from dispatcher.store import batches, column_arrays
 from dispatcher.store.batches import ATTEMPT, OUTCOME
@@ -34,10 +34,10 @@ class PostgresQueue(DeliveryQueue):
         self._unsure: set[int] = set()
         self._claiming = asyncio.Lock()
 
-    def forget(self, process: int) -> None:
+    def forget(self, lease_id: int) -> None:
         """Forget the claims of a process: its lease has ended."""
-        self._claimed.pop(process, None)
-        self._unsure.discard(process)
+        self._claimed.pop(lease_id, None)
+        self._unsure.discard(lease_id)
 
     async def waiting_destinations(self, after: str, limit: int) -> list[tuple[str, datetime | None]]:
         async with self._session.hot() as connection:
@@ -51,28 +51,30 @@ class PostgresQueue(DeliveryQueue):
         async with self._session.hot() as connection:
             return await queue_sql.waiting(connection, after, limit)
 
-    async def claim(self, process: int, limit: int, shares: Sequence[Share]) -> list[ClaimedDelivery]:
+    async def claim(self, lease_id: int, limit: int, shares: Sequence[Share]) -> list[OpenDelivery]:
         async with self._claiming:
             try:
-                claims, revisions = await self._claim(process, limit, shares)
-                wanted = await self._wanted(process, claims, revisions)
+                claims, revisions = await self._claim(lease_id, limit, shares)
+                wanted = await self._wanted(lease_id, claims, revisions)
             except BaseException:
                 # It may have been committed although the answer was lost. The next call finds out.
-                self._unsure.add(process)
+                self._unsure.add(lease_id)
                 raise
-            self._claimed[process].update(delivery.id for delivery in wanted)
+            self._claimed[lease_id].update(delivery.id for delivery in wanted)
         return wanted
 
     async def _claim(
-        self, process: int, limit: int, shares: Sequence[Share]
+        self, lease_id: int, limit: int, shares: Sequence[Share]
     ) -> tuple[list[Claim], list[Revision]]:
         async with self._session.hot() as connection:
-            if process in self._unsure:
-                await connection.execute(sql.UNCLAIM, process, list(map(hex_digits, self._claimed[process])))
-                self._unsure.discard(process)
+            if lease_id in self._unsure:
+                await connection.execute(
+                    sql.UNCLAIM, lease_id, list(map(hex_digits, self._claimed[lease_id]))
+                )
+                self._unsure.discard(lease_id)
             of = [hex_digits(share.subscription_id) for share in shares]
             places = [share.places for share in shares]
-            found = await connection.fetch(queue_sql.CLAIM_SHARES, process, utc_now(), limit, of, places)
+            found = await connection.fetch(queue_sql.CLAIM_SHARES, lease_id, utc_now(), limit, of, places)
             rows = sorted(found, key=queue_sql.due_at)
             if not rows:
                 return [], []
@@ -82,15 +84,15 @@ class PostgresQueue(DeliveryQueue):
         claims = [queue_sql.claim_of(row, by_key.get(row["event_key"])) for row in rows]
         return claims, revisions_of(kept)
 
-    async def _record(self, process: int, outcomes: Sequence[Outcome]) -> None:
+    async def _record(self, lease_id: int, outcomes: Sequence[Outcome]) -> None:
         held = [outcome.delivery_id for outcome in outcomes if batches.held_outcome(outcome)]
         async with self._session.hot() as connection, connection.transaction() if held else nullcontext():
             resumed = await resumed_of(connection, sql.RESUMED_DELIVERIES, "dlv", held)
             await connection.execute(
                 sql.FINISH,
-                process,
+                lease_id,
                 *column_arrays.parameters(OUTCOME, column_arrays.of_outcomes(outcomes, resumed, TO)),
                 *column_arrays.parameters(ATTEMPT, column_arrays.of_attempts(outcomes, TO)),
             )
-        if process in self._claimed:
-            self._claimed[process].difference_update(outcome.delivery_id for outcome in outcomes)
+        if lease_id in self._claimed:
+            self._claimed[lease_id].difference_update(outcome.delivery_id for outcome in outcomes)

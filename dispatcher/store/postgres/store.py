@@ -55,16 +55,16 @@ class PostgresStore(Store):
     async def close(self) -> None:
         await self.session.close()
 
-    async def warm_up(self, process: int) -> None:
+    async def warm_up(self, lease_id: int) -> None:
         try:
-            await warm_up(self.session.hot, HOT, process)
+            await warm_up(self.session.hot, HOT, lease_id)
         except* StoreUnavailable as group:
             raise group.exceptions[0] from group
 
-    async def check_write(self, process: int) -> None:
+    async def check_write(self, lease_id: int) -> None:
         async with self.session.hot() as connection, connection.transaction():
             await connection.execute(sql.LOCK_LIKE_ACCEPT)
-            await connection.execute(sql.CHECK_WRITE, process)
+            await connection.execute(sql.CHECK_WRITE, lease_id)
 
     async def retain(self, keep: Keep) -> Kept:
         await self.quotas.forget_before(utc_now() - keep.delivered)

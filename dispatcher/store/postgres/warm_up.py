@@ -17,7 +17,7 @@ from dispatcher.store.postgres.accept import TO, Proxy, write_nothing
 
 
 async def warm_up(
-    connect: Callable[[], AbstractAsyncContextManager[Proxy]], count: int, process: int
+    connect: Callable[[], AbstractAsyncContextManager[Proxy]], count: int, lease_id: int
 ) -> None:
     """Warm up so many connections of a pool, all at once, or it would give the same one each time.
 
@@ -25,16 +25,16 @@ async def warm_up(
     """
     async with asyncio.TaskGroup() as group:
         for _ in range(count):
-            group.create_task(_warm_up(connect, process))
+            group.create_task(_warm_up(connect, lease_id))
 
 
-async def _warm_up(connect: Callable[[], AbstractAsyncContextManager[Proxy]], process: int) -> None:
+async def _warm_up(connect: Callable[[], AbstractAsyncContextManager[Proxy]], lease_id: int) -> None:
     async with connect() as connection:
         await connection.fetch(sql.MATCHING, [], utc_now())
-        await write_nothing(connection, process)
+        await write_nothing(connection, lease_id)
         await connection.execute(
             sql.FINISH,
-            process,
+            lease_id,
             *column_arrays.parameters(OUTCOME, column_arrays.of_outcomes((), (), TO)),
             *column_arrays.parameters(ATTEMPT, column_arrays.of_attempts((), TO)),
         )

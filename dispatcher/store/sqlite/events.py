@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from dispatcher.domain.deliveries import NewDelivery
+from dispatcher.domain.deliveries import OpenDelivery
 from dispatcher.domain.events import Event
 from dispatcher.domain.expansions import Expansion, NewExpansion
 from dispatcher.store.batches import Batch
@@ -18,23 +18,23 @@ class SqliteEvents(EventRepository):
 
     async def accept(
         self,
-        process: int,
+        lease_id: int,
         events: Sequence[Event],
-        deliveries: Sequence[NewDelivery],
+        deliveries: Sequence[OpenDelivery],
         expansions: Sequence[NewExpansion] = (),
     ) -> Mapping[str, str]:
         batch = Batch(events, deliveries, expansions)
-        await self._write(hot_sql.accept, process, batch)
+        await self._write(hot_sql.accept, lease_id, batch)
         return batch.duplicates
 
-    async def add_deliveries(self, process: int, deliveries: Sequence[NewDelivery]) -> None:
-        await self._write(hot_sql.add_to_stored, process, deliveries)
+    async def add_deliveries(self, lease_id: int, deliveries: Sequence[OpenDelivery]) -> None:
+        await self._write(hot_sql.add_to_stored, lease_id, deliveries)
 
 
 class SqliteExpansions(ExpansionRepository):
     """See `dispatcher.store.expansions.ExpansionRepository`."""
 
     async def expand(
-        self, process: int, orders: Sequence[Expansion], deliveries: Sequence[NewDelivery]
+        self, lease_id: int, orders: Sequence[Expansion], deliveries: Sequence[OpenDelivery]
     ) -> bool:
-        return await self._write(hot_sql.expand, process, [one.seq for one in orders], deliveries)
+        return await self._write(hot_sql.expand, lease_id, [one.seq for one in orders], deliveries)

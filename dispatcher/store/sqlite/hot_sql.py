@@ -11,7 +11,7 @@ import msgspec
 from sqlalchemy import ColumnElement, Connection, Row, func, or_, select
 from sqlalchemy.exc import IntegrityError
 
-from dispatcher.domain.deliveries import NewDelivery, Outcome, Share
+from dispatcher.domain.deliveries import OpenDelivery, Outcome, Share
 from dispatcher.domain.events import Event, utc_now
 from dispatcher.store import batches, column_arrays, digests, expansions, ordering
 from dispatcher.store.batches import Batch
@@ -94,7 +94,7 @@ where id in (values {{rows}}) and claimed_by = ? and state = {DELIVERING}
 _DONE = "delete from claims where delivery_id in (values {rows}) and process = ?"
 
 
-def accept(connection: Connection, process: int, batch: Batch) -> None:
+def accept(connection: Connection, lease_id: int, batch: Batch) -> None:
     """Store what is new of a batch; what is not is left out of it."""
     _identify(connection, batch)
     if not batch.digests:
@@ -104,7 +104,7 @@ def accept(connection: Connection, process: int, batch: Batch) -> None:
     # The jobs first: whose they are is looked up for events and grants that name no owner.
     _many(connection, _JOB, column_arrays.rows(column_arrays.of_jobs(changed.jobs, _TO)))
     _many(connection, _EVENT, column_arrays.rows(column_arrays.of_events(batch.events, _TO)))
-    add_deliveries(connection, process, placed.deliveries)
+    add_deliveries(connection, lease_id, placed.deliveries)
     expansions.enter(connection, placed)
     _many(connection, _GRANT, column_arrays.rows(column_arrays.of_grants(changed.grants, _TO)))
     _many(connection, _UNCLAIMED_JOB, column_arrays.rows(column_arrays.of_jobs(changed.unclaimed_jobs, _TO)))
@@ -116,11 +116,11 @@ def _placed(connection: Connection, batch: Batch) -> Placed:
     return expansions.place(batch, new, expansions.open_queues(connection, jobs))
 
 
-def expand(connection: Connection, process: int, orders: Sequence[int], new: Sequence[NewDelivery]) -> bool:
+def expand(connection: Connection, lease_id: int, orders: Sequence[int], new: Sequence[OpenDelivery]) -> bool:
     """Store the deliveries that orders stand for; False when somebody else did."""
     if not expansions.take(connection, orders):
         return False
-    add_deliveries(connection, process, new)
+    add_deliveries(connection, lease_id, new)
     return True
 
 
@@ -135,11 +135,11 @@ def _identify(connection: Connection, batch: Batch) -> None:
         _many(connection, _IDENTITY, column_arrays.rows(column_arrays.of_identities(batch, _TO)))
 
 
-def add_deliveries(connection: Connection, process: int, new: Sequence[NewDelivery]) -> None:
+def add_deliveries(connection: Connection, lease_id: int, new: Sequence[OpenDelivery]) -> None:
     """Store deliveries; those that are there are left as they are."""
     held = {delivery.subscription.id for delivery in new if batches.held(delivery)}
     resumed = {key for some in chunks(list(held)) for key in _resumed(connection, some)}
-    oldest = _oldest_claim(connection, process)
+    oldest = _oldest_claim(connection, lease_id)
     now = microseconds(utc_now())
     rows: list[RowTuple] = []
     for delivery, (*columns, claimed, due_at) in zip(
@@ -148,7 +148,7 @@ def add_deliveries(connection: Connection, process: int, new: Sequence[NewDelive
         if not claimed:
             rows.append((*columns, PENDING, PENDING, None, due_at))
         elif oldest is not None and delivery.id >= oldest:
-            rows.append((*columns, DELIVERING, None, process, None))
+            rows.append((*columns, DELIVERING, None, lease_id, None))
         else:
             # No one would find the claim: it is due instead.
             rows.append((*columns, PENDING, PENDING, None, now))
@@ -157,7 +157,7 @@ def add_deliveries(connection: Connection, process: int, new: Sequence[NewDelive
     digests.enter(connection, new)
 
 
-def add_to_stored(connection: Connection, process: int, new: Sequence[NewDelivery]) -> None:
+def add_to_stored(connection: Connection, lease_id: int, new: Sequence[OpenDelivery]) -> None:
     """Store further deliveries of events that are there; one that retention has just deleted gets none.
 
     What an earlier call stored is left out: it has its place already.
@@ -165,7 +165,7 @@ def add_to_stored(connection: Connection, process: int, new: Sequence[NewDeliver
     there = _stored(connection, events.c.key, {delivery.event.key for delivery in new})
     known = _stored(connection, deliveries.c.id, {delivery.id for delivery in new})
     going = [one for one in new if one.event.key in there and one.id not in known]
-    add_deliveries(connection, process, going)
+    add_deliveries(connection, lease_id, going)
 
 
 def _stored(connection: Connection, column: ColumnElement[str], values: Collection[str]) -> set[str]:
@@ -175,8 +175,8 @@ def _stored(connection: Connection, column: ColumnElement[str], values: Collecti
     return found
 
 
-def _oldest_claim(connection: Connection, process: int) -> str | None:
-    return connection.execute(select(processes.c.oldest_claim).where(processes.c.id == process)).scalar()
+def _oldest_claim(connection: Connection, lease_id: int) -> str | None:
+    return connection.execute(select(processes.c.oldest_claim).where(processes.c.id == lease_id)).scalar()
 
 
 def _resumed(connection: Connection, ids: Collection[str]) -> list[str]:
@@ -192,25 +192,25 @@ def matching(connection: Connection, match_keys: Sequence[str]) -> list[Revision
 
 
 def claim(
-    connection: Connection, process: int, limit: int, shares: Sequence[Share], unsure: Sequence[str] = ()
+    connection: Connection, lease_id: int, limit: int, shares: Sequence[Share], unsure: Sequence[str] = ()
 ) -> tuple[list[Claim], list[Revision]]:
     """Claim what is due of these subscriptions, with the revisions of those that were not removed.
 
     `unsure` are given back before: they were claimed by a call that failed afterwards.
     """
-    return _take(connection, process, unsure, lambda: queue_sql.due(connection, limit, shares))
+    return _take(connection, lease_id, unsure, lambda: queue_sql.due(connection, limit, shares))
 
 
 def _take(
-    connection: Connection, process: int, unsure: Sequence[str], find: Callable[[], list[Row[Any]]]
+    connection: Connection, lease_id: int, unsure: Sequence[str], find: Callable[[], list[Row[Any]]]
 ) -> tuple[list[Claim], list[Revision]]:
-    if _oldest_claim(connection, process) is None:
+    if _oldest_claim(connection, lease_id) is None:
         return [], []
     again = [(bytes.fromhex(hex_digits(one)),) for one in unsure]
-    _many(connection, _UNCLAIM, again, process)
-    _many(connection, _DONE, again, process)
+    _many(connection, _UNCLAIM, again, lease_id)
+    _many(connection, _DONE, again, lease_id)
     due = find()
-    taken = [(process, row.id) for row in due]
+    taken = [(lease_id, row.id) for row in due]
     _many(connection, _CLAIM, taken)
     _many(connection, _NOTE, taken)
     events_by_key = _events(connection, {f"evt_{row.event_key.hex()}" for row in due})
@@ -251,13 +251,13 @@ def _that_fit(connection: Connection, keys: Sequence[str]) -> list[str]:
     ]
 
 
-def finish(connection: Connection, process: int, outcomes: Sequence[Outcome]) -> None:
+def finish(connection: Connection, lease_id: int, outcomes: Sequence[Outcome]) -> None:
     """Write outcomes and their attempts."""
     held = [outcome.delivery_id for outcome in outcomes if batches.held_outcome(outcome)]
     resumed = {key for some in chunks(held) for key in _resumed_deliveries(connection, some)}
     rows = column_arrays.rows(column_arrays.of_outcomes(outcomes, resumed, _TO))
-    _many(connection, _OUTCOME, [(*row, process) for row in rows])
-    _many(connection, _DONE, [row[:1] for row in rows], process)
+    _many(connection, _OUTCOME, [(*row, lease_id) for row in rows])
+    _many(connection, _DONE, [row[:1] for row in rows], lease_id)
     _many(connection, _ATTEMPT, column_arrays.rows(column_arrays.of_attempts(outcomes, _TO)))
 
 

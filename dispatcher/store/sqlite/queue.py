@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
-from dispatcher.domain.deliveries import ClaimedDelivery, Outcome, Share, Waiting
+from dispatcher.domain.deliveries import OpenDelivery, Outcome, Share, Waiting
 from dispatcher.store.filters import Place
 from dispatcher.store.mapping import Row
 from dispatcher.store.queue import DeliveryQueue
@@ -32,9 +32,9 @@ class SqliteQueue(DeliveryQueue):
     async def _waiting(self, after: Mapping[str, Place | None], limit: int) -> Mapping[str, Sequence[Row]]:
         return await self._read(queue_sql.waiting, after, limit)
 
-    async def claim(self, process: int, limit: int, shares: Sequence[Share]) -> list[ClaimedDelivery]:
+    async def claim(self, lease_id: int, limit: int, shares: Sequence[Share]) -> list[OpenDelivery]:
         async with self._claiming:
-            claiming = self._write(hot_sql.claim, process, limit, shares, self._unsure)
+            claiming = self._write(hot_sql.claim, lease_id, limit, shares, self._unsure)
             writing = asyncio.ensure_future(claiming)
             try:
                 claims, revisions = await asyncio.shield(writing)
@@ -44,9 +44,9 @@ class SqliteQueue(DeliveryQueue):
                 await asyncio.wait({writing})
                 if writing.exception() is None:
                     self._unsure = [claim.id for claim in writing.result()[0]]
-            wanted = await self._wanted(process, claims, revisions)
+            wanted = await self._wanted(lease_id, claims, revisions)
             self._unsure = []
         return wanted
 
-    async def _record(self, process: int, outcomes: Sequence[Outcome]) -> None:
-        await self._write(hot_sql.finish, process, outcomes)
+    async def _record(self, lease_id: int, outcomes: Sequence[Outcome]) -> None:
+        await self._write(hot_sql.finish, lease_id, outcomes)

@@ -51,11 +51,11 @@ class SqliteStore(Store):
     async def close(self) -> None:
         await self.session.close()
 
-    async def warm_up(self, process: int) -> None:
+    async def warm_up(self, lease_id: int) -> None:
         """A file has nothing to make ready."""
 
-    async def check_write(self, process: int) -> None:
-        await self.session.write(leases.touch, process)
+    async def check_write(self, lease_id: int) -> None:
+        await self.session.write(leases.touch, lease_id)
 
     async def retain(self, keep: Keep) -> Kept:
         await self.quotas.forget_before(utc_now() - keep.delivered)

@@ -49,7 +49,7 @@ async def running(store: Store, kind: EmailKind, grace: float = 20) -> AsyncIter
 
     async def accept(*events: Event) -> None:
         new = engine.reserve(await Matcher(store).match(events))
-        await store.events.accept(engine.process, events, new)
+        await store.events.accept(engine.lease_id, events, new)
         engine.start(new)
 
     await engine.begin()

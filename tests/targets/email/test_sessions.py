@@ -30,7 +30,7 @@ async def test_a_relay_that_says_too_many_halves_the_attempts_at_once(
     async with asyncio.TaskGroup() as group:
         engine.launch(group)
         deliveries = engine.reserve(await Matcher(store).match([event]))
-        await store.events.accept(engine.process, [event], deliveries)
+        await store.events.accept(engine.lease_id, [event], deliveries)
         engine.start(deliveries)
         lane = engine.lane(subscription.destination)
         assert lane is not None
@@ -69,7 +69,7 @@ async def test_a_relay_that_says_too_many_to_a_request_to_confirm_halves_them_to
         else:
             event = make_event(accepted_at=utc_now())
             deliveries = engine.reserve(await Matcher(store).match([event]))
-            await store.events.accept(engine.process, [event], deliveries)
+            await store.events.accept(engine.lease_id, [event], deliveries)
             engine.start(deliveries)
             await server.reached_mail.wait()
         await engine.stop()

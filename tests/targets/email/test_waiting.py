@@ -160,7 +160,7 @@ async def test_a_stop_notes_what_the_relay_has_not_answered_so_that_it_goes_out_
     async with asyncio.TaskGroup() as group:
         engine.launch(group)
         deliveries = engine.reserve(await Matcher(store).match([event]))
-        await store.events.accept(engine.process, [event], deliveries)
+        await store.events.accept(engine.lease_id, [event], deliveries)
         engine.start(deliveries)
         await server.received_data()
         await engine.stop()
