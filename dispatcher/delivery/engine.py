@@ -153,7 +153,7 @@ class Engine:
         wait = subscription.retry.first_delay
         # In order or in a digest nothing goes straight: only the store knows whose turn it is.
         alone = not subscription.ordered and subscription.digest is None
-        straight = not wait and alone and not self._stopping
+        straight = not wait and alone and self._lease.id > 0 and not self._stopping
         claimed = straight and self._place(subscription, len(event.document))
         if not claimed:
             due_at = utc_now() + timedelta(seconds=wait)

@@ -46,6 +46,7 @@ class Lease:
         self._renewed = asyncio.Event()
         self._fresh: dict[str, None] = {}
         self.id = 0
+        """0 while there is none."""
 
     async def begin(self) -> None:
         """Enter this process. Raises StoreUnavailable."""
@@ -86,11 +87,10 @@ class Lease:
         while True:
             await asyncio.sleep(self._seconds / 4)
             try:
-                if not await self._renew():
-                    LEASES_LOST.inc()
-                    log.error("lease lost", process=self.id, lease=self._seconds)
-                    self._good_until = 0.0
+                if self.id and not await self._renew():
+                    self._lose()
                     lost()
+                if not self.id:
                     await self.begin()
                 count = await self._leases.release_expired()
             except StoreUnavailable as error:
@@ -99,6 +99,13 @@ class Lease:
             if count:
                 log.warning("released the deliveries of an expired lease", deliveries=count)
                 freed()
+
+    def _lose(self) -> None:
+        LEASES_LOST.inc()
+        log.error("lease lost", process=self.id, lease=self._seconds)
+        self._good_until = 0.0
+        # What is reserved until there is another lease would be stored under that one, and be none of its claims here.
+        self.id = 0
 
     async def _renew(self) -> bool:
         asked = time.monotonic()

@@ -43,6 +43,32 @@ async def test_what_was_made_ready_under_a_lost_lease_is_sent_once(store: Store,
     assert len(kind.sent) == 1
 
 
+async def test_what_is_made_ready_while_a_lost_lease_is_replaced_is_sent_once(
+    store: Store, kind: ScriptedKind, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await store.subscriptions.add(make_subscription())
+    registered, answered, register = asyncio.Event(), asyncio.Event(), store.leases.register
+
+    async def slow(*args: Any) -> int:
+        lease_id = await register(*args)
+        registered.set()
+        await answered.wait()
+        return lease_id
+
+    async with running(store, kind, Limits(lease=0.4, timeout=0.1)) as process:
+        engine, event, first = process.engine, new_event(), process.engine.lease_id
+        monkeypatch.setattr(store.leases, "register", slow)
+        await store.leases.release(first)
+        await registered.wait()
+        new = engine.reserve(await Matcher(store).match([event]))
+        answered.set()
+        await process.has(lambda: engine.lease_id not in {0, first})
+        await store.events.accept(engine.lease_id, [event], new)
+        engine.start(new)
+        await settled(store, {State.DELIVERED: 1})
+    assert len(kind.sent) == 1
+
+
 async def test_one_that_waited_for_another_of_its_subscription_is_left_to_others_when_the_lease_is_lost(
     store: Store, kind: ScriptedKind
 ) -> None:
