@@ -121,9 +121,9 @@ class Batch:
         return self._new.keys()
 
     @property
-    def identities(self) -> list[tuple[bytes, str]]:
-        """Digest and key of the new events, sorted, so that two batches cannot wait for each other."""
-        return sorted((identity, event.key) for identity, event in self._new.items())
+    def identified(self) -> list[tuple[bytes, Event]]:
+        """The new events, each with the digest of its identity."""
+        return list(self._new.items())
 
     @property
     def events(self) -> list[Event]:

@@ -10,7 +10,7 @@ from msgspec import Struct
 from dispatcher.domain.deliveries import OpenDelivery, Outcome
 from dispatcher.domain.events import Event, utc_now
 from dispatcher.domain.jobs import Job
-from dispatcher.store.batches import Batch, held
+from dispatcher.store.batches import held
 from dispatcher.store.column_types import CODES
 from dispatcher.store.job_changes import Grant
 from dispatcher.store.mapping import safe, safe_or_none
@@ -63,9 +63,9 @@ def _quoted(text: str) -> str:
     return f'"{escaped}"'
 
 
-def of_identities(batch: Batch, to: Encoding) -> list[Column]:
-    """Columns of IDENTITY."""
-    identities = batch.identities
+def of_identities(identified: Sequence[tuple[bytes, Event]], to: Encoding) -> list[Column]:
+    """Columns of IDENTITY, sorted, so that two batches cannot wait for each other."""
+    identities = sorted((digest, event.key) for digest, event in identified)
     return [to.digests([digest for digest, _ in identities]), to.ids([key for _, key in identities])]
 
 

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from uuid import uuid4
 
+import asyncpg
 import pytest
 
-from dispatcher.domain.deliveries import State
+from dispatcher.domain.deliveries import NewDelivery, State
+from dispatcher.domain.digests import DigestPolicy
 from dispatcher.domain.events import Event
 from dispatcher.domain.subscriptions import Subscription
+from dispatcher.store.batches import digest
 from dispatcher.store.filters import EventFilter
 from dispatcher.store.postgres.accept import PART
+from dispatcher.store.postgres.throttle import MAX_FINAL_PAUSE_SECONDS, MAX_PAUSES_SECONDS
 from dispatcher.store.store import Store
 from tests.claiming import claim, next_due
 from tests.factories import NOW, make_delivery, make_event, make_subscription
@@ -241,44 +246,71 @@ async def test_a_batch_that_is_stored_in_parts_is_stored_as_one_is_that_is_not(
     )
 
 
-async def test_a_large_batch_rests_after_each_part_while_others_store_something(
-    open_postgres: OpenAnother, monkeypatch: pytest.MonkeyPatch
+@pytest.fixture
+def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The seconds of each pause from now on; none of them is waited for."""
+    found: list[float] = []
+    sleep = asyncio.sleep
+
+    async def pause(seconds: float) -> None:
+        if seconds:
+            found.append(seconds)
+        await sleep(0)
+
+    monkeypatch.setattr(asyncio, "sleep", pause)
+    return found
+
+
+async def test_a_large_batch_pauses_after_each_part_while_others_store_something(
+    open_postgres: OpenAnother, pauses: list[float]
 ) -> None:
     store = await open_postgres()
     process = await store.leases.register("a-host", 1, lease=60)
-    rests: list[float] = []
-    sleep = asyncio.sleep
-
-    async def rest(seconds: float) -> None:
-        if seconds:
-            rests.append(seconds)
-        await sleep(0)
-
-    monkeypatch.setattr(asyncio, "sleep", rest)
     await store.events.accept(process, [make_event() for _ in range(1001)], [])
-    assert not rests
+    assert not pauses
     await store.events.accept(process, [make_event()], [])
     await store.events.accept(process, [make_event() for _ in range(1001)], [])
-    assert len(rests) == 1001 // PART
+    assert pauses
 
 
-async def test_a_small_batch_of_ordered_deliveries_does_not_rest(
-    open_postgres: OpenAnother, monkeypatch: pytest.MonkeyPatch
+async def test_a_small_batch_of_ordered_deliveries_does_not_pause(
+    open_postgres: OpenAnother, pauses: list[float]
 ) -> None:
     store = await open_postgres()
     process = await store.leases.register("a-host", 1, lease=60)
     subscription = await subscribed(store, ordered=True)
     events = [make_event(job_id=str(number)) for number in range(2 * PART)]
+    await store.events.accept(process, [make_event()], [])
+    await store.events.accept(process, events, [make_delivery(event, subscription) for event in events])
+    assert not pauses
 
-    async def rest(seconds: float) -> None:
-        assert not seconds
+
+async def test_a_large_batch_pauses_for_a_short_time_in_its_transaction_and_then_after_it(
+    open_postgres: OpenAnother, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, another = await open_postgres(), await open_postgres()
+    process = await store.leases.register("a-host", 1, lease=60)
+    subscription = await subscribed(store)
+    events = [make_event(job_id=str(number)) for number in range(1001)]
+    orders = [order(event, subscription) for event in events for _ in range(5)]
+    before: list[float] = []
+    after: list[float] = []
+    sleep = asyncio.sleep
+
+    async def pause(seconds: float) -> None:
+        await sleep(0)
+        if seconds:
+            committed = await another.events.get("default", events[0].key)
+            (before if committed is None else after).append(seconds)
 
     await store.events.accept(process, [make_event()], [])
-    monkeypatch.setattr(asyncio, "sleep", rest)
-    await store.events.accept(process, events, [make_delivery(event, subscription) for event in events])
+    monkeypatch.setattr(asyncio, "sleep", pause)
+    await store.events.accept(process, events, [], orders)
+    assert 0 < sum(before) <= MAX_PAUSES_SECONDS + 1e-9
+    assert 0 < sum(after) <= MAX_FINAL_PAUSE_SECONDS
 
 
-async def test_a_large_batch_with_orders_rests_longer_and_keeps_no_other_job_waiting(
+async def test_a_large_batch_with_orders_keeps_no_other_job_waiting_while_it_pauses(
     open_postgres: OpenAnother, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store, another = await open_postgres(), await open_postgres()
@@ -286,10 +318,9 @@ async def test_a_large_batch_with_orders_rests_longer_and_keeps_no_other_job_wai
     subscription = await subscribed(store, ordered=True)
     events = [make_event(job_id=str(number)) for number in range(1001)]
     others: list[Event] = []
-    rests: list[float] = []
     sleep = asyncio.sleep
 
-    async def rest(seconds: float) -> None:
+    async def pause(seconds: float) -> None:
         await sleep(0)
         if seconds and not others:
             # In the middle of it, somebody stores ordered deliveries of as many jobs as there are locks of any kind.
@@ -297,13 +328,75 @@ async def test_a_large_batch_with_orders_rests_longer_and_keeps_no_other_job_wai
             deliveries = [make_delivery(event, subscription) for event in others]
             async with asyncio.timeout(5):
                 await another.events.accept(process, others, deliveries)
-        rests.append(seconds)
 
     await store.events.accept(process, [make_event()], [])
-    monkeypatch.setattr(asyncio, "sleep", rest)
+    monkeypatch.setattr(asyncio, "sleep", pause)
     await store.events.accept(process, events, [], [order(event, subscription) for event in events])
     assert others
-    assert sum(seconds > 0 for seconds in rests) >= 2 * (1001 // PART)
+
+
+async def test_a_large_batch_locks_no_digest_while_it_pauses(
+    open_postgres: OpenAnother, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, another = await open_postgres(), await open_postgres()
+    process = await store.leases.register("a-host", 1, lease=60)
+    hourly = await subscribed(store, digest=DigestPolicy(wait=0, interval=3600))
+    events = [make_event(job_id=str(number)) for number in range(1001)]
+    others: list[Event] = []
+    sleep = asyncio.sleep
+
+    async def pause(seconds: float) -> None:
+        await sleep(0)
+        if seconds:
+            others.append(make_event(job_id=f"another-{len(others)}"))
+            async with asyncio.timeout(5):
+                await another.events.accept(process, others[-1:], [in_digest(others[-1])])
+
+    def in_digest(event: Event) -> NewDelivery:
+        return make_delivery(event, hourly, claimed=False, due_at=NOW)
+
+    orders = [order(event, hourly) for event in events]
+    await store.events.accept(process, [make_event()], [])
+    monkeypatch.setattr(asyncio, "sleep", pause)
+    await store.events.accept(process, events, [in_digest(event) for event in events[:10]], orders)
+    assert others
+
+
+@pytest.mark.parametrize("ordered", [True, False])
+@pytest.mark.parametrize("count", [1, 1001], ids=["small", "large"])
+async def test_a_batch_locks_jobs_before_identities(
+    open_postgres: OpenAnother, postgres_url: str, *, ordered: bool, count: int
+) -> None:
+    # In the other order two batches with the same event, one of each kind, would wait for each other.
+    store = await open_postgres()
+    process = await store.leases.register("a-host", 1, lease=60)
+    subscription = await subscribed(store, ordered=ordered)
+    await store.events.accept(process, [make_event(job_id="locked")], [])
+    event = make_event(job_id="locked")
+    events = [event, *(make_event(job_id=f"other-{number}") for number in range(count - 1))]
+    connection = await asyncpg.connect(postgres_url)
+    held = connection.transaction()
+    await held.start()
+    await connection.execute("select from jobs where id = 'locked' for update")
+    accepting = asyncio.create_task(
+        store.events.accept(process, events, [make_delivery(event, subscription)])
+    )
+    await _until_one_waits_for_a_lock(connection)
+    await connection.execute("set local lock_timeout = '2s'")
+    await connection.execute("insert into identities values ($1, $2)", digest(event).hex(), uuid4())
+    await held.rollback()
+    await connection.close()
+    await accepting
+    assert await store.events.get("default", event.key) == event
+
+
+async def _until_one_waits_for_a_lock(connection: asyncpg.Connection) -> None:
+    waiting = """
+    select exists (select from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database())
+    """
+    async with asyncio.timeout(5):
+        while not await connection.fetchval(waiting):  # noqa: ASYNC110 - only the server knows
+            await asyncio.sleep(0.01)
 
 
 async def test_an_ordered_delivery_waits_behind_an_order_that_is_being_stored(
@@ -318,14 +411,14 @@ async def test_an_ordered_delivery_waits_behind_an_order_that_is_being_stored(
     accepting: list[asyncio.Task[Mapping[str, str]]] = []
     sleep = asyncio.sleep
 
-    async def rest(seconds: float) -> None:
+    async def pause(seconds: float) -> None:
         await sleep(0)
         if seconds and not accepting:
             new = [make_delivery(last, subscription)]
             accepting.append(asyncio.create_task(another.events.accept(process, [last], new)))
 
     await store.events.accept(process, [make_event()], [])
-    monkeypatch.setattr(asyncio, "sleep", rest)
+    monkeypatch.setattr(asyncio, "sleep", pause)
     await store.events.accept(process, events, [], [order(event, subscription) for event in events])
     await asyncio.gather(*accepting)
     assert accepting

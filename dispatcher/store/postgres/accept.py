@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import nullcontext
 from typing import TypeAlias, TypeVar
 
@@ -24,12 +24,16 @@ from dispatcher.store.lists import chunks
 from dispatcher.store.mapping import hex_digits, safe
 from dispatcher.store.postgres import expansions as postgres_expansions
 from dispatcher.store.postgres import hot_sql as sql
+from dispatcher.store.postgres.throttle import Pauses
 
 WHOLE = 1000
-"""Events and deliveries that are stored with one statement; more are stored in parts of PART each."""
+"""Events, deliveries and orders that are stored with one statement; more are stored in parts."""
 
 PART = 50
 """Large enough that a statement does more than to begin, small enough to be made in a millisecond or two."""
+
+ORDERS = 500
+"""The same of orders, which are small."""
 
 T = TypeVar("T")
 Proxy: TypeAlias = "asyncpg.pool.PoolConnectionProxy[asyncpg.Record]"
@@ -42,30 +46,26 @@ TO = Encoding(
 )
 
 
-NONE: Sequence[column_arrays.Column] = ((), ())
-"""No identities."""
-
-Rest: TypeAlias = Callable[[float], Awaitable[None]]
-"""Called after each part of a large batch with the seconds that it took."""
-
-
 class Parts(Struct, frozen=True):
-    """How much is written with one statement, and what is awaited between two."""
+    """How much is written with one statement, and how long it pauses between two."""
 
     size: int
-    rest: Rest | None = None
+    pauses: Pauses | None = None
 
     async def of(self, rows: Sequence[T]) -> AsyncIterator[Sequence[T]]:
-        """The parts of these rows, with a rest after each that is as long as it may be."""
+        """The parts of these rows, with a pause after each."""
         for some in chunks(rows, self.size):
             began = time.perf_counter()
             yield some
-            if self.rest is not None and len(some) == self.size:
-                await self.rest(time.perf_counter() - began)
+            if self.pauses is not None and len(some) == self.size:
+                await self.pauses.after(time.perf_counter() - began)
 
 
-async def accept(connection: Proxy, process: int, batch: Batch, rest: Rest) -> None:
-    """Store what is new of a batch. UniqueViolationError when others have stored some of it."""
+async def accept(connection: Proxy, process: int, batch: Batch, pauses: Pauses) -> None:
+    """Store what is new of a batch. UniqueViolationError when others have stored some of it.
+
+    Every batch locks the rows of its jobs first, in order, and then its identities: so no two wait for each other.
+    """
     deliveries, looked_up = batch.deliveries, batch.jobs_to_look_up
     held, ordered, gathered = _held(deliveries), batches.ordered(deliveries), digests.wanted(deliveries)
     large = is_large(batch)
@@ -73,7 +73,8 @@ async def accept(connection: Proxy, process: int, batch: Batch, rest: Rest) -> N
     async with connection.transaction() if several else nullcontext():
         resumed = await resumed_of(connection, sql.RESUMED, "sub", held)
         await _lock_turns(connection, ordered)
-        parts = Parts(PART, rest) if large else Parts(WHOLE)
+        parts = Parts(PART, pauses) if large else Parts(WHOLE)
+        orders = Parts(ORDERS, pauses) if large else Parts(WHOLE)
         rows = _Rows(connection, process, resumed, parts)
         owners = await _owners(connection, looked_up)
         jobs = expansions.jobs_of(batch, deliveries)
@@ -84,34 +85,34 @@ async def accept(connection: Proxy, process: int, batch: Batch, rest: Rest) -> N
                 placed = await postgres_expansions.place(connection, batch, deliveries, jobs)
             await rows.write_deliveries(placed.deliveries)
         else:
-            await rows.write(column_arrays.of_identities(batch, TO), batch.events, deliveries, owners)
-        ordered = batches.ordered(placed.deliveries)
-        await _take_turns(connection, ordered, parts)
-        await _gather(connection, gathered)
+            await rows.write(batch.identified, deliveries, owners)
+        await _take_turns(connection, batches.ordered(placed.deliveries), parts)
         await postgres_expansions.enter(connection, placed.candidates)
-        async for some in parts.of(placed.orders):
+        async for some in orders.of(placed.orders):
             await postgres_expansions.enter_orders(connection, some)
+        # Last, without a pause after it: a digest is locked for all who add to it.
+        await _gather(connection, gathered)
 
 
 async def write_nothing(connection: Proxy, process: int) -> None:
     """Run the statement that stores a small batch, with nothing in it."""
-    await _Rows(connection, process, (), Parts(WHOLE)).write(NONE, (), (), {})
+    await _Rows(connection, process, (), Parts(WHOLE)).write((), (), {})
 
 
 def is_large(batch: Batch) -> bool:
     """Whether it is stored in parts."""
-    return len(batch.digests) + len(batch.deliveries) > WHOLE
+    return len(batch.digests) + len(batch.deliveries) + len(batch.expansions) > WHOLE
 
 
-async def add(connection: Proxy, process: int, deliveries: Sequence[NewDelivery], rest: Rest) -> None:
-    """Store further deliveries of events that are stored."""
+async def add(connection: Proxy, process: int, deliveries: Sequence[NewDelivery]) -> None:
+    """Store further deliveries of events that are stored, in parts without a pause."""
     held, ordered, gathered = _held(deliveries), batches.ordered(deliveries), digests.wanted(deliveries)
     several = held or ordered or gathered or len(deliveries) > PART
     async with connection.transaction() if several else nullcontext():
         resumed = await resumed_of(connection, sql.RESUMED, "sub", held)
         await _lock_turns(connection, ordered)
         stored: set[str] = set()
-        parts = Parts(PART, rest)
+        parts = Parts(PART)
         async for some in parts.of(deliveries):
             columns = column_arrays.parameters(DELIVERY, column_arrays.of_deliveries(some, resumed, TO))
             rows = await connection.fetch(sql.ADD_DELIVERIES, process, *columns)
@@ -134,33 +135,35 @@ class _Rows(Struct, frozen=True):
     parts: Parts
 
     async def write_events(self, batch: Batch, owners: Mapping[JobKey, str]) -> None:
-        """Write the events and jobs of a batch, in order, so that no two batches wait for each other.
+        """Write the events and jobs of a batch, in the order of the jobs.
 
         Until the transaction ends, who accepts other events of these jobs waits for it.
         """
-        await self.connection.execute(sql.IDENTIFY, *column_arrays.of_identities(batch, TO))
-        events = sorted(batch.events, key=lambda event: (event.tenant, event.job_id))
-        async for some in self.parts.of(events):
-            owners = await self.write(NONE, some, (), owners)
+        new = sorted(batch.identified, key=lambda one: (one[1].tenant, one[1].job_id))
+        async for some in self.parts.of(new):
+            owners = await self.write(some, (), owners)
 
     async def write_deliveries(self, deliveries: Sequence[NewDelivery]) -> None:
         """Write deliveries of events that are written."""
         async for some in self.parts.of(deliveries):
-            await self.write(NONE, (), some, {})
+            await self.write((), some, {})
 
     async def write(
         self,
-        identities: Sequence[column_arrays.Column],
-        events: Sequence[Event],
+        identified: Sequence[tuple[bytes, Event]],
         deliveries: Sequence[NewDelivery],
         owners: Mapping[JobKey, str],
     ) -> Mapping[JobKey, str]:
-        """Write a part. Returns the owners with those of the jobs that it claims."""
+        """Write a part: events with the digests of their identities, and deliveries.
+
+        Returns the owners with those of the jobs that it claims.
+        """
+        events = [event for _, event in identified]
         changed = job_changes(events, owners)
         await self.connection.execute(
             sql.ACCEPT,
             self.process,
-            *identities,
+            *column_arrays.of_identities(identified, TO),
             *column_arrays.parameters(EVENT, column_arrays.of_events(events, TO)),
             *column_arrays.parameters(DELIVERY, column_arrays.of_deliveries(deliveries, self.resumed, TO)),
             *column_arrays.parameters(GRANT, column_arrays.of_grants(changed.grants, TO)),

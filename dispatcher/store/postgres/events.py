@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import nullcontext
-from functools import partial
 
 import asyncpg
 
@@ -18,9 +17,9 @@ from dispatcher.store.events import EventRepository
 from dispatcher.store.expansions import ExpansionRepository
 from dispatcher.store.postgres import expansions as postgres_expansions
 from dispatcher.store.postgres import hot_sql as sql
-from dispatcher.store.postgres.accept import accept, add, is_large
-from dispatcher.store.postgres.rests import EXPANDING, LARGE, WITH_ORDERS, Rests
+from dispatcher.store.postgres.accept import PART, accept, add, is_large
 from dispatcher.store.postgres.session import PostgresSession
+from dispatcher.store.postgres.throttle import LARGE_BATCH, LARGE_BATCH_WITH_ORDERS, Pauses, Throttle
 
 TRIES = 10
 """How often a batch is written again because others stored some of its events in the meantime."""
@@ -29,11 +28,11 @@ TRIES = 10
 class PostgresEvents(EventRepository):
     """See `dispatcher.store.events.EventRepository`. What is large is stored one after the other, under `bulk`."""
 
-    def __init__(self, session: PostgresSession, bulk: asyncio.Lock, rests: Rests) -> None:
+    def __init__(self, session: PostgresSession, bulk: asyncio.Lock, throttle: Throttle) -> None:
         super().__init__(session)
         self._session = session
         self._bulk = bulk
-        self._rests = rests
+        self._throttle = throttle
 
     async def accept(
         self,
@@ -45,14 +44,16 @@ class PostgresEvents(EventRepository):
         batch = Batch(events, deliveries, expansions)
         large = is_large(batch)
         if not large:
-            self._rests.note_others()
+            self._throttle.note_others()
+        factor = LARGE_BATCH_WITH_ORDERS if batch.expansions else LARGE_BATCH
         for _ in range(TRIES):
             if not batch.digests:
                 return batch.duplicates
-            times = WITH_ORDERS if batch.expansions else LARGE
+            pauses = Pauses(self._throttle, factor)
             try:
                 async with self._bulk if large else nullcontext(), self._session.hot() as connection:
-                    await accept(connection, process, batch, partial(self._rests.after, times))
+                    await accept(connection, process, batch, pauses)
+                await pauses.finish()
                 return batch.duplicates
             except asyncpg.UniqueViolationError:
                 stored = await self._identities(batch.digests)
@@ -67,18 +68,18 @@ class PostgresEvents(EventRepository):
         return {digest.bytes: f"evt_{key.hex}" for digest, key in rows}
 
     async def add_deliveries(self, process: int, deliveries: Sequence[NewDelivery]) -> None:
-        async with self._session.hot() as connection:
-            await add(connection, process, deliveries, partial(self._rests.after, LARGE))
+        large = len(deliveries) > PART
+        async with self._bulk if large else nullcontext(), self._session.hot() as connection:
+            await add(connection, process, deliveries)
 
 
 class PostgresExpansions(ExpansionRepository):
     """See `dispatcher.store.expansions.ExpansionRepository`."""
 
-    def __init__(self, session: PostgresSession, bulk: asyncio.Lock, rests: Rests) -> None:
+    def __init__(self, session: PostgresSession, bulk: asyncio.Lock) -> None:
         super().__init__(session)
         self._session = session
         self._bulk = bulk
-        self._rests = rests
 
     async def expand(
         self, process: int, orders: Sequence[Expansion], deliveries: Sequence[NewDelivery]
@@ -86,7 +87,7 @@ class PostgresExpansions(ExpansionRepository):
         async with self._bulk, self._session.hot() as connection, connection.transaction():
             if not await postgres_expansions.take(connection, [one.seq for one in orders]):
                 return False
-            await add(connection, process, deliveries, partial(self._rests.after, EXPANDING))
+            await add(connection, process, deliveries)
         return True
 
     async def claim(self, after: bytes) -> list[Expansion]:

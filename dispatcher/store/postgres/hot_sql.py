@@ -111,9 +111,6 @@ from {_unnest("e", EVENT, _E)}
 """
 """Process, identities, events, deliveries, grants, jobs. UniqueViolationError when one is there."""
 
-IDENTIFY = f"insert into identities ({_names(IDENTITY)}) select * from {_unnest('i', IDENTITY, 1)}"
-"""Identities alone, sorted. UniqueViolationError when one is there."""
-
 LOCK_JOBS = """
 select asked.tenant, asked.id, job.owner
 from unnest($1::text[], $2::text[]) as asked (tenant, id)

@@ -16,9 +16,9 @@ from dispatcher.store.postgres.connection import migrate
 from dispatcher.store.postgres.events import PostgresEvents, PostgresExpansions
 from dispatcher.store.postgres.leases import PostgresLeases
 from dispatcher.store.postgres.queue import PostgresQueue
-from dispatcher.store.postgres.rests import Rests
 from dispatcher.store.postgres.session import HOT, PostgresSession
 from dispatcher.store.postgres.subscriptions import PostgresSubscriptions
+from dispatcher.store.postgres.throttle import Throttle
 from dispatcher.store.postgres.warm_up import warm_up
 from dispatcher.store.store import Store
 from dispatcher.store.subscription_mapping import SubscriptionRows
@@ -38,9 +38,9 @@ class PostgresStore(Store):
         self._url = url
         self._width = width
         # What takes long has one connection together: the others are for what is short.
-        bulk, rests = asyncio.Lock(), Rests()
-        self.events = PostgresEvents(session, bulk, rests)
-        self.expansions = PostgresExpansions(session, bulk, rests)
+        bulk = asyncio.Lock()
+        self.events = PostgresEvents(session, bulk, Throttle())
+        self.expansions = PostgresExpansions(session, bulk)
 
     async def open(self) -> None:
         # In a thread, because Alembic keeps its state in modules: it cannot take turns with another store's.

@@ -127,12 +127,14 @@ def expand(connection: Connection, lease_id: int, orders: Sequence[int], new: Se
 def _identify(connection: Connection, batch: Batch) -> None:
     try:
         with connection.begin_nested():
-            _many(connection, _IDENTITY, column_arrays.rows(column_arrays.of_identities(batch, _TO)))
+            _many(
+                connection, _IDENTITY, column_arrays.rows(column_arrays.of_identities(batch.identified, _TO))
+            )
     except IntegrityError:
         for some in chunks(list(batch.digests)):
             known = select(identities.c.digest, identities.c.event_key).where(identities.c.digest.in_(some))
             batch.leave_out(dict(connection.execute(known).all()))
-        _many(connection, _IDENTITY, column_arrays.rows(column_arrays.of_identities(batch, _TO)))
+        _many(connection, _IDENTITY, column_arrays.rows(column_arrays.of_identities(batch.identified, _TO)))
 
 
 def add_deliveries(connection: Connection, lease_id: int, new: Sequence[OpenDelivery]) -> None:
