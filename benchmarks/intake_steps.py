@@ -39,8 +39,10 @@ from dispatcher.intake.amqp.consumer import Consumer
 from dispatcher.intake.amqp.delivery_frame import AmqpDelivery
 from dispatcher.intake.amqp.frame_reader import FrameReader
 from dispatcher.intake.amqp.topology import Topology, connect, declare
-from dispatcher.intake.batcher import IngestQueue
+from dispatcher.intake.batcher import Batcher
+from dispatcher.intake.committer import Committer
 from dispatcher.intake.decode import decode
+from dispatcher.intake.ingest_queue import IngestQueue
 from dispatcher.intake.matcher import Matcher
 from dispatcher.process import COLLECT
 from dispatcher.store.batches import digest
@@ -194,14 +196,15 @@ async def take_in(url: str, count: int, store: Store) -> float:
     """Seconds of CPU from the queue to the store."""
     await publish(url, count)
     deliverer = Deliverer(await store.leases.register("bench", 1, 600), count)
-    intake = IngestQueue(Matcher(store), deliverer, store.events)
+    intake = IngestQueue()
+    batcher = Batcher(intake, Committer(Matcher(store), deliverer, store.events))
     consumer = Consumer(url, Topology(exchange=EXCHANGE, queue=QUEUE), prefetch=1000, intake=intake)
-    running = asyncio.gather(intake.run(), consumer.run())
+    running = asyncio.gather(batcher.run(), consumer.run())
     began = time.process_time()
     await deliverer.done
     taken = time.process_time() - began
     await consumer.stop(5)
-    await intake.stop(5)
+    await batcher.stop(5)
     await running
     return taken
 

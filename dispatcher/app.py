@@ -28,13 +28,14 @@ from dispatcher.config.settings import Settings
 from dispatcher.delivery.engine import Engine
 from dispatcher.domain.errors import SettingsError, StoreUnavailable
 from dispatcher.domain.targets import RecipientKind, TargetKind
-from dispatcher.intake.announcing import AnnouncingStore
-from dispatcher.intake.batcher import IngestQueue
+from dispatcher.intake.batcher import Batcher
+from dispatcher.intake.committer import Committer
 from dispatcher.intake.delivery_quotas import DeliveryQuotas
 from dispatcher.intake.expander import Expander
+from dispatcher.intake.ingest_queue import IngestQueue
 from dispatcher.intake.matcher import Matcher
 from dispatcher.intake.sources import Source, load_sources
-from dispatcher.parts import make_adapters, make_kinds, make_limits, with_hooks
+from dispatcher.parts import make_adapters, make_hooks, make_kinds, make_limits
 from dispatcher.process import collect_rarely, on_end, on_signal, patiently
 from dispatcher.retention import retain
 from dispatcher.store.encryption import Sealer
@@ -94,11 +95,13 @@ class App:
         matcher = Matcher(store)
         self._quotas = DeliveryQuotas(store.quotas, settings.quotas.deliveries_per_minute)
         self._waiters = Waiters(store, settings.http.max_waiters)
-        announcing = AnnouncingStore(store.events, self._waiters.stored)
-        self._intake = IngestQueue(matcher, self._engine, announcing, quotas=self._quotas)
+        self._queue = IngestQueue(hooks=make_hooks(plugins))
+        self._batcher = Batcher(
+            self._queue,
+            Committer(matcher, self._engine, store.events, self._quotas, self._waiters.stored),
+        )
         self._expander = Expander(store.expansions, matcher, self._engine.wake, self._quotas)
-        self._hooked_intake = with_hooks(self._intake, plugins)
-        self._sources = load_sources(settings, self._hooked_intake, self._adapters)
+        self._sources = load_sources(settings, self._queue, self._adapters)
         self._readiness = Readiness(store, lambda: self._engine.lease_id, self._parts())
         grace = settings.delivery.grace
         self._runner = runner(self._services(), [plugin.attach for plugin in plugins], grace=grace)
@@ -131,7 +134,7 @@ class App:
         )
         self._telling = group.create_task(keep_running("waiters", self._waiters.run))
         self._reading_quotas = group.create_task(keep_running("quotas", self._quotas.run))
-        group.create_task(keep_running("intake", self._intake.run))
+        group.create_task(keep_running("intake", self._batcher.run))
         expand = partial(self._expander.run, lambda: self._engine.lease_id)
         self._expanding = group.create_task(keep_running("expander", expand))
         for source in self._sources:
@@ -145,7 +148,7 @@ class App:
         self._waiters.stop()
         await asyncio.gather(*(source.stop(grace) for source in self._sources))
         self._expanding.cancel()
-        await self._intake.stop(grace)
+        await self._batcher.stop(grace)
         await self._runner.cleanup()
         await self._engine.stop()
         self._looking.cancel()
@@ -191,7 +194,7 @@ class App:
         configured = self._settings.auth.admin_key
         return Services(
             store=self._store,
-            intake=self._hooked_intake,
+            intake=self._queue,
             engine=self._engine,
             trials=self._engine.trials,
             kinds=self._kinds,
@@ -213,7 +216,7 @@ class App:
 
     def _parts(self) -> dict[str, Callable[[], str | None]]:
         """What readiness asks for besides the database."""
-        parts = {"intake": lambda: self._intake.problem, "outcomes": lambda: self._engine.problem}
+        parts = {"intake": lambda: self._batcher.problem, "outcomes": lambda: self._engine.problem}
         return parts | {source.name: partial(_error_of, source) for source in self._sources}
 
     async def _problems(self) -> Mapping[str, str | None]:

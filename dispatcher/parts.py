@@ -12,7 +12,7 @@ from dispatcher.delivery.limits import Limits
 from dispatcher.domain.targets import TargetKind
 from dispatcher.intake.adapters import load_adapters
 from dispatcher.intake.decode_context import IntakeAdapter
-from dispatcher.intake.hooks import HookedIntake, IngestPort
+from dispatcher.intake.hooks import EventHook
 from dispatcher.targets.registry import Resources, load_kinds
 
 
@@ -41,7 +41,6 @@ def make_adapters(plugins: Sequence[Plugin]) -> list[IntakeAdapter]:
     return [*load_adapters(), *(adapter for plugin in plugins for adapter in plugin.adapters)]
 
 
-def with_hooks(intake: IngestPort, plugins: Sequence[Plugin]) -> IngestPort:
-    """The intake with the hooks of plugins; the intake itself when there are none."""
-    hooks = [hook for plugin in plugins for hook in plugin.event_hooks]
-    return HookedIntake(intake, hooks) if hooks else intake
+def make_hooks(plugins: Sequence[Plugin]) -> list[EventHook]:
+    """The event hooks of plugins."""
+    return [hook for plugin in plugins for hook in plugin.event_hooks]

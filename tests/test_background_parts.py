@@ -19,7 +19,7 @@ from dispatcher.delivery.scheduler import Scheduler
 from dispatcher.delivery.upkeep import Upkeep
 from dispatcher.domain.errors import SettingsError
 from dispatcher.intake.amqp.consumer import Consumer
-from dispatcher.intake.batcher import IngestQueue
+from dispatcher.intake.batcher import Batcher
 from dispatcher.telemetry import background
 from dispatcher.telemetry.metrics import REGISTRY
 from dispatcher.telemetry.readiness import Readiness
@@ -31,7 +31,7 @@ PARTS = {
     "breakers": Breakers,
     "upkeep": Upkeep,
     "readiness": Readiness,
-    "intake": IngestQueue,
+    "intake": Batcher,
     "consumer": Consumer,
 }
 KEY = "an-admin-key-for-the-tests-of-32-characters"

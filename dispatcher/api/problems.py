@@ -21,7 +21,7 @@ from dispatcher.domain.errors import (
     StoreUnavailable,
 )
 from dispatcher.domain.json_text import encoded
-from dispatcher.intake.batcher import Busy, NotStored
+from dispatcher.intake.submission import Busy, NotStored
 
 log = structlog.get_logger("dispatcher.api")
 

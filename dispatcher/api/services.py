@@ -19,7 +19,7 @@ from dispatcher.store.store import Store
 
 
 class IngestPort(Protocol):
-    """Takes events in; see `dispatcher.intake.batcher.IngestQueue`."""
+    """Takes events in; see `dispatcher.intake.ingest_queue.IngestQueue`."""
 
     async def submit(self, events: Sequence[Event]) -> Mapping[str, str]:
         """Return when they are committed, with the keys of the duplicates and of what was there before."""

@@ -5,28 +5,22 @@ from __future__ import annotations
 import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from typing import Protocol, TypeAlias
-
-from msgspec import Struct
+from typing import Protocol
 
 from dispatcher.domain.deliveries import OpenDelivery
-from dispatcher.domain.errors import InvalidInput, StatementTimeout, StoreUnavailable
+from dispatcher.domain.errors import StatementTimeout, StoreUnavailable
 from dispatcher.domain.events import Event
 from dispatcher.domain.expansions import NewExpansion
+from dispatcher.intake.delivery_quotas import DeliveryQuotas
 from dispatcher.intake.grouping import grouped
 from dispatcher.intake.job_access import Match
 from dispatcher.intake.matcher import Matcher
+from dispatcher.intake.submission import Submission
 from dispatcher.telemetry.metrics import BATCH_EVENTS, BATCH_SECONDS
 from dispatcher.telemetry.time_slices import TimeSlices
 
 PART = 50
 """Deliveries that are made or started before others may have their turn."""
-
-SourceName: TypeAlias = str
-"""Such as "http" and "amqp": metrics count events by it."""
-
-Result = Mapping[str, str] | InvalidInput
-"""Of stored events the keys of the duplicates, and of what was there before; or why none can be stored."""
 
 
 class Deliverer(Protocol):
@@ -44,12 +38,6 @@ class Deliverer(Protocol):
     def release(self, deliveries: Sequence[OpenDelivery]) -> None: ...
 
 
-class Quotas(Protocol):
-    """Decides what is due later; see `dispatcher.intake.delivery_quotas.DeliveryQuotas`."""
-
-    async def admit(self, matches: Sequence[Match]) -> tuple[Sequence[Match], Sequence[OpenDelivery]]: ...
-
-
 class EventStore(Protocol):
     """Stores events with their deliveries; see `dispatcher.store.events.EventRepository`."""
 
@@ -62,70 +50,33 @@ class EventStore(Protocol):
     ) -> Mapping[str, str]: ...
 
 
-class SubmissionSink(Protocol):
-    """Where sources bring events; see `dispatcher.intake.batcher.IngestQueue`."""
-
-    def submit_nowait(
-        self, events: Sequence[Event], source: SourceName, on_stored: Callable[[Result], None]
-    ) -> None: ...
-
-
-class Submission(Struct, eq=False):
-    """The events of one message or request, stored together or not at all; `on_stored` gets the result."""
-
-    events: Sequence[Event]
-    source: SourceName
-    on_stored: Callable[[Result], None]
-    size: int
-    """Bytes of memory that the events take."""
-    owner: tuple[str, str | None] = ("", None)
-    """Tenant and owner of the first event: whose turn it is to store them."""
-    deliveries: list[OpenDelivery] | None = None
-    """What they cause; None until they are matched."""
-    expansions: Sequence[NewExpansion] = ()
-    """The orders to make what they cause beside it."""
-    lease_id: int | None = None
-    """Under which lease they were tried to be stored when the store did not answer."""
-    suspect_since: int | None = None
-    """How many batches had been stored when they failed alone for the first time."""
-    problem: str = "others are stored before them"
-    """Why they are not stored yet."""
-    withdrawn: bool = False
-    """No one waits for them any more; they need not be tried."""
-    skipped: bool = False
-    """They were dropped before they were stored."""
-    finished: bool = False
-    """They are stored, refused or withdrawn."""
-    after: list[Submission] = []
-    """What has to be stored before them, because it has events of the same jobs."""
-
-    @property
-    def caused(self) -> int:
-        """How many deliveries they cause."""
-        return len(self.deliveries or ()) + sum(one.count for one in self.expansions)
-
-    @property
-    def dropped(self) -> bool:
-        """Whether they are not to be stored any more. What may be stored already has to be found out."""
-        return self.withdrawn and self.lease_id is None
-
-
 class Committer:
-    """Brings batches into the store, and their deliveries to the deliverer; without `quotas` all go at once."""
+    """Brings batches into the store, and their deliveries to the deliverer; without `quotas` all go at once.
+
+    `announce` is called with the events that are stored, also with those that were there before.
+    """
 
     def __init__(
-        self, matcher: Matcher, deliverer: Deliverer, store: EventStore, quotas: Quotas | None = None
+        self,
+        matcher: Matcher,
+        deliverer: Deliverer,
+        store: EventStore,
+        quotas: DeliveryQuotas | None = None,
+        announce: Callable[[Sequence[Event]], None] = lambda _: None,
     ) -> None:
         self._matcher = matcher
         self._deliverer = deliverer
         self._store = store
         self._quotas = quotas
-        self._in_store_since: float | None = None
+        self._announce = announce
+        self._in_store_since: list[float] = []
+        self.stored = 0
+        """How many batches were stored: it shows that the store does not refuse everything."""
 
     @property
     def seconds_in_store(self) -> float:
-        """How long the store has had the batch that it has now; 0 when it has none."""
-        return 0.0 if self._in_store_since is None else time.perf_counter() - self._in_store_since
+        """How long the store has had one of the batches that it has now; 0 when it has none."""
+        return time.perf_counter() - min(self._in_store_since) if self._in_store_since else 0.0
 
     async def commit(self, submissions: Sequence[Submission]) -> Mapping[str, str]:
         """Match and store these events. Returns the keys of the duplicates, and of what was there before.
@@ -164,7 +115,7 @@ class Committer:
         deliveries = [delivery for submission in submissions for delivery in submission.deliveries or ()]
         expansions = [expansion for submission in submissions for expansion in submission.expansions]
         lease_id = self._deliverer.lease_id
-        self._in_store_since = time.perf_counter()
+        self._in_store_since.append(handed_in := time.perf_counter())
         try:
             existing = await self._store.accept(lease_id, events, deliveries, expansions)
         except StatementTimeout:
@@ -174,10 +125,12 @@ class Committer:
                 submission.lease_id = lease_id
             raise
         finally:
-            self._in_store_since = None
+            self._in_store_since.remove(handed_in)
+        self._announce(events)
         for event in events:
             event.drop_cached_document()
         await self._hand_over(submissions, existing, lease_id)
+        self.stored += 1
         BATCH_SECONDS.observe(time.perf_counter() - began)
         BATCH_EVENTS.observe(len(events))
         return {key: other for key, other in existing.items() if key != other}

@@ -16,7 +16,7 @@ from dispatcher.domain.events import Event, utc_now
 from dispatcher.domain.expansions import NO_QUEUE, Expansion
 from dispatcher.domain.ids import new_id
 from dispatcher.domain.subscriptions import Subscription
-from dispatcher.intake.committer import Quotas
+from dispatcher.intake.delivery_quotas import DeliveryQuotas
 from dispatcher.intake.grouping import grouped
 from dispatcher.intake.job_access import Match
 from dispatcher.intake.matcher import Matcher
@@ -55,7 +55,7 @@ class Expander:
         expansions: ExpansionStore,
         matcher: Matcher,
         made: Callable[[], None],
-        quotas: Quotas | None = None,
+        quotas: DeliveryQuotas | None = None,
     ) -> None:
         self._expansions = expansions
         self._matcher = matcher

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import structlog
 
 from dispatcher.domain.errors import InvalidInput, StoreUnavailable
 from dispatcher.domain.events import Event
-from dispatcher.intake.committer import Result, SourceName, SubmissionSink
+from dispatcher.intake.submission import Result
 from dispatcher.telemetry.background import InternalErrors
 
 log = structlog.get_logger("dispatcher.intake")
@@ -33,32 +33,23 @@ class EventHook(Protocol):
         ...
 
 
-class IngestPort(SubmissionSink, Protocol):
-    """Takes events in; see `dispatcher.intake.batcher.IngestQueue`."""
-
-    async def submit(self, events: Sequence[Event]) -> Mapping[str, str]: ...
+HookCall = tuple[EventHook, Event]
 
 
-_Call = tuple[EventHook, Event]
+class HookRuns:
+    """Runs hooks for events that came from a broker, which does not wait as a request does."""
 
-
-class HookedIntake:
-    """An intake before which this stands: a message is done when the hooks of its events have run.
-
-    A crash in between brings an AMQP message once more, and then they run.
-    """
-
-    def __init__(self, intake: IngestPort, hooks: Sequence[EventHook]) -> None:
-        self._intake = intake
-        self._hooks = hooks
+    def __init__(self) -> None:
         self._errors = InternalErrors("event hook")
         self._tasks: set[asyncio.Task[None]] = set()
 
-    def submit_nowait(
-        self, events: Sequence[Event], source: SourceName, on_stored: Callable[[Result], None]
-    ) -> None:
-        """Take events from the broker; `on_stored` is called when they are stored and their hooks have run."""
-        calls = self._calls(events)
+    def before(
+        self, on_stored: Callable[[Result], None], calls: Sequence[HookCall]
+    ) -> Callable[[Result], None]:
+        """What to call when the events are stored: it runs their hooks, and then calls `on_stored`.
+
+        A crash in between brings the message once more, and then they run.
+        """
 
         def stored(result: Result) -> None:
             if isinstance(result, InvalidInput):
@@ -68,25 +59,10 @@ class HookedIntake:
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
-        self._intake.submit_nowait(events, source, stored if calls else on_stored)
-
-    async def submit(self, events: Sequence[Event]) -> Mapping[str, str]:
-        """Store events that came over HTTP, and run their hooks. Raises what the intake and the hooks do."""
-        result = await self._intake.submit(events)
-        for hook, event in self._calls(events):
-            await hook.run(event)
-        return result
-
-    def _calls(self, events: Sequence[Event]) -> list[_Call]:
-        return [
-            (hook, event)
-            for hook in self._hooks
-            for event in events
-            if event.type.count(".") == hook.dots and any(mark in event.document for mark in hook.marks)
-        ]
+        return stored
 
     async def _run_all(
-        self, calls: Sequence[_Call], result: Result, on_stored: Callable[[Result], None]
+        self, calls: Sequence[HookCall], result: Result, on_stored: Callable[[Result], None]
     ) -> None:
         for hook, event in calls:
             while not await self._has_run(hook, event):  # noqa: ASYNC110 - nothing says when the store is back

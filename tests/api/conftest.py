@@ -26,11 +26,12 @@ from dispatcher.domain.events import Event, utc_now
 from dispatcher.domain.ids import new_id
 from dispatcher.domain.quotas import Quotas
 from dispatcher.domain.subscriptions import Subscription
-from dispatcher.intake.announcing import AnnouncingStore
-from dispatcher.intake.batcher import IngestQueue
+from dispatcher.intake.batcher import Batcher
+from dispatcher.intake.committer import Committer
 from dispatcher.intake.delivery_quotas import DeliveryQuotas
+from dispatcher.intake.ingest_queue import IngestQueue
 from dispatcher.intake.matcher import Matcher
-from dispatcher.parts import make_adapters, make_kinds
+from dispatcher.parts import make_adapters, make_hooks, make_kinds
 from dispatcher.store.encryption import Sealer
 from dispatcher.store.store import Store
 from dispatcher.targets.http.egress import Egress
@@ -226,8 +227,10 @@ async def serving(store: Store, plugins: Sequence[Plugin] = (), **changes: Any) 
     kinds = make_kinds(Resources(Egress(Guard([LOOPBACK]), timeout=5)), plugins)
     engine = Parked(await store.leases.register("test", 1, 3600))
     waiters = changes.pop("waiters", None) or Waiters(store, 100)
-    intake = IngestQueue(Matcher(store), engine, AnnouncingStore(store.events, waiters.stored))
-    tasks = [asyncio.create_task(part.run()) for part in (intake, waiters)]
+    intake = IngestQueue(hooks=make_hooks(plugins))
+    committer = Committer(Matcher(store), engine, store.events, announce=waiters.stored)
+    batcher = Batcher(intake, committer)
+    tasks = [asyncio.create_task(part.run()) for part in (batcher, waiters)]
     parts: dict[str, Any] = {
         "store": store,
         "intake": intake,
@@ -252,7 +255,7 @@ async def serving(store: Store, plugins: Sequence[Plugin] = (), **changes: Any) 
         await session.close()
         await server.close()
         tasks[1].cancel()
-        await intake.stop(5)
+        await batcher.stop(5)
         await tasks[0]
         for kind in kinds.values():
             await kind.close()

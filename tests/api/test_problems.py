@@ -14,7 +14,7 @@ from structlog.testing import capture_logs
 from dispatcher.api.problem_types import TYPES, markdown
 from dispatcher.api.problems import MAX_BODY
 from dispatcher.domain.errors import StoreUnavailable
-from dispatcher.intake.batcher import Busy
+from dispatcher.intake.submission import Busy
 from dispatcher.store.store import Store
 from tests.api.conftest import ADMIN_KEY, Api, Caller, Reply, serving
 

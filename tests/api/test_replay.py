@@ -10,7 +10,9 @@ from standardwebhooks.webhooks import Webhook
 
 from dispatcher.delivery.engine import Engine
 from dispatcher.delivery.limits import Limits
-from dispatcher.intake.batcher import IngestQueue
+from dispatcher.intake.batcher import Batcher
+from dispatcher.intake.committer import Committer
+from dispatcher.intake.ingest_queue import IngestQueue
 from dispatcher.intake.matcher import Matcher
 from dispatcher.store.store import Store
 from dispatcher.targets.http.egress import Egress
@@ -26,13 +28,14 @@ async def api(store: Store) -> AsyncIterator[Api]:
     kinds = load_kinds(Resources(Egress(Guard([LOOPBACK]))))
     engine = Engine(store, kinds, Limits(grace=5))
     await engine.begin()
-    intake = IngestQueue(Matcher(store), engine, store.events)
+    intake = IngestQueue()
+    batcher = Batcher(intake, Committer(Matcher(store), engine, store.events))
     async with asyncio.TaskGroup() as group:
         engine.launch(group)
-        group.create_task(intake.run())
+        group.create_task(batcher.run())
         async with serving(store, engine=engine, intake=intake) as running:
             yield running
-        await intake.stop(5)
+        await batcher.stop(5)
         await engine.stop()
     for kind in kinds.values():
         await kind.close()

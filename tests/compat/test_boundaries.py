@@ -14,8 +14,7 @@ import pytest
 import dispatcher
 from dispatcher.domain.events import Event, utc_now
 from dispatcher.intake.decode import Message, decode
-from dispatcher.intake.hooks import HookedIntake
-from dispatcher.parts import make_adapters, with_hooks
+from dispatcher.parts import make_adapters, make_hooks
 from dispatcher.store.store import Store
 from tests.api.conftest import opened
 from tests.compat.tapis_v3.conftest import event as tapis_event
@@ -58,16 +57,16 @@ async def run_by(document: dict[str, object], store: Store) -> set[str]:
         if file.is_relative_to(ROOT / "compat"):
             found.add(file.stem)
 
-    async with Running() as running:
-        intake = with_hooks(running.intake, plugins)
-        assert isinstance(intake, HookedIntake)
+    hooks = make_hooks(plugins)
+    assert hooks
+    async with Running(hooks=hooks) as running:
         sys.setprofile(called)
         try:
             message = Message(origin="amqp", body=msgspec.json.encode(document))
             events: list[Event] = decode(
                 message, default_tenant="default", tenant_fixed=False, now=utc_now(), adapters=adapters
             )
-            intake.submit_nowait(events, "amqp", lambda result: None)
+            running.intake.submit_nowait(events, "amqp", lambda result: None)
             await running.store.holds(1)
         finally:
             sys.setprofile(None)

@@ -11,7 +11,10 @@ from dispatcher.domain.errors import StoreUnavailable
 from dispatcher.domain.events import Event
 from dispatcher.domain.expansions import NewExpansion
 from dispatcher.domain.subscriptions import Subscription
-from dispatcher.intake.batcher import IngestQueue
+from dispatcher.intake.batcher import MAX_BYTES, MAX_EVENTS, Batcher
+from dispatcher.intake.committer import Committer
+from dispatcher.intake.delivery_quotas import DeliveryQuotas
+from dispatcher.intake.ingest_queue import IngestQueue
 from dispatcher.intake.job_access import Match
 from dispatcher.intake.matcher import Matcher
 from tests.factories import make_delivery
@@ -123,18 +126,28 @@ class Deliverer:
 class Running:
     """An intake that runs while it is entered, with all of its parts at hand."""
 
-    def __init__(self, *subscriptions: Subscription, **options: Any) -> None:
+    def __init__(
+        self,
+        *subscriptions: Subscription,
+        quotas: DeliveryQuotas | None = None,
+        max_events: int = MAX_EVENTS,
+        max_bytes: int = MAX_BYTES,
+        **options: Any,
+    ) -> None:
         self.store = MemoryStore()
         self.matcher = Everybody(*subscriptions)
         self.deliverer = Deliverer()
-        self.intake = IngestQueue(self.matcher, self.deliverer, self.store, **options)
+        self.intake = IngestQueue(**options)
+        self.committer = Committer(self.matcher, self.deliverer, self.store, quotas)
+        self._batcher = Batcher(self.intake, self.committer, max_events=max_events, max_bytes=max_bytes)
+        self.stop = self._batcher.stop
 
     async def __aenter__(self) -> Self:
-        self._task = asyncio.create_task(self.intake.run())
+        self._task = asyncio.create_task(self._batcher.run())
         return self
 
     async def __aexit__(self, *exc: object) -> None:
-        await self.intake.stop(5)
+        await self.stop(5)
         await asyncio.wait({self._task})
         if not self._task.cancelled():
             self._task.result()

@@ -12,10 +12,9 @@ from structlog.testing import capture_logs
 
 from dispatcher.domain.errors import InvalidInput, StoreUnavailable
 from dispatcher.domain.events import Event
-from dispatcher.intake import storing
-from dispatcher.intake.batcher import Busy, IngestQueue
-from dispatcher.intake.committer import Result, SourceName
-from dispatcher.intake.queues import Limits
+from dispatcher.intake import batcher
+from dispatcher.intake.ingest_queue import IngestQueue
+from dispatcher.intake.submission import Busy, Limits, Result, SourceName
 from dispatcher.telemetry.metrics import EVENTS, EVENTS_UNMATCHED, INTERNAL_ERRORS
 from tests.factories import make_event, make_subscription
 from tests.intake.doubles import Running
@@ -23,8 +22,8 @@ from tests.intake.doubles import Running
 
 @pytest.fixture(autouse=True)
 def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(storing, "FIRST_PAUSE", 0.001)
-    monkeypatch.setattr(storing, "LONGEST_PAUSE", 0.01)
+    monkeypatch.setattr(batcher, "FIRST_PAUSE", 0.001)
+    monkeypatch.setattr(batcher, "LONGEST_PAUSE", 0.01)
 
 
 @pytest.fixture(autouse=True)
@@ -362,7 +361,7 @@ async def test_a_request_without_a_waiting_caller_is_not_stored_later() -> None:
 
 
 async def test_a_request_is_turned_away_when_too_many_events_wait() -> None:
-    async with Running(waiting=Limits(2, 1 << 20)) as run:
+    async with Running(every=Limits(2, 1 << 20)) as run:
         run.store.open.clear()
         waiting = asyncio.create_task(run.intake.submit(events("a", "b")))
         await run.store.entered.wait()
@@ -375,7 +374,7 @@ async def test_a_request_is_turned_away_when_too_many_events_wait() -> None:
 
 async def test_a_request_is_turned_away_when_what_waits_takes_too_much_memory() -> None:
     size = events("a")[0].size
-    async with Running(waiting=Limits(100, 2 * size + size // 2)) as run:
+    async with Running(every=Limits(100, 2 * size + size // 2)) as run:
         run.store.open.clear()
         waiting = asyncio.create_task(run.intake.submit(events("a", "b")))
         await run.store.entered.wait()
@@ -392,7 +391,7 @@ async def test_a_stop_finishes_what_was_offered() -> None:
         run.store.open.clear()
         results = [offered(run.intake, name) for name in "ab"]
         await run.store.entered.wait()
-        stopping = asyncio.create_task(run.intake.stop(5))
+        stopping = asyncio.create_task(run.stop(5))
         await asyncio.sleep(0)
         with pytest.raises(Busy):
             await run.intake.submit(events("late"))
@@ -406,7 +405,7 @@ async def test_a_stop_ends_in_time_though_the_store_does_not_answer() -> None:
         run.store.open.clear()
         result = offered(run.intake, "a")
         await run.store.entered.wait()
-        await run.intake.stop(0.01)
+        await run.stop(0.01)
         assert not result.done()
         assert run.store.ids == []
 

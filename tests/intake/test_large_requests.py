@@ -12,18 +12,18 @@ from dispatcher.domain.errors import InvalidInput, StatementTimeout
 from dispatcher.domain.events import Event
 from dispatcher.domain.expansions import Candidates, NewExpansion, bitmap
 from dispatcher.domain.subscriptions import Subscription
-from dispatcher.intake import storing
-from dispatcher.intake.batcher import Busy, NotStored
+from dispatcher.intake import batcher
+from dispatcher.intake.ingest_queue import LARGE
 from dispatcher.intake.job_access import Match
-from dispatcher.intake.queues import LARGE, Limits
+from dispatcher.intake.submission import Busy, Limits, NotStored
 from tests.factories import make_event, make_subscription
 from tests.intake.doubles import Everybody, Running
 
 
 @pytest.fixture(autouse=True)
 def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(storing, "FIRST_PAUSE", 0.001)
-    monkeypatch.setattr(storing, "LONGEST_PAUSE", 0.01)
+    monkeypatch.setattr(batcher, "FIRST_PAUSE", 0.001)
+    monkeypatch.setattr(batcher, "LONGEST_PAUSE", 0.01)
 
 
 @pytest.fixture(autouse=True)
@@ -56,7 +56,7 @@ class Slow(Everybody):
 async def test_no_other_request_waits_for_a_large_one() -> None:
     async with Running() as run:
         slow = Slow(make_subscription())
-        run.intake._large._committer._matcher = slow
+        run.committer._matcher = slow
         large = asyncio.create_task(run.intake.submit(storm()))
         await slow.begun.wait()
         assert await run.intake.submit([make_event()]) == {}
@@ -72,12 +72,12 @@ async def test_no_other_request_waits_for_a_large_one() -> None:
 async def test_a_large_request_whose_caller_has_gone_is_not_stored() -> None:
     async with Running(patience=0.05) as run:
         slow = Slow(make_subscription())
-        run.intake._large._committer._matcher = slow
+        run.committer._matcher = slow
         with pytest.raises(NotStored, match="others are stored before them"):
             await run.intake.submit(storm())
         slow.may.set()
         await run.intake.submit([make_event()])
-        await run.intake.stop(5)
+        await run.stop(5)
         assert len(run.store.ids) == 1
         assert not run.deliverer.reserved
 
@@ -106,7 +106,7 @@ async def test_orders_go_into_the_store_with_their_events() -> None:
                 candidates = Candidates(bytes(16), [subscription.id])
                 return [], [NewExpansion(one, candidates, bitmap([0], 1)) for [one] in messages]
 
-        run.intake._batches._committer._matcher = Ordering()
+        run.committer._matcher = Ordering()
         await run.intake.submit([event])
         assert [one.event.key for one in run.store.expansions] == [event.key]
 
@@ -138,7 +138,7 @@ async def test_what_the_database_gave_up_is_dropped_when_no_caller_waits_for_it(
         run.store.fault = fault
         with pytest.raises(NotStored, match="the database gave them up"):
             await run.intake.submit(storm())
-        await run.intake.stop(5)
+        await run.stop(5)
         assert not run.deliverer.reserved
 
 
@@ -149,7 +149,7 @@ async def test_what_may_be_stored_already_is_not_dropped() -> None:
         request = asyncio.create_task(run.intake.submit([event]))
         await run.store.holds(1)
         request.cancel()
-        await run.intake.stop(5)
+        await run.stop(5)
         assert [one.event.key for one in run.deliverer.started] == [event.key]
         assert not run.deliverer.reserved
 
@@ -181,7 +181,7 @@ async def test_a_large_request_that_cannot_be_stored_is_refused_when_others_are_
 
 
 async def test_an_owner_who_floods_hears_of_it_and_the_others_do_not() -> None:
-    async with Running(waiting=Limits(8, 1 << 27)) as run:
+    async with Running(every=Limits(8, 1 << 27)) as run:
         run.store.open.clear()
         tasks = [asyncio.create_task(run.intake.submit([make_event(owner="mallory")])) for _ in range(2)]
         await run.store.entered.wait()

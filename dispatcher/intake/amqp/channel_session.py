@@ -16,9 +16,10 @@ from dispatcher.domain.events import DEFAULT_TENANT, utc_now
 from dispatcher.intake.amqp.dead_letters import DeadLetters
 from dispatcher.intake.amqp.delivery_frame import AmqpDelivery
 from dispatcher.intake.amqp.frame_reader import BrokerTransport
-from dispatcher.intake.committer import Result, SubmissionSink
 from dispatcher.intake.decode import decode
 from dispatcher.intake.decode_context import IntakeAdapter
+from dispatcher.intake.ingest_queue import IngestQueue
+from dispatcher.intake.submission import Result
 from dispatcher.telemetry.metrics import EVENTS
 
 log = structlog.get_logger("dispatcher.intake")
@@ -41,7 +42,7 @@ class ChannelSession:
         self,
         channel: AbstractChannel,
         transport: BrokerTransport,
-        intake: SubmissionSink,
+        intake: IngestQueue,
         dead_letters: DeadLetters,
         adapters: Sequence[IntakeAdapter] = (),
     ) -> None:

@@ -14,8 +14,8 @@ from dispatcher.intake.amqp.dead_letters import DeadLetters
 from dispatcher.intake.amqp.frame_reader import BrokerTransport
 from dispatcher.intake.amqp.topology import LOST, Topology, connect, prepare, was_cancelled
 from dispatcher.intake.amqp.topology_check import CHECK_SECONDS, TopologyCheck
-from dispatcher.intake.committer import SubmissionSink
 from dispatcher.intake.decode_context import IntakeAdapter
+from dispatcher.intake.ingest_queue import IngestQueue
 from dispatcher.telemetry.metrics import AMQP_CONNECTED
 
 log = structlog.get_logger("dispatcher.intake")
@@ -40,7 +40,7 @@ class Consumer:
         topology: Topology,
         *,
         prefetch: int,
-        intake: SubmissionSink,
+        intake: IngestQueue,
         adapters: Sequence[IntakeAdapter] = (),
         check_every: float = CHECK_SECONDS,
     ) -> None:

@@ -11,8 +11,8 @@ import pkgutil
 from collections.abc import Sequence
 from typing import Any, Protocol, cast
 
-from dispatcher.intake.committer import SubmissionSink
 from dispatcher.intake.decode_context import IntakeAdapter
+from dispatcher.intake.ingest_queue import IngestQueue
 
 
 class Source(Protocol):
@@ -45,14 +45,14 @@ class SourceModule(Protocol):
 
     # Any: each section has its own type, which only its module knows.
     def make_source(
-        self, settings: Any, intake: SubmissionSink, adapters: Sequence[IntakeAdapter]
+        self, settings: Any, intake: IngestQueue, adapters: Sequence[IntakeAdapter]
     ) -> Source | None:
         """The source; None when its settings name no broker."""
         ...
 
 
 def load_sources(
-    settings: object, intake: SubmissionSink, adapters: Sequence[IntakeAdapter] = ()
+    settings: object, intake: IngestQueue, adapters: Sequence[IntakeAdapter] = ()
 ) -> list[Source]:
     """The sources for which there are settings; `settings` has each section as an attribute."""
     names = [found.name for found in pkgutil.iter_modules(__path__, f"{__name__}.")]

@@ -7,8 +7,8 @@ from typing import Protocol
 
 from dispatcher.intake.amqp.consumer import Consumer
 from dispatcher.intake.amqp.topology import AmqpExchangeType, Topology
-from dispatcher.intake.committer import SubmissionSink
 from dispatcher.intake.decode_context import IntakeAdapter
+from dispatcher.intake.ingest_queue import IngestQueue
 
 SECTION = "amqp"
 
@@ -45,7 +45,7 @@ class Settings(Protocol):
 
 
 def make_source(
-    settings: Settings, intake: SubmissionSink, adapters: Sequence[IntakeAdapter]
+    settings: Settings, intake: IngestQueue, adapters: Sequence[IntakeAdapter]
 ) -> Consumer | None:
     """The consumer of the intake queue; None without a URL."""
     if settings.url is None:

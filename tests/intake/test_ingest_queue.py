@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dispatcher.domain.events import Event
-from dispatcher.intake.committer import Submission
-from dispatcher.intake.queues import LARGE, Limits, Queues
+from dispatcher.intake.ingest_queue import LARGE, IngestQueue
+from dispatcher.intake.submission import Limits, Submission
 from tests.factories import make_event
 
 MUCH = 1 << 30
@@ -28,8 +28,8 @@ def large(owner: str, size: int = LARGE, job: str | None = None) -> Submission:
     return submission(owner, *map(str, range(size)), job=job)
 
 
-def queues(*submissions: Submission, each: Limits = EVERY) -> Queues:
-    made = Queues(EVERY, each)
+def queues(*submissions: Submission, each: Limits = EVERY) -> IngestQueue:
+    made = IngestQueue(EVERY, each)
     for one in submissions:
         made.put(one)
     return made
@@ -52,7 +52,7 @@ def test_one_who_causes_many_deliveries_has_a_share_of_deliveries_and_not_of_eve
     made = queues()
     first = submission("mallory", "m")
     for _ in range(6):
-        made.learn(first, 300)
+        made._fan_out.learn(first.owner, 1, 300)
     for n in range(9):
         made.put(submission("mallory", f"m{n}"))
         made.put(submission("alice", f"a{n}"))
@@ -64,7 +64,7 @@ def test_one_who_causes_many_deliveries_has_a_share_of_deliveries_and_not_of_eve
 def test_one_offer_goes_alone_however_much_it_causes() -> None:
     made = queues(first := submission("alice", "a"))
     for _ in range(20):
-        made.learn(first, 100_000)
+        made._fan_out.learn(first.owner, 1, 100_000)
     assert made.take(500, MUCH) == [first]
 
 
@@ -105,7 +105,7 @@ def test_a_large_offer_goes_apart_and_its_jobs_wait_for_it() -> None:
     assert made.take_large() is storm
     assert made.take_large() is None
     assert names(made.take(500, MUCH)) == ["3"]
-    made.done(storm)
+    made.done(storm, None)
     assert names(made.take(500, MUCH)) == ["1", "2"]
 
 
@@ -115,7 +115,7 @@ def test_large_offers_of_owners_take_turns() -> None:
     taken = []
     while (one := made.take_large()) is not None:
         taken.append(one)
-        made.done(one)
+        made.done(one, None)
     assert taken == [first, other, second]
 
 
@@ -130,7 +130,7 @@ def test_who_floods_is_refused_and_not_the_others() -> None:
 
 
 def test_all_together_have_a_bound_too() -> None:
-    made = Queues(Limits(2, MUCH), EVERY)
+    made = IngestQueue(Limits(2, MUCH), EVERY)
     assert made.refusal(submission("alice", "1", "2", "3")) is None
     made.put(submission("alice", "1"))
     made.put(submission("bob", "1"))
@@ -142,8 +142,8 @@ def test_requests_without_a_waiting_caller_are_left_out() -> None:
     made = queues(gone, other)
     gone.withdrawn = True
     assert made.take(500, MUCH) == [other]
-    made.done(other)
-    assert (made.events, made.size) == (0, 0)
+    made.done(other, None)
+    assert (made.waiting, made.waiting_bytes) == (0, 0)
 
 
 @pytest.mark.parametrize("count", [0, 1])
@@ -162,7 +162,7 @@ _OFFERS = st.lists(
 def test_everything_is_taken_once_and_each_job_and_owner_in_order(
     given_offers: list[tuple[str, list[str], bool]], room: int, random: object
 ) -> None:
-    made = Queues(EVERY, EVERY)
+    made = IngestQueue(EVERY, EVERY)
     submissions: list[Submission] = []
     for number, (owner, jobs, is_large) in enumerate(given_offers):
         padding = [make_event(owner=owner, job_id=f"p{number}")] * (LARGE if is_large else 0)
@@ -181,8 +181,8 @@ def test_everything_is_taken_once_and_each_job_and_owner_in_order(
         assert done, "nothing can go"
         for one in done:
             finished.append(one)
-            made.done(one)
+            made.done(one, None)
     for key in ("x", "y", "z"):
         of_job = [one for one in submissions if any(event.job_id == key for event in one.events)]
         assert [one for one in finished if one in of_job] == of_job
-    assert made.events == 0
+    assert made.waiting == 0
