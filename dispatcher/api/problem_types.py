@@ -47,7 +47,8 @@ TYPES = (
         "quota-exceeded",
         (403, 429),
         "The owner has used up a quota; `errors[0].field` is `quota.<name>`.",
-        "On 429, repeat after `Retry-After` seconds. On 403, delete what is unused or ask an admin for a higher quota.",
+        "On 429 nothing was done: repeat after `Retry-After` seconds. On 403, delete what is unused or ask an admin "
+        "for a higher quota.",
     ),
     ProblemType(
         "not-found",
@@ -88,8 +89,10 @@ TYPES = (
     ProblemType(
         "unavailable",
         (503,),
-        "The database cannot be reached, or the server has more to do than it can hold. Nothing was stored.",
-        "Repeat after `Retry-After` seconds. An event that has an `id` is stored once, even if repeated.",
+        "The database cannot be reached, did not respond in time, or the server has more to do than it can hold. "
+        "The request may have been carried out: a connection that is lost during a commit does not say.",
+        "Repeat after `Retry-After` seconds what does no harm twice: what reads, sets or deletes, and events that have "
+        "an `id`, which are stored once. Read before you repeat anything else.",
     ),
     ProblemType(
         "other",

@@ -9,11 +9,11 @@ ClientError
 │   ├── Conflict         409
 │   ├── TooManyRequests  429: `retry_after` says when to try again
 │   └── ServerError      500 and above
-│       └── Unavailable  503: nothing was stored
+│       └── Unavailable  503: not now; what the request asked for may have been done
 ├── TransportError       no response: not connected, timed out, or the connection was lost
 ├── InvalidResponse      the response is not Dispatcher's
 ├── NotPublished         some events were not taken: `confirmed` says how many were
-├── WaitTimeout          a job did not reach what it was waited for
+├── WaitTimeout          a job did not reach what it was waited for in time
 └── BadSignature         a webhook is not signed with this secret, or not now
 """
 
@@ -85,7 +85,7 @@ class ServerError(ApiError):
 
 
 class Unavailable(ServerError):
-    """503: the server cannot do it now; nothing was stored."""
+    """503: the server cannot do it now, or cannot say whether it has done it."""
 
 
 class TransportError(ClientError):

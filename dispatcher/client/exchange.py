@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -19,12 +20,22 @@ T = TypeVar("T")
 
 JSON = "application/json"
 
+MAX_RETRY_AFTER = 86_400.0
+"""Seconds: a longer `Retry-After` counts as this."""
+
+_REPEATABLE = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE"})
+"""Methods whose second request does what the first has done already (RFC 9110, section 9.2.2)."""
+
+_SHORTEST = 0.001
+"""Seconds: the least that an attempt has. Libraries take 0 for no limit."""
+
 
 class Request(Struct, frozen=True, kw_only=True):
     """One call of the API.
 
-    `repeatable` says that a second one does no harm, so that it may be sent again after a lost response. `extra` are
-    seconds that the server may take on purpose. `attempts` limits how often it is sent.
+    `repeatable` says that a second one does no harm, so that it may be sent again when the first may have been carried
+    out. `extra` are seconds that the server may take on purpose. `attempts` limits how often it is sent. At `deadline`,
+    a time of `time.monotonic`, all attempts and the pauses between them are over.
     """
 
     method: str
@@ -34,6 +45,12 @@ class Request(Struct, frozen=True, kw_only=True):
     repeatable: bool = False
     extra: float = 0.0
     attempts: int | None = None
+    deadline: float | None = None
+
+    def seconds(self, timeout: float) -> float:
+        """How long one attempt may take that begins now, of a client with this timeout."""
+        most = timeout + self.extra
+        return most if self.deadline is None else max(_SHORTEST, min(most, self.deadline - time.monotonic()))
 
     @property
     def target(self) -> str:
@@ -50,7 +67,7 @@ class Response(Struct, frozen=True):
 
     @property
     def retry_after(self) -> float | None:
-        """Seconds of `Retry-After`, which may be a date; None without one that can be read."""
+        """Seconds of `Retry-After`, which may be a date: a day at most, None without one that can be read."""
         return _seconds(self.headers.get("retry-after", ""))
 
 
@@ -63,16 +80,19 @@ def request(
     repeatable: bool | None = None,
     extra: float = 0.0,
     attempts: int | None = None,
+    deadline: float | None = None,
 ) -> Request:
     """A request whose body is `document` as JSON. What is None in a query, and UNSET in a document, is left out."""
+    method = method.upper()
     return Request(
         method=method,
         path=path,
         query=urlencode({name: _text(value) for name, value in (query or {}).items() if value is not None}),
         body=None if document is None else msgspec.json.encode(document),
-        repeatable=method != "POST" if repeatable is None else repeatable,
+        repeatable=method in _REPEATABLE if repeatable is None else repeatable,
         extra=extra,
         attempts=attempts,
+        deadline=deadline,
     )
 
 
@@ -133,11 +153,18 @@ def _text(value: object) -> str:
 
 
 def _seconds(text: str) -> float | None:
-    if text.strip().isascii() and text.strip().isdigit():
-        return float(text)
+    text = text.strip()
+    if text.isascii() and text.isdigit():
+        return min(float(text), MAX_RETRY_AFTER)
     try:
         moment = parsedate_to_datetime(text)
-    except (TypeError, ValueError):
+        moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+        seconds = (moment - datetime.now(UTC)).total_seconds()
+    except (
+        TypeError,
+        ValueError,
+        IndexError,
+        OverflowError,
+    ):  # the library raises any of them for what is no date
         return None
-    moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-    return max(0.0, (moment - datetime.now(UTC)).total_seconds())
+    return min(max(0.0, seconds), MAX_RETRY_AFTER)

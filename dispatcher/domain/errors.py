@@ -8,8 +8,8 @@ DispatcherError
 │   └── TooManyAlike   as many subscriptions for the same jobs as one subscriber may have
 ├── QuotaExceeded      one more than an owner, key or tenant may have: names the quota
 ├── SettingsError      the settings stop the start: names the setting, its source and what was expected
-└── StoreUnavailable   the database cannot be reached now; nothing was changed, the same call may be made again
-    └── StatementTimeout   it was reached, but gave a statement up that took too long
+└── StoreUnavailable   the database cannot be reached now; what was being written may be written all the same
+    └── StatementTimeout   it was reached, but gave a statement up that took too long: nothing was changed
 """
 
 from __future__ import annotations
@@ -66,8 +66,8 @@ class SettingsError(DispatcherError):
 
 
 class StoreUnavailable(DispatcherError):
-    """The database cannot be reached now. Nothing was changed; the same call may be made again."""
+    """The database cannot be reached now. A commit whose connection was lost may have happened all the same."""
 
 
 class StatementTimeout(StoreUnavailable):
-    """The database gave a statement up that took too long. Less at once may succeed."""
+    """The database gave a statement up that took too long: nothing was changed. Less at once may succeed."""

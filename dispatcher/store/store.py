@@ -30,7 +30,8 @@ from dispatcher.store.waits import WaitRepository
 class Store(ABC):
     """All that is stored. SQLite and PostgreSQL do the same; one suite of tests runs on both.
 
-    All methods raise StoreUnavailable when the database cannot be reached; then nothing was changed.
+    All methods raise StoreUnavailable when the database cannot be reached; what a method writes is written as a
+    whole or not at all, and which of the two is not known then.
     """
 
     session: Session

@@ -15,10 +15,10 @@ from dispatcher.client.aio.service import AsyncKeys, AsyncQuotas, AsyncService
 from dispatcher.client.aio.subscriptions import AsyncSubscriptions
 from dispatcher.client.aio.transport import AsyncTransport, sleep
 from dispatcher.client.errors import TransportError
-from dispatcher.client.exchange import Request
+from dispatcher.client.exchange import Request, Response
 from dispatcher.client.models import Accepted
 from dispatcher.client.outgoing import Event
-from dispatcher.client.retries import Retries
+from dispatcher.client.retries import Retries, may_be_done
 from dispatcher.client.settings import checked_url, headers
 
 T = TypeVar("T")
@@ -30,7 +30,8 @@ class AsyncClient:
     >>> async with AsyncClient("https://dispatcher.example.org", "dspk_…") as client:
     ...     await client.publish({"event": "FINISHED", "job_id": "0001-007", "owner": "alice"})
 
-    `timeout` is in seconds and for each attempt; `retries` says how many there are.
+    `timeout` is in seconds and for each attempt, from connecting to the last byte; `retries` says how many there are.
+    Raises ValueError for a URL or a key that cannot be used.
     """
 
     def __init__(
@@ -76,18 +77,20 @@ class AsyncClient:
 
     async def send(self, request: Request, kind: type[T]) -> T:
         """The answer to a request, sent as often as `retries` allow. Raises ClientError."""
-        attempt, lost = 0, False
+        attempt, repeated = 1, False
         while True:
-            attempt += 1
-            try:
-                outcome = await self._transport.send(request)
-            except TransportError as error:
-                delay = self._retries.delay(attempt, request, error)
-                if delay is None:
-                    raise
-                lost = lost or error.sent
-            else:
-                delay = self._retries.delay(attempt, request, outcome)
-                if delay is None:
-                    return exchange.result(request, outcome, kind, repeated=lost)
+            outcome = await self._attempt(request)
+            delay = self._retries.delay(attempt, request, outcome)
+            if delay is None:
+                break
+            attempt, repeated = attempt + 1, repeated or may_be_done(outcome)
             await sleep(delay)
+        if isinstance(outcome, TransportError):
+            raise outcome
+        return exchange.result(request, outcome, kind, repeated=repeated)
+
+    async def _attempt(self, request: Request) -> Response | TransportError:
+        try:
+            return await self._transport.send(request)
+        except TransportError as error:
+            return error

@@ -32,7 +32,8 @@ class AsyncDestinations(AsyncResource):
 
     async def limit(self, key: str, rate_limit: RateLimit | None) -> Destination:
         """Limit the rate of attempts over all processes; None removes the limit (admins only)."""
-        return await self._change("PATCH", _path(key), Destination, {"rate_limit": rate_limit})
+        document = {"rate_limit": rate_limit}
+        return await self._change("PATCH", _path(key), Destination, document, repeatable=True)
 
 
 def _path(key: str) -> str:

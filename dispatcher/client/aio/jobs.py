@@ -7,7 +7,7 @@ import time
 from dispatcher.client.aio.pages import PAGE_SIZE, AsyncPages
 from dispatcher.client.aio.resource import AsyncResource
 from dispatcher.client.aio.transport import sleep
-from dispatcher.client.errors import WaitTimeout
+from dispatcher.client.errors import TransportError, WaitTimeout
 from dispatcher.client.exchange import request, segment
 from dispatcher.client.models import HistoryItem, Job, JobStatus
 
@@ -18,6 +18,12 @@ WAIT_SECONDS = 30.0
 
 STOPPING_DELAY = 1.0
 """Seconds after which a server that answers early, because it stops, is asked again."""
+
+FIRST_ANSWER = 1.0
+"""Seconds for the first answer, when the timeout is shorter: who does not want to wait wants to know."""
+
+TOO_SHORT = 0.1
+"""Seconds for which the server is not asked again."""
 
 
 class AsyncJobs(AsyncResource):
@@ -44,28 +50,49 @@ class AsyncJobs(AsyncResource):
 
         `until` is `terminal`, `change` (an event newer than `after`), or event names with commas.
         """
-        query = {"wait": wait, "until": until, "after": after}
-        asked = request("GET", f"{_path(id)}/status", query=query, extra=wait or 0.0)
-        return await self._client.send(asked, JobStatus)
+        return await self._status(id, {"wait": wait, "until": until, "after": after}, wait or 0.0)
 
     async def wait(
         self, id: str, *, until: str = "terminal", after: str | None = None, timeout: float | None = None
     ) -> JobStatus:
         """Return when `until` holds, over as many requests as that takes. The job need not be known yet.
 
-        Raises WaitTimeout after `timeout` seconds.
+        Raises WaitTimeout after `timeout` seconds, retries included. One below a second is for the first answer only.
         """
-        ends = None if timeout is None else time.monotonic() + timeout
+        ends = deadline = None
+        if timeout is not None:
+            ends = time.monotonic() + timeout
+            deadline = max(ends, time.monotonic() + FIRST_ANSWER)
+        late = f"job {id} did not reach {until} in {timeout or 0.0:g} s"
         while True:
-            began = time.monotonic()
-            left = WAIT_SECONDS if ends is None else max(0.0, min(WAIT_SECONDS, ends - began))
-            status = await self.status(id, wait=round(left, 3), until=until, after=after)
+            began, seconds = time.monotonic(), _seconds_of_wait(ends)
+            query = {"wait": seconds, "until": until, "after": after}
+            try:
+                status = await self._status(id, query, seconds, deadline)
+            except TransportError as error:
+                if deadline is None or deadline - time.monotonic() > TOO_SHORT:
+                    raise
+                raise WaitTimeout(f"{late}: {error}") from error
             if status.reached:
                 return status
-            if time.monotonic() - began < left / 2:  # the server stops
-                await sleep(min(STOPPING_DELAY, left / 2))
-            if ends is not None and time.monotonic() >= ends:
-                raise WaitTimeout(f"job {id} did not reach {until} in {timeout:g} s: it is {status.status}")
+            if time.monotonic() - began < seconds / 2:  # the server stops
+                await sleep(min(STOPPING_DELAY, seconds / 2))
+            if ends is not None and ends - time.monotonic() < TOO_SHORT:
+                raise WaitTimeout(f"{late}: it is {status.status}")
+
+    async def _status(
+        self, id: str, query: dict[str, object], extra: float, deadline: float | None = None
+    ) -> JobStatus:
+        asked = request("GET", f"{_path(id)}/status", query=query, extra=extra, deadline=deadline)
+        return await self._client.send(asked, JobStatus)
+
+
+def _seconds_of_wait(ends: float | None) -> float:
+    """For how long the server is asked to wait: a little less than is left, so that its answer comes in time."""
+    if ends is None:
+        return WAIT_SECONDS
+    left = max(0.0, ends - time.monotonic())
+    return round(min(WAIT_SECONDS, left - min(1.0, left / 10)), 3)
 
 
 def _path(id: str) -> str:

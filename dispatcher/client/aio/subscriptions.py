@@ -37,7 +37,7 @@ class AsyncSubscriptions(AsyncResource):
 
     async def update(self, id: str, **fields: Unpack[SubscriptionFields]) -> Subscription:
         """Replace these fields; what is not given stays. Credentials that are given as `***` stay too."""
-        return await self._change("PATCH", _path(id), Subscription, fields)
+        return await self._change("PATCH", _path(id), Subscription, fields, repeatable=True)
 
     async def delete(self, id: str) -> None:
         """Delete a subscription and cancel its pending deliveries."""

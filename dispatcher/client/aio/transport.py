@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 
 sleep = asyncio.sleep
 
+_NEVER_ROUNDED = float("inf")
+"""aiohttp rounds longer limits than this up to a whole second of its clock."""
+
 
 class AsyncTransport:
     """Connections to one server, made when they are needed; redirects are not followed."""
@@ -27,14 +30,14 @@ class AsyncTransport:
         """The response to one attempt. Raises TransportError."""
         import aiohttp
 
-        seconds = self._timeout + request.extra
+        seconds = request.seconds(self._timeout)
         try:
             async with self._opened().request(
                 request.method,
                 self._url + request.target,
                 data=request.body,
                 headers={"Content-Type": JSON} if request.body is not None else None,
-                timeout=aiohttp.ClientTimeout(total=seconds),
+                timeout=aiohttp.ClientTimeout(total=seconds, ceil_threshold=_NEVER_ROUNDED),
                 allow_redirects=False,
             ) as response:
                 headers = {name.lower(): value for name, value in response.headers.items()}

@@ -9,10 +9,10 @@ from typing import Any, Self, TypeVar
 
 from dispatcher.client import exchange
 from dispatcher.client.errors import TransportError
-from dispatcher.client.exchange import Request
+from dispatcher.client.exchange import Request, Response
 from dispatcher.client.models import Accepted
 from dispatcher.client.outgoing import Event
-from dispatcher.client.retries import Retries
+from dispatcher.client.retries import Retries, may_be_done
 from dispatcher.client.settings import checked_url, headers
 from dispatcher.client.sync.deliveries import Deliveries
 from dispatcher.client.sync.destinations import Destinations
@@ -31,7 +31,8 @@ class Client:
     >>> with Client("https://dispatcher.example.org", "dspk_…") as client:
     ...     client.publish({"event": "FINISHED", "job_id": "0001-007", "owner": "alice"})
 
-    `timeout` is in seconds and for each attempt; `retries` says how many there are.
+    `timeout` is in seconds and for each attempt, from connecting to the last byte; `retries` says how many there are.
+    Raises ValueError for a URL or a key that cannot be used.
     """
 
     def __init__(
@@ -77,18 +78,20 @@ class Client:
 
     def send(self, request: Request, kind: type[T]) -> T:
         """The answer to a request, sent as often as `retries` allow. Raises ClientError."""
-        attempt, lost = 0, False
+        attempt, repeated = 1, False
         while True:
-            attempt += 1
-            try:
-                outcome = self._transport.send(request)
-            except TransportError as error:
-                delay = self._retries.delay(attempt, request, error)
-                if delay is None:
-                    raise
-                lost = lost or error.sent
-            else:
-                delay = self._retries.delay(attempt, request, outcome)
-                if delay is None:
-                    return exchange.result(request, outcome, kind, repeated=lost)
+            outcome = self._attempt(request)
+            delay = self._retries.delay(attempt, request, outcome)
+            if delay is None:
+                break
+            attempt, repeated = attempt + 1, repeated or may_be_done(outcome)
             sleep(delay)
+        if isinstance(outcome, TransportError):
+            raise outcome
+        return exchange.result(request, outcome, kind, repeated=repeated)
+
+    def _attempt(self, request: Request) -> Response | TransportError:
+        try:
+            return self._transport.send(request)
+        except TransportError as error:
+            return error

@@ -33,7 +33,8 @@ class Destinations(Resource):
 
     def limit(self, key: str, rate_limit: RateLimit | None) -> Destination:
         """Limit the rate of attempts over all processes; None removes the limit (admins only)."""
-        return self._change("PATCH", _path(key), Destination, {"rate_limit": rate_limit})
+        document = {"rate_limit": rate_limit}
+        return self._change("PATCH", _path(key), Destination, document, repeatable=True)
 
 
 def _path(key: str) -> str:

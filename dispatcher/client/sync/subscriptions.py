@@ -38,7 +38,7 @@ class Subscriptions(Resource):
 
     def update(self, id: str, **fields: Unpack[SubscriptionFields]) -> Subscription:
         """Replace these fields; what is not given stays. Credentials that are given as `***` stay too."""
-        return self._change("PATCH", _path(id), Subscription, fields)
+        return self._change("PATCH", _path(id), Subscription, fields, repeatable=True)
 
     def delete(self, id: str) -> None:
         """Delete a subscription and cancel its pending deliveries."""

@@ -30,13 +30,14 @@ class Transport:
         """The response to one attempt. Raises TransportError."""
         from urllib3 import Timeout, exceptions
 
+        seconds = request.seconds(self._timeout)
         try:
             response = self._pool.request(
                 request.method,
                 self._url + request.target,
                 body=request.body,
                 headers=self._headers | ({"Content-Type": JSON} if request.body is not None else {}),
-                timeout=Timeout(connect=self._timeout, read=self._timeout + request.extra),
+                timeout=Timeout(connect=min(self._timeout, seconds), total=seconds),
                 retries=False,
                 redirect=False,
             )
@@ -59,6 +60,6 @@ class Transport:
 
 
 def _pool() -> PoolManager:
-    from urllib3 import PoolManager
+    from dispatcher.client.sync.connections import BoundedPools
 
-    return PoolManager(num_pools=1, maxsize=CONNECTIONS)
+    return BoundedPools(num_pools=1, maxsize=CONNECTIONS)
