@@ -30,8 +30,11 @@ TOLERANCE = 300.0
 _SECRET_PREFIX, _PUBLIC_PREFIX = "whsec_", "whpk_"
 _SCHEME, _PUBLIC_SCHEME = "v1", "v1a"
 
-Check = Callable[[str, bytes], bool]
-"""Whether a signature, `v1,…` or `v1a,…`, is that of the signed content."""
+MAX_SIGNATURES = 16
+"""Signatures that are looked at. A rotation has two; each that is looked at costs time before anything is verified."""
+
+Check = Callable[[Sequence[str], bytes], bool]
+"""Whether one of the signatures, `v1,…` or `v1a,…`, is that of the signed content."""
 
 
 class HasItems(Protocol):
@@ -77,18 +80,19 @@ class Webhook:
         self._tolerance = tolerance
         self._clock = clock
 
-    def verify(self, body: bytes | str, headers: Headers) -> WebhookMessage:
+    def verify(self, body: bytes | bytearray | memoryview | str, headers: Headers) -> WebhookMessage:
         """The webhook, when `body` came with these headers, signed with one of the secrets not long ago.
 
-        `body` must be the bytes that came, not JSON that was decoded and encoded. Raises BadSignature.
+        `body` must be the bytes that came, not JSON that was decoded and encoded. Raises BadSignature, also for a body
+        and headers of other types.
         """
-        content = body.encode() if isinstance(body, str) else body
-        by_name = {name.lower(): value for name, value in _pairs(headers)}
+        content = _content(body)
+        by_name = _by_name(headers)
         id, timestamp = _header(by_name, ID_HEADER), _header(by_name, TIMESTAMP_HEADER)
-        signatures = _header(by_name, SIGNATURE_HEADER).split(" ")
+        signatures = _header(by_name, SIGNATURE_HEADER).split(" ", MAX_SIGNATURES)[:MAX_SIGNATURES]
         seconds = self._checked_time(timestamp)
-        signed = f"{id}.{timestamp}.".encode(errors="replace") + content
-        if not any(check(signature, signed) for check in self._checks for signature in signatures):
+        signed = f"{id}.{timestamp}.".encode() + content
+        if not any(check(signatures, signed) for check in self._checks):
             raise BadSignature(_mismatch(signatures, self._schemes))
         return WebhookMessage(id, seconds, content)
 
@@ -113,9 +117,25 @@ def verify(secrets: Sequence[str], headers: Mapping[str, str], body: bytes, now:
     Webhook(*secrets, clock=lambda: now).verify(body, headers)
 
 
-def _pairs(headers: Headers) -> Iterable[tuple[str, str]]:
+def _content(body: object) -> bytes:
+    if isinstance(body, (bytes, bytearray, memoryview)):
+        return bytes(body)
+    if not isinstance(body, str):
+        raise BadSignature(f"expected the body as the bytes that came, got {type(body).__name__}")
+    try:
+        return body.encode()
+    except UnicodeEncodeError:
+        raise BadSignature("expected the body as the bytes that came, got a text that is no UTF-8") from None
+
+
+def _by_name(headers: Headers) -> dict[str, object]:
+    """Values by names in lower case; the last one of a name."""
     items = getattr(headers, "items", None)
-    return cast(Iterable[tuple[str, str]], headers if items is None else items())
+    try:
+        pairs = cast(Iterable[tuple[object, object]], headers if items is None else items())
+        return {name.lower(): value for name, value in pairs if isinstance(name, str)}
+    except (TypeError, ValueError):
+        raise BadSignature("expected the headers as a mapping or as pairs of name and value") from None
 
 
 def _is_public(secret: str) -> bool:
@@ -127,9 +147,9 @@ def _check_of(secret: str) -> Check:
 
 
 def _secret_check(key: bytes) -> Check:
-    def fits(signature: str, content: bytes) -> bool:
-        expected = f"{_SCHEME},{base64.b64encode(hmac.digest(key, content, 'sha256')).decode()}"
-        return hmac.compare_digest(signature.encode(errors="replace"), expected.encode())
+    def fits(signatures: Sequence[str], content: bytes) -> bool:
+        expected = f"{_SCHEME},{base64.b64encode(hmac.digest(key, content, 'sha256')).decode()}".encode()
+        return any(hmac.compare_digest(signature.encode(), expected) for signature in signatures)
 
     return fits
 
@@ -137,7 +157,7 @@ def _secret_check(key: bytes) -> Check:
 def _public_check(key: Ed25519PublicKey) -> Check:
     from cryptography.exceptions import InvalidSignature
 
-    def fits(signature: str, content: bytes) -> bool:
+    def one_fits(signature: str, content: bytes) -> bool:
         scheme, _, encoded = signature.partition(",")
         if scheme != _PUBLIC_SCHEME:
             return False
@@ -147,7 +167,7 @@ def _public_check(key: Ed25519PublicKey) -> Check:
             return False
         return True
 
-    return fits
+    return lambda signatures, content: any(one_fits(signature, content) for signature in signatures)
 
 
 def _secret_key(secret: str) -> bytes:
@@ -176,10 +196,15 @@ def _public_key(key: str) -> Ed25519PublicKey:
         raise ValueError(f"expected a public key of {_PUBLIC_PREFIX} and 32 bytes in base64") from None
 
 
-def _header(headers: Mapping[str, str], name: str) -> str:
-    if value := headers.get(name):
-        return value
-    raise BadSignature(f"the header {name} is missing")
+def _header(headers: Mapping[str, object], name: str) -> str:
+    value = headers.get(name)
+    if value is None or value == "":
+        raise BadSignature(f"the header {name} is missing")
+    if not isinstance(value, str):
+        raise BadSignature(f"expected the header {name} as text, got {type(value).__name__}")
+    if not (value.isascii() and value.isprintable()):
+        raise BadSignature(f"the header {name} has characters that no sender puts there")
+    return value
 
 
 def _mismatch(signatures: Sequence[str], schemes: Sequence[str]) -> str:
