@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 from dispatcher.client import AsyncClient, Client, Retries
 from dispatcher.client.errors import TransportError, Unauthorized
+from dispatcher.client.settings import checked_key, checked_url
 from dispatcher.config.loading import load
 from dispatcher.domain.errors import SettingsError
 
@@ -21,6 +23,9 @@ class Access(NamedTuple):
 
     server: str
     key: str
+
+    def __repr__(self) -> str:
+        return f"Access({self.server}, ***)"
 
     def client(self) -> Client:
         """A client of the API."""
@@ -39,7 +44,7 @@ def connected(server: str | None, key: str | None) -> Client:
 def access(server: str | None, key: str | None) -> Access:
     """Where the API is, and the key to it: as given, or as the settings of this machine say.
 
-    Raises SettingsError when there is no key.
+    Raises SettingsError when there is no key, or one of the two cannot be used; it does not show the key.
     """
     settings = load()
     if key is None and settings.auth.admin_key is not None:
@@ -50,11 +55,10 @@ def access(server: str | None, key: str | None) -> Access:
         )
     if server is None:
         server = f"http://{_connectable(settings.http.host)}:{settings.http.port}"
-    if not server.startswith(("http://", "https://")):
-        raise SettingsError(
-            f"--server or DISPATCHER_SERVER: expected http://host:port or https://host, got {server!r}"
-        )
-    return Access(server.rstrip("/"), key)
+    return Access(
+        _checked(checked_url, server, "--server or DISPATCHER_SERVER"),
+        _checked(checked_key, key, "--key, DISPATCHER_KEY or DISPATCHER_AUTH_ADMIN_KEY"),
+    )
 
 
 def explained(error: Exception) -> str:
@@ -64,6 +68,13 @@ def explained(error: Exception) -> str:
     if isinstance(error, Unauthorized):
         return f"{error}\n  the key comes from --key, DISPATCHER_KEY or DISPATCHER_AUTH_ADMIN_KEY"
     return str(error)
+
+
+def _checked(check: Callable[[str], str], value: str, source: str) -> str:
+    try:
+        return check(value)
+    except ValueError as error:
+        raise SettingsError(f"{source}: {error}") from None
 
 
 def _connectable(host: str) -> str:

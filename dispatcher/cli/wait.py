@@ -14,11 +14,14 @@ from dispatcher.cli.connection import Access, access, explained
 from dispatcher.cli.options import AsJson, Key, Server
 from dispatcher.cli.output import plain, print_json, say
 from dispatcher.cli.times import duration
-from dispatcher.client import NO_RETRIES, ApiError, AsyncClient, TransportError
+from dispatcher.client import NO_RETRIES, ApiError, AsyncClient, ClientError, TransportError
 from dispatcher.client.models import JobStatus
 
 FAILED, USAGE, TIMED_OUT = 1, 2, 3
 """Exit codes; 0 is a job that has finished well, or an event that came."""
+
+ANSWER_SECONDS = 2.0
+"""For how long an answer is waited for when the time is up."""
 
 WAIT_SECONDS = 30.0
 """For how long one request waits. Proxies end longer ones."""
@@ -60,7 +63,7 @@ def wait(
     """
     try:
         answer = asyncio.run(_Waiting(access(server, key), job, until, timeout).run())
-    except ApiError as error:
+    except ClientError as error:  # 1 would say that the job has failed
         say(f"dispatcher: {explained(error)}")
         raise typer.Exit(USAGE) from None
     if answer is not None and as_json:
@@ -92,7 +95,10 @@ class _Waiting:
         self._status: str | None = None
 
     async def run(self) -> JobStatus | None:
-        """The last answer; None when there was none in time. Raises ApiError when the server refuses for good."""
+        """The last answer; None when there was none in time.
+
+        Raises ApiError when the server refuses for good, and InvalidResponse when it is no Dispatcher.
+        """
         after, answer = None, None
         async with self._access.async_client(NO_RETRIES) as client:
             if self._until == "change":
@@ -118,7 +124,10 @@ class _Waiting:
     ) -> JobStatus | None:
         """The answer; None when there is none now, which is said once."""
         try:
-            answer = await client.jobs.status(self._job, wait=seconds, until=until, after=after)
+            async with asyncio.timeout(None if self._ends is None else self._left + ANSWER_SECONDS):
+                answer = await client.jobs.status(self._job, wait=seconds, until=until, after=after)
+        except TimeoutError:
+            return None
         except (TransportError, ApiError) as error:
             if isinstance(error, ApiError) and not _passes(error.status):
                 raise

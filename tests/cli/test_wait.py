@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable
 from importlib import import_module
 from typing import Any
@@ -12,8 +13,9 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from tests.cli.conftest import Result, Run
+from tests.client.test_retries import silent_port
 
-Answer = dict[str, Any] | int
+Answer = dict[str, Any] | int | str
 
 
 def status(name: str | None, *, reached: bool = False, message: str | None = None) -> dict[str, Any]:
@@ -39,6 +41,8 @@ class Server:
         assert request.path == "/v1/jobs/j 1/status"
         self.asked.append(dict(request.query))
         answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+        if isinstance(answer, str):
+            return web.Response(text=answer)
         if isinstance(answer, int):
             return web.json_response({"detail": "no"}, status=answer)
         return web.json_response(answer)
@@ -90,6 +94,27 @@ async def test_a_refusal_is_code_2(waits: Any) -> None:
         result = await waits(answers=[refusal])
         assert (result.code, result.out) == (2, "")
         assert f"refused with {refusal}" in result.err
+
+
+@pytest.mark.parametrize("page", ["<html>", '{"status": 5}', ""])
+async def test_what_is_no_response_of_dispatcher_is_code_2_and_said(waits: Any, page: str) -> None:
+    result = await waits(answers=[page])
+    assert (result.code, result.out) == (2, "")
+    assert result.err.startswith("dispatcher: expected JSON of Dispatcher, got ")
+    assert "is the URL right?" in result.err
+
+
+async def test_a_server_that_does_not_respond_is_not_waited_for_longer(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(import_module("dispatcher.cli.wait"), "ANSWER_SECONDS", 0.1)
+    with silent_port() as url:
+        began = time.monotonic()
+        result = await asyncio.to_thread(
+            run, "wait", "j 1", "--timeout", "0s", DISPATCHER_SERVER=url, DISPATCHER_KEY="k"
+        )
+    assert (result.code, result.out) == (3, "")
+    assert time.monotonic() - began < 5
 
 
 async def test_it_gives_up_after_the_timeout(waits: Any, server: Server) -> None:
