@@ -8,8 +8,9 @@ from msgspec.structs import asdict
 from dispatcher.api.query_models import ListQuery
 from dispatcher.api.request_models import NewKey
 from dispatcher.api.response_lists import KeyList
-from dispatcher.api.response_models import KeyView, KeyWithText
+from dispatcher.api.response_models import KeyView
 from dispatcher.api.routing import Call, NoQuery
+from dispatcher.api.secret_models import KeyWithText
 from dispatcher.domain.errors import Forbidden, InvalidInput, NotFound
 from dispatcher.domain.events import DEFAULT_TENANT, utc_now
 from dispatcher.domain.ids import is_id, new_id

@@ -134,12 +134,6 @@ class SubscriptionView(Struct, frozen=True, kw_only=True):
     ] = None
 
 
-class SubscriptionWithSecret(SubscriptionView, frozen=True, kw_only=True):
-    """A subscription with its new signing secret, which cannot be shown again."""
-
-    secret: Annotated[str, Meta(examples=["whsec_…"])]
-
-
 class Trial(Struct, frozen=True, kw_only=True):
     """Result of an attempt with a sample event. `duration` is in seconds; `error` is null on success."""
 
@@ -282,12 +276,6 @@ class KeyView(Struct, frozen=True, kw_only=True):
     tenant: str
     scopes: tuple[Scope, ...]
     created_at: Time
-
-
-class KeyWithText(KeyView, frozen=True, kw_only=True):
-    """A new API key, which cannot be shown again."""
-
-    key: Annotated[str, Meta(examples=["dspk_…"])]
 
 
 class Health(Struct, frozen=True):

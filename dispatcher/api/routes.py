@@ -71,14 +71,13 @@ from dispatcher.api.response_models import (
     Health,
     JobStatus,
     JobView,
-    KeyWithText,
     RecipientView,
     Replayed,
     SubscriptionView,
-    SubscriptionWithSecret,
     Trial,
 )
 from dispatcher.api.routing import JSON, AnyRoute, Form, Route
+from dispatcher.api.secret_models import KeyWithText, SubscriptionWithSecret
 from dispatcher.api.subscriptions import (
     change_subscription,
     create_subscription,

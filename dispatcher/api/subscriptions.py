@@ -15,8 +15,9 @@ from dispatcher.api.query_models import SubscriptionsQuery
 from dispatcher.api.recipients import check_recipients, invite, recipients_of
 from dispatcher.api.request_models import NewSubscription, SubscriptionChange
 from dispatcher.api.response_lists import SubscriptionList
-from dispatcher.api.response_models import RecipientView, SubscriptionView, SubscriptionWithSecret, Trial
+from dispatcher.api.response_models import RecipientView, SubscriptionView, Trial
 from dispatcher.api.routing import Call, NoQuery
+from dispatcher.api.secret_models import SubscriptionWithSecret
 from dispatcher.api.trials import sample, try_out
 from dispatcher.domain.errors import Conflict, NotFound, TooManyAlike
 from dispatcher.domain.events import utc_now

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Any
 
 from msgspec import Struct
 
@@ -22,6 +23,13 @@ class KeyWithText(Key, frozen=True, kw_only=True):
     """A new API key, which cannot be shown again."""
 
     key: str
+
+    def __repr__(self) -> str:
+        # Its key has no place in a traceback or a log.
+        return f"KeyWithText({self.id}, key ***)"
+
+    def __rich_repr__(self) -> list[tuple[str, Any]]:
+        return [("id", self.id)]
 
 
 class Quota(Struct, frozen=True, kw_only=True):

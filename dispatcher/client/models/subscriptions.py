@@ -84,6 +84,13 @@ class SubscriptionWithSecret(Subscription, frozen=True, kw_only=True):
 
     secret: str
 
+    def __repr__(self) -> str:
+        # Its secret has no place in a traceback or a log.
+        return f"SubscriptionWithSecret({self.id}, secret ***)"
+
+    def __rich_repr__(self) -> list[tuple[str, Any]]:
+        return [("id", self.id)]
+
 
 class TestResult(Struct, frozen=True, kw_only=True):
     """Result of an attempt with a sample event. `duration` is in seconds; `error` is None on success."""

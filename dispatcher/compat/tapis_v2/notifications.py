@@ -6,8 +6,9 @@ from http import HTTPStatus
 
 from dispatcher.api.problems import Refusal
 from dispatcher.api.request_models import NewSubscription, SubscriptionChange
-from dispatcher.api.response_models import SubscriptionView, SubscriptionWithSecret
+from dispatcher.api.response_models import SubscriptionView
 from dispatcher.api.routing import Call, NoQuery
+from dispatcher.api.secret_models import SubscriptionWithSecret
 from dispatcher.api.subscriptions import (
     change_subscription,
     create_subscription,
