@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Sequence
 from typing import Protocol
 
 import structlog
-from msgspec.structs import replace
 
 from dispatcher.domain.errors import StoreUnavailable
-from dispatcher.domain.retention import Keep, Kept
+from dispatcher.domain.retention import Keep, Kept, Purge
 from dispatcher.telemetry import metrics
 
 log = structlog.get_logger("dispatcher.retention")
@@ -25,15 +24,14 @@ AGAIN = 60.0
 class ForgetfulStore(Protocol):
     """What is asked of the store; see `dispatcher.store.store.Store`."""
 
-    async def retain(self, keep: Keep) -> Kept: ...
-
-
-Purge = Callable[[Keep], Awaitable[Mapping[str, int]]]
-"""Deletes what was kept for long enough of tables that the store does not know. How many rows of each."""
+    async def retain(self, keep: Keep, purges: Sequence[Purge]) -> Kept: ...
 
 
 async def retain(store: ForgetfulStore, keep: Keep, purges: Sequence[Purge] = ()) -> None:
-    """Run retention until cancelled. A run that fails is counted and repeated: it stops nothing else."""
+    """Run retention until cancelled, with the `purges` of plugins.
+
+    A run that fails is counted and repeated: it stops nothing else.
+    """
     interval = min(INTERVAL, keep.width.total_seconds() / 4)
     while True:
         done = await _run(store, keep, purges)
@@ -42,17 +40,14 @@ async def retain(store: ForgetfulStore, keep: Keep, purges: Sequence[Purge] = ()
 
 async def _run(store: ForgetfulStore, keep: Keep, purges: Sequence[Purge]) -> bool:
     try:
-        kept = await store.retain(keep)
-        deleted = dict(kept.deleted)
-        for purge in purges:
-            deleted |= await purge(keep)
+        kept = await store.retain(keep, purges)
     except StoreUnavailable as error:
         log.warning("retention failed", error=str(error), again=f"{AGAIN:g} s")
     except Exception:
         # Such as a user who may not change tables: deliveries go on, and the log tells the operator.
         log.exception("retention failed", again=f"{AGAIN:g} s")
     else:
-        _log_kept(replace(kept, deleted=deleted))
+        _log_kept(kept)
         return True
     metrics.RETENTION_FAILURES.inc()
     return False

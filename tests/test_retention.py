@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 
 import pytest
 
 from dispatcher import retention
 from dispatcher.domain.errors import StoreUnavailable
-from dispatcher.domain.retention import DEFAULT, Keep, Kept
+from dispatcher.domain.retention import DEFAULT, Keep, Kept, Purge
 from dispatcher.telemetry import metrics
 
 KEPT = Kept(
@@ -28,9 +28,11 @@ class Script:
     def __init__(self, *ends: Kept | Exception) -> None:
         self._ends = list(ends)
         self.asked: list[Keep] = []
+        self.purges: list[Sequence[Purge]] = []
 
-    async def retain(self, keep: Keep) -> Kept:
+    async def retain(self, keep: Keep, purges: Sequence[Purge]) -> Kept:
         self.asked.append(keep)
+        self.purges.append(purges)
         if not self._ends:
             raise asyncio.CancelledError
         end = self._ends.pop(0)
@@ -78,3 +80,15 @@ async def test_a_run_that_fails_is_counted_and_repeated(growth: Callable[[str], 
         await retention.retain(store, DEFAULT)
     assert growth("retention_failures_total") == 2
     assert growth("retention_deleted_total") == 3
+
+
+async def test_the_store_is_given_what_plugins_purge() -> None:
+    """It calls them, in the one process that does it: they are not called here."""
+
+    async def purge(_: Keep) -> dict[str, int]:
+        raise AssertionError
+
+    store = Script(KEPT)
+    with pytest.raises(asyncio.CancelledError):
+        await retention.retain(store, DEFAULT, [purge])
+    assert store.purges == [[purge]] * 2

@@ -5,7 +5,7 @@ The rest of the service knows plugins by this Protocol only.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import NamedTuple, Protocol
 
@@ -14,15 +14,12 @@ from sqlalchemy import Table
 
 from dispatcher.api.services import PublishHook, Services
 from dispatcher.config.settings import Settings
-from dispatcher.domain.retention import Keep
+from dispatcher.domain.retention import Purge
 from dispatcher.intake.decode_context import IntakeAdapter
 from dispatcher.intake.hooks import EventHook
 from dispatcher.store.store import Store
 from dispatcher.targets.formats import Format
 from dispatcher.targets.registry import MakeKind
-
-Purge = Callable[[Keep], Awaitable[Mapping[str, int]]]
-"""Deletes what was kept for long enough. How many rows of each table."""
 
 
 class Plugin(Protocol):
@@ -46,6 +43,7 @@ class Plugin(Protocol):
     tables: Sequence[Table] = ()
     """Its tables, on the metadata of the store's schema."""
     purge: Purge | None = None
+    """Deletes what its tables have held for long enough: called by retention, in one process at a time."""
 
     def attach(self, app: web.Application, services: Services) -> None:
         """Add its routes to the application."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime, timedelta
 
 from msgspec import Struct
@@ -33,6 +33,9 @@ class Keep(Struct, frozen=True, kw_only=True):
 
 
 DEFAULT = Keep()
+
+Purge = Callable[[Keep], Awaitable[Mapping[str, int]]]
+"""Deletes what was kept for long enough of some tables. How many rows of each."""
 
 
 class Kept(Struct, frozen=True, kw_only=True):

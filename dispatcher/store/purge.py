@@ -43,11 +43,16 @@ _subscription, _digest, _destination = subscriptions.c, digests.c, destinations.
 _THERE = _subscription.removed_at.is_(None)
 
 
+Key = tuple[Any, ...]
+"""A primary key."""
+
+
 class Trim(Struct, frozen=True):
-    """What is to go from a table that has no key in whose order it could be looked through."""
+    """What is to go from a table whose key has several columns. `low` is below every key."""
 
     table: Table
     gone: ColumnElement[bool]
+    low: Key
 
 
 def sweeps(keep: Keep, now: datetime, tenants: Sequence[str]) -> list[Sweep]:
@@ -81,14 +86,16 @@ def sweeps(keep: Keep, now: datetime, tenants: Sequence[str]) -> list[Sweep]:
 
 
 def trims(keep: Keep, now: datetime) -> list[Trim]:
-    """What goes of the tables that have no key to go by."""
+    """What goes of the tables whose key has several columns."""
     consent, before = mail_consents.c, now - keep.exhausted
-    theirs = exists().where(
-        _subscription.tenant == consent.tenant, _subscription.subscriber == consent.subscriber, _THERE
-    )
+    # A range in the order of the index of subscribers: by equal values, one of the tenant's looks as good to PostgreSQL
+    # until the table is analyzed, and every row of the tenant is read for each consent.
+    same = (_subscription.subscriber >= consent.subscriber, _subscription.subscriber <= consent.subscriber)
+    of_subscriber = select(_subscription.id).where(_subscription.tenant == consent.tenant, *same, _THERE)
+    first = of_subscriber.order_by(_subscription.subscriber, _subscription.id).limit(1).scalar_subquery()
     noted = (consent.asked_at, consent.asking_until, consent.confirmed_at, consent.refused_at)
     old = [or_(moment.is_(None), moment < before) for moment in noted]
-    return [Trim(mail_consents, and_(*old, ~theirs))]
+    return [Trim(mail_consents, and_(*old, first.is_(None)), ("", "", ""))]
 
 
 def tenants(connection: Connection) -> list[str]:
@@ -100,29 +107,33 @@ def tenants(connection: Connection) -> list[str]:
     return list(connection.execute(select(every.c.name).where(every.c.name.is_not(None))).scalars())
 
 
-def trim(connection: Connection, what: Trim) -> int:
-    """Delete some of what is to go; CHUNK when there may be more."""
-    key: ColumnElement[Any] = tuple_(*what.table.primary_key)
-    some = select(*what.table.primary_key).where(what.gone).limit(CHUNK)
-    return connection.execute(delete(what.table).where(key.in_(some), what.gone)).rowcount
+def next_chunk(
+    connection: Connection, table: Table, low: Key
+) -> tuple[list[ColumnElement[bool]], Key | None]:
+    """The condition of the next CHUNK rows of a table from `low` on, and the key after them; None at the end.
+
+    They are found by the primary key, so that no statement looks at more rows, however many are to stay.
+    """
+    columns = [*table.primary_key]
+    key: ColumnElement[Any] = tuple_(*columns)
+    ahead = select(*columns).where(key >= low).order_by(*columns).offset(CHUNK).limit(1)
+    following = connection.execute(ahead).one_or_none()
+    if following is None:
+        return [key >= low], None
+    return [key >= low, key < tuple(following)], tuple(following)
+
+
+def trim(connection: Connection, what: Trim, low: Key) -> Swept:
+    """Delete what is to go of the next CHUNK rows from `low` on."""
+    these, following = next_chunk(connection, what.table, low)
+    return Swept(connection.execute(delete(what.table).where(*these, what.gone)).rowcount, following)
 
 
 async def carry_out(keep: Keep, now: datetime, run: Run) -> dict[str, int]:
     """Purge every table, in many transactions. How many rows of each."""
-
-    async def chunk(what: Sweep, low: object) -> Swept:
-        return await run(sweep, what, low)
-
     deleted: dict[str, int] = {}
     for one in sweeps(keep, now, await run(tenants)):
-        deleted[one.table.name] = await retention.carry_out(one, chunk)
-    return deleted | {what.table.name: await trim_all(what, run) for what in trims(keep, now)}
-
-
-async def trim_all(what: Trim, run: Run) -> int:
-    """Delete all that is to go, in many transactions. How many rows."""
-    deleted, count = 0, CHUNK
-    while count == CHUNK:
-        count = await run(trim, what)
-        deleted += count
+        deleted[one.table.name] = await retention.carry_out(run, sweep, one, low=one.low)
+    for what in trims(keep, now):
+        deleted[what.table.name] = await retention.carry_out(run, trim, what, low=what.low)
     return deleted

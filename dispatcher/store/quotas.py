@@ -12,6 +12,7 @@ from dispatcher.domain.delivery_quota import Grant, Owner
 from dispatcher.domain.errors import TooManyAlike
 from dispatcher.domain.events import utc_now
 from dispatcher.domain.quotas import Caps, QuotaOverride, exceeded
+from dispatcher.domain.retention import Keep
 from dispatcher.store import delivery_quotas, dialect
 from dispatcher.store.column_types import EPOCH
 from dispatcher.store.delivery_quotas import StoredOverride
@@ -70,9 +71,9 @@ class QuotaRepository(Repository):
             _note, {(safe(t), safe(o)): size for (t, o), size in stored.items()}, _day(utc_now())
         )
 
-    async def forget_before(self, moment: datetime) -> None:
-        """Forget what was stored before a time, because it is kept no longer."""
-        await self._write(_forget, _day(moment))
+    async def purge(self, keep: Keep) -> Mapping[str, int]:
+        """Forget what was stored, once it is kept no longer. How many rows of which table."""
+        return {usage.name: await self._write(_forget, _day(utc_now() - keep.delivered))}
 
 
 def check_caps(connection: Connection, row: Mapping[str, object], subscription_id: str, caps: Caps) -> None:
@@ -164,5 +165,5 @@ def _note(connection: Connection, stored: Mapping[tuple[str, str], int], day: in
         connection.execute(new.on_conflict_do_update(index_elements=unique, set_=more))
 
 
-def _forget(connection: Connection, day: int) -> None:
-    connection.execute(delete(usage).where(usage.c.day < day))
+def _forget(connection: Connection, day: int) -> int:
+    return connection.execute(delete(usage).where(usage.c.day < day)).rowcount

@@ -6,7 +6,7 @@ one transaction, or a part of one.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -31,14 +31,12 @@ from dispatcher.store.schema import (
     permissions,
     unclaimed_jobs,
 )
+from dispatcher.store.session import Run
 
 CHUNK = 500
 """How many rows one transaction looks at: what it takes is what others may have to wait."""
 
 _WELL, _BADLY = (State.DELIVERED, State.SUPERSEDED), (State.EXHAUSTED, State.CANCELLED)
-
-Chunks = Callable[["Sweep", Any], Awaitable["Swept"]]
-"""Carries `sweep` out, in a separate transaction."""
 
 
 class Sweep(Struct, frozen=True):
@@ -162,21 +160,29 @@ def oldest_event(connection: Connection) -> datetime | None:
     return None if key is None else made_at(key)
 
 
-async def carry_out(what: Sweep, chunks: Chunks) -> int:
-    """Sweep a table, chunk by chunk. How many rows were deleted."""
-    deleted, low = 0, what.low
+async def carry_out(run: Run, chunk: Callable[..., Swept], *args: object, low: object) -> int:
+    """Go through a table from the key `low` on, each chunk in one transaction. How many rows were deleted.
+
+    `chunk` takes a connection, `args` and the key where it begins.
+    """
+    deleted = 0
     while low is not None:
-        swept = await chunks(what, low)
+        swept = await run(chunk, *args, low)
         deleted, low = deleted + swept.deleted, swept.next
     return deleted
 
 
-async def retain_rows(keep: Keep, now: datetime, chunks: Chunks) -> dict[str, int]:
+async def retain_rows(keep: Keep, now: datetime, run: Run) -> dict[str, int]:
     """Delete all that is to go, for a database without partitions. How many rows of each table."""
     ended_before = horizons(keep, now)
     before = ended_before.bound
     everywhere = {"deliveries": before, "attempts": before, "events": before}
-    deleted = {one.table.name: await carry_out(one, chunks) for one in sweeps(everywhere, ended_before)}
+    deleted = {
+        one.table.name: await carry_out(run, sweep, one, low=one.low)
+        for one in sweeps(everywhere, ended_before)
+    }
     if deleted["events"]:
-        deleted |= {one.table.name: await carry_out(one, chunks) for one in leftovers(before)}
+        deleted |= {
+            one.table.name: await carry_out(run, sweep, one, low=one.low) for one in leftovers(before)
+        }
     return deleted

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 
-from dispatcher.domain.retention import Keep, Kept
+from dispatcher.domain.retention import Keep, Kept, Purge
 from dispatcher.store.breakers import BreakerRepository
 from dispatcher.store.deliveries import DeliveryRepository
 from dispatcher.store.destinations import DestinationRepository
@@ -74,8 +75,8 @@ class Store(ABC):
         """Write what changes nothing, under the locks that storing events takes. They are waited for 4 s at most."""
 
     @abstractmethod
-    async def retain(self, keep: Keep) -> Kept:
-        """Delete what was kept for long enough, and make room for what comes.
+    async def retain(self, keep: Keep, purges: Sequence[Purge] = ()) -> Kept:
+        """Delete what was kept for long enough, and make room for what comes. `purges` are called for other tables.
 
         Nothing goes that waits or is being delivered, whatever its age, nor the event of a delivery that stays. It may
         take minutes. While another process does it, it only looks.

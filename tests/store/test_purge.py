@@ -212,9 +212,10 @@ async def test_what_goes_goes_in_bounded_batches(store: Store, monkeypatch: pyte
     sizes: list[int] = []
     trim = purge.trim
 
-    def counted(connection: Connection, what: purge.Trim) -> int:
-        sizes.append(trim(connection, what))
-        return sizes[-1]
+    def counted(connection: Connection, what: purge.Trim, low: purge.Key) -> rows_retention.Swept:
+        swept = trim(connection, what, low)
+        sizes.append(swept.deleted)
+        return swept
 
     monkeypatch.setattr(purge, "trim", counted)
     kept = await store.retain(KEEP)

@@ -8,9 +8,8 @@ from datetime import timedelta
 import pytest
 
 from dispatcher.domain.errors import TooManyAlike
-from dispatcher.domain.events import utc_now
 from dispatcher.domain.quotas import Caps
-from dispatcher.domain.retention import DEFAULT
+from dispatcher.domain.retention import DEFAULT, Keep
 from dispatcher.domain.subscriptions import Subscription
 from dispatcher.store.filters import SubscriptionFilter, Window
 from dispatcher.store.store import Store
@@ -87,5 +86,5 @@ async def test_what_was_stored_counts_as_long_as_it_is_kept(store: Store) -> Non
     await store.retain(DEFAULT)
     assert await store.quotas.stored_mib("default", "alice") == 3
 
-    await store.quotas.forget_before(utc_now() + timedelta(days=2))
+    assert await store.quotas.purge(Keep(delivered=timedelta(days=-2))) == {"usage": 2}
     assert await store.quotas.stored_mib("default", "alice") == 0

@@ -25,6 +25,7 @@ from dispatcher.domain.quotas import Caps, QuotaOverride
 from dispatcher.domain.recipients import WAITS_FOR_CONSENT, Quota, Recipient
 from dispatcher.domain.retention import Keep
 from dispatcher.domain.subscriptions import Subscription
+from dispatcher.store import purge as store_purge
 from dispatcher.store.breakers import ABANDONED
 from dispatcher.store.filters import DestinationFilter, Window
 from dispatcher.store.postgres.accept import WHOLE
@@ -392,6 +393,13 @@ async def age(use: Use) -> None:
     assert kept.deleted["deliveries"] >= BATCH
 
 
+async def purge(use: Use) -> None:
+    """What retention and a plugin delete of tables that have no partitions, going through all of their rows."""
+    await store_purge.carry_out(Keep(), utc_now(), use.store.session.write)
+    await use.store.quotas.purge(Keep())
+    await tapis_of(use.store).purge(Keep())
+
+
 PARTS: Mapping[str, Callable[[Use], Awaitable[None]]] = {
     part.__name__.replace("_", " "): part
     for part in (
@@ -409,6 +417,7 @@ PARTS: Mapping[str, Callable[[Use], Awaitable[None]]] = {
         keep_statuses,
         keep_keys,
         serve_tapis,
+        purge,
     )
 }
 

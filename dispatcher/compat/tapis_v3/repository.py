@@ -23,7 +23,7 @@ from dispatcher.domain.subscriptions import Subscription
 from dispatcher.store import delivery_writes, held, lists, subscription_writes
 from dispatcher.store.dialect import insert
 from dispatcher.store.mapping import Row, safe
-from dispatcher.store.purge import trim_all
+from dispatcher.store.purge import Key, next_chunk
 from dispatcher.store.schema import subscriptions
 from dispatcher.store.session import Repository, Session
 from dispatcher.store.subscription_mapping import SubscriptionRows
@@ -135,17 +135,18 @@ class TapisRepository(Repository):
     async def purge(self, keep: Keep) -> Mapping[str, int]:
         """Remove what was kept for long enough. How many rows of which tables."""
         now = utc_now()
-        await self._remove_expired(now - keep.delivered)
-        await self._write(purge.begin_ages, now)
-        return {what.table.name: await trim_all(what, self._write) for what in purge.trims(keep, now)}
+        removed = await self._remove_expired(now - keep.delivered, (purge.LOWEST,))
+        return {tapis_subscriptions.name: removed} | await purge.carry_out(keep, now, self._write)
 
-    async def _remove_expired(self, before: datetime) -> None:
-        """Remove those that expired before a time, with their members; what waits of them is cancelled."""
-        expired = CLEANED
-        while expired == CLEANED:
-            expired, gone = await self._write(_clean, _table.expires_at < before)
+    async def _remove_expired(self, before: datetime, low: Key | None) -> int:
+        """Remove those from `low` on that expired before a time, and their members; what waits is cancelled."""
+        removed = 0
+        while low is not None:
+            count, gone, low = await self._write(_clean_chunk, before, low)
+            removed += count
             for member in gone:
                 await self._end_waiting(member)
+        return removed
 
     async def _first(self, *which: ColumnElement[bool]) -> TapisSubscription | None:
         found = await self._read(_find, which, 1)
@@ -242,6 +243,13 @@ def _clean(connection: Connection, *which: ColumnElement[bool]) -> tuple[int, li
     some = select(tapis_subscriptions).where(*which).order_by(_table.id).limit(CLEANED)
     named = [_named(row) for row in lists.rows_of(connection, some)]
     return len(named), [key for one in named for key in _remove(connection, one)[0]]
+
+
+def _clean_chunk(connection: Connection, before: datetime, low: Key) -> tuple[int, list[str], Key | None]:
+    """Remove those of the next from `low` on that expired: how many, their members, and where the next ones begin."""
+    these, following = next_chunk(connection, tapis_subscriptions, low)
+    count, members = _clean(connection, *these, _table.expires_at < before)
+    return count, members, low if count == CLEANED else following
 
 
 def _remove(connection: Connection, named: TapisSubscription) -> tuple[list[str], bool]:

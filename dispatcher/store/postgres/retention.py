@@ -5,10 +5,10 @@ One process at a time does it, on a separate connection that holds an advisory l
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import aclosing
 from datetime import datetime
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from typing import Concatenate, ParamSpec, TypeVar
 
 import asyncpg
 from sqlalchemy import Boolean, ColumnElement, Connection, Table, literal_column, text
@@ -16,7 +16,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from dispatcher.domain.events import utc_now
-from dispatcher.domain.retention import Keep, Kept
+from dispatcher.domain.retention import Keep, Kept, Purge
 from dispatcher.store import purge, retention
 from dispatcher.store.driver_errors import unavailable
 from dispatcher.store.postgres.connection import driver_connection, lone_engine, take_migration_lock
@@ -30,7 +30,7 @@ from dispatcher.store.postgres.partitions import (
     partitions,
     promise,
 )
-from dispatcher.store.retention import Sweep, Swept, left_over, sweeps
+from dispatcher.store.retention import left_over, sweeps
 from dispatcher.store.schema import identities, jobs, unclaimed_jobs
 
 LOCK = 7_215_366_640_113_905_922
@@ -64,10 +64,11 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
-async def retain(url: str, keep: Keep) -> Kept:
-    """Make the partitions that will be needed, drop the old ones, delete what is left over of them.
+async def retain(url: str, keep: Keep, purges: Sequence[Purge]) -> Kept:
+    """Make the partitions that will be needed, drop the old ones, delete what is left over of them; then purge.
 
-    It does nothing but look while another process is at it. Raises StoreUnavailable.
+    `purges` have connections of their own; this one holds the lock meanwhile. Nothing is done but looking while another
+    process is at it. Raises StoreUnavailable.
     """
     with unavailable():
         async with aclosing(await lone_engine(url, "10min", **_SETTINGS).connect()) as connection:
@@ -76,6 +77,7 @@ async def retain(url: str, keep: Keep) -> Kept:
                 if await run.is_only_one():
                     await run.make_ahead()
                     await run.clean()
+                    await run.purge(purges)
                 return await run.report()
 
 
@@ -107,11 +109,18 @@ class _Run:
             # What a table refers to goes after it, and not further.
             reach = bounds[table] = await self._fold_all(table, reach)
         for one in sweeps(bounds, self._ended_before):
-            self._deleted[one.table.name] = await retention.carry_out(one, self._chunk)
+            self._deleted[one.table.name] = await retention.carry_out(
+                self._do, retention.sweep, one, low=one.low
+            )
         if self._dropped["events"]:
             for table_ in (identities, jobs, unclaimed_jobs):
                 self._deleted[table_.name] = await self._trim(table_, bounds["events"])
         self._deleted |= await purge.carry_out(self._keep, self._now, self._do)
+
+    async def purge(self, purges: Sequence[Purge]) -> None:
+        """Let others delete what is theirs."""
+        for one in purges:
+            self._deleted |= await one(self._keep)
 
     async def report(self) -> Kept:
         """What was done, and what is there."""
@@ -155,9 +164,6 @@ class _Run:
             if isinstance(error.driver_exception, asyncpg.LockNotAvailableError):
                 return None
             raise
-
-    async def _chunk(self, what: Sweep, low: Any) -> Swept:
-        return await self._do(retention.sweep, what, low)
 
     async def _trim(self, table: Table, before: str) -> int:
         """Delete what is left over of a table, in the order in which it lies on the disk."""

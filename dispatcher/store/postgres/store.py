@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from datetime import timedelta
 
 from dispatcher.domain.errors import StoreUnavailable
-from dispatcher.domain.events import utc_now
-from dispatcher.domain.retention import DEFAULT, Keep, Kept
+from dispatcher.domain.retention import DEFAULT, Keep, Kept, Purge
 from dispatcher.store.encryption import Sealer
 from dispatcher.store.postgres import hot_sql as sql
 from dispatcher.store.postgres import retention
@@ -66,6 +66,5 @@ class PostgresStore(Store):
             await connection.execute(sql.LOCK_LIKE_ACCEPT)
             await connection.execute(sql.CHECK_WRITE, lease_id)
 
-    async def retain(self, keep: Keep) -> Kept:
-        await self.quotas.forget_before(utc_now() - keep.delivered)
-        return await retention.retain(self._url, keep)
+    async def retain(self, keep: Keep, purges: Sequence[Purge] = ()) -> Kept:
+        return await retention.retain(self._url, keep, [self.quotas.purge, *purges])

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from sqlalchemy import Connection
 
 from dispatcher.domain.events import utc_now
-from dispatcher.domain.retention import Keep, Kept
+from dispatcher.domain.retention import Keep, Kept, Purge
 from dispatcher.store import expansions, leases, purge, retention
 from dispatcher.store.encryption import Sealer
 from dispatcher.store.leases import LeaseRepository
 from dispatcher.store.migrations import upgrade
-from dispatcher.store.retention import Sweep, Swept
 from dispatcher.store.sqlite.breakers import SqliteBreakers
 from dispatcher.store.sqlite.events import SqliteEvents, SqliteExpansions
 from dispatcher.store.sqlite.queue import SqliteQueue
@@ -57,14 +57,12 @@ class SqliteStore(Store):
     async def check_write(self, lease_id: int) -> None:
         await self.session.write(leases.touch, lease_id)
 
-    async def retain(self, keep: Keep) -> Kept:
-        await self.quotas.forget_before(utc_now() - keep.delivered)
-        deleted = await retention.retain_rows(keep, utc_now(), self._sweep)
+    async def retain(self, keep: Keep, purges: Sequence[Purge] = ()) -> Kept:
+        deleted = await retention.retain_rows(keep, utc_now(), self.session.write)
         deleted |= await purge.carry_out(keep, utc_now(), self.session.write)
+        for one in (self.quotas.purge, *purges):
+            deleted |= await one(keep)
         return Kept(deleted=deleted, oldest_event=await self.session.read(retention.oldest_event))
-
-    async def _sweep(self, what: Sweep, low: object) -> Swept:
-        return await self.session.write(retention.sweep, what, low)
 
 
 def _drop_statistics(connection: Connection) -> None:

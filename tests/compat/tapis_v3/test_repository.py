@@ -243,3 +243,44 @@ async def test_series_go_when_nothing_was_published_in_them_and_those_without_a_
     )
     assert found.keys() == {"young", "before"}
     assert all(at is not None for at in found.values())
+
+
+async def test_the_purge_goes_through_a_table_chunk_by_chunk_past_what_stays(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dispatcher.store.purge.CHUNK", 3)
+    monkeypatch.setattr("dispatcher.compat.tapis_v3.repository.CLEANED", 1)
+    now, days = utc_now(), [31, 1, 31, 31, 31, 1, 1, 1, 31]
+    expired = [named(f"n{number}", expires_at=now - age * DAY) for number, age in enumerate(days)]
+    fields = ("id", "created_at", "expires_at", "tenant", "owner", "name", "subject_filter", "document")
+    rows: list[dict[str, object]] = [
+        {name: getattr(one, name) for name in fields} | {"members": ""} for one in expired
+    ]
+    series: list[dict[str, object]] = [
+        {
+            "tenant": f"t{number // 4}",
+            "source": "s",
+            "subject": f"{number}",
+            "series": "x",
+            "count": 1,
+            "updated_at": now - age * DAY,
+        }
+        for number, age in enumerate(days)
+    ]
+    notes: list[dict[str, object]] = [
+        {
+            "subscription_id": new_id("sub"),
+            "uuid": f"{age}",
+            "document": b"{}",
+            "received_at": now - age * DAY,
+        }
+        for age in (2, 0, 2, 2, 2, 0, 2)
+    ]
+    await put(store, tapis_subscriptions, *rows)
+    await put(store, tapis_series, *series)
+    await put(store, tapis_notifications, *notes)
+    deleted = await tapis_of(store).purge(KEEP)
+    assert deleted == {"tapis_subscriptions": 5, "tapis_series": 5, "tapis_notifications": 5}
+    assert await keys(store, tapis_subscriptions) == {
+        one.id for one, age in zip(expired, days, strict=True) if age == 1
+    }

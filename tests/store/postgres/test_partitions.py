@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from datetime import datetime, timedelta
 from functools import partial
 from itertools import pairwise
@@ -28,7 +28,7 @@ from dispatcher.store.store import Store
 from tests.claiming import claim
 from tests.factories import NOW, make_event
 from tests.servers import Databases
-from tests.store.conftest import SEALER
+from tests.store.conftest import SEALER, OpenAnother
 from tests.store.explained import nodes
 from tests.store.helpers import ALL, attempt, outcome, stored, subscribed
 from tests.store.test_migrations import on
@@ -248,6 +248,31 @@ async def test_one_process_at_a_time_does_it(aged: Store, aged_url: str) -> None
     await other.close()
     both = await asyncio.gather(aged.retain(KEEP), aged.retain(KEEP))
     assert sum(kept.dropped["events"] for kept in both) == len(before) - len(await listed(aged_url))
+
+
+async def test_what_plugins_have_is_purged_by_one_process_at_a_time(open_postgres: OpenAnother) -> None:
+    first, second = await open_postgres(), await open_postgres()
+    begun, finish = asyncio.Event(), asyncio.Event()
+    purging: list[str] = []
+
+    async def by_the_first(_: Keep) -> Mapping[str, int]:
+        purging.append("first")
+        begun.set()
+        await finish.wait()
+        return {"a table": 3}
+
+    async def by_the_second(_: Keep) -> Mapping[str, int]:
+        purging.append("second")
+        return {"a table": 0}
+
+    running = asyncio.create_task(first.retain(KEEP, [by_the_first]))
+    await begun.wait()
+    kept = await second.retain(KEEP, [by_the_second])
+    assert (purging, kept.deleted) == (["first"], {})
+    finish.set()
+    assert (await running).deleted["a table"] == 3
+    await second.retain(KEEP, [by_the_second])
+    assert purging == ["first", "second"]
 
 
 async def test_a_replay_that_is_being_stored_keeps_its_event(
