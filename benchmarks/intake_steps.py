@@ -91,18 +91,18 @@ class Deliverer:
         self._left = count
         self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
-    async def room_for(self, matches: Sequence[tuple[Event, Subscription]]) -> None:
+    async def wait_for_capacity(self, matches: Sequence[tuple[Event, Subscription]]) -> None:
         """At once."""
 
-    def reserve(self, matches: Sequence[tuple[Event, Subscription]]) -> list[OpenDelivery]:
+    def reserve_slots(self, matches: Sequence[tuple[Event, Subscription]]) -> list[OpenDelivery]:
         return [OpenDelivery(new_id("dlv"), event, one, self.lease_id) for event, one in matches]
 
-    def start(self, deliveries: Sequence[OpenDelivery]) -> None:
+    def enqueue(self, deliveries: Sequence[OpenDelivery]) -> None:
         self._left -= len(deliveries)
         if self._left <= 0:
             self.done.set_result(None)
 
-    def release(self, deliveries: Sequence[OpenDelivery]) -> None:
+    def cancel_reservations(self, deliveries: Sequence[OpenDelivery]) -> None:
         """Nothing was promised."""
 
 

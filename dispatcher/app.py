@@ -26,6 +26,7 @@ from dispatcher.compat.plugin import Plugin
 from dispatcher.config.secret_keys import secret_keys
 from dispatcher.config.settings import Settings
 from dispatcher.delivery.engine import Engine
+from dispatcher.delivery.upkeep import Upkeep
 from dispatcher.domain.errors import SettingsError, StoreUnavailable
 from dispatcher.domain.targets import RecipientKind, TargetKind
 from dispatcher.intake.batcher import Batcher
@@ -92,13 +93,14 @@ class App:
         for kind in kinds.values():
             if isinstance(kind, RecipientKind):
                 kind.limit_to(self._engine.trials)
+        self._upkeep = Upkeep(store, self._engine.blocked_destinations)
         matcher = Matcher(store)
         self._quotas = DeliveryQuotas(store.quotas, settings.quotas.deliveries_per_minute)
         self._waiters = Waiters(store, settings.http.max_waiters)
         self._queue = IngestQueue(hooks=make_hooks(plugins))
         self._batcher = Batcher(
             self._queue,
-            Committer(matcher, self._engine, store.events, self._quotas, self._waiters.stored),
+            Committer(matcher, self._engine.reservations, store.events, self._quotas, self._waiters.stored),
         )
         self._expander = Expander(store.expansions, matcher, self._engine.wake, self._quotas)
         self._sources = load_sources(settings, self._queue, self._adapters)
@@ -126,6 +128,8 @@ class App:
         self._engine.launch(group)
         keep = self._settings.retention.keep
         purges = [plugin.purge for plugin in self._plugins if plugin.purge is not None]
+        look_after = partial(self._upkeep.run, lambda: self._engine.lease_id)
+        self._keeping = group.create_task(keep_running("upkeep", look_after))
         self._looking = group.create_task(keep_running("readiness", self._readiness.run))
         self._watching = group.create_task(keep_running("gauges", lambda: watch(self._store.deliveries)))
         self._measuring = group.create_task(keep_running("loop lag", measure_loop_lag))
@@ -148,6 +152,7 @@ class App:
         self._waiters.stop()
         await asyncio.gather(*(source.stop(grace) for source in self._sources))
         self._expanding.cancel()
+        self._keeping.cancel()
         await self._batcher.stop(grace)
         await self._runner.cleanup()
         await self._engine.stop()

@@ -38,7 +38,6 @@ class Lanes:
         self._idle: LRUCache[str, Lane] = LRUCache(REMEMBERED)
         self._load = 0
         self._bytes = 0
-        self._behind = False
 
     def __getitem__(self, destination: str) -> Lane:
         lane = self._lanes.get(destination)
@@ -68,7 +67,6 @@ class Lanes:
         subscription that has few places finds one in a lane that others have filled.
         """
         if self._full:
-            self._behind = True
             return None
         lane = self._lanes.get(destination) or self[destination]
         share = self._fresh_share(lane) if fresh else self._bound(lane)
@@ -93,8 +91,7 @@ class Lanes:
 
     @property
     def free(self) -> int:
-        """How many deliveries may be claimed in all. When that is none, `done` says when there is room again."""
-        self._behind = self._full
+        """How many deliveries may be claimed in all."""
         return 0 if self._full else self._total - self._load
 
     def places(self, destination: str) -> int:
@@ -115,14 +112,6 @@ class Lanes:
         few = bound // 8 - lane.load_of(subscription)
         return max(0, min(few, 2 * bound - lane.load))
 
-    def expect_room(self, destination: str) -> bool:
-        """Let `done` say when there is room again. False when there is now."""
-        lane = self._lanes.get(destination)
-        if lane is None:
-            return False
-        lane.behind = True
-        return True
-
     def release(self, lane: Lane, size: int, subscription: str = "") -> None:
         """Give a promised place back."""
         lane.release(subscription)
@@ -141,13 +130,6 @@ class Lanes:
         self._retire(lane)
         if lane.behind and lane.load <= max(1, self._bound(lane) // 2):
             lane.behind = False
-            return True
-        return False
-
-    def room_again(self) -> bool:
-        """Whether all lanes together have room again after they had none; said once."""
-        if self._behind and self._load <= max(1, self._total // 2):
-            self._behind = False
             return True
         return False
 

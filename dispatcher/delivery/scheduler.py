@@ -103,10 +103,6 @@ class Scheduler:
         self._begin_again = True
         self._wake.set()
 
-    def room_again(self) -> None:
-        """There is room for what has been due for a while."""
-        self._wake.set()
-
     async def run(self, lease_id: Callable[[], int], take: Callable[[list[OpenDelivery]], None]) -> None:
         """Claim under this lease and hand to `take` until cancelled."""
         while True:

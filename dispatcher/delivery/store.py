@@ -10,32 +10,23 @@ from dispatcher.delivery.outcomes import EndingStore, OutcomeStore
 from dispatcher.delivery.rates import RateStore
 from dispatcher.delivery.scheduler import ClaimStore
 from dispatcher.delivery.senders import DigestStore
-from dispatcher.delivery.upkeep import DigestRepair, ElectionStore, ExpiryStore, UpkeepStore
 
 
-class AllLeases(LeaseStore, ElectionStore, Protocol):
-    """What delivering needs of leases."""
-
-
-class Queue(ClaimStore, OutcomeStore, ExpiryStore, Protocol):
+class Queue(ClaimStore, OutcomeStore, Protocol):
     """What delivering needs of the queue."""
 
 
-class Digests(DigestStore, DigestRepair, Protocol):
-    """What delivering needs of digests."""
-
-
-class DeliveryStore(UpkeepStore, Protocol):
+class DeliveryStore(Protocol):
     """What delivering needs of the store; see `dispatcher.store.store.Store`."""
 
     @property
-    def leases(self) -> AllLeases: ...
+    def leases(self) -> LeaseStore: ...
 
     @property
     def queue(self) -> Queue: ...
 
     @property
-    def digests(self) -> Digests: ...
+    def digests(self) -> DigestStore: ...
 
     @property
     def subscriptions(self) -> EndingStore: ...

@@ -94,14 +94,11 @@ class UpkeepStore(Protocol):
 
 
 class Upkeep:
-    """The rounds. `blocked` says for which destinations nothing goes out, `freed` is called when something may."""
+    """The rounds. `blocked` says for which destinations nothing goes out."""
 
-    def __init__(
-        self, store: UpkeepStore, blocked: Callable[[], Iterable[str]], freed: Callable[[], None]
-    ) -> None:
+    def __init__(self, store: UpkeepStore, blocked: Callable[[], Iterable[str]]) -> None:
         self._store = store
         self._blocked = blocked
-        self._freed = freed
         self._turns = 0
         self._reached = ""
         self._more: dict[str, Place] = {}
@@ -127,7 +124,6 @@ class Upkeep:
             if not self._turns:
                 break
         self._digests = await self._store.digests.repair(self._digests)
-        self._freed()
         if purge:
             await self._store.purge_orphans()
 

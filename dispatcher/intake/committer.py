@@ -24,18 +24,18 @@ PART = 50
 
 
 class Deliverer(Protocol):
-    """Delivers what is stored; see `dispatcher.delivery.engine.Engine`."""
+    """Delivers what is stored; see `dispatcher.delivery.reservations.Reservations`."""
 
-    async def room_for(self, matches: Sequence[Match]) -> None: ...
+    async def wait_for_capacity(self, matches: Sequence[Match]) -> None: ...
 
     @property
     def lease_id(self) -> int: ...
 
-    def reserve(self, matches: Sequence[Match]) -> list[OpenDelivery]: ...
+    def reserve_slots(self, matches: Sequence[Match]) -> list[OpenDelivery]: ...
 
-    def start(self, deliveries: Sequence[OpenDelivery]) -> None: ...
+    def enqueue(self, deliveries: Sequence[OpenDelivery]) -> None: ...
 
-    def release(self, deliveries: Sequence[OpenDelivery]) -> None: ...
+    def cancel_reservations(self, deliveries: Sequence[OpenDelivery]) -> None: ...
 
 
 class EventStore(Protocol):
@@ -98,7 +98,7 @@ class Committer:
         """Forget the deliveries of submissions that will not be committed."""
         for submission in submissions:
             if submission.deliveries is not None:
-                self._deliverer.release(submission.deliveries)
+                self._deliverer.cancel_reservations(submission.deliveries)
                 submission.deliveries, submission.expansions = None, ()
 
     async def _commit(self, submissions: Sequence[Submission]) -> Mapping[str, str]:
@@ -143,7 +143,7 @@ class Committer:
             lambda: all(submission.withdrawn for submission in submissions),
         )
         matches, over_quota = await self._admit(selected)
-        await self._deliverer.room_for(matches)
+        await self._deliverer.wait_for_capacity(matches)
         by_event: defaultdict[str, list[OpenDelivery]] = defaultdict(list)
         for delivery in (*await self._reserve(matches), *grouped(over_quota)):
             by_event[delivery.event.key].append(delivery)
@@ -168,11 +168,11 @@ class Committer:
         slices = TimeSlices()
         try:
             for start in range(0, len(matches), PART):
-                made += grouped(self._deliverer.reserve(matches[start : start + PART]))
+                made += grouped(self._deliverer.reserve_slots(matches[start : start + PART]))
                 if slices.over:
                     await slices.others()
         except BaseException:
-            self._deliverer.release(made)
+            self._deliverer.cancel_reservations(made)
             raise
         return made
 
@@ -197,8 +197,8 @@ class Committer:
                 (ours if stored_under == current_lease_id else others).append(delivery)
         slices = TimeSlices()
         for start in range(0, len(ours), PART):
-            self._deliverer.start(ours[start : start + PART])
+            self._deliverer.enqueue(ours[start : start + PART])
             if slices.over:
                 await slices.others()
         if others:
-            self._deliverer.release(others)
+            self._deliverer.cancel_reservations(others)

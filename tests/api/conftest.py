@@ -136,17 +136,17 @@ class Parked:
         self.lease_id = lease_id
         self.woken = 0
 
-    async def room_for(self, matches: Sequence[tuple[Event, Subscription]]) -> None:
+    async def wait_for_capacity(self, matches: Sequence[tuple[Event, Subscription]]) -> None:
         """It takes any number."""
 
-    def reserve(self, matches: Sequence[tuple[Event, Subscription]]) -> list[OpenDelivery]:
+    def reserve_slots(self, matches: Sequence[tuple[Event, Subscription]]) -> list[OpenDelivery]:
         now = utc_now()
         return [OpenDelivery(new_id("dlv"), event, s, due_at=_due(s, now)) for event, s in matches]
 
-    def start(self, deliveries: Sequence[OpenDelivery]) -> None:
+    def enqueue(self, deliveries: Sequence[OpenDelivery]) -> None:
         """They are in the store; nothing is held for them."""
 
-    def release(self, deliveries: Sequence[OpenDelivery]) -> None:
+    def cancel_reservations(self, deliveries: Sequence[OpenDelivery]) -> None:
         """The same."""
 
     def wake(self) -> None:

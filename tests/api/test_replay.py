@@ -29,7 +29,7 @@ async def api(store: Store) -> AsyncIterator[Api]:
     engine = Engine(store, kinds, Limits(grace=5))
     await engine.begin()
     intake = IngestQueue()
-    batcher = Batcher(intake, Committer(Matcher(store), engine, store.events))
+    batcher = Batcher(intake, Committer(Matcher(store), engine.reservations, store.events))
     async with asyncio.TaskGroup() as group:
         engine.launch(group)
         group.create_task(batcher.run())

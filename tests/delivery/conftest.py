@@ -105,9 +105,9 @@ class Running:
                 await self.engine.stop()
 
     async def accept(self, *events: Event) -> None:
-        deliveries = self.engine.reserve(await Matcher(self._store).match(events))
+        deliveries = self.engine.reservations.reserve_slots(await Matcher(self._store).match(events))
         await self._store.events.accept(self.engine.lease_id, events, deliveries)
-        self.engine.start(deliveries)
+        self.engine.reservations.enqueue(deliveries)
 
     async def has(self, happened: Callable[[], bool]) -> None:
         """Return when something has happened to the engine, which sends no notification of it."""

@@ -189,7 +189,7 @@ async def test_max_age_ends_what_waits_behind_it(store: Store, kind: ScriptedKin
         await process.has(lambda: process.engine.blocks(A))
         await process.accept(new_event())
         await settled(store, {State.PENDING: 2})
-        await Upkeep(store, lambda: [A], lambda: None).round()
+        await Upkeep(store, lambda: [A]).round()
         await settled(store, {State.PENDING: 1, State.EXHAUSTED: 1})
     [ended] = [one for one in await deliveries(store) if one.state is State.EXHAUSTED]
     assert (ended.reason, ended.attempts) == ("waited for longer than max_age (0.001 s)", 0)
@@ -211,7 +211,7 @@ async def test_what_is_too_old_is_found_behind_all_destinations_a_part_at_a_time
             due = utc_now() + timedelta(hours=1)
             new = [OpenDelivery(new_id("dlv"), one, subscription, due_at=due) for one in events]
             await store.events.accept(process, events, new)
-    rounds = Upkeep(store, lambda: names, lambda: None)
+    rounds = Upkeep(store, lambda: names)
     for _ in range(8):
         await rounds.round()
     await settled(store, {State.EXHAUSTED: 11, State.PENDING: 5})
@@ -220,8 +220,24 @@ async def test_what_is_too_old_is_found_behind_all_destinations_a_part_at_a_time
 async def test_upkeep_is_done_by_the_eldest_process_only(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(upkeep, "INTERVAL", 0)
+    monkeypatch.setattr(upkeep, "INTERVAL", 0.001)
     elder, younger = [await store.leases.register("host", 1, 60) for _ in range(2)]
-    assert [await store.leases.is_oldest(one) for one in (elder, younger)] == [True, False]
-    await store.leases.release(elder)
-    assert await store.leases.is_oldest(younger)
+    rounds = {elder: asyncio.Semaphore(0), younger: asyncio.Semaphore(0)}
+
+    async def run(lease_id: int) -> None:
+        def blocked() -> list[str]:
+            rounds[lease_id].release()
+            return []
+
+        await Upkeep(store, blocked).run(lambda: lease_id)
+
+    running = [asyncio.create_task(run(one)) for one in (elder, younger)]
+    async with asyncio.timeout(20):
+        for _ in range(3):
+            await rounds[elder].acquire()
+        assert rounds[younger].locked()
+        await store.leases.release(elder)
+        await rounds[younger].acquire()
+    for one in running:
+        one.cancel()
+    await asyncio.gather(*running, return_exceptions=True)

@@ -33,12 +33,12 @@ async def test_what_was_made_ready_under_a_lost_lease_is_sent_once(store: Store,
     await store.subscriptions.add(make_subscription())
     async with running(store, kind, Limits(lease=0.4, timeout=0.1)) as process:
         engine, event = process.engine, new_event()
-        new = engine.reserve(await Matcher(store).match([event]))
+        new = engine.reservations.reserve_slots(await Matcher(store).match([event]))
         first = engine.lease_id
         await store.leases.release(first)  # as others do, while the database does not answer here
         await process.has(lambda: engine.lease_id != first)
         await store.events.accept(engine.lease_id, [event], new)
-        engine.start(new)
+        engine.reservations.enqueue(new)
         await settled(store, {State.DELIVERED: 1})
     assert len(kind.sent) == 1
 
@@ -60,11 +60,11 @@ async def test_what_is_made_ready_while_a_lost_lease_is_replaced_is_sent_once(
         monkeypatch.setattr(store.leases, "register", slow)
         await store.leases.release(first)
         await registered.wait()
-        new = engine.reserve(await Matcher(store).match([event]))
+        new = engine.reservations.reserve_slots(await Matcher(store).match([event]))
         answered.set()
         await process.has(lambda: engine.lease_id not in {0, first})
         await store.events.accept(engine.lease_id, [event], new)
-        engine.start(new)
+        engine.reservations.enqueue(new)
         await settled(store, {State.DELIVERED: 1})
     assert len(kind.sent) == 1
 

@@ -102,21 +102,21 @@ class Deliverer:
         self.started: list[OpenDelivery] = []
         self.released: list[OpenDelivery] = []
 
-    async def room_for(self, matches: Sequence[tuple[Event, Subscription]]) -> None:
+    async def wait_for_capacity(self, matches: Sequence[tuple[Event, Subscription]]) -> None:
         self.asked += 1
 
-    def reserve(self, matches: Sequence[tuple[Event, Subscription]]) -> list[OpenDelivery]:
+    def reserve_slots(self, matches: Sequence[tuple[Event, Subscription]]) -> list[OpenDelivery]:
         made = [make_delivery(event, subscription) for event, subscription in matches]
         self.reserved |= {delivery.id: delivery for delivery in made}
         return made
 
-    def start(self, deliveries: Sequence[OpenDelivery]) -> None:
+    def enqueue(self, deliveries: Sequence[OpenDelivery]) -> None:
         for delivery in deliveries:
             if delivery.lease_id:
                 del self.reserved[delivery.id]
         self.started += deliveries
 
-    def release(self, deliveries: Sequence[OpenDelivery]) -> None:
+    def cancel_reservations(self, deliveries: Sequence[OpenDelivery]) -> None:
         for delivery in deliveries:
             if delivery.lease_id:
                 del self.reserved[delivery.id]

@@ -48,9 +48,9 @@ async def running(store: Store, kind: EmailKind, grace: float = 20) -> AsyncIter
     engine = Engine(store, {"email": kind}, Limits(grace=grace))
 
     async def accept(*events: Event) -> None:
-        new = engine.reserve(await Matcher(store).match(events))
+        new = engine.reservations.reserve_slots(await Matcher(store).match(events))
         await store.events.accept(engine.lease_id, events, new)
-        engine.start(new)
+        engine.reservations.enqueue(new)
 
     await engine.begin()
     async with asyncio.TaskGroup() as group:

@@ -29,9 +29,9 @@ async def test_a_relay_that_says_too_many_halves_the_attempts_at_once(
     await engine.begin()
     async with asyncio.TaskGroup() as group:
         engine.launch(group)
-        deliveries = engine.reserve(await Matcher(store).match([event]))
+        deliveries = engine.reservations.reserve_slots(await Matcher(store).match([event]))
         await store.events.accept(engine.lease_id, [event], deliveries)
-        engine.start(deliveries)
+        engine.reservations.enqueue(deliveries)
         lane = engine.lane(subscription.destination)
         assert lane is not None
         before = lane.limit
@@ -68,9 +68,9 @@ async def test_a_relay_that_says_too_many_to_a_request_to_confirm_halves_them_to
             await asyncio.gather(*consent.invitations.running)
         else:
             event = make_event(accepted_at=utc_now())
-            deliveries = engine.reserve(await Matcher(store).match([event]))
+            deliveries = engine.reservations.reserve_slots(await Matcher(store).match([event]))
             await store.events.accept(engine.lease_id, [event], deliveries)
-            engine.start(deliveries)
+            engine.reservations.enqueue(deliveries)
             await server.reached_mail.wait()
         await engine.stop()
     await kind.close()

@@ -159,9 +159,9 @@ async def test_a_stop_notes_what_the_relay_has_not_answered_so_that_it_goes_out_
     await engine.begin()
     async with asyncio.TaskGroup() as group:
         engine.launch(group)
-        deliveries = engine.reserve(await Matcher(store).match([event]))
+        deliveries = engine.reservations.reserve_slots(await Matcher(store).match([event]))
         await store.events.accept(engine.lease_id, [event], deliveries)
-        engine.start(deliveries)
+        engine.reservations.enqueue(deliveries)
         await server.received_data()
         await engine.stop()
     [found] = (await store.deliveries.page(DeliveryFilter(tenant="default"), Window())).items
