@@ -11,11 +11,14 @@ from contextlib import closing
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
-from urllib.parse import quote
+from urllib.parse import parse_qs, quote
+
+from msgspec.structs import astuple
 
 from dispatcher.config.loading import DEFAULT_PATH, load
 from dispatcher.config.secret_keys import key_file, secret_keys, sqlite_file
 from dispatcher.config.settings import Amqp, Settings
+from dispatcher.config.types import Secret, Url
 from dispatcher.domain.errors import SettingsError, StoreUnavailable
 
 if TYPE_CHECKING:
@@ -57,9 +60,16 @@ def settings_file(environ: Mapping[str, str]) -> Finding:
 
 
 def _holds_secrets(settings: Settings) -> bool:
-    urls = (settings.database.url, settings.amqp.url, settings.smtp.url)
-    passwords = (url.parts.password for url in urls if url is not None)
-    return bool(settings.auth.admin_key or settings.secrets.key or any(passwords))
+    return any(_is_secret(value) for section in astuple(settings) for value in astuple(section))
+
+
+def _is_secret(value: object) -> bool:
+    """Whether a setting is a key, some keys, or a URL with a password."""
+    if isinstance(value, tuple):
+        return any(map(_is_secret, value))
+    if isinstance(value, Url):
+        return bool(value.parts.password) or "password" in parse_qs(value.parts.query)
+    return isinstance(value, Secret)
 
 
 def _readable_by_others(path: Path) -> bool:

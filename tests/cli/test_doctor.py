@@ -62,10 +62,19 @@ async def test_a_missing_admin_key_is_a_warning(run: Run) -> None:
     assert row(result, "admin key").startswith("warn none in the settings set DISPATCHER_AUTH_ADMIN_KEY")
 
 
-async def test_secrets_that_others_can_read_are_a_warning(run: Run, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "setting",
+    [
+        f'[auth]\nadmin_key = "{KEY}"\n',
+        f'[secrets]\nkey = "{KEY}"\n',
+        f'[network]\nproxy = "http://a-user:{KEY}@127.0.0.1:1"\n',
+        f'[smtp]\nurl = "smtp://a-user:{KEY}@127.0.0.1:1"\n',
+    ],
+)
+async def test_secrets_that_others_can_read_are_a_warning(run: Run, tmp_path: Path, setting: str) -> None:
     (tmp_path / "config").mkdir()
     file = tmp_path / "config" / "dispatcher.toml"
-    file.write_text(f'[auth]\nadmin_key = "{KEY}"\n')
+    file.write_text(setting)
     file.chmod(0o644)
     result = await doctor(run)
     assert "warn config/dispatcher.toml holds secrets that others can read chmod 600" in row(

@@ -67,8 +67,8 @@ R = TypeVar("R")
 async def retain(url: str, keep: Keep, purges: Sequence[Purge]) -> Kept:
     """Make the partitions that will be needed, drop the old ones, delete what is left over of them; then purge.
 
-    `purges` have connections of their own; this one holds the lock meanwhile. Nothing is done but looking while another
-    process is at it. Raises StoreUnavailable.
+    `purges` use other connections, while this one holds the lock. Nothing is done but looking while another process is
+    at it. Raises StoreUnavailable.
     """
     with unavailable():
         async with aclosing(await lone_engine(url, "10min", **_SETTINGS).connect()) as connection:
