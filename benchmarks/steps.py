@@ -25,7 +25,7 @@ from rich.console import Console
 from rich.table import Table
 from yarl import URL
 
-from dispatcher.delivery.report import count, log_outcome
+from dispatcher.delivery.attempt_log import count, log_outcome
 from dispatcher.domain.deliveries import Attempt, OpenDelivery, Outcome, State
 from dispatcher.domain.events import utc_now
 from dispatcher.domain.ids import new_id

@@ -26,7 +26,6 @@ from dispatcher.compat.plugin import Plugin
 from dispatcher.config.secret_keys import secret_keys
 from dispatcher.config.settings import Settings
 from dispatcher.delivery.engine import Engine
-from dispatcher.delivery.upkeep import Upkeep
 from dispatcher.domain.errors import SettingsError, StoreUnavailable
 from dispatcher.domain.targets import RecipientKind, TargetKind
 from dispatcher.intake.batcher import Batcher
@@ -36,9 +35,10 @@ from dispatcher.intake.expander import Expander
 from dispatcher.intake.ingest_queue import IngestQueue
 from dispatcher.intake.matcher import Matcher
 from dispatcher.intake.sources import Source, load_sources
+from dispatcher.maintenance.retention import retain
+from dispatcher.maintenance.sweeper import Sweeper
 from dispatcher.parts import make_adapters, make_hooks, make_kinds, make_limits
 from dispatcher.process import collect_rarely, on_end, on_signal, patiently
-from dispatcher.retention import retain
 from dispatcher.store.encryption import Sealer
 from dispatcher.store.factory import open_store
 from dispatcher.store.store import Store
@@ -93,7 +93,7 @@ class App:
         for kind in kinds.values():
             if isinstance(kind, RecipientKind):
                 kind.limit_to(self._engine.trials)
-        self._upkeep = Upkeep(store, self._engine.blocked_destinations)
+        self._sweeper = Sweeper(store, self._engine.blocked_destinations)
         matcher = Matcher(store)
         self._quotas = DeliveryQuotas(store.quotas, settings.quotas.deliveries_per_minute)
         self._waiters = Waiters(store, settings.http.max_waiters)
@@ -128,7 +128,7 @@ class App:
         self._engine.launch(group)
         keep = self._settings.retention.keep
         purges = [plugin.purge for plugin in self._plugins if plugin.purge is not None]
-        look_after = partial(self._upkeep.run, lambda: self._engine.lease_id)
+        look_after = partial(self._sweeper.run, lambda: self._engine.lease_id)
         self._keeping = group.create_task(keep_running("upkeep", look_after))
         self._looking = group.create_task(keep_running("readiness", self._readiness.run))
         self._watching = group.create_task(keep_running("gauges", lambda: watch(self._store.deliveries)))

@@ -16,10 +16,10 @@ from dispatcher.delivery.breakers import Breakers
 from dispatcher.delivery.lease import Lease
 from dispatcher.delivery.outcomes import OutcomeWriter
 from dispatcher.delivery.scheduler import Scheduler
-from dispatcher.delivery.upkeep import Upkeep
 from dispatcher.domain.errors import SettingsError
 from dispatcher.intake.amqp.consumer import Consumer
 from dispatcher.intake.batcher import Batcher
+from dispatcher.maintenance.sweeper import Sweeper
 from dispatcher.telemetry import background
 from dispatcher.telemetry.metrics import REGISTRY
 from dispatcher.telemetry.readiness import Readiness
@@ -29,7 +29,7 @@ PARTS = {
     "claims": Scheduler,
     "outcomes": OutcomeWriter,
     "breakers": Breakers,
-    "upkeep": Upkeep,
+    "upkeep": Sweeper,
     "readiness": Readiness,
     "intake": Batcher,
     "consumer": Consumer,

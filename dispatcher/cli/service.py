@@ -35,7 +35,7 @@ def serve(
 
     allow_connections()
     if workers > 1:
-        from dispatcher.workers import serve_workers
+        from dispatcher.supervisor import serve_workers
 
         return serve_workers(workers)
     from dispatcher import app

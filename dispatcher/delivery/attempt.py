@@ -14,15 +14,15 @@ from weakref import WeakValueDictionary
 from cachetools import LRUCache
 from msgspec.structs import replace
 
+from dispatcher.delivery.attempt_log import count_members, report
 from dispatcher.delivery.breakers import Breakers
 from dispatcher.delivery.internal_errors import InternalError, Where, failed_inside, log_error, record
 from dispatcher.delivery.lanes import Lane
 from dispatcher.delivery.learning import learn
 from dispatcher.delivery.lease import Lease
 from dispatcher.delivery.outcomes import OutcomeWriter, decide, postponed, put_back, without_attempt
-from dispatcher.delivery.rates import Rates
-from dispatcher.delivery.report import count_members, report
-from dispatcher.delivery.senders import Senders
+from dispatcher.delivery.rate_limits import RateLimits
+from dispatcher.delivery.sender_cache import SenderCache
 from dispatcher.domain.deliveries import Attempt, OpenDelivery, Outcome, State
 from dispatcher.domain.errors import StoreUnavailable
 from dispatcher.domain.events import utc_now
@@ -38,9 +38,9 @@ class Attempts:
 
     def __init__(
         self,
-        senders: Senders,
+        senders: SenderCache,
         breakers: Breakers,
-        rates: Rates,
+        rates: RateLimits,
         lease: Lease,
         outcomes: OutcomeWriter,
         *,

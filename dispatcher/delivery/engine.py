@@ -15,10 +15,10 @@ from dispatcher.delivery.lanes import Lane, Lanes
 from dispatcher.delivery.lease import Lease
 from dispatcher.delivery.limits import Limits
 from dispatcher.delivery.outcomes import OutcomeWriter, Settled, put_back
-from dispatcher.delivery.rates import Rates
+from dispatcher.delivery.rate_limits import RateLimits
 from dispatcher.delivery.reservations import Reservations
 from dispatcher.delivery.scheduler import Scheduler
-from dispatcher.delivery.senders import Senders
+from dispatcher.delivery.sender_cache import SenderCache
 from dispatcher.delivery.store import DeliveryStore
 from dispatcher.delivery.trial import Trials
 from dispatcher.domain.destinations import RateLimit
@@ -45,7 +45,7 @@ class Engine:
         self._outcomes = OutcomeWriter(store.queue, store.subscriptions, self._on_outcomes_written)
         self._breakers = Breakers(store.breakers, limits.timeout * 2, self._on_destination_changed)
         self._scheduler = Scheduler(store.queue, self._lanes, self._breakers)
-        rates, senders = Rates(store.rate_limits), Senders(store.digests, kinds)
+        rates, senders = RateLimits(store.rate_limits), SenderCache(store.digests, kinds)
         attempts = Attempts(
             senders, self._breakers, rates, self._lease, self._outcomes, timeout=limits.timeout
         )

@@ -251,7 +251,7 @@ class OutcomeWriter:
             outcomes = [outcome for _, outcome in some]
             await self._write(lease_id, outcomes)
             # By itself: a delivery that is due again may be claimed by now, and what is written again would end that.
-            # What fails here for good is done by upkeep, as after a crash.
+            # What fails here for good is done by the sweeper, as after a crash.
             await self._attempt(partial(self._queue.run_side_effects, outcomes))
             self._written(some)
         for subscription_id, (status, reason) in endings.items():

@@ -6,13 +6,13 @@ from collections import Counter
 from collections.abc import Sequence
 from datetime import timedelta
 
+from dispatcher.delivery.backpressure import Backpressure
 from dispatcher.delivery.breakers import Breakers
 from dispatcher.delivery.internal_errors import log_error
 from dispatcher.delivery.lane_workers import LaneWorkers
 from dispatcher.delivery.lanes import Lane, Lanes
 from dispatcher.delivery.lease import Lease
 from dispatcher.delivery.outcomes import OutcomeWriter, put_back
-from dispatcher.delivery.pace import Pace
 from dispatcher.delivery.scheduler import Scheduler
 from dispatcher.domain.deliveries import OpenDelivery
 from dispatcher.domain.events import Event, utc_now
@@ -44,7 +44,7 @@ class Reservations:
         self._breakers = breakers
         self._scheduler = scheduler
         self._outcomes = outcomes
-        self._pace = Pace()
+        self._backpressure = Backpressure()
 
     @property
     def lease_id(self) -> int:
@@ -63,7 +63,7 @@ class Reservations:
             lanes = self._lanes.crowded(counts)
             return any(waited < PROGRESS or lane.ended > before.get(lane, lane.ended) for lane in lanes)
 
-        await self._pace.keep(crowded)
+        await self._backpressure.wait(crowded)
 
     def reserve_slots(self, matches: Sequence[tuple[Event, Subscription]]) -> list[OpenDelivery]:
         """Make the deliveries of a batch. Those that find a slot in their lane are claimed; it is kept for them."""

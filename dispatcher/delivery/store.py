@@ -7,9 +7,9 @@ from typing import Protocol
 from dispatcher.delivery.breaker_writes import BreakerStore
 from dispatcher.delivery.lease import LeaseStore
 from dispatcher.delivery.outcomes import EndingStore, OutcomeStore
-from dispatcher.delivery.rates import RateStore
+from dispatcher.delivery.rate_limits import RateStore
 from dispatcher.delivery.scheduler import ClaimStore
-from dispatcher.delivery.senders import DigestStore
+from dispatcher.delivery.sender_cache import DigestStore
 
 
 class Queue(ClaimStore, OutcomeStore, Protocol):

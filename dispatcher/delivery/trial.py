@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dispatcher.delivery.breakers import Breakers, Standing
 from dispatcher.delivery.lanes import Lane, Lanes
 from dispatcher.delivery.learning import learn
-from dispatcher.delivery.rates import Rates
+from dispatcher.delivery.rate_limits import RateLimits
 from dispatcher.domain.destinations import Scopes
 from dispatcher.domain.errors import Conflict, RateLimited
 from dispatcher.domain.subscriptions import Subscription
@@ -20,7 +20,7 @@ class Trials:
     """Sends once and now, or says why not. `ended` is called with the lane and the subscription after each."""
 
     def __init__(
-        self, breakers: Breakers, rates: Rates, lanes: Lanes, ended: Callable[[Lane, str], None]
+        self, breakers: Breakers, rates: RateLimits, lanes: Lanes, ended: Callable[[Lane, str], None]
     ) -> None:
         self._breakers = breakers
         self._rates = rates

@@ -8,16 +8,15 @@ from datetime import timedelta
 import pytest
 from msgspec.structs import replace
 
-from dispatcher.delivery import breaker_waits, breakers, upkeep
+from dispatcher.delivery import breaker_waits, breakers
 from dispatcher.delivery.breakers import FAILURES
 from dispatcher.delivery.limits import Limits
-from dispatcher.delivery.upkeep import Upkeep
-from dispatcher.domain.deliveries import OpenDelivery, State
+from dispatcher.domain.deliveries import State
 from dispatcher.domain.destinations import Destination
 from dispatcher.domain.events import utc_now
-from dispatcher.domain.ids import new_id
 from dispatcher.domain.retry import RetryPolicy
 from dispatcher.domain.targets import AttemptResult
+from dispatcher.maintenance.sweeper import Sweeper
 from dispatcher.store.filters import DestinationFilter
 from dispatcher.store.store import Store
 from tests.breakers import open_breaker
@@ -189,55 +188,7 @@ async def test_max_age_ends_what_waits_behind_it(store: Store, kind: ScriptedKin
         await process.has(lambda: process.engine.blocks(A))
         await process.accept(new_event())
         await settled(store, {State.PENDING: 2})
-        await Upkeep(store, lambda: [A]).round()
+        await Sweeper(store, lambda: [A]).round()
         await settled(store, {State.PENDING: 1, State.EXHAUSTED: 1})
     [ended] = [one for one in await deliveries(store) if one.state is State.EXHAUSTED]
     assert (ended.reason, ended.attempts) == ("waited for longer than max_age (0.001 s)", 0)
-
-
-async def test_what_is_too_old_is_found_behind_all_destinations_a_part_at_a_time(
-    store: Store, kind: ScriptedKind, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for name, value in {"TOGETHER": 2, "SLICE": 4, "SLICES": 2, "NEW": 2}.items():
-        monkeypatch.setattr(upkeep, name, value)
-    names = [f"https://{letter}:443" for letter in "abcde"]
-    short, long = (RetryPolicy(strategy="delayed", delay=1, max_age=age) for age in (0.001, 3600))
-    process = await store.leases.register("host", 1, 60)
-    for name in names:
-        for retry, count in ((short, 7 if name == A else 1), (long, 1)):
-            subscription = make_subscription(destination=name, retry=retry)
-            await store.subscriptions.add(subscription)
-            events = [new_event() for _ in range(count)]
-            due = utc_now() + timedelta(hours=1)
-            new = [OpenDelivery(new_id("dlv"), one, subscription, due_at=due) for one in events]
-            await store.events.accept(process, events, new)
-    rounds = Upkeep(store, lambda: names)
-    for _ in range(8):
-        await rounds.round()
-    await settled(store, {State.EXHAUSTED: 11, State.PENDING: 5})
-
-
-async def test_upkeep_is_done_by_the_eldest_process_only(
-    store: Store, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(upkeep, "INTERVAL", 0.001)
-    elder, younger = [await store.leases.register("host", 1, 60) for _ in range(2)]
-    rounds = {elder: asyncio.Semaphore(0), younger: asyncio.Semaphore(0)}
-
-    async def run(lease_id: int) -> None:
-        def blocked() -> list[str]:
-            rounds[lease_id].release()
-            return []
-
-        await Upkeep(store, blocked).run(lambda: lease_id)
-
-    running = [asyncio.create_task(run(one)) for one in (elder, younger)]
-    async with asyncio.timeout(20):
-        for _ in range(3):
-            await rounds[elder].acquire()
-        assert rounds[younger].locked()
-        await store.leases.release(elder)
-        await rounds[younger].acquire()
-    for one in running:
-        one.cancel()
-    await asyncio.gather(*running, return_exceptions=True)

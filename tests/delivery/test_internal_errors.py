@@ -11,9 +11,9 @@ import pytest
 from sqlalchemy import update
 from structlog.testing import capture_logs
 
-from dispatcher.delivery import attempt, breakers, lanes, outcomes, report
+from dispatcher.delivery import attempt, attempt_log, breakers, lanes, outcomes
 from dispatcher.delivery.outcomes import decide
-from dispatcher.delivery.rates import Rates
+from dispatcher.delivery.rate_limits import RateLimits
 from dispatcher.domain import retry
 from dispatcher.domain.deliveries import State
 from dispatcher.domain.destinations import LONGEST_INTERVAL, RateLimit, Scopes, slots
@@ -69,14 +69,14 @@ def break_gate(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def break_rates(monkeypatch: pytest.MonkeyPatch) -> None:
-    hold = Rates.hold
+    hold = RateLimits.hold
 
-    async def broken(self: Rates, subscription: Subscription, limit: RateLimit | None) -> float:
+    async def broken(self: RateLimits, subscription: Subscription, limit: RateLimit | None) -> float:
         if subscription.destination == POISON:
             raise ZeroDivisionError
         return await hold(self, subscription, limit)
 
-    monkeypatch.setattr(Rates, "hold", broken)
+    monkeypatch.setattr(RateLimits, "hold", broken)
 
 
 def break_deciding(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -116,7 +116,7 @@ async def test_whatever_raises_for_one_delivery_ends_that_one_after_a_few_tries(
 async def test_a_log_line_that_cannot_be_made_changes_no_outcome(
     store: Store, kind: ScriptedKind, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(attempt, "report", for_poison(report.report, lambda *_: True))
+    monkeypatch.setattr(attempt, "report", for_poison(attempt_log.report, lambda *_: True))
     await store.subscriptions.add(make_subscription())
     async with running(store, kind) as process:
         await process.accept(new_event(), new_event())

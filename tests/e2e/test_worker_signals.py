@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-from dispatcher import workers
+from dispatcher import supervisor
 from dispatcher.config.loading import load
 
 
@@ -43,7 +43,7 @@ def made(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Ended]]:
         found.append(Ended(**options))
         return found[-1]
 
-    monkeypatch.setattr(workers._context, "Process", make)
+    monkeypatch.setattr(supervisor._context, "Process", make)
     before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
     yield found
     for number, handler in before.items():
@@ -54,7 +54,7 @@ def test_a_worker_that_died_is_not_started_again_after_the_signal_to_stop(
     made: list[Ended], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        crew = workers._Crew(1, listener, str(tmp_path))
+        crew = supervisor._Crew(1, listener, str(tmp_path))
         monkeypatch.setattr(crew, "_serves", lambda _: True)
         monkeypatch.setattr(time, "sleep", lambda _: os.kill(os.getpid(), signal.SIGTERM))
         assert crew.run() == 0
@@ -64,5 +64,5 @@ def test_a_worker_that_died_is_not_started_again_after_the_signal_to_stop(
 def test_what_fails_while_workers_run_is_not_reported_as_a_port_that_is_taken() -> None:
     given = load()
     settings = replace(given, http=replace(given.http, port=0))
-    with pytest.raises(OSError, match="too many processes"), workers._listening(settings):
+    with pytest.raises(OSError, match="too many processes"), supervisor._listening(settings):
         raise OSError("too many processes")

@@ -9,7 +9,7 @@ import pytest
 
 from dispatcher.delivery import breakers
 from dispatcher.delivery.limits import Limits
-from dispatcher.delivery.rates import Rates
+from dispatcher.delivery.rate_limits import RateLimits
 from dispatcher.domain.deliveries import State
 from dispatcher.domain.destinations import RateLimit, Slots, slots
 from dispatcher.store.store import Store
@@ -95,7 +95,7 @@ class Counting:
 
 async def test_who_asks_at_the_same_moment_asks_once_and_gets_a_separate_time() -> None:
     store = Counting(left=2)
-    rates, limit = Rates(store), RateLimit(per_second=2, burst=2)
+    rates, limit = RateLimits(store), RateLimit(per_second=2, burst=2)
     waits = await asyncio.gather(*(rates.wait("a", limit) for _ in range(6)))
     assert len(store.asked) <= 2
     assert sorted(waits)[:2] == [0, 0]
@@ -105,7 +105,7 @@ async def test_who_asks_at_the_same_moment_asks_once_and_gets_a_separate_time() 
 
 async def test_a_limit_is_not_asked_for_what_another_one_refuses() -> None:
     store = Counting(left=1)
-    rates, limit = Rates(store), RateLimit(per_second=100)
+    rates, limit = RateLimits(store), RateLimit(per_second=100)
     assert await rates.wait("a", limit) == 0
     assert await rates.wait("a", limit) > 0
     store.asked.clear()
@@ -116,7 +116,7 @@ async def test_a_limit_is_not_asked_for_what_another_one_refuses() -> None:
 
 
 async def test_who_does_not_come_back_takes_no_time_from_others() -> None:
-    rates, limit = Rates(Counting(left=0)), RateLimit(per_second=0.01)
+    rates, limit = RateLimits(Counting(left=0)), RateLimit(per_second=0.01)
     limited = make_subscription(destination="a")
     for _ in range(100):
         assert round(await rates.hold(limited, limit, returns=False)) == 1000
@@ -125,16 +125,16 @@ async def test_who_does_not_come_back_takes_no_time_from_others() -> None:
 
 async def test_a_limit_that_is_raised_counts_at_once(store: Store) -> None:
     slow, quick = RateLimit(per_second=0.0001), RateLimit(per_second=100, burst=5)
-    rates = Rates(store.rate_limits)
+    rates = RateLimits(store.rate_limits)
     limited = make_subscription(destination="a", rate_limit=RateLimit(per_second=1000, burst=1000))
     assert await rates.hold(limited, slow) == 0
     assert [round(await rates.hold(limited, slow), -3) for _ in range(2)] == [10_000, 20_000]
     assert await rates.hold(limited, quick) == 0
-    assert await Rates(store.rate_limits).hold(limited, quick) == 0  # as another process sees it
+    assert await RateLimits(store.rate_limits).hold(limited, quick) == 0  # as another process sees it
 
 
 async def test_processes_share_a_limit(store: Store) -> None:
     limit = RateLimit(per_second=0.01, burst=5)
-    one, other = Rates(store.rate_limits), Rates(store.rate_limits)
+    one, other = RateLimits(store.rate_limits), RateLimits(store.rate_limits)
     waits = await asyncio.gather(*(rates.wait("a", limit) for rates in (one, other) for _ in range(5)))
     assert sum(wait == 0 for wait in waits) == 5

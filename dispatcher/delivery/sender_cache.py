@@ -1,4 +1,4 @@
-"""Senders: the ready-made targets of subscriptions, and one attempt through them, with all that goes in one message."""
+"""The ready-made targets of subscriptions, and one attempt through them, with all that goes in one message."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class DigestStore(Protocol):
     async def take(self, leader: str) -> list[Gathered]: ...
 
 
-class Senders:
+class SenderCache:
     """The senders of the subscriptions that were delivered to last."""
 
     def __init__(self, digests: DigestStore, kinds: Mapping[str, TargetKind]) -> None:

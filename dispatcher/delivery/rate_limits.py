@@ -29,7 +29,7 @@ class RateStore(Protocol):
     async def take_slots(self, key: str, limit: RateLimit, wanted: int) -> Slots: ...
 
 
-class Rates:
+class RateLimits:
     """The rate limits as this process uses them."""
 
     def __init__(self, store: RateStore) -> None:

@@ -8,9 +8,9 @@ from datetime import UTC, datetime
 
 import pytest
 
-from dispatcher import retention
 from dispatcher.domain.errors import StoreUnavailable
 from dispatcher.domain.retention import DEFAULT, Keep, Kept, Purge
+from dispatcher.maintenance import retention
 from dispatcher.telemetry import metrics
 
 KEPT = Kept(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from structlog.testing import capture_logs
 
-from dispatcher.delivery import report
+from dispatcher.delivery import attempt_log
 from dispatcher.domain.deliveries import State
 from dispatcher.domain.events import utc_now
 from dispatcher.telemetry import logs
@@ -18,7 +18,7 @@ def logged(destination: str, state: State) -> list[tuple[str, int]]:
     delivery = make_claimed(subscription=make_subscription(destination=destination))
     due = utc_now() if state is State.PENDING else None
     with capture_logs() as lines:
-        report.report(delivery, outcome(delivery.id, state, attempt=attempt(), due_at=due))
+        attempt_log.report(delivery, outcome(delivery.id, state, attempt=attempt(), due_at=due))
     return [(line["log_level"], line["more"]) for line in lines]
 
 
@@ -33,7 +33,7 @@ def test_a_success_is_logged_at_debug_only(monkeypatch: pytest.MonkeyPatch) -> N
 def test_a_failure_is_logged_once_in_an_interval_for_a_destination_and_an_outcome(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(report, "_failures", LogLimit(3600))
+    monkeypatch.setattr(attempt_log, "_failures", LogLimit(3600))
     assert logged("https://b:443", State.PENDING) == [("info", 0)]
     assert [logged("https://b:443", State.PENDING) for _ in range(5)] == [[]] * 5
     assert logged("https://b:443", State.EXHAUSTED) == [("info", 0)]

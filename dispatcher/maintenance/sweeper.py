@@ -1,4 +1,4 @@
-"""Upkeep: what one process does for all of them, the one that has been there for the longest.
+"""The sweeper: what one process does for all of them, the one that has been there for the longest.
 
 It ends deliveries that have become too old behind an open breaker or a pause, lets deliveries go on that waited for one
 which ended in a crash, and forgets what is no longer needed.
@@ -75,8 +75,8 @@ class OrderingRepair(Protocol):
     async def repair(self, after: int) -> int: ...
 
 
-class UpkeepStore(Protocol):
-    """What upkeep needs of the store; see `dispatcher.store.store.Store`."""
+class SweeperStore(Protocol):
+    """What the sweeper needs of the store; see `dispatcher.store.store.Store`."""
 
     @property
     def leases(self) -> ElectionStore: ...
@@ -93,10 +93,10 @@ class UpkeepStore(Protocol):
     async def purge_orphans(self) -> None: ...
 
 
-class Upkeep:
-    """The rounds. `blocked` says for which destinations nothing goes out."""
+class Sweeper:
+    """Makes the rounds. `blocked` says for which destinations nothing goes out."""
 
-    def __init__(self, store: UpkeepStore, blocked: Callable[[], Iterable[str]]) -> None:
+    def __init__(self, store: SweeperStore, blocked: Callable[[], Iterable[str]]) -> None:
         self._store = store
         self._blocked = blocked
         self._turns = 0

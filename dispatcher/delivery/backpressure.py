@@ -1,4 +1,4 @@
-"""The pace of intake: while this process has no CPU left, events wait in the broker rather than in the store.
+"""Backpressure: while this process has no CPU left, events wait in the broker rather than in the store.
 
 What does not fit into a lane is stored unclaimed and costs a second trip. For a destination that is slow that is right:
 no one may wait for it. But when lanes are full because this process cannot go faster, taking in more makes it slower.
@@ -26,14 +26,14 @@ SAMPLE = 0.05
 _SCHEDSTAT = Path("/proc/thread-self/schedstat")
 
 
-class Pace:
+class Backpressure:
     """Holds intake back while lanes are crowded and the CPU is the reason."""
 
     def __init__(self) -> None:
         self._busy = False
-        self._sampled = (wanted_cpu(), time.monotonic())
+        self._sampled = (cpu_demand_seconds(), time.monotonic())
 
-    async def keep(self, crowded: Callable[[float], bool]) -> None:
+    async def wait(self, crowded: Callable[[float], bool]) -> None:
         """Return when intake should go on: at once, unless this process has no CPU left.
 
         `crowded` says after so many seconds whether there is still something that is worth waiting for.
@@ -47,13 +47,13 @@ class Pace:
         now = time.monotonic()
         wanted_before, before = self._sampled
         if now - before >= SAMPLE:
-            wanted = wanted_cpu()
+            wanted = cpu_demand_seconds()
             self._busy = wanted - wanted_before >= BUSY * (now - before)
             self._sampled = (wanted, now)
         return self._busy
 
 
-def wanted_cpu() -> float:
+def cpu_demand_seconds() -> float:
     """Seconds that this thread has had a CPU or, where the system tells it, has waited for one.
 
     Where others share the CPUs, one that never gets more than half of one has none left either.

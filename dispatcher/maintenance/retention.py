@@ -1,4 +1,4 @@
-"""Lets the store forget, now and then, what was kept for long enough; the metrics tell what became of it."""
+"""Retention: the store deletes, now and then, what was kept for long enough; the metrics say what became of it."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ AGAIN = 60.0
 """Seconds after a run that failed."""
 
 
-class ForgetfulStore(Protocol):
+class RetentionStore(Protocol):
     """What is asked of the store; see `dispatcher.store.store.Store`."""
 
     async def retain(self, keep: Keep, purges: Sequence[Purge]) -> Kept: ...
 
 
-async def retain(store: ForgetfulStore, keep: Keep, purges: Sequence[Purge] = ()) -> None:
+async def retain(store: RetentionStore, keep: Keep, purges: Sequence[Purge] = ()) -> None:
     """Run retention until cancelled, with the `purges` of plugins.
 
     A run that fails is counted and repeated: it stops nothing else.
@@ -38,7 +38,7 @@ async def retain(store: ForgetfulStore, keep: Keep, purges: Sequence[Purge] = ()
         await asyncio.sleep(interval if done else min(AGAIN, interval))
 
 
-async def _run(store: ForgetfulStore, keep: Keep, purges: Sequence[Purge]) -> bool:
+async def _run(store: RetentionStore, keep: Keep, purges: Sequence[Purge]) -> bool:
     try:
         kept = await store.retain(keep, purges)
     except StoreUnavailable as error:
