@@ -36,8 +36,7 @@ from dispatcher.domain.ids import new_id
 from dispatcher.domain.jobs import project
 from dispatcher.domain.subscriptions import EVERY_OWNER, Subscription, event_match_keys
 from dispatcher.intake.amqp.consumer import Consumer
-from dispatcher.intake.amqp.delivery_frame import AmqpDelivery
-from dispatcher.intake.amqp.frame_reader import FrameReader
+from dispatcher.intake.amqp.frame_reader import AmqpMessage, FrameReader, read_message
 from dispatcher.intake.amqp.topology import Topology, connect, declare
 from dispatcher.intake.batcher import Batcher
 from dispatcher.intake.committer import Committer
@@ -232,15 +231,18 @@ async def _floor(bench: Bench, url: str) -> Step:
 
 def _made(bench: Bench) -> list[Step]:
     """What is made of messages in memory."""
-    taken: list[AmqpDelivery] = []
+    messages: list[AmqpMessage] = []
     reader = FrameReader(asyncio.get_running_loop())
-    reader.intercept(1, taken.extend)
+    reader.intercept(1, messages.extend)
     reader.feed_data(wire(BATCH))
-    messages, now = [one.to_message() for one in taken], utc_now()
+    now = utc_now()
     events = [decode(one, default_tenant="default", tenant_fixed=False, now=now)[0] for one in messages]
     subscription = make_subscription(owner=EVERY_OWNER)
     return [
-        bench.call("understand the properties", lambda: [one.to_message() for one in taken]),
+        bench.call(
+            "understand the properties",
+            lambda: [read_message(one.envelope, one.header, one.body) for one in messages],
+        ),
         bench.call(
             "decode, check, make the document and an id",
             lambda: [decode(one, default_tenant="default", tenant_fixed=False, now=now) for one in messages],

@@ -20,7 +20,7 @@ from dispatcher.api.problems import MAX_BODY, Refusal
 from dispatcher.api.services import Services
 from dispatcher.domain.errors import InvalidInput
 from dispatcher.domain.keys import ApiKey, Scope
-from dispatcher.intake.inflate import TooLong, UnknownEncoding, inflate
+from dispatcher.intake.body import TooLong, UnknownEncoding, inflate
 
 JSON = "application/json"
 

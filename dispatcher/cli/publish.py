@@ -219,8 +219,8 @@ def _batches(stream: IO[bytes]) -> Iterator[list[Line]]:
 
 def _event(number: int, document: bytes) -> Line:
     """An event, checked here as the service checks it: what it refuses would end in the dead-letter queue."""
+    from dispatcher.intake.body import repaired
     from dispatcher.intake.decode import Message, decode
-    from dispatcher.intake.repair import repaired
 
     # What the service would read as it was meant has to be JSON on the way there too.
     document = repaired(Message(origin="amqp", body=document))
@@ -266,8 +266,8 @@ def _progress(file: str) -> Iterator[Callable[[int], None]]:
 
 
 def _json(text: str | bytes, option: str) -> object:
-    from dispatcher.intake.raw_message import Message
-    from dispatcher.intake.repair import repaired
+    from dispatcher.intake.body import repaired
+    from dispatcher.intake.decode import Message
 
     if isinstance(text, bytes):
         text = repaired(Message(origin="http", body=text))

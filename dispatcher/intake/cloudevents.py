@@ -19,10 +19,8 @@ from dispatcher.domain.event_names import EVENTS, is_operational, known_as
 from dispatcher.domain.events import Event, digits
 from dispatcher.domain.hops import EXTENSION
 from dispatcher.domain.ids import new_id
-from dispatcher.intake.decode_context import UNREADABLE, DecodeContext, unreadable
+from dispatcher.intake.decode_context import UNREADABLE, DecodeContext, Message, unreadable
 from dispatcher.intake.duplicate_keys import KeyCheck, all_once
-from dispatcher.intake.event_document import check_document
-from dispatcher.intake.raw_message import Message
 
 STRUCTURED = "application/cloudevents+json"
 BATCH = "application/cloudevents-batch+json"
@@ -86,22 +84,19 @@ def read(document: bytes | Raw, context: DecodeContext) -> Event:
     as_it_came = strict and members is found and not hops
     changes: dict[str, object] = {"time": time, EXTENSION: hops or attributes.get(EXTENSION)}
     written = bytes(document) if as_it_came else _written(members, {**attributes, **changes})
-    return check_document(
-        Event(
-            key=new_id("evt"),
-            id=_required("id", attributes, context),
-            source=_required("source", attributes, context),
-            type=event_type,
-            event=_event_name(event_type, context),
-            job_id=_required("subject", attributes, context),
-            owner=owner or context.publisher,
-            published_by=context.publisher,
-            tenant=context.tenant(_optional("tenant", attributes, context)),
-            time=time or context.sent_at,
-            accepted_at=context.now,
-            document=written,
-        ),
-        context,
+    return Event(
+        key=new_id("evt"),
+        id=_required("id", attributes, context),
+        source=_required("source", attributes, context),
+        type=event_type,
+        event=_event_name(event_type, context),
+        job_id=_required("subject", attributes, context),
+        owner=owner or context.publisher,
+        published_by=context.publisher,
+        tenant=context.tenant(_optional("tenant", attributes, context)),
+        time=time or context.sent_at,
+        accepted_at=context.now,
+        document=written,
     )
 
 

@@ -18,8 +18,7 @@ from msgspec import Raw
 from dispatcher.domain.errors import InvalidInput
 from dispatcher.intake import cloudevents
 from dispatcher.intake.amqp.field_table import as_text
-from dispatcher.intake.decode_context import UNREADABLE
-from dispatcher.intake.raw_message import Message
+from dispatcher.intake.decode_context import UNREADABLE, Message
 
 _PREFIXES = ("ce-", "cloudevents_", "cloudevents:")
 _NAME = re.compile(r"[a-z0-9]+")

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 
 import msgspec
+import structlog
 from msgspec import Raw
 from msgspec.structs import replace
 
@@ -14,14 +15,23 @@ from dispatcher.domain.errors import InvalidInput
 from dispatcher.domain.events import Event
 from dispatcher.domain.permissions import CHANGES, MAX_USER, permission_of
 from dispatcher.intake import cloudevents, cloudevents_binary, plain
-from dispatcher.intake.decode_context import UNREADABLE, DecodeContext, IntakeAdapter, unreadable
-from dispatcher.intake.inflate import inflate
-from dispatcher.intake.loops import LoopLog, TooManyHops
-from dispatcher.intake.raw_message import Message
-from dispatcher.intake.repair import not_a_number, repaired
+from dispatcher.intake.body import inflate, not_a_number, repaired
+from dispatcher.intake.decode_context import (
+    MAX_DEPTH,
+    UNREADABLE,
+    DecodeContext,
+    IntakeAdapter,
+    Message,
+    TooManyHops,
+    unreadable,
+)
+from dispatcher.telemetry.log_limit import LogLimit
+from dispatcher.telemetry.metrics import LOOPS
 from dispatcher.telemetry.time_slices import TimeSlices
 
 __all__ = ["MAX_BODY", "MAX_EVENTS", "Message", "decode", "decode_in_slices"]
+
+log = structlog.get_logger("dispatcher.intake")
 
 MAX_BODY = 1 << 20
 """Bytes that one message may have."""
@@ -38,7 +48,10 @@ _JSON = frozenset({"", "text/json", "text/plain", "application/octet-stream", *_
 _BY_KOMBU = "compression"
 """The header in which kombu says how it compressed a body."""
 
-_loops = LoopLog()
+_LOG_SECONDS = 60.0
+"""Between two lines in the log about events that go round: a loop goes as fast as the machine does."""
+
+_log_limit = LogLimit(_LOG_SECONDS)
 
 _decode_array = msgspec.json.Decoder(list[Raw]).decode
 
@@ -113,7 +126,14 @@ def _readable(context: DecodeContext, error: InvalidInput) -> DecodeContext:
 def _explained(context: DecodeContext, error: InvalidInput) -> InvalidInput:
     """The error itself, or a better reason. Events that go round are counted."""
     if isinstance(error, TooManyHops):
-        _loops.refused(error, context.message.origin)
+        LOOPS.labels(context.message.origin).inc()
+        if (left_out := _log_limit.allows("")) is not None:
+            log.warning(
+                "a subscription delivers to this service itself",
+                source=context.message.origin,
+                problem=error.problem,
+                refused=left_out + 1,
+            )
         return error
     found = not_a_number(context.message.body)
     if found is None:
@@ -126,7 +146,7 @@ def _explained(context: DecodeContext, error: InvalidInput) -> InvalidInput:
 def _events(context: DecodeContext) -> list[Event]:
     message = context.message
     if message.headers and cloudevents_binary.matches(message):
-        return [_check_grant(cloudevents.read(cloudevents_binary.structured(message), context), context)]
+        return [_checked(cloudevents.read(cloudevents_binary.structured(message), context), context)]
     if message.body.startswith(b"{") or message.body.lstrip(b" \t\r\n")[:1] != b"[":
         _check_single(message)
         return _read(message.body, context)
@@ -190,27 +210,58 @@ def _array(context: DecodeContext) -> Iterator[tuple[Raw, DecodeContext]]:
 def _read(document: bytes | Raw, context: DecodeContext) -> list[Event]:
     """The events of one document: a CloudEvent, what an adapter reads, or else a plain event."""
     if cloudevents.matches(context.message, document):
-        return [_check_grant(cloudevents.read(document, context), context)]
+        return [_checked(cloudevents.read(document, context), context)]
     for adapter in context.adapters:
         text = bytes(document)
         if adapter.mark in text and adapter.matches(text):
             return _adapted(text, adapter, context)
-    return [_check_grant(plain.read(document, context), context)]
+    return [_checked(plain.read(document, context), context)]
 
 
 def _adapted(document: bytes, adapter: IntakeAdapter, context: DecodeContext) -> list[Event]:
-    events = [_check_grant(event, context) for event in adapter.read(document, context)]
+    events = [_checked(event, context) for event in adapter.read(document, context)]
     most = MAX_EVENTS if context.index is None else 1
     if not 0 < len(events) <= most:
         raise context.refusal("", f"expected 1 to {most} events in a document, got {len(events)}")
     return events
 
 
-def _check_grant(event: Event, context: DecodeContext) -> Event:
-    """The event itself, unless it grants or revokes and does not say whom: it would be stored and change nothing."""
+def _checked(event: Event, context: DecodeContext) -> Event:
+    """The event itself, when its document can be decoded later, and a grant says whom it is for."""
+    _check_document(event, context)
     if event.event in CHANGES and permission_of(event) is None:
+        # It would be stored and change nothing.
         raise context.refusal(
             "data.username",
             f"expected whom {event.event} is about: a text of 1 to {MAX_USER} characters without control characters",
         )
     return event
+
+
+def _check_document(event: Event, context: DecodeContext) -> None:
+    """Refuse a document that cannot be decoded: what passes through as raw JSON was only skimmed before.
+
+    Unless it is long, the decoded form stays with the event for those who read it later.
+    """
+    try:
+        decoded = event.decoded
+    except UNREADABLE as error:
+        raise unreadable(error, context) from None
+    document = event.document
+    if document.count(b"{") + document.count(b"[") > MAX_DEPTH and _deeper_than(MAX_DEPTH, decoded):
+        raise context.refusal("", f"expected JSON that is nested at most {MAX_DEPTH} deep")
+
+
+def _deeper_than(limit: int, document: object) -> bool:
+    level = [document]
+    for _ in range(limit):
+        level = [child for node in level for child in _children(node) if isinstance(child, (dict, list))]
+        if not level:
+            return False
+    return True
+
+
+def _children(node: object) -> list[object]:
+    if isinstance(node, dict):
+        return list(node.values())
+    return node if isinstance(node, list) else []

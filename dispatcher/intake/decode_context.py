@@ -1,10 +1,11 @@
-"""The context in which the events of one message are decoded: defaults, checks and the places of errors."""
+"""A message as it came in, and the context in which its events are decoded: defaults, checks, places of errors."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
+from functools import lru_cache
 from hashlib import blake2b
 from typing import Protocol, runtime_checkable
 
@@ -17,14 +18,40 @@ from dispatcher.domain.events import Event, check_text, digits, is_short_text
 from dispatcher.domain.hops import EXTENSION, MAX_HOPS, highest
 from dispatcher.domain.names import is_name
 from dispatcher.domain.times import parse_time
-from dispatcher.intake.loops import TooManyHops
-from dispatcher.intake.raw_message import Message
 
 MAX_DEPTH = 100
 """How deep the JSON of one event may be nested. Nothing that reads it later can run out of stack."""
 
 _AT = re.compile(r"(?P<problem>.*) - at `\$(?P<path>.*)`", re.DOTALL)
 _MAX_MESSAGE_ID = 200
+
+
+class TooManyHops(InvalidInput):
+    """An event has passed through Dispatcher more often than it may."""
+
+
+class Message(Struct, frozen=True, kw_only=True):
+    """What came in, not understood yet.
+
+    `origin` is the name of its source: "http", "amqp". `hops` is how often its sender says that it passed through a
+    Dispatcher, 0 when it says nothing. `headers` are those of HTTP, or the application headers of AMQP. `content_type`,
+    `content_encoding`, `message_id` and `timestamp` are the headers or properties of these names; the last two are
+    AMQP's.
+    """
+
+    origin: str
+    body: bytes
+    content_type: str | None = None
+    content_encoding: str | None = None
+    headers: Mapping[str, object] = {}
+    message_id: str | None = None
+    timestamp: datetime | None = None
+    hops: int = 0
+
+    @property
+    def media_type(self) -> str:
+        """The content type without its parameters, in small letters; empty when there is none."""
+        return _media_type(self.content_type or "")
 
 
 class DecodeContext(Struct, frozen=True):
@@ -143,6 +170,11 @@ class IntakeAdapter(Protocol):
     def read(self, document: bytes, context: DecodeContext) -> Sequence[Event]:
         """The events that it becomes. Raises InvalidInput that names the field."""
         ...
+
+
+@lru_cache(256)
+def _media_type(content_type: str) -> str:
+    return content_type.partition(";")[0].strip().lower()
 
 
 def unreadable(error: Exception, context: DecodeContext) -> InvalidInput:

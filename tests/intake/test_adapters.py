@@ -8,6 +8,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from dispatcher.domain.errors import InvalidInput
 from dispatcher.domain.events import Event
@@ -102,6 +103,18 @@ def test_an_adapter_is_shown_nothing_without_its_mark_and_no_cloudevent() -> Non
 
 def test_a_document_may_become_several_events() -> None:
     assert [event.job_id for event in read({"batch": 3}, [Batch()])] == ["0", "1", "2"]
+
+
+class Careless(Batch):
+    """An adapter whose events have documents that cannot be decoded."""
+
+    def read(self, document: bytes, context: DecodeContext) -> list[Event]:
+        return [replace(event, document=b"{broken") for event in super().read(document, context)]
+
+
+def test_an_event_whose_document_cannot_be_decoded_is_refused_whatever_read_it() -> None:
+    with pytest.raises(InvalidInput, match="expected valid JSON"):
+        read({"batch": 1}, [Careless()])
 
 
 @pytest.mark.parametrize(

@@ -14,10 +14,10 @@ from dispatcher.domain.hops import MAX_HOPS, hops_in, outgoing
 from dispatcher.domain.ids import new_id
 from dispatcher.intake import decode as decode_module
 from dispatcher.intake.decode import Message
-from dispatcher.intake.loops import LoopLog
 from dispatcher.targets.http.egress import Egress
 from dispatcher.targets.ssrf_guard import Guard
 from dispatcher.targets.webhook.kind import WebhookKind, WebhookTarget
+from dispatcher.telemetry.log_limit import LogLimit
 from dispatcher.telemetry.metrics import LOOPS
 from tests.api.conftest import LOOPBACK
 from tests.factories import make_subscription
@@ -88,7 +88,7 @@ def test_the_highest_number_of_several_headers_counts() -> None:
 
 
 def test_too_many_hops_are_counted_and_said_once_a_minute(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(decode_module, "_loops", LoopLog())
+    monkeypatch.setattr(decode_module, "_log_limit", LogLimit(60))
     before = LOOPS.labels("amqp")._value.get()
     with capture_logs() as lines:
         for _ in range(3):

@@ -20,8 +20,7 @@ from tests.intake.doubles import Running
 
 SPOOL = '''
 from dispatcher.domain.events import DEFAULT_TENANT, utc_now
-from dispatcher.intake.decode import decode
-from dispatcher.intake.raw_message import Message
+from dispatcher.intake.decode import Message, decode
 
 SECTION = "spool"
 

@@ -18,7 +18,7 @@ from pamqp.encode import field_table as written_table
 from dispatcher.domain.errors import InvalidInput
 from dispatcher.domain.jobs import project_one
 from dispatcher.intake.amqp.field_table import read_table
-from dispatcher.intake.charsets import codec_of
+from dispatcher.intake.body import codec_of
 from dispatcher.intake.decode import MAX_BODY, Message
 from tests.intake.messages import NOW, cloudevent, decoded, plain, read
 

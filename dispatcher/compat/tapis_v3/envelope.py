@@ -20,8 +20,8 @@ from dispatcher.compat.tapis_v3.jwt import Tokens
 from dispatcher.compat.tapis_v3.repository import TapisRepository
 from dispatcher.domain.errors import Forbidden, InvalidInput
 from dispatcher.domain.keys import Scope
-from dispatcher.intake.raw_message import Message
-from dispatcher.intake.repair import repaired
+from dispatcher.intake.body import repaired
+from dispatcher.intake.decode_context import Message
 
 T = TypeVar("T")
 

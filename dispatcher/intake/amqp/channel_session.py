@@ -14,8 +14,7 @@ from pamqp.commands import Basic
 from dispatcher.domain.errors import InvalidInput
 from dispatcher.domain.events import DEFAULT_TENANT, utc_now
 from dispatcher.intake.amqp.dead_letters import DeadLetters
-from dispatcher.intake.amqp.delivery_frame import AmqpDelivery
-from dispatcher.intake.amqp.frame_reader import BrokerTransport
+from dispatcher.intake.amqp.frame_reader import AmqpMessage, BrokerTransport
 from dispatcher.intake.decode import decode
 from dispatcher.intake.decode_context import IntakeAdapter
 from dispatcher.intake.ingest_queue import IngestQueue
@@ -97,7 +96,7 @@ class ChannelSession:
 
     # Messages in
 
-    def _receive(self, messages: list[AmqpDelivery]) -> None:
+    def _receive(self, messages: list[AmqpMessage]) -> None:
         now = utc_now()
         for message in messages:
             self._received += 1
@@ -105,10 +104,12 @@ class ChannelSession:
         if self._held > MAX_HELD:
             self._transport.pause()
 
-    def _decode(self, message: AmqpDelivery, tag: int, now: datetime) -> None:
+    def _decode(self, message: AmqpMessage, tag: int, now: datetime) -> None:
         try:
+            if message.broken is not None:
+                raise message.broken
             events = decode(
-                message.to_message(),
+                message,
                 default_tenant=DEFAULT_TENANT,
                 tenant_fixed=False,
                 now=now,
@@ -133,14 +134,14 @@ class ChannelSession:
             self._transport.intercept(self._channel.number, lambda _: None)
             self._transport.resume()
 
-    def _done(self, message: AmqpDelivery, tag: int, size: int, result: Result) -> None:
+    def _done(self, message: AmqpMessage, tag: int, size: int, result: Result) -> None:
         self._release_bytes(size)
         if not isinstance(result, InvalidInput):
             self._finish(tag)
         elif not self._closed:
             self._dead_letter(message, tag, result, "refused")
 
-    def _dead_letter(self, message: AmqpDelivery, tag: int, refusal: InvalidInput, reason: str) -> None:
+    def _dead_letter(self, message: AmqpMessage, tag: int, refusal: InvalidInput, reason: str) -> None:
         self._held += len(message.body)
         task = asyncio.create_task(self._dead_letters.publish(message, refusal, reason))
         self._dead_lettering.add(task)

@@ -14,7 +14,7 @@ from pamqp.common import FieldTable
 
 from dispatcher.domain.errors import InvalidInput, SettingsError
 from dispatcher.domain.events import utc_now
-from dispatcher.intake.amqp.delivery_frame import UNREADABLE, AmqpDelivery
+from dispatcher.intake.amqp.frame_reader import UNREADABLE, AmqpMessage
 from dispatcher.intake.amqp.topology import (
     LOST,
     Topology,
@@ -52,7 +52,7 @@ class DeadLetters:
         self._connection: AbstractConnection | None = None
         self._channel: AbstractChannel | None = None
 
-    async def publish(self, message: AmqpDelivery, refusal: InvalidInput, reason: str) -> None:
+    async def publish(self, message: AmqpMessage, refusal: InvalidInput, reason: str) -> None:
         """Try until the broker has the message; `reason` is the word by which it is counted."""
         pause = _FIRST_PAUSE
         while True:
@@ -79,7 +79,7 @@ class DeadLetters:
             with suppress(*LOST):
                 await connection.close()
 
-    async def _publish(self, message: AmqpDelivery, refusal: InvalidInput) -> None:
+    async def _publish(self, message: AmqpMessage, refusal: InvalidInput) -> None:
         channel = await self._open()
         try:
             await self._send(channel, message, _properties(message, refusal, with_original=True))
@@ -88,7 +88,7 @@ class DeadLetters:
             await self._send(channel, message, _properties(message, refusal, with_original=False))
 
     async def _send(
-        self, channel: AbstractChannel, message: AmqpDelivery, properties: Basic.Properties
+        self, channel: AbstractChannel, message: AmqpMessage, properties: Basic.Properties
     ) -> None:
         await channel.basic_publish(
             message.body,
@@ -111,7 +111,7 @@ class DeadLetters:
             return self._channel
 
 
-def _properties(message: AmqpDelivery, refusal: InvalidInput, *, with_original: bool) -> Basic.Properties:
+def _properties(message: AmqpMessage, refusal: InvalidInput, *, with_original: bool) -> Basic.Properties:
     """What it had, with the reason and where it came from in the headers."""
     try:
         properties = message.properties

@@ -16,8 +16,7 @@ from pamqp.header import ContentHeader
 from pamqp.heartbeat import Heartbeat
 
 from dispatcher.intake.amqp import frame_reader
-from dispatcher.intake.amqp.delivery_frame import AmqpDelivery
-from dispatcher.intake.amqp.frame_reader import FrameReader
+from dispatcher.intake.amqp.frame_reader import AmqpMessage, FrameReader
 
 HEARTBEAT = marshal(Heartbeat(), 0)
 CHANNEL = 1
@@ -55,7 +54,7 @@ class Stream:
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
-        self.messages: list[AmqpDelivery] = []
+        self.messages: list[AmqpMessage] = []
         self.frames = FrameReader(loop)
         self.frames.intercept(CHANNEL, self.messages.extend)
 
@@ -101,9 +100,8 @@ def test_the_properties_are_those_that_were_sent(
     stream = Stream(loop)
     stream.frames.feed_data(b"".join(frames_of(sent, [b"{}"])))
     (message,) = stream.messages
-    found = message.to_message()
     for name in ("content_type", "content_encoding", "message_id", "timestamp"):
-        assert getattr(found, name) == getattr(message.properties, name), name
+        assert getattr(message, name) == getattr(message.properties, name), name
     assert message.properties.headers == sent.headers or not sent.headers
     assert message.route == ("an.exchange", "a.key")
 
@@ -112,7 +110,7 @@ def test_the_headers_of_a_cloudevent_are_read_and_others_are_not(loop: asyncio.A
     stream = Stream(loop)
     for headers in ({"CE-Id": "1"}, {"cloudEvents:id": "1"}, {"specversion": "1.0"}, {"x-death": "1"}):
         stream.frames.feed_data(b"".join(frames_of(Basic.Properties(headers={**headers}), [b"{}"])))
-    found = [message.to_message().headers for message in stream.messages]
+    found = [message.headers for message in stream.messages]
     assert found == [{"CE-Id": "1"}, {"cloudEvents:id": "1"}, {"specversion": "1.0"}, {}]
 
 
@@ -132,7 +130,7 @@ def test_what_is_no_utf_8_is_read_as_latin_1(
     wire = b"".join(frames_of(sent, [b"{}"]))
     assert wire.count(changed[0]) == 1
     stream.frames.feed_data(wire.replace(*changed))
-    assert getattr(stream.messages[0].to_message(), name) == value
+    assert getattr(stream.messages[0], name) == value
 
 
 @pytest.mark.parametrize(
@@ -154,7 +152,7 @@ def test_a_timestamp_is_read_by_its_size_or_left_out(
     stream = Stream(loop)
     wire = b"".join(frames_of(Basic.Properties(timestamp=moment), [b"{}"]))
     stream.frames.feed_data(wire.replace((0x01020304).to_bytes(8), written.to_bytes(8)))
-    found = stream.messages[0].to_message().timestamp
+    found = stream.messages[0].timestamp
     assert found == (None if seconds is None else datetime.fromtimestamp(seconds, UTC))
 
 
