@@ -76,7 +76,10 @@ def test_a_server_that_does_not_answer_is_named(run: Run) -> None:
 def test_a_server_that_is_no_url_is_refused(run: Run) -> None:
     result = run("deliveries", "list", "--server", "localhost:8080", "--key", "x")
     assert result.code == 2
-    assert "expected http://host:port or https://host, got 'localhost:8080'" in result.err
+    assert (
+        "expected the URL of a server such as https://dispatcher.example.org, got 'localhost:8080'"
+        in result.err
+    )
 
 
 @pytest.mark.parametrize(
