@@ -1,3 +1,3 @@
 """Dispatcher takes job status events and delivers them to the subscriptions that want them."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0.dev0"

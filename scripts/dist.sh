@@ -36,6 +36,13 @@ code=0
 [ "$code" = 2 ] && grep -q "pip install 'dispatcher\[server\]'" "$folder/said" ||
     fail "Without the extra, serve ended with $code and said: $(cat "$folder/said")"
 
+# An environment of version 0.1.0, which had all of this without an extra, is upgraded: it serves as before.
+make_venv upgraded --constraint "$folder/constraints.txt" aio-pika aiodns aiohappyeyeballs aiohttp aiosmtplib alembic asyncpg \
+    cachetools cryptography css-inline email-validator httptools jinja2 msgspec prometheus-client 'pyjwt[crypto]' rich \
+    'sqlalchemy[asyncio]' structlog typer uvloop yarl
+"$folder/upgraded/bin/python" -m pip install --quiet --disable-pip-version-check --constraint "$folder/constraints.txt" "$wheel"
+(cd "$folder" && upgraded/bin/python "$OLDPWD/scripts/serve_once.py")
+
 make_venv server --constraint "$folder/constraints.txt" "$wheel[server]"
 (cd "$folder" && server/bin/python "$OLDPWD/scripts/serve_once.py")
 echo "dist/ is good: $(ls dist | tr '\n' ' ')"
