@@ -1,4 +1,4 @@
-"""Whether what the service needs is installed: `pip install dispatcher` brings only the client."""
+"""Whether what the service needs is installed: without the extra `server` there is only the client."""
 
 from __future__ import annotations
 
