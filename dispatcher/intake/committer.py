@@ -145,7 +145,7 @@ class Committer:
         matches, over_quota = await self._admit(selected)
         await self._deliverer.wait_for_capacity(matches)
         by_event: defaultdict[str, list[OpenDelivery]] = defaultdict(list)
-        for delivery in (*await self._reserve(matches), *grouped(over_quota)):
+        for delivery in (*await self._reserve(matches), *over_quota):
             by_event[delivery.event.key].append(delivery)
         later: defaultdict[str, list[NewExpansion]] = defaultdict(list)
         for expansion in orders:
@@ -168,7 +168,9 @@ class Committer:
         slices = TimeSlices()
         try:
             for start in range(0, len(matches), PART):
-                made += grouped(self._deliverer.reserve_slots(matches[start : start + PART]))
+                new = self._deliverer.reserve_slots(matches[start : start + PART])
+                gathered = any(one.subscription.digest is not None for one in new)
+                made += grouped(new) if gathered else new
                 if slices.over:
                     await slices.others()
         except BaseException:
@@ -186,14 +188,10 @@ class Committer:
         for submission in submissions:
             for delivery in submission.deliveries or ():
                 known = existing.get(delivery.event.key)
-                # Known under its own key: an earlier commit of ours, whose answer was lost.
-                stored_under = (
-                    lease_id
-                    if known is None
-                    else submission.lease_id
-                    if known == delivery.event.key
-                    else None
-                )
+                stored_under: int | None = lease_id
+                if known is not None:
+                    # Under its own key it was stored by an earlier commit of ours, whose answer was lost.
+                    stored_under = submission.lease_id if known == delivery.event.key else None
                 (ours if stored_under == current_lease_id else others).append(delivery)
         slices = TimeSlices()
         for start in range(0, len(ours), PART):

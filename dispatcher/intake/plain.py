@@ -1,11 +1,13 @@
-"""The plain form, `{"event": "FINISHED", "job_id": "…", …}`, and the CloudEvent that it becomes."""
+"""The plain form, `{"event": "FINISHED", "job_id": "…", …}`, and the CloudEvent that it and other forms become."""
 
 from __future__ import annotations
 
 import difflib
+from datetime import datetime
+from typing import Generic, Protocol, TypeVar
 
 import msgspec
-from msgspec import UNSET, Raw, Struct
+from msgspec import UNSET, Raw, Struct, UnsetType
 from msgspec.structs import astuple
 
 from dispatcher.domain.event_names import EVENT_NAME, document_status, status_of
@@ -13,7 +15,6 @@ from dispatcher.domain.events import DEFAULT_SOURCE, Event
 from dispatcher.domain.ids import new_id
 from dispatcher.intake.decode_context import UNREADABLE, DecodeContext, unreadable
 from dispatcher.intake.duplicate_keys import KeyCheck, all_once
-from dispatcher.intake.event_document import EventDocument, to_event
 
 _EMPTY = Raw(b"{}")
 _NOTHING = (None, "")
@@ -40,6 +41,30 @@ class _Job(Struct):
     id: object = None
     owner: object = None
     status: object = None
+
+
+class EventData(Protocol):
+    """What the `data` of such a document has, whatever it was made of."""
+
+    event: str
+
+
+D = TypeVar("D", bound=EventData)
+
+
+class EventDocument(Struct, Generic[D], kw_only=True):
+    """The CloudEvent that an event in another form becomes. Its `subject` is the job."""
+
+    specversion: str = "1.0"
+    id: str
+    source: str
+    type: str
+    subject: str
+    time: datetime
+    tenant: str
+    owner: str | UnsetType
+    dispatcherhops: int | UnsetType
+    data: D
 
 
 class _Data(Struct):
@@ -71,6 +96,24 @@ def read(document: bytes | Raw, context: DecodeContext) -> Event:
         _check_keys(document, (plain.job, plain.data), context)
     key = new_id("evt")
     return to_event(_document(plain, key, context), key, context)
+
+
+def to_event(written: EventDocument[D], key: str, context: DecodeContext) -> Event:
+    """The event of this document."""
+    return Event(
+        key=key,
+        id=written.id,
+        source=written.source,
+        type=written.type,
+        event=written.data.event,
+        job_id=written.subject,
+        owner=None if written.owner is UNSET else written.owner,
+        published_by=context.publisher,
+        tenant=written.tenant,
+        time=written.time,
+        accepted_at=context.now,
+        document=_encode(written),
+    )
 
 
 def _has_keys_once(document: bytes, plain: _Plain) -> bool:

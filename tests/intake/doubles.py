@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Self
 
+from msgspec.structs import replace
+
 from dispatcher.domain.deliveries import OpenDelivery
 from dispatcher.domain.errors import StoreUnavailable
 from dispatcher.domain.events import Event
@@ -106,7 +108,7 @@ class Deliverer:
         self.asked += 1
 
     def reserve_slots(self, matches: Sequence[tuple[Event, Subscription]]) -> list[OpenDelivery]:
-        made = [make_delivery(event, subscription) for event, subscription in matches]
+        made = [replace(make_delivery(event, subscription), group=None) for event, subscription in matches]
         self.reserved |= {delivery.id: delivery for delivery in made}
         return made
 

@@ -10,6 +10,7 @@ import pytest
 from prometheus_client import Counter
 from structlog.testing import capture_logs
 
+from dispatcher.domain.digests import DigestPolicy
 from dispatcher.domain.errors import InvalidInput, StoreUnavailable
 from dispatcher.domain.events import Event
 from dispatcher.intake import batcher
@@ -82,6 +83,14 @@ async def test_a_request_is_answered_when_its_events_and_their_deliveries_are_st
         assert run.store.ids == ["a", "b"]
         assert len(run.store.deliveries) == 4
         assert {d.id for d in run.deliverer.started} == run.store.deliveries.keys()
+
+
+async def test_what_goes_into_a_digest_is_stored_with_its_group() -> None:
+    digest = DigestPolicy(group_by=("owner",))
+    async with Running(make_subscription(), make_subscription(digest=digest)) as run:
+        await run.intake.submit(events("a"))
+        stored = [delivery for _, delivery in run.store.deliveries.values()]
+        assert [one.group is not None for one in stored] == [False, True]
 
 
 async def test_nothing_is_confirmed_before_it_is_stored() -> None:

@@ -16,7 +16,7 @@ from dispatcher.domain.event_names import status_of
 from dispatcher.domain.events import Event
 from dispatcher.domain.ids import new_id
 from dispatcher.intake.decode_context import UNREADABLE, DecodeContext, unreadable
-from dispatcher.intake.event_document import EventDocument, to_event
+from dispatcher.intake.plain import EventDocument, to_event
 
 # Java leaves the seconds out when they are zero.
 _NO_SECONDS = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d)(Z|[+-]\d\d:\d\d)?")
