@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Sequence
 from datetime import datetime
 
-from dispatcher.delivery.scheduler import MORE
+from dispatcher.delivery.scheduler import MAX_FURTHER_QUEUES
 from dispatcher.delivery.shares import divide
 from dispatcher.domain.deliveries import OpenDelivery
 from dispatcher.store.store import Store
@@ -37,7 +37,7 @@ async def claim_at(
 ) -> list[OpenDelivery]:
     """The same of these destinations."""
     found = (
-        await store.queue.find_queues(dict.fromkeys(destinations, ""), max(32, limit), MORE)
+        await store.queue.find_queues(dict.fromkeys(destinations, ""), max(32, limit), MAX_FURTHER_QUEUES)
         if destinations
         else {}
     )

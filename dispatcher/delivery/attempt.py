@@ -1,4 +1,4 @@
-"""One attempt: whether a delivery may be tried now, the try itself, and what follows from the answer.
+"""One attempt: whether a delivery may be tried now, the try itself, and what follows from its result.
 
 Whatever one delivery raises here becomes its outcome.
 """
@@ -61,20 +61,20 @@ class Attempts:
             if delivery.subscription.persistent:
                 await self._try(delivery, lane)
             else:
-                await self._make_alone(delivery, lane)
+                await self._serialize_one_shot(delivery, lane)
         except StoreUnavailable:
             self._outcomes.put(delivery, put_back(delivery, utc_now() + timedelta(seconds=STORE_WAIT)))
         except InternalError as error:
             record(error, delivery=delivery.id, subscription=delivery.subscription.id)
-            self._settle(delivery, failed_inside(delivery, error, utc_now()))
+            self._record_outcome(delivery, failed_inside(delivery, error, utc_now()))
 
-    async def _make_alone(self, delivery: OpenDelivery, lane: Lane) -> None:
+    async def _serialize_one_shot(self, delivery: OpenDelivery, lane: Lane) -> None:
         """One at a time for a subscription that ends with its first success."""
         subscription = delivery.subscription
         async with self._locks.setdefault(subscription.id, asyncio.Lock()):
             if (subscription.id, subscription.revision) in self._completed:
                 reason = "the subscription ended with an earlier delivery"
-                self._settle(delivery, without_attempt(delivery, State.SUPERSEDED, utc_now(), reason))
+                self._record_outcome(delivery, without_attempt(delivery, State.SUPERSEDED, utc_now(), reason))
             else:
                 await self._try(delivery, lane)
 
@@ -82,36 +82,36 @@ class Attempts:
         """Try it when it may be. Raises InternalError, with the step that went wrong, and StoreUnavailable."""
         where: Where = "gate"
         try:
-            if not await self._may_begin(delivery):
+            if not await self._gate(delivery):
                 return
             where = "send"
             started_at, began = utc_now(), time.perf_counter()
-            answer, others = await self._senders.send(delivery, delivery.attempts + 1)
+            result, others = await self._senders.send(delivery, delivery.attempts + 1)
             where = "outcome"
-            learn(self._breakers, delivery.subscription, lane, answer, began)
-            if answer.not_attempted:
-                self._give_back(delivery, postponed(delivery, answer, utc_now()))
+            learn(self._breakers, delivery.subscription, lane, result, began)
+            if result.not_attempted:
+                self._give_back(delivery, postponed(delivery, result, utc_now()))
                 return
-            outcome = _outcome(delivery, answer, started_at, time.perf_counter() - began)
+            outcome = _outcome(delivery, result, started_at, time.perf_counter() - began)
             if others:
                 outcome = replace(outcome, leads=True)
         except (InternalError, StoreUnavailable):
             raise
         except Exception as error:
             raise InternalError(where, error) from error
-        self._settle(delivery, outcome, others)
-        if answer.disable_subscription or not delivery.subscription.persistent:
-            self._end_if_asked(delivery.subscription, outcome.state, answer)
+        self._record_outcome(delivery, outcome, others)
+        if result.disable_subscription or not delivery.subscription.persistent:
+            self._end_if_asked(delivery.subscription, outcome.state, result)
 
-    async def _may_begin(self, delivery: OpenDelivery) -> bool:
+    async def _gate(self, delivery: OpenDelivery) -> bool:
         """Whether it may be tried now; else it has been put back, or it is not ours any more."""
         subscription = delivery.subscription
         if (wait := await self._wait(subscription)) is not None:
             self._outcomes.put(delivery, put_back(delivery, utc_now() + timedelta(seconds=wait)))
             return False
         # An attempt must end before the lease can: without a heartbeat nothing is begun. Nothing comes between.
-        if not self._lease.lasts(self._timeout):
-            await self._lease.lasting(self._timeout)
+        if not self._lease.is_valid_for(self._timeout):
+            await self._lease.wait_until_valid_for(self._timeout)
         # Else the lease was lost: others have this delivery now.
         return delivery.lease_id == self._lease.id
 
@@ -122,25 +122,25 @@ class Attempts:
         limit = self._breakers.rate_limit(subscription.destination)
         if limit is None and subscription.rate_limit is None:
             return None
-        return await self._rates.hold(subscription, limit) or None
+        return await self._rates.acquire(subscription, limit) or None
 
     def _give_back(self, delivery: OpenDelivery, outcome: Outcome) -> None:
         """Let a delivery wait in the store that was not tried, or end it because that would be too long."""
         if outcome.state.final:
-            self._settle(delivery, outcome)
+            self._record_outcome(delivery, outcome)
         else:
             self._outcomes.put(delivery, outcome)
 
-    def _end_if_asked(self, subscription: Subscription, state: State, answer: AttemptResult) -> None:
-        if answer.disable_subscription:
+    def _end_if_asked(self, subscription: Subscription, state: State, result: AttemptResult) -> None:
+        if result.disable_subscription:
             self._outcomes.end_subscription(
-                subscription.id, "disabled", answer.error or "disabled by the receiver"
+                subscription.id, "disabled", result.error or "disabled by the receiver"
             )
         elif state is State.DELIVERED and not subscription.persistent:
             self._completed[subscription.id, subscription.revision] = True
             self._outcomes.end_subscription(subscription.id, "completed", "delivered once, as asked")
 
-    def _settle(self, delivery: OpenDelivery, outcome: Outcome, others: int = 0) -> None:
+    def _record_outcome(self, delivery: OpenDelivery, outcome: Outcome, others: int = 0) -> None:
         self._outcomes.put(delivery, outcome)
         try:
             if others:
@@ -150,14 +150,14 @@ class Attempts:
             log_error("report", error, delivery=outcome.delivery_id)
 
 
-def _outcome(delivery: OpenDelivery, answer: AttemptResult, started_at: datetime, duration: float) -> Outcome:
+def _outcome(delivery: OpenDelivery, result: AttemptResult, started_at: datetime, duration: float) -> Outcome:
     attempt = Attempt(
         number=delivery.attempts + 1,
         started_at=started_at,
         duration=duration,
-        request=answer.request_line,
-        status=answer.status,
-        error=answer.error,
-        answer=answer.body,
+        request=result.request_line,
+        status=result.status,
+        error=result.error,
+        answer=result.body,
     )
-    return decide(delivery, attempt, answer, utc_now(), random.random())  # noqa: S311 - no secret
+    return decide(delivery, attempt, result, utc_now(), random.random())  # noqa: S311 - no secret

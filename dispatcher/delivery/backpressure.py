@@ -11,16 +11,16 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-LONGEST_WAIT = 0.25
+MAX_WAIT = 0.25
 """Seconds that one batch of events waits at most."""
 
-STEP = 0.005
+POLL_INTERVAL = 0.005
 """Seconds between two looks."""
 
-BUSY = 0.8
+BUSY_SHARE = 0.8
 """The share of a CPU from which on the event loop's thread has none left."""
 
-SAMPLE = 0.05
+SAMPLE_SECONDS = 0.05
 """Seconds over which the share is measured at the least."""
 
 _SCHEDSTAT = Path("/proc/thread-self/schedstat")
@@ -39,16 +39,16 @@ class Backpressure:
         `crowded` says after so many seconds whether there is still something that is worth waiting for.
         """
         waited = 0.0
-        while waited < LONGEST_WAIT and self._cpu_is_full() and crowded(waited):
-            await asyncio.sleep(STEP)
-            waited += STEP
+        while waited < MAX_WAIT and self._cpu_is_full() and crowded(waited):
+            await asyncio.sleep(POLL_INTERVAL)
+            waited += POLL_INTERVAL
 
     def _cpu_is_full(self) -> bool:
         now = time.monotonic()
         wanted_before, before = self._sampled
-        if now - before >= SAMPLE:
+        if now - before >= SAMPLE_SECONDS:
             wanted = cpu_demand_seconds()
-            self._busy = wanted - wanted_before >= BUSY * (now - before)
+            self._busy = wanted - wanted_before >= BUSY_SHARE * (now - before)
             self._sampled = (wanted, now)
         return self._busy
 

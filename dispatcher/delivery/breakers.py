@@ -30,7 +30,7 @@ log = structlog.get_logger("dispatcher.delivery")
 FAILURES = 10
 """Failures in a row, without one success in between, that open a breaker."""
 
-LOOK = 1.0
+POLL_INTERVAL = 1.0
 """Seconds between two looks at what other processes and people did."""
 
 SEVERAL = ""
@@ -184,7 +184,7 @@ class Breakers:
 
     async def run(self) -> None:
         """Write down what was noted and look at what others did, until cancelled."""
-        await self._writes.run(LOOK)
+        await self._writes.run(POLL_INTERVAL)
 
     def _paused(self, destination: str) -> bool:
         known = self._destinations.get(destination)

@@ -130,7 +130,7 @@ class Engine:
 
     def _on_outcomes_written(self, settled: Sequence[Settled]) -> None:
         for delivery, outcome in settled:
-            self._lease.drop(delivery.id)
+            self._lease.untrack(delivery.id)
             if outcome.due_at is not None:
                 self._scheduler.expect(delivery.subscription.destination, outcome.due_at)
             elif outcome.ordered and outcome.state.final:  # the next one of its job may go

@@ -15,10 +15,10 @@ from cachetools import LRUCache
 from dispatcher.domain.deliveries import OpenDelivery
 from dispatcher.domain.subscriptions import Subscription
 
-START = 8
+INITIAL_CONCURRENCY = 8
 """Attempts at once for a destination or a subscription that nothing is known of."""
 
-ROOM = 16
+SLOTS_PER_ATTEMPT = 16
 """Places in a lane for each attempt that may run at once: what a destination has not earned it cannot fill."""
 
 REMEMBERED_QUEUES = 100
@@ -32,16 +32,16 @@ class Limit:
 
     def __init__(self, most: int) -> None:
         self.most = most
-        self.value = float(min(START, most))
+        self.value = float(min(INITIAL_CONCURRENCY, most))
         self._slow_start = True
         self._cut_at = 0.0
 
-    def succeeded(self) -> None:
+    def on_success(self) -> None:
         """Let more attempts run at once: one more each time until the first failure, then one more a round."""
         if self.value < self.most:
             self.value = min(self.most, self.value + (1.0 if self._slow_start else 1 / self.value))
 
-    def failed(self, began: float, now: float) -> bool:
+    def on_failure(self, began: float, now: float) -> bool:
         """Halve what may run at once, once for all attempts that ran together (`began` and `now` on one clock)."""
         if began < self._cut_at:
             return False
@@ -50,7 +50,7 @@ class Limit:
         self._cut_at = now
         return True
 
-    def restart(self) -> None:
+    def reset(self) -> None:
         """Begin with one attempt at a time: it has just come back."""
         self.value = 1.0
         self._slow_start = True
@@ -78,8 +78,8 @@ class _Queue:
 class Lane:
     """One destination's queues, its running attempts and its promised places.
 
-    `limit` is how many attempts may run at once now, `most` the highest that it may become. `behind`: the store has
-    deliveries that found no place here. `ended` counts what has left it.
+    `limit` is how many attempts may run at once now, `most` the highest that it may become. `has_store_backlog`: the
+    store has deliveries that found no place here. `ended` counts what has left it.
     """
 
     __slots__ = (
@@ -90,9 +90,9 @@ class Lane:
         "_running_of",
         "_turns",
         "_unproven",
-        "behind",
         "destination",
         "ended",
+        "has_store_backlog",
         "most",
         "queued",
         "reserved",
@@ -105,10 +105,10 @@ class Lane:
         self.queued = 0
         self.reserved = 0
         self.running = 0
-        self.behind = False
+        self.has_store_backlog = False
         self.ended = 0
         # How many attempts may begin beyond `most`, each of an owner of whom nothing runs.
-        self._extra = most // START if most >= 2 * START else 0
+        self._extra = most // INITIAL_CONCURRENCY if most >= 2 * INITIAL_CONCURRENCY else 0
         self._limit = Limit(most)
         self._queues: dict[str, _Queue] = {}
         self._idle: LRUCache[str, _Queue] = LRUCache(REMEMBERED_QUEUES)
@@ -219,27 +219,27 @@ class Lane:
 
     # What is learned
 
-    def succeeded(self, subscription: str) -> None:
+    def on_success(self, subscription: str) -> None:
         """An attempt was answered well."""
-        self._limit.succeeded()
+        self._limit.on_success()
         if (queue := self._queues.get(subscription)) is not None:
-            queue.limit.succeeded()
+            queue.limit.on_success()
             self._prove(queue, proven=True)
 
-    def failed(self, subscription: str, began: float, now: float, *, all_: bool) -> None:
+    def on_failure(self, subscription: str, began: float, now: float, *, all_: bool) -> None:
         """An attempt failed, or was too much; `all_` when that is no fault of one subscription."""
         if (queue := self._queues.get(subscription)) is not None:
-            queue.limit.failed(began, now)
+            queue.limit.on_failure(began, now)
             self._prove(queue, proven=False)
         if all_:
-            self._limit.failed(began, now)
+            self._limit.on_failure(began, now)
 
-    def restart(self, subscription: str) -> None:
+    def reset(self, subscription: str) -> None:
         """Begin with one attempt at a time: it has just come back."""
         if (queue := self._queues.get(subscription)) is not None:
-            queue.limit.restart()
+            queue.limit.reset()
         if len(self._queues) <= 1:
-            self._limit.restart()
+            self._limit.reset()
 
     def _prove(self, queue: _Queue, *, proven: bool) -> None:
         if queue.proven != proven:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 
 from cachetools import LRUCache
 
-from dispatcher.delivery.lane import ROOM, START, Lane
+from dispatcher.delivery.lane import INITIAL_CONCURRENCY, SLOTS_PER_ATTEMPT, Lane
 from dispatcher.domain.deliveries import OpenDelivery
 from dispatcher.domain.subscriptions import Subscription
 
@@ -71,14 +71,14 @@ class Lanes:
         lane = self._lanes.get(destination) or self[destination]
         share = self._fresh_share(lane) if fresh else self._bound(lane)
         if lane.load >= share and not self._spare(lane, share, subscription):
-            lane.behind = True
+            lane.has_store_backlog = True
             return None
         lane.reserve(subscription, owner)
         self._load += 1
         self._bytes += size
         return lane
 
-    def crowded(self, wanted: Mapping[str, int]) -> list[Lane]:
+    def near_capacity(self, wanted: Mapping[str, int]) -> list[Lane]:
         """The lanes that cannot take so many fresh deliveries, but could when they were empty enough."""
         found: list[Lane] = []
         for destination, count in wanted.items():
@@ -100,7 +100,7 @@ class Lanes:
         if lane is None:
             return self._unknown()
         places = max(0, self._bound(lane) - lane.load)
-        lane.behind = lane.behind or not places
+        lane.has_store_backlog = lane.has_store_backlog or not places
         return places
 
     def spare_places(self, destination: str, subscription: str) -> int:
@@ -128,8 +128,8 @@ class Lanes:
         self._load -= 1
         self._bytes -= size
         self._retire(lane)
-        if lane.behind and lane.load <= max(1, self._bound(lane) // 2):
-            lane.behind = False
+        if lane.has_store_backlog and lane.load <= max(1, self._bound(lane) // 2):
+            lane.has_store_backlog = False
             return True
         return False
 
@@ -154,7 +154,9 @@ class Lanes:
 
     def _bound(self, lane: Lane) -> int:
         """How much a lane may hold now: what it has earned, and a quarter of what is left for all."""
-        return min(ROOM * int(lane.limit), self._capacity, max(1, (self._total - self._load) // 4))
+        return min(
+            SLOTS_PER_ATTEMPT * int(lane.limit), self._capacity, max(1, (self._total - self._load) // 4)
+        )
 
     def _spare(self, lane: Lane, share: int, subscription: str) -> bool:
         return lane.load < 2 * share and lane.load_of(subscription) < share // 8
@@ -165,7 +167,7 @@ class Lanes:
 
     def _unknown(self) -> int:
         """How much of a destination without a lane may be claimed."""
-        return min(ROOM * min(START, self._most), self._share)
+        return min(SLOTS_PER_ATTEMPT * min(INITIAL_CONCURRENCY, self._most), self._share)
 
     @property
     def _share(self) -> int:

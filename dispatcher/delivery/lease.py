@@ -44,7 +44,7 @@ class Lease:
         self._seconds = seconds
         self._good_until = 0.0
         self._renewed = asyncio.Event()
-        self._fresh: dict[str, None] = {}
+        self._tracked: dict[str, None] = {}
         self.id = 0
         """0 while there is none."""
 
@@ -52,7 +52,7 @@ class Lease:
         """Enter this process. Raises StoreUnavailable."""
         asked = time.monotonic()
         self.id = await self._leases.register(socket.gethostname(), os.getpid(), self._seconds)
-        self._fresh.clear()
+        self._tracked.clear()
         self._good_until = asked + self._seconds
         self._renewed.set()
 
@@ -60,23 +60,23 @@ class Lease:
         """Leave, and give back what is still claimed; how many deliveries that was. Raises StoreUnavailable."""
         return await self._leases.release(self.id)
 
-    def lasts(self, seconds: float) -> bool:
+    def is_valid_for(self, seconds: float) -> bool:
         """Whether the lease is sure to last so much longer."""
         return time.monotonic() + seconds < self._good_until
 
-    async def lasting(self, seconds: float) -> None:
+    async def wait_until_valid_for(self, seconds: float) -> None:
         """Return when the lease is sure to last so much longer, which is at once unless a heartbeat is missing."""
-        while not self.lasts(seconds):
+        while not self.is_valid_for(seconds):
             self._renewed.clear()
             await self._renewed.wait()
 
-    def hold(self, delivery_id: str) -> None:
+    def track(self, delivery_id: str) -> None:
         """Note a delivery that is being stored as claimed. Ids increase, so the first is the lowest."""
-        self._fresh[delivery_id] = None
+        self._tracked[delivery_id] = None
 
-    def drop(self, delivery_id: str) -> None:
+    def untrack(self, delivery_id: str) -> None:
         """Note that its outcome is stored, or that it was not stored at all."""
-        self._fresh.pop(delivery_id, None)
+        self._tracked.pop(delivery_id, None)
 
     async def run(self, lost: Callable[[], None], freed: Callable[[], None]) -> None:
         """Renew the lease until cancelled.
@@ -109,7 +109,7 @@ class Lease:
 
     async def _renew(self) -> bool:
         asked = time.monotonic()
-        oldest = next(iter(self._fresh), None) or lowest_id("dlv", time.time() - CLOCK_MARGIN)
+        oldest = next(iter(self._tracked), None) or lowest_id("dlv", time.time() - CLOCK_MARGIN)
         kept = await self._leases.renew(self.id, self._seconds, oldest)
         if kept:
             self._good_until = asked + self._seconds

@@ -1,4 +1,4 @@
-"""Outcomes: what follows from an attempt's answer, and how outcomes are written in batches."""
+"""Outcomes: what follows from an attempt's result, and how outcomes are written in batches."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import Protocol, TypeAlias
 import structlog
 from msgspec.structs import replace
 
-from dispatcher.domain.deliveries import Attempt, Joining, OpenDelivery, Outcome, State
+from dispatcher.domain.deliveries import Attempt, DigestJoin, OpenDelivery, Outcome, State
 from dispatcher.domain.errors import StoreUnavailable
 from dispatcher.domain.retry import EARLY_RETRY, MAX_RETRY_AFTER, RetryPolicy
 from dispatcher.domain.subscriptions import SubscriptionStatus
@@ -38,77 +38,77 @@ RETRY_DELAYS = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 
 
 def decide(
-    delivery: OpenDelivery, attempt: Attempt, answer: AttemptResult, now: datetime, chance: float
+    delivery: OpenDelivery, attempt: Attempt, result: AttemptResult, now: datetime, chance: float
 ) -> Outcome:
     """The outcome of one attempt: delivered, due again after the retry policy, or exhausted with the reason.
 
-    What an answer postpones is due then, however many retries are left.
+    What a result postpones is due then, however many retries are left.
 
     `chance` in [0, 1) places the next delay within its jitter.
     """
-    if answer.error is None:
+    if result.error is None:
         return _ended(delivery, State.DELIVERED, now, None, attempt)
-    if answer.disable_subscription or answer.permanent:
-        return _given_up(delivery, answer, now, answer.error, attempt)
+    if result.disable_subscription or result.permanent:
+        return _given_up(delivery, result, now, result.error, attempt)
     policy = delivery.subscription.retry
     tried = attempt.number - delivery.restarted_after
-    delay = _delay(policy, tried, answer, chance)
+    delay = _delay(policy, tried, result, chance)
     if delay is None:
-        reason = f"no retries left after {tried} attempts: {answer.error}"
-        return _given_up(delivery, answer, now, reason, attempt)
+        reason = f"no retries left after {tried} attempts: {result.error}"
+        return _given_up(delivery, result, now, reason, attempt)
     due = now + timedelta(seconds=delay)
     if due > delivery.age_from + timedelta(seconds=policy.max_age):
-        reason = f"the next attempt would be later than max_age ({policy.max_age:g} s): {answer.error}"
-        return _given_up(delivery, answer, now, reason, attempt)
+        reason = f"the next attempt would be later than max_age ({policy.max_age:g} s): {result.error}"
+        return _given_up(delivery, result, now, reason, attempt)
     return Outcome(
         delivery_id=delivery.id,
         state=State.PENDING,
         attempts=attempt.number,
         due_at=due,
         ended_at=None,
-        reason=answer.error,
+        reason=result.error,
         attempt=attempt,
-        attempt_state=answer.attempt_state or delivery.attempt_state,
-        joins=_joining(delivery, answer),
+        attempt_state=result.attempt_state or delivery.attempt_state,
+        joins=_joining(delivery, result),
     )
 
 
-def _delay(policy: RetryPolicy, tried: int, answer: AttemptResult, chance: float) -> float | None:
+def _delay(policy: RetryPolicy, tried: int, result: AttemptResult, chance: float) -> float | None:
     """Seconds until what is left is tried; None when there is no retry for it."""
-    if answer.retry_at_delay is not None:
-        return answer.retry_at_delay
+    if result.retry_at_delay is not None:
+        return result.retry_at_delay
     delay = policy.delay_after(tried, chance)
-    if delay is not None and answer.retry_after is not None:
-        return min(answer.retry_after, MAX_RETRY_AFTER)
-    if delay is not None and answer.retry_early and tried == 1:
+    if delay is not None and result.retry_after is not None:
+        return min(result.retry_after, MAX_RETRY_AFTER)
+    if delay is not None and result.retry_early and tried == 1:
         return min(delay, EARLY_RETRY)
     return delay
 
 
-def _joining(delivery: OpenDelivery, answer: AttemptResult) -> Joining | None:
+def _joining(delivery: OpenDelivery, result: AttemptResult) -> DigestJoin | None:
     """What a delivery joins that is to go with others."""
-    return Joining(delivery.subscription.id, len(delivery.event.document)) if answer.coalesce else None
+    return DigestJoin(delivery.subscription.id, len(delivery.event.document)) if result.coalesce else None
 
 
-def postponed(delivery: OpenDelivery, answer: AttemptResult, now: datetime) -> Outcome:
+def postponed(delivery: OpenDelivery, result: AttemptResult, now: datetime) -> Outcome:
     """The outcome of a delivery that was not tried: it waits up to its max_age, or a later one took its place."""
-    if answer.superseded:
-        return without_attempt(delivery, State.SUPERSEDED, now, answer.error or "a later one has arrived")
-    due = now + timedelta(seconds=answer.retry_at_delay or 0)
+    if result.superseded:
+        return without_attempt(delivery, State.SUPERSEDED, now, result.error or "a later one has arrived")
+    due = now + timedelta(seconds=result.retry_at_delay or 0)
     max_age = delivery.subscription.retry.max_age
     if due > delivery.age_from + timedelta(seconds=max_age):
-        reason = f"the next attempt would be later than max_age ({max_age:g} s): {answer.error}"
-        return _given_up(delivery, answer, now, reason, None)
+        reason = f"the next attempt would be later than max_age ({max_age:g} s): {result.error}"
+        return _given_up(delivery, result, now, reason, None)
     return Outcome(
         delivery_id=delivery.id,
         state=State.PENDING,
         attempts=delivery.attempts,
         due_at=due,
         ended_at=None,
-        reason=answer.error,
+        reason=result.error,
         attempt=None,
-        attempt_state=answer.attempt_state or delivery.attempt_state,
-        joins=_joining(delivery, answer),
+        attempt_state=result.attempt_state or delivery.attempt_state,
+        joins=_joining(delivery, result),
     )
 
 
@@ -141,14 +141,14 @@ def put_back(delivery: OpenDelivery, due_at: datetime) -> Outcome:
 
 def _given_up(
     delivery: OpenDelivery,
-    answer: AttemptResult,
+    result: AttemptResult,
     now: datetime,
     reason: str | None,
     attempt: Attempt | None,
 ) -> Outcome:
     # With its state: when somebody sends it again, who has it already does not get it twice.
     ended = _ended(delivery, State.EXHAUSTED, now, reason, attempt)
-    return replace(ended, attempt_state=answer.attempt_state or delivery.attempt_state)
+    return replace(ended, attempt_state=result.attempt_state or delivery.attempt_state)
 
 
 def _ended(

@@ -36,7 +36,7 @@ class RateLimits:
         self._store = store
         self._gates: LRUCache[str, _Gate] = LRUCache(10_000)
 
-    async def hold(
+    async def acquire(
         self, subscription: Subscription, of_destination: RateLimit | None, *, returns: bool = True
     ) -> float:
         """Return 0 when an attempt may begin as far as rate limits go, else the seconds to try again after.

@@ -22,7 +22,7 @@ from dispatcher.domain.subscriptions import Subscription
 FULL_LANE_WAIT = timedelta(seconds=1)
 """How long a delivery waits that was claimed for a lane with room while others took the last slot."""
 
-PROGRESS = 0.05
+PROGRESS_TIMEOUT = 0.05
 """Seconds within which something must leave a lane that intake waits for."""
 
 
@@ -57,11 +57,13 @@ class Reservations:
         It waits for lanes that are getting empty, and for no other.
         """
         counts = Counter(subscription.destination for _, subscription in matches)
-        before = {lane: lane.ended for lane in self._lanes.crowded(counts)}
+        before = {lane: lane.ended for lane in self._lanes.near_capacity(counts)}
 
         def crowded(waited: float) -> bool:
-            lanes = self._lanes.crowded(counts)
-            return any(waited < PROGRESS or lane.ended > before.get(lane, lane.ended) for lane in lanes)
+            lanes = self._lanes.near_capacity(counts)
+            return any(
+                waited < PROGRESS_TIMEOUT or lane.ended > before.get(lane, lane.ended) for lane in lanes
+            )
 
         await self._backpressure.wait(crowded)
 
@@ -90,7 +92,7 @@ class Reservations:
             and self._breakers.admits(subscription.scopes)
             and self._reserve_slot(subscription, len(event.document), fresh=True) is not None
         ):
-            self._lease.hold(delivery_id)
+            self._lease.track(delivery_id)
             return OpenDelivery(delivery_id, event, subscription, lease_id)
         return OpenDelivery(delivery_id, event, subscription, due_at=utc_now() + timedelta(seconds=wait))
 
@@ -121,7 +123,7 @@ class Reservations:
             if new.lease_id:
                 lane = self._lanes[new.subscription.destination]
                 self._lanes.release(lane, len(new.event.document), new.subscription.id)
-                self._lease.drop(new.id)
+                self._lease.untrack(new.id)
 
     def enqueue_claimed(self, claimed: Sequence[OpenDelivery]) -> None:
         """Take deliveries that were claimed from the store; what finds no slot is put back."""

@@ -26,23 +26,23 @@ from dispatcher.domain.events import utc_now
 
 log = structlog.get_logger("dispatcher.delivery")
 
-POLL = 1.0
+POLL_INTERVAL = 1.0
 """Seconds: the longest wait between two looks into the store; what other processes stored is found by it."""
 
-PAUSE = 0.02
+MIN_INTERVAL = 0.02
 """Seconds between two looks at the least, so that what becomes due within them is claimed at once."""
 
 MAX_CLAIM = 500
-DESTINATIONS = 100
+MAX_DESTINATIONS = 100
 """Destinations that one look is about at most."""
 
-SLICE, WHOLE_SLICE = 100, 1000
+PARTIAL_SCAN, FULL_SCAN = 100, 1000
 """Destinations that are discovered at once: now and then, and when all of them are to be found."""
 
-MORE = 64
+MAX_FURTHER_QUEUES = 64
 """Subscriptions of a destination that are looked at beyond those of what is due longest."""
 
-LONGEST = timedelta(seconds=60)
+MAX_INTERVAL = timedelta(seconds=60)
 """How long a destination is not looked at of which something else than what waits for its time may come."""
 
 
@@ -112,20 +112,20 @@ class Scheduler:
                 await self._claim(lease_id(), take)
                 continue
             except StoreUnavailable as error:
-                log.warning("cannot claim due deliveries", error=str(error), retry_in=POLL)
+                log.warning("cannot claim due deliveries", error=str(error), retry_in=POLL_INTERVAL)
             except Exception as error:  # noqa: BLE001 - logged; what is due stays so, and is looked at again
-                log_error("claim", error, retry_in=POLL)
-            await asyncio.sleep(POLL)
+                log_error("claim", error, retry_in=POLL_INTERVAL)
+            await asyncio.sleep(POLL_INTERVAL)
 
     async def _discover(self) -> None:
         """Find destinations that others stored something for: some of them every second, all when it is asked for."""
         now = asyncio.get_running_loop().time()
         if self._begin_again:
             self._after, self._whole, self._begin_again = "", True, False
-        if not self._whole and now - self._sliced_at < POLL:
+        if not self._whole and now - self._sliced_at < POLL_INTERVAL:
             return
         self._sliced_at = now
-        limit = WHOLE_SLICE if self._whole else SLICE
+        limit = FULL_SCAN if self._whole else PARTIAL_SCAN
         found = await self._queue.waiting_destinations(self._after, limit)
         for destination, first_due in found:
             self._waiting.found(destination, first_due, again=self._whole)
@@ -142,15 +142,17 @@ class Scheduler:
         free = min(self._room.free, MAX_CLAIM)
         if not free:
             return
-        names = self._waiting.take(utc_now(), DESTINATIONS)
-        looked: dict[str, datetime | None] = dict.fromkeys(names, utc_now() + timedelta(seconds=POLL))
+        names = self._waiting.take(utc_now(), MAX_DESTINATIONS)
+        looked: dict[str, datetime | None] = dict.fromkeys(
+            names, utc_now() + timedelta(seconds=POLL_INTERVAL)
+        )
         try:
             places = self._open_ones(names, looked)
             if not places:
                 return
             first = min(MAX_CLAIM, max(32, *places.values()))
             after = {name: self._waiting.after.get(name, "") for name in places}
-            found = await self._queue.find_queues(after, first, MORE)
+            found = await self._queue.find_queues(after, first, MAX_FURTHER_QUEUES)
             shares: list[Share] = []
             probes: list[Scopes] = []
             for name, waiting in found.items():
@@ -209,11 +211,11 @@ class Scheduler:
                 if places
                 else few(free, lambda key: self._room.spare_places(name, key))
             )
-            times.append(now if shares else now + timedelta(seconds=POLL))
+            times.append(now if shares else now + timedelta(seconds=POLL_INTERVAL))
         if probes or not waiting.complete:
-            times.append(now + timedelta(seconds=POLL))
+            times.append(now + timedelta(seconds=POLL_INTERVAL))
         elif closed and len(waiting.queues) > 1:
-            times.append(now + LONGEST)
+            times.append(now + MAX_INTERVAL)
         after = self._probed.get(name, "")
         return shares, [_scopes(queue) for queue in rotated(probes, after)], min(times, default=None)
 
@@ -225,11 +227,11 @@ class Scheduler:
 
     async def _wait(self) -> None:
         """Until it is time for a destination, a wake-up, or the poll."""
-        await asyncio.sleep(PAUSE)
+        await asyncio.sleep(MIN_INTERVAL)
         if self._whole:
             return
         loop = asyncio.get_running_loop()
-        deadline = loop.time() + POLL
+        deadline = loop.time() + POLL_INTERVAL
         while not self._begin_again:
             left = deadline - loop.time()
             if (at := self._waiting.next) is not None:

@@ -33,7 +33,7 @@ class SenderCache:
         self._ready: LRUCache[str, tuple[int, Sender, DigestSender | None]] = LRUCache(10_000)
 
     async def send(self, delivery: OpenDelivery, number: int) -> tuple[AttemptResult, int]:
-        """The answer to attempt `number`, and how many other deliveries it was for.
+        """The result of attempt `number`, and how many other deliveries it was for.
 
         InternalError for whatever a target kind raises.
         """

@@ -34,7 +34,7 @@ class Trials:
         *,
         returns: bool = False,
     ) -> AttemptResult:
-        """What `send` answers. It runs as an attempt at the destination, and where a probe is due it is that one.
+        """What `send` returns. It runs as an attempt at the destination, and where a probe is due it is that one.
 
         Raises Conflict while a breaker is open or the destination is paused, and when as much runs or waits there as
         may. Raises RateLimited when a rate limit has nothing left; who `returns` then has that time to itself. Raises
@@ -44,7 +44,7 @@ class Trials:
         self._standing(scopes)
         with self._place(subscription) as lane:
             limit = self._breakers.rate_limit(destination)
-            wait = await self._rates.hold(subscription, limit, returns=returns)
+            wait = await self._rates.acquire(subscription, limit, returns=returns)
             if wait:
                 problem = f"a rate limit of {destination} has nothing left; try again in {wait:.0f} s"
                 raise RateLimited(problem, wait)
@@ -52,9 +52,9 @@ class Trials:
             if self._standing(scopes) == "probe" and not await self._breakers.begin_probes([scopes]):
                 raise Conflict(f"nothing is sent to {destination} now: another probe is on its way")
             began = time.perf_counter()
-            answer = await send()
-            learn(self._breakers, subscription, lane, answer, began)
-            return answer
+            result = await send()
+            learn(self._breakers, subscription, lane, result, began)
+            return result
 
     def _standing(self, scopes: Scopes) -> Standing:
         standing, _ = self._breakers.standing(scopes)

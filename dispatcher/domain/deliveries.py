@@ -126,7 +126,7 @@ class Share(NamedTuple):
     places: int
 
 
-class Joining(Struct, frozen=True):
+class DigestJoin(Struct, frozen=True):
     """That a delivery, whose event has `size` bytes, is to go with others of its subscription in one message."""
 
     subscription_id: str
@@ -152,10 +152,10 @@ class Outcome(Struct, frozen=True, kw_only=True):
     attempt_state: str | None = None
     ordered: bool = False
     leads: bool = False
-    joins: Joining | None = None
+    joins: DigestJoin | None = None
 
 
-class Overdue(Struct, frozen=True):
+class ExpiredDelivery(Struct, frozen=True):
     """A delivery that waited for longer than its subscription allows (`max_age` seconds)."""
 
     id: str

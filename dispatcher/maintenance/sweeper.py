@@ -15,7 +15,7 @@ from typing import Protocol, TypeAlias
 
 import structlog
 
-from dispatcher.domain.deliveries import Overdue, State
+from dispatcher.domain.deliveries import ExpiredDelivery, State
 from dispatcher.domain.errors import StoreUnavailable
 from dispatcher.telemetry.metrics import DELIVERIES
 
@@ -24,22 +24,22 @@ log = structlog.get_logger("dispatcher.delivery")
 INTERVAL = 10.0
 """Seconds between two rounds."""
 
-SLICE = 500
+BATCH_SIZE = 500
 """Waiting deliveries that are looked at in one transaction."""
 
-SLICES = 40
+MAX_BATCHES = 40
 """How many of these one round looks at; the next round goes on there."""
 
-TOGETHER = 100
+BATCH_DESTINATIONS = 100
 """Blocked destinations that are looked at in one transaction."""
 
-NEW = 500
+NEW_PER_ROUND = 500
 """Blocked destinations that a round begins with: where many are down, little waits for most of them."""
 
-LOOKS = 40
+MAX_ORDERING_BATCHES = 40
 """How often a round looks at turns: at 500 each time."""
 
-PURGE_EVERY = 60
+PURGE_EVERY_ROUNDS = 60
 """Rounds."""
 
 
@@ -58,9 +58,9 @@ class ExpiryStore(Protocol):
 
     async def find_expired(
         self, after: Mapping[str, Place | None], limit: int
-    ) -> tuple[list[Overdue], dict[str, Place]]: ...
+    ) -> tuple[list[ExpiredDelivery], dict[str, Place]]: ...
 
-    async def expire(self, overdue: Sequence[Overdue]) -> int: ...
+    async def expire(self, expired: Sequence[ExpiredDelivery]) -> int: ...
 
 
 class DigestRepair(Protocol):
@@ -111,7 +111,7 @@ class Sweeper:
             await asyncio.sleep(INTERVAL)
             try:
                 if await self._store.leases.is_oldest(lease_id()):
-                    await self.round(purge=rounds % PURGE_EVERY == 0)
+                    await self.round(purge=rounds % PURGE_EVERY_ROUNDS == 0)
                     rounds += 1
             except StoreUnavailable as error:
                 log.warning("maintenance waits for the database", error=str(error), retry_in=INTERVAL)
@@ -119,7 +119,7 @@ class Sweeper:
     async def round(self, *, purge: bool = False) -> None:
         """Everything once. Raises StoreUnavailable."""
         await self._expire()
-        for _ in range(LOOKS):
+        for _ in range(MAX_ORDERING_BATCHES):
             self._turns = await self._store.ordering.repair(self._turns)
             if not self._turns:
                 break
@@ -131,24 +131,24 @@ class Sweeper:
         """Look at a bounded part of what waits behind all that is blocked."""
         blocked = sorted(self._blocked())
         self._more = {name: at for name, at in self._more.items() if name in set(blocked)}
-        new = blocked[bisect_right(blocked, self._reached) :][:NEW]
-        for _ in range(SLICES):
-            after: dict[str, Place | None] = dict(islice(self._more.items(), TOGETHER))
-            for name in new[: TOGETHER - len(after)]:
+        new = blocked[bisect_right(blocked, self._reached) :][:NEW_PER_ROUND]
+        for _ in range(MAX_BATCHES):
+            after: dict[str, Place | None] = dict(islice(self._more.items(), BATCH_DESTINATIONS))
+            for name in new[: BATCH_DESTINATIONS - len(after)]:
                 after.setdefault(name, None)
             if not after:
                 break
-            overdue, more = await self._store.queue.find_expired(after, max(1, SLICE // len(after)))
+            expired, more = await self._store.queue.find_expired(after, max(1, BATCH_SIZE // len(after)))
             new = [name for name in new if name not in after]
             self._more = {name: at for name, at in self._more.items() if name not in after} | more
             self._reached = max([self._reached, *(name for name in after if after[name] is None)])
-            if overdue:
-                await self._exhaust(overdue)
+            if expired:
+                await self._exhaust(expired)
         if not new and (not blocked or self._reached >= blocked[-1]):
             self._reached = ""
 
-    async def _exhaust(self, overdue: Sequence[Overdue]) -> None:
-        await self._store.queue.expire(overdue)
-        for one in overdue:
+    async def _exhaust(self, expired: Sequence[ExpiredDelivery]) -> None:
+        await self._store.queue.expire(expired)
+        for one in expired:
             DELIVERIES.add(one.kind, State.EXHAUSTED.value)
-        log.warning("exhausted while waiting", deliveries=len(overdue))
+        log.warning("exhausted while waiting", deliveries=len(expired))

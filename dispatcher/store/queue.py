@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 
-from dispatcher.domain.deliveries import OpenDelivery, Outcome, Overdue, Share, State, Waiting
+from dispatcher.domain.deliveries import ExpiredDelivery, OpenDelivery, Outcome, Share, State, Waiting
 from dispatcher.domain.events import utc_now
 from dispatcher.store import attempt_state, digest_overflow, digests, ordering
 from dispatcher.store.claims import Claim, claimed, given_back, unreadable, without
@@ -124,7 +124,7 @@ class DeliveryQueue(Repository, ABC):
 
     async def find_expired(
         self, after: Mapping[str, Place | None], limit: int
-    ) -> tuple[list[Overdue], dict[str, Place]]:
+    ) -> tuple[list[ExpiredDelivery], dict[str, Place]]:
         """Which of the next `limit` that wait for each of these destinations have become too old.
 
         They begin after a place (due time and id), and the answer has the places at which there may be more.
@@ -140,10 +140,10 @@ class DeliveryQueue(Repository, ABC):
             subscription = subscriptions.get(row["subscription_id"])
             since = row["since"] or made_at(row["id"])
             if subscription is not None and since + timedelta(seconds=subscription.retry.max_age) < now:
-                old.append(Overdue(row["id"], subscription.kind, subscription.retry.max_age))
+                old.append(ExpiredDelivery(row["id"], subscription.kind, subscription.retry.max_age))
         lasts = {name: some[-1] for name, some in waiting.items() if len(some) == limit}
         return old, {name: (last["due_at"], last["id"]) for name, last in lasts.items()}
 
-    async def expire(self, overdue: Sequence[Overdue]) -> int:
+    async def expire(self, expired: Sequence[ExpiredDelivery]) -> int:
         """Exhaust those of them that still wait. How many."""
-        return await self._write(expire, {one.id: one.max_age for one in overdue}, utc_now())
+        return await self._write(expire, {one.id: one.max_age for one in expired}, utc_now())

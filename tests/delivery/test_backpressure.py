@@ -28,7 +28,7 @@ async def test_intake_waits_while_lanes_and_cpu_are_full(monkeypatch: pytest.Mon
         return len(looks) < 4
 
     await busy(monkeypatch, 0.95).wait(crowded)
-    assert looks == pytest.approx([0, backpressure.STEP, 2 * backpressure.STEP, 3 * backpressure.STEP])
+    assert looks == pytest.approx([number * backpressure.POLL_INTERVAL for number in range(4)])
 
 
 async def test_intake_does_not_wait_for_a_destination_while_there_is_cpu_left(
@@ -46,7 +46,7 @@ async def test_intake_does_not_wait_while_lanes_have_room(monkeypatch: pytest.Mo
 
 
 async def test_no_batch_waits_for_longer_than_a_moment(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(backpressure, "LONGEST_WAIT", 0.02)
+    monkeypatch.setattr(backpressure, "MAX_WAIT", 0.02)
     async with asyncio.timeout(10):
         await busy(monkeypatch, 0.95).wait(lambda _: True)
 

@@ -31,7 +31,7 @@ EVERYONE = DestinationFilter(tenant="default", everyone=True)
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(breakers, "LOOK", 0.02)
+    monkeypatch.setattr(breakers, "POLL_INTERVAL", 0.02)
     monkeypatch.setattr(breaker_waits, "FIRST_WAIT", 0.2)
 
 

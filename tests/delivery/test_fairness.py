@@ -37,7 +37,7 @@ WAIT = AttemptResult(request_line="POST x", status=429, error="answered 429", re
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(breakers, "LOOK", 0.02)
+    monkeypatch.setattr(breakers, "POLL_INTERVAL", 0.02)
 
 
 @pytest.fixture

@@ -69,14 +69,14 @@ def break_gate(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def break_rates(monkeypatch: pytest.MonkeyPatch) -> None:
-    hold = RateLimits.hold
+    hold = RateLimits.acquire
 
     async def broken(self: RateLimits, subscription: Subscription, limit: RateLimit | None) -> float:
         if subscription.destination == POISON:
             raise ZeroDivisionError
         return await hold(self, subscription, limit)
 
-    monkeypatch.setattr(RateLimits, "hold", broken)
+    monkeypatch.setattr(RateLimits, "acquire", broken)
 
 
 def break_deciding(monkeypatch: pytest.MonkeyPatch) -> None:

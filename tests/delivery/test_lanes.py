@@ -67,7 +67,7 @@ def test_a_lane_without_work_takes_no_part_but_what_was_learned_is_kept() -> Non
     lanes = Lanes(most=64, capacity=1000, total=5000)
     lane = lanes.reserve(A, 100, fresh=True)
     assert lane is not None
-    lane.failed("", began=1, now=2, all_=True)
+    lane.on_failure("", began=1, now=2, all_=True)
     lanes.release(lane, 100)
     assert list(lanes) == []
     assert lanes[A].limit == 4
@@ -77,22 +77,22 @@ def test_more_runs_at_once_with_each_success_until_the_first_failure() -> None:
     lane = Lanes(most=64, capacity=1000, total=5000)[A]
     assert lane.limit == 8
     for _ in range(100):
-        lane.succeeded("")
+        lane.on_success("")
     assert lane.limit == 64
-    lane.failed("", began=1, now=2, all_=True)
+    lane.on_failure("", began=1, now=2, all_=True)
     assert lane.limit == 32
     for _ in range(32):
-        lane.succeeded("")
+        lane.on_success("")
     assert 32.9 < lane.limit < 33.1
 
 
 def test_failures_that_ran_together_count_once_and_one_always_may_run() -> None:
     lane = Lanes(most=64, capacity=1000, total=5000)[A]
     for _ in range(8):
-        lane.failed("", began=1, now=2, all_=True)
+        lane.on_failure("", began=1, now=2, all_=True)
     assert lane.limit == 4
     for time in range(3, 20):
-        lane.failed("", began=time, now=time, all_=True)
+        lane.on_failure("", began=time, now=time, all_=True)
     assert lane.limit == 1
 
 
@@ -103,7 +103,7 @@ def test_a_lane_holds_no_more_than_its_destination_has_earned() -> None:
         taken += 1
     assert taken == 16 * 8
     for _ in range(56):
-        lanes[A].succeeded("")
+        lanes[A].on_success("")
     while lanes.reserve(A, 100, fresh=False):
         taken += 1
     assert taken == 1000
@@ -159,10 +159,10 @@ def test_however_many_destinations_hang_the_next_one_finds_room() -> None:
 
 def test_a_lane_is_crowded_when_a_batch_does_not_fit_unless_it_is_nearly_empty() -> None:
     lanes = Lanes(most=2, capacity=8, total=1000)
-    assert lanes.crowded({A: 100}) == []
+    assert lanes.near_capacity({A: 100}) == []
     taken = [lanes.reserve(A, 100, fresh=True) for _ in range(2)]
-    assert lanes.crowded({A: 4, B: 4}) == []
-    assert lanes.crowded({A: 5}) == [taken[0]]
+    assert lanes.near_capacity({A: 4, B: 4}) == []
+    assert lanes.near_capacity({A: 5}) == [taken[0]]
 
 
 def test_owners_take_turns_and_within_an_owner_the_subscriptions() -> None:
@@ -202,7 +202,7 @@ def test_one_whose_every_place_hangs_leaves_one_all_the_same() -> None:
     lane = lanes[A]
     running = lane.take()
     for _ in range(100):
-        lane.succeeded(mallory.id)
+        lane.on_success(mallory.id)
     assert running is not None
     assert len(taken(lane)) == 63
     enter(lanes, ONE)
@@ -217,9 +217,9 @@ def test_failures_of_one_subscription_lower_its_own_limit_only() -> None:
         enter(lanes, ONE)
     lane = lanes[A]
     for moment in range(5):
-        lane.failed(mallory.id, began=moment, now=moment, all_=False)
+        lane.on_failure(mallory.id, began=moment, now=moment, all_=False)
     assert lane.limit == 8
-    lane.succeeded(ONE.id)
+    lane.on_success(ONE.id)
     assert taken(lane).count("mallory") == 1
 
 

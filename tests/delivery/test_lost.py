@@ -110,12 +110,12 @@ async def test_what_waited_for_another_of_its_subscription_makes_no_attempt_once
 async def test_no_more_is_claimed_while_a_probe_is_under_way(
     store: Store, kind: ScriptedKind, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(breakers, "LOOK", 0.02)
+    monkeypatch.setattr(breakers, "POLL_INTERVAL", 0.02)
     gate = Gate(asyncio.Event())
     kind.answer = gate
     await store.subscriptions.add(make_subscription(destination=A))
     await open_breaker(store, A, utc_now() + timedelta(hours=1), "seen elsewhere")
-    monkeypatch.setattr(scheduler, "POLL", 0.02)
+    monkeypatch.setattr(scheduler, "POLL_INTERVAL", 0.02)
     looked: list[str] = []
     discovered: list[str] = []
     look, discover = store.queue.find_queues, store.queue.waiting_destinations
@@ -178,7 +178,7 @@ async def test_what_a_claim_has_whose_answer_was_lost_is_delivered_soon(
     store: Store, kind: ScriptedKind, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Also when nothing else is due: no other claim would give it back."""
-    monkeypatch.setattr(scheduler, "POLL", 0.05)
+    monkeypatch.setattr(scheduler, "POLL_INTERVAL", 0.05)
     wanted, failed = store.queue._wanted, asyncio.Event()  # between the commit and the answer
 
     async def breaks_once(*arguments: Any) -> object:

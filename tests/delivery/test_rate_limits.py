@@ -68,7 +68,7 @@ async def test_waiting_for_a_limit_costs_no_attempts_and_ends(store: Store, kind
 async def test_a_destinations_limit_is_for_all_its_subscriptions(
     store: Store, kind: ScriptedKind, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(breakers, "LOOK", 0.02)
+    monkeypatch.setattr(breakers, "POLL_INTERVAL", 0.02)
     for _ in range(2):
         await store.subscriptions.add(make_subscription())
     await store.destinations.set_rate_limit(make_subscription().destination, SLOW)
@@ -111,7 +111,7 @@ async def test_a_limit_is_not_asked_for_what_another_one_refuses() -> None:
     store.asked.clear()
     for _ in range(100):
         limited = make_subscription(destination="a", rate_limit=limit)
-        assert await rates.hold(limited, limit) > 0
+        assert await rates.acquire(limited, limit) > 0
     assert store.asked == []
 
 
@@ -119,18 +119,18 @@ async def test_who_does_not_come_back_takes_no_time_from_others() -> None:
     rates, limit = RateLimits(Counting(left=0)), RateLimit(per_second=0.01)
     limited = make_subscription(destination="a")
     for _ in range(100):
-        assert round(await rates.hold(limited, limit, returns=False)) == 1000
-    assert [round(await rates.hold(limited, limit)) for _ in range(2)] == [1000, 1100]
+        assert round(await rates.acquire(limited, limit, returns=False)) == 1000
+    assert [round(await rates.acquire(limited, limit)) for _ in range(2)] == [1000, 1100]
 
 
 async def test_a_limit_that_is_raised_counts_at_once(store: Store) -> None:
     slow, quick = RateLimit(per_second=0.0001), RateLimit(per_second=100, burst=5)
     rates = RateLimits(store.rate_limits)
     limited = make_subscription(destination="a", rate_limit=RateLimit(per_second=1000, burst=1000))
-    assert await rates.hold(limited, slow) == 0
-    assert [round(await rates.hold(limited, slow), -3) for _ in range(2)] == [10_000, 20_000]
-    assert await rates.hold(limited, quick) == 0
-    assert await RateLimits(store.rate_limits).hold(limited, quick) == 0  # as another process sees it
+    assert await rates.acquire(limited, slow) == 0
+    assert [round(await rates.acquire(limited, slow), -3) for _ in range(2)] == [10_000, 20_000]
+    assert await rates.acquire(limited, quick) == 0
+    assert await RateLimits(store.rate_limits).acquire(limited, quick) == 0  # as another process sees it
 
 
 async def test_processes_share_a_limit(store: Store) -> None:

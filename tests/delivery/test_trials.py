@@ -85,7 +85,7 @@ async def opened(process: Running, store: Store) -> None:
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(breakers, "LOOK", 0.02)
+    monkeypatch.setattr(breakers, "POLL_INTERVAL", 0.02)
 
 
 @pytest.mark.usefixtures("quick")

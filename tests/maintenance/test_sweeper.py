@@ -22,7 +22,12 @@ from tests.factories import make_subscription
 async def test_what_is_too_old_is_found_behind_all_destinations_a_part_at_a_time(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name, value in {"TOGETHER": 2, "SLICE": 4, "SLICES": 2, "NEW": 2}.items():
+    for name, value in {
+        "BATCH_DESTINATIONS": 2,
+        "BATCH_SIZE": 4,
+        "MAX_BATCHES": 2,
+        "NEW_PER_ROUND": 2,
+    }.items():
         monkeypatch.setattr(sweeper, name, value)
     names = [f"https://{letter}:443" for letter in "abcde"]
     short, long = (RetryPolicy(strategy="delayed", delay=1, max_age=age) for age in (0.001, 3600))

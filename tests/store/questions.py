@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 
-from dispatcher.domain.deliveries import Overdue, State
+from dispatcher.domain.deliveries import ExpiredDelivery, State
 from dispatcher.domain.destinations import RateLimit
 from dispatcher.domain.events import utc_now
 from dispatcher.domain.quotas import Caps
@@ -186,7 +186,7 @@ QUESTIONS: dict[str, Callable[[Store], Awaitable[object]]] = {
     "deliveries that owners may have": lambda store: store.quotas.take_deliveries(_OWNERS, 60),
     "quotas of owners": lambda store: store.quotas.deliveries_per_minute(list(_OWNERS), 60),
     "overdue": lambda store: store.queue.find_expired({"https://h8:443": None}, 100),
-    "expire": lambda store: store.queue.expire([Overdue(some_id("dlv", 2 * ROWS - 2), "webhook", 9)]),
+    "expire": lambda store: store.queue.expire([ExpiredDelivery(some_id("dlv", 2 * ROWS - 2), "webhook", 9)]),
     "recipients": lambda store: store.recipients.standings([_ANN]),
     "a recipient confirms": lambda store: store.recipients.confirm(_ANN),
     "a mail is counted": lambda store: store.recipients.take([Quota("to ann@example.org", 9, 3600)], NOW),

@@ -11,7 +11,7 @@ import pytest
 from msgspec.structs import replace
 from sqlalchemy import Connection, update
 
-from dispatcher.domain.deliveries import Joining, OpenDelivery, State
+from dispatcher.domain.deliveries import DigestJoin, OpenDelivery, State
 from dispatcher.domain.digests import DigestPolicy
 from dispatcher.domain.events import utc_now
 from dispatcher.domain.subscriptions import Subscription
@@ -178,7 +178,7 @@ async def test_what_is_too_much_for_a_recipient_is_gathered_too(store: Store, pr
     subscription = await subscribed(store)
     new = await gathered(store, process, subscription, "a", "b", "c")
     await claimed(store, process)
-    joins = Joining(subscription.id, 100)
+    joins = DigestJoin(subscription.id, 100)
     await store.queue.finish(
         process, [outcome(one.id, State.PENDING, attempts=0, due_at=FUTURE, joins=joins) for one in new]
     )
@@ -196,7 +196,7 @@ async def test_what_is_gathered_brings_those_that_waited_for_it_as_far_as_there_
     assert sorted(await claimed(store, process)) == sorted(one.id for one in leaders)
     for leader in leaders:
         await store.digests.take(leader.id)
-        joins = Joining(subscription.id, 100)
+        joins = DigestJoin(subscription.id, 100)
         put_off = outcome(leader.id, State.PENDING, attempts=0, due_at=FUTURE, joins=joins)
         await store.queue.finish(process, [put_off])
     assert [await due(store, one) for one in leaders] == [FUTURE, None, FUTURE]
@@ -210,7 +210,7 @@ async def test_what_was_claimed_again_before_it_could_be_gathered_goes_by_itself
     subscription = await subscribed(store)
     first, second = await gathered(store, process, subscription, "a", "b")
     await claimed(store, process)
-    gather, joins = digest_overflow.gather, Joining(subscription.id, 100)
+    gather, joins = digest_overflow.gather, DigestJoin(subscription.id, 100)
 
     def claims_the_first_before(connection: Connection, *rest: Any) -> None:
         claims = update(deliveries).where(deliveries.c.id == first.id).values(state=State.DELIVERING)
@@ -230,7 +230,7 @@ async def test_what_is_gathered_twice_because_an_answer_was_lost_waits_once(
     subscription = await subscribed(store)
     new = await gathered(store, process, subscription, "a", "b")
     await claimed(store, process)
-    joins = Joining(subscription.id, 100)
+    joins = DigestJoin(subscription.id, 100)
     put_off = [outcome(one.id, State.PENDING, attempts=0, due_at=FUTURE, joins=joins) for one in new]
     for _ in range(2):
         await store.queue.finish(process, put_off)
@@ -255,7 +255,7 @@ async def test_a_member_that_was_tried_alone_before_keeps_that_attempt(store: St
     failed = outcome(second.id, State.PENDING, due_at=utc_now(), attempt=attempt(status=500))
     await store.queue.finish(process, [failed])
     assert await claimed(store, process) == [second.id]
-    joins = Joining(subscription.id, 100)
+    joins = DigestJoin(subscription.id, 100)
     for one, attempts in ((first, 0), (second, 1)):
         put_off = outcome(one.id, State.PENDING, attempts=attempts, due_at=utc_now(), joins=joins)
         await store.queue.finish(process, [put_off])
@@ -281,8 +281,8 @@ async def test_a_leader_that_waited_too_long_leaves_its_digest_to_who_did_not(
     await accept(store, process, first, second)
     [third] = await gathered(store, process, subscription, "c")
     at = await due(store, first)
-    overdue, _ = await store.queue.find_expired({subscription.destination: None}, 10)
-    assert await store.queue.expire(overdue) == 2
+    expired, _ = await store.queue.find_expired({subscription.destination: None}, 10)
+    assert await store.queue.expire(expired) == 2
     assert [await state_of(store, one) for one in (first, second)] == [State.EXHAUSTED] * 2
     assert (await due(store, third), await state_of(store, third)) == (at, State.PENDING)
     [fourth] = await gathered(store, process, subscription, "d")
@@ -363,7 +363,7 @@ async def test_what_is_too_much_of_several_processes_is_gathered_into_one_digest
     numbers = [await store.leases.register("host", 1, 60) for store in stores]
     subscription = await subscribed(stores[0])
     new = await gathered(stores[0], numbers[0], subscription, *"abcdefghijklmnopqr")
-    joins = Joining(subscription.id, 100)
+    joins = DigestJoin(subscription.id, 100)
 
     async def postpone(store: Store, process: int) -> None:
         while some := [delivery.id for delivery in await claim(store, process, 3)]:

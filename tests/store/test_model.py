@@ -23,7 +23,7 @@ from hypothesis.stateful import (
 from msgspec.structs import replace
 from sqlalchemy import Connection, delete, update
 
-from dispatcher.domain.deliveries import Delivery, Joining, OpenDelivery, Outcome, State
+from dispatcher.domain.deliveries import Delivery, DigestJoin, OpenDelivery, Outcome, State
 from dispatcher.domain.digests import MAX_MEMBERS, DigestPolicy
 from dispatcher.domain.events import utc_now
 from dispatcher.domain.ids import new_id
@@ -299,7 +299,7 @@ class Deliveries(RuleBasedStateMachine):
             due_at=self.time(due),
             ordered=ordered and state.final,
             leads=leads and tried and state.final,
-            joins=Joining(one.client.stored.id, 100) if how == "joins" else None,
+            joins=DigestJoin(one.client.stored.id, 100) if how == "joins" else None,
         )
 
     @precondition(lambda self: self.lost)
@@ -346,9 +346,9 @@ class Deliveries(RuleBasedStateMachine):
     @rule()
     def expire(self) -> None:
         for destination in (A, B):
-            overdue, more = self.run(self.store.queue.find_expired({destination: None}, 500))
+            expired, more = self.run(self.store.queue.find_expired({destination: None}, 500))
             assert more == {}
-            assert self.run(self.store.queue.expire(overdue)) == self.model.expire(destination)
+            assert self.run(self.store.queue.expire(expired)) == self.model.expire(destination)
 
     @rule()
     def hours_pass(self) -> None:

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from msgspec.structs import replace
 
 from dispatcher.compat.tapis_v3.repository import TapisSubscription
-from dispatcher.domain.deliveries import Joining, OpenDelivery, Overdue, Share, State
+from dispatcher.domain.deliveries import DigestJoin, ExpiredDelivery, OpenDelivery, Share, State
 from dispatcher.domain.destinations import Breaker, RateLimit
 from dispatcher.domain.digests import DigestPolicy
 from dispatcher.domain.errors import Conflict
@@ -150,7 +150,7 @@ async def deliver(use: Use) -> None:
     await use.store.queue.find_expired(
         {other.destination: (PAST, new[0].id), subscription.destination: None}, BATCH
     )
-    assert await use.store.queue.expire([Overdue(later[1].id, "webhook", 1.0)])
+    assert await use.store.queue.expire([ExpiredDelivery(later[1].id, "webhook", 1.0)])
     await use.store.subscriptions.remove("default", other.id)
 
 
@@ -194,7 +194,7 @@ async def gather(use: Use) -> None:
     await use.end([leader], State.EXHAUSTED, leads=True, attempt_state="a memo")
     following = await use.accepted(subscription)
     await use.store.deliveries.retry("default", following[0].id)
-    await use.store.queue.expire([Overdue(following[1].id, "webhook", 1.0)])
+    await use.store.queue.expire([ExpiredDelivery(following[1].id, "webhook", 1.0)])
     await use.end(following[:1], State.CANCELLED, attempt=None)
     await use.store.digests.repair(None)
     await use.store.digests.repair(new_id("dlv"))
@@ -203,7 +203,7 @@ async def gather(use: Use) -> None:
     await use.store.deliveries.retry("default", alone.id)
     await claim_at(use.store, use.process, [late.destination], BATCH)
     for one in (alone, first):
-        joining = outcome(one.id, State.PENDING, due_at=FUTURE, joins=Joining(late.id, 99))
+        joining = outcome(one.id, State.PENDING, due_at=FUTURE, joins=DigestJoin(late.id, 99))
         await use.store.queue.finish(use.process, [joining])
     without = make_subscription(
         id=subscription.id, revision=2, owner="*", destination=subscription.destination, digest=None
