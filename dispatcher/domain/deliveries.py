@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 from enum import StrEnum
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple
 
 from msgspec import Struct
 
@@ -62,9 +62,6 @@ class OpenDelivery(Struct, frozen=True):
     def age_from(self) -> datetime:
         """From when on its age counts."""
         return self.since or self.event.accepted_at
-
-
-NewDelivery: TypeAlias = OpenDelivery
 
 
 class Delivery(Struct, frozen=True, kw_only=True):

@@ -9,7 +9,7 @@ from uuid import uuid4
 import asyncpg
 import pytest
 
-from dispatcher.domain.deliveries import NewDelivery, State
+from dispatcher.domain.deliveries import OpenDelivery, State
 from dispatcher.domain.digests import DigestPolicy
 from dispatcher.domain.events import Event
 from dispatcher.domain.subscriptions import Subscription
@@ -352,7 +352,7 @@ async def test_a_large_batch_locks_no_digest_while_it_pauses(
             async with asyncio.timeout(5):
                 await another.events.accept(process, others[-1:], [in_digest(others[-1])])
 
-    def in_digest(event: Event) -> NewDelivery:
+    def in_digest(event: Event) -> OpenDelivery:
         return make_delivery(event, hourly, claimed=False, due_at=NOW)
 
     orders = [order(event, hourly) for event in events]

@@ -10,7 +10,7 @@ from typing import TypeAlias, TypeVar
 import asyncpg
 from msgspec import Struct
 
-from dispatcher.domain.deliveries import NewDelivery
+from dispatcher.domain.deliveries import OpenDelivery
 from dispatcher.domain.digests import Group
 from dispatcher.domain.events import Event, utc_now
 from dispatcher.store import batches, column_arrays, digests, expansions, ordering
@@ -61,7 +61,7 @@ class Parts(Struct, frozen=True):
                 await self.pauses.after(time.perf_counter() - began)
 
 
-async def accept(connection: Proxy, process: int, batch: Batch, pauses: Pauses) -> None:
+async def accept(connection: Proxy, lease_id: int, batch: Batch, pauses: Pauses) -> None:
     """Store what is new of a batch. UniqueViolationError when others have stored some of it.
 
     Every batch locks the rows of its jobs first, in order, and then its identities: so no two wait for each other.
@@ -75,7 +75,7 @@ async def accept(connection: Proxy, process: int, batch: Batch, pauses: Pauses) 
         await _lock_turns(connection, ordered)
         parts = Parts(PART, pauses) if large else Parts(WHOLE)
         orders = Parts(ORDERS, pauses) if large else Parts(WHOLE)
-        rows = _Rows(connection, process, resumed, parts)
+        rows = _Rows(connection, lease_id, resumed, parts)
         owners = await _owners(connection, looked_up)
         jobs = expansions.jobs_of(batch, deliveries)
         placed = Placed(deliveries, [])
@@ -94,9 +94,9 @@ async def accept(connection: Proxy, process: int, batch: Batch, pauses: Pauses) 
         await _gather(connection, gathered)
 
 
-async def write_nothing(connection: Proxy, process: int) -> None:
+async def write_nothing(connection: Proxy, lease_id: int) -> None:
     """Run the statement that stores a small batch, with nothing in it."""
-    await _Rows(connection, process, (), Parts(WHOLE)).write((), (), {})
+    await _Rows(connection, lease_id, (), Parts(WHOLE)).write((), (), {})
 
 
 def is_large(batch: Batch) -> bool:
@@ -104,7 +104,7 @@ def is_large(batch: Batch) -> bool:
     return len(batch.digests) + len(batch.deliveries) + len(batch.expansions) > WHOLE
 
 
-async def add(connection: Proxy, process: int, deliveries: Sequence[NewDelivery]) -> None:
+async def add(connection: Proxy, lease_id: int, deliveries: Sequence[OpenDelivery]) -> None:
     """Store further deliveries of events that are stored, in parts without a pause."""
     held, ordered, gathered = _held(deliveries), batches.ordered(deliveries), digests.wanted(deliveries)
     several = held or ordered or gathered or len(deliveries) > PART
@@ -115,22 +115,22 @@ async def add(connection: Proxy, process: int, deliveries: Sequence[NewDelivery]
         parts = Parts(PART)
         async for some in parts.of(deliveries):
             columns = column_arrays.parameters(DELIVERY, column_arrays.of_deliveries(some, resumed, TO))
-            rows = await connection.fetch(sql.ADD_DELIVERIES, process, *columns)
+            rows = await connection.fetch(sql.ADD_DELIVERIES, lease_id, *columns)
             stored.update(f"dlv_{row['id'].hex}" for row in rows)
         await _take_turns(connection, [one for one in ordered if one.id in stored], parts)
         await _gather(connection, [one for one in gathered if one.delivery_id in stored])
 
 
-def _held(deliveries: Sequence[NewDelivery]) -> set[str]:
+def _held(deliveries: Sequence[OpenDelivery]) -> set[str]:
     """The subscriptions of those that are to wait until theirs is resumed."""
     return {delivery.subscription.id for delivery in deliveries if batches.held(delivery)}
 
 
 class _Rows(Struct, frozen=True):
-    """Writes rows as this process. `resumed` are subscriptions for which nothing is held any more."""
+    """Writes rows under this lease. `resumed` are subscriptions for which nothing is held any more."""
 
     connection: Proxy
-    process: int
+    lease_id: int
     resumed: Collection[str]
     parts: Parts
 
@@ -143,7 +143,7 @@ class _Rows(Struct, frozen=True):
         async for some in self.parts.of(new):
             owners = await self.write(some, (), owners)
 
-    async def write_deliveries(self, deliveries: Sequence[NewDelivery]) -> None:
+    async def write_deliveries(self, deliveries: Sequence[OpenDelivery]) -> None:
         """Write deliveries of events that are written."""
         async for some in self.parts.of(deliveries):
             await self.write((), some, {})
@@ -151,7 +151,7 @@ class _Rows(Struct, frozen=True):
     async def write(
         self,
         identified: Sequence[tuple[bytes, Event]],
-        deliveries: Sequence[NewDelivery],
+        deliveries: Sequence[OpenDelivery],
         owners: Mapping[JobKey, str],
     ) -> Mapping[JobKey, str]:
         """Write a part: events with the digests of their identities, and deliveries.
@@ -162,7 +162,7 @@ class _Rows(Struct, frozen=True):
         changed = job_changes(events, owners)
         await self.connection.execute(
             sql.ACCEPT,
-            self.process,
+            self.lease_id,
             *column_arrays.of_identities(identified, TO),
             *column_arrays.parameters(EVENT, column_arrays.of_events(events, TO)),
             *column_arrays.parameters(DELIVERY, column_arrays.of_deliveries(deliveries, self.resumed, TO)),
@@ -191,12 +191,12 @@ async def _owners(connection: Proxy, jobs: Sequence[JobKey]) -> dict[JobKey, str
     return {(row["tenant"], row["id"]): row["owner"] for row in rows if row["owner"] is not None}
 
 
-async def _lock_turns(connection: Proxy, ordered: Sequence[NewDelivery]) -> None:
+async def _lock_turns(connection: Proxy, ordered: Sequence[OpenDelivery]) -> None:
     if ordered:
         await connection.execute(sql.LOCK_TURNS, ordering.keys_of(ordered))
 
 
-async def _take_turns(connection: Proxy, ordered: Sequence[NewDelivery], parts: Parts) -> None:
+async def _take_turns(connection: Proxy, ordered: Sequence[OpenDelivery], parts: Parts) -> None:
     async for some in parts.of(ordered):
         ids = [hex_digits(one.id) for one in some]
         of = [hex_digits(one.subscription.id) for one in some]

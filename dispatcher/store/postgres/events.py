@@ -8,7 +8,7 @@ from contextlib import nullcontext
 
 import asyncpg
 
-from dispatcher.domain.deliveries import NewDelivery
+from dispatcher.domain.deliveries import OpenDelivery
 from dispatcher.domain.errors import StoreUnavailable
 from dispatcher.domain.events import Event
 from dispatcher.domain.expansions import Expansion, NewExpansion
@@ -36,9 +36,9 @@ class PostgresEvents(EventRepository):
 
     async def accept(
         self,
-        process: int,
+        lease_id: int,
         events: Sequence[Event],
-        deliveries: Sequence[NewDelivery],
+        deliveries: Sequence[OpenDelivery],
         expansions: Sequence[NewExpansion] = (),
     ) -> Mapping[str, str]:
         batch = Batch(events, deliveries, expansions)
@@ -52,7 +52,7 @@ class PostgresEvents(EventRepository):
             pauses = Pauses(self._throttle, factor)
             try:
                 async with self._bulk if large else nullcontext(), self._session.hot() as connection:
-                    await accept(connection, process, batch, pauses)
+                    await accept(connection, lease_id, batch, pauses)
                 await pauses.finish()
                 return batch.duplicates
             except asyncpg.UniqueViolationError:
@@ -67,10 +67,10 @@ class PostgresEvents(EventRepository):
             rows = await connection.fetch(sql.IDENTITIES, [digest.hex() for digest in digests])
         return {digest.bytes: f"evt_{key.hex}" for digest, key in rows}
 
-    async def add_deliveries(self, process: int, deliveries: Sequence[NewDelivery]) -> None:
+    async def add_deliveries(self, lease_id: int, deliveries: Sequence[OpenDelivery]) -> None:
         large = len(deliveries) > PART
         async with self._bulk if large else nullcontext(), self._session.hot() as connection:
-            await add(connection, process, deliveries)
+            await add(connection, lease_id, deliveries)
 
 
 class PostgresExpansions(ExpansionRepository):
@@ -82,12 +82,12 @@ class PostgresExpansions(ExpansionRepository):
         self._bulk = bulk
 
     async def expand(
-        self, process: int, orders: Sequence[Expansion], deliveries: Sequence[NewDelivery]
+        self, lease_id: int, orders: Sequence[Expansion], deliveries: Sequence[OpenDelivery]
     ) -> bool:
         async with self._bulk, self._session.hot() as connection, connection.transaction():
             if not await postgres_expansions.take(connection, [one.seq for one in orders]):
                 return False
-            await add(connection, process, deliveries)
+            await add(connection, lease_id, deliveries)
         return True
 
     async def claim(self, after: bytes) -> list[Expansion]:

@@ -109,7 +109,7 @@ select {_names(list(EVENT)[:-2], "e.")},
     e.document
 from {_unnest("e", EVENT, _E)}
 """
-"""Process, identities, events, deliveries, grants, jobs. UniqueViolationError when one is there."""
+"""Lease, identities, events, deliveries, grants, jobs. UniqueViolationError when one is there."""
 
 LOCK_JOBS = """
 select asked.tenant, asked.id, job.owner
@@ -138,7 +138,7 @@ with {ME}, event as (select key from events where key = any($3::uuid[]) for key 
 on conflict (id) do nothing
 returning id
 """
-"""Process, deliveries. Those that are there are left as they are: an earlier call stored them. The others' ids.
+"""Lease, deliveries. Those that are there are left as they are: an earlier call stored them. The others' ids.
 
 The lock keeps their events: one that retention has just deleted gets no delivery.
 """
@@ -246,7 +246,7 @@ with lost as (delete from claims where process = $1 and delivery_id <> all($2::u
 update deliveries set state = {PENDING}, claimed_by = null
 from lost where id = lost.delivery_id and claimed_by = $1 and state = {DELIVERING}
 """
-"""Process, and what it knows to have claimed: the rest was claimed by a call whose answer was lost."""
+"""Lease, and what its process knows to have claimed: the rest was claimed by a call whose answer was lost."""
 
 FINISH = f"""
 with tried as (
@@ -260,7 +260,7 @@ set state = o.state, listed_as = nullif(o.state, {DELIVERED}), attempts = o.atte
 from {_unnest("o", OUTCOME, 2)}
 where d.id = o.id and case d.state when {DELIVERING} then d.claimed_by = $1 end
 """
-"""Process, outcomes, attempts.
+"""Lease, outcomes, attempts.
 
 As plain conditions the last two look so rare to the planner that it begins with them: it reads the whole table, and
 goes through all outcomes for each row that it finds.

@@ -117,7 +117,7 @@ claimed as (
 noted as (insert into claims (delivery_id, process) select id, $1 from claimed)
 select * from claimed
 """
-"""Process, time, limit, subscriptions and the places of each. No indexed column changes."""
+"""Lease, time, limit, subscriptions and the places of each. No indexed column changes."""
 
 
 OF_DESTINATIONS = f"""
