@@ -26,8 +26,8 @@ class IngestPort(Protocol):
         ...
 
 
-class Lane(Protocol):
-    """What one process does for a destination; see `dispatcher.delivery.lanes.Lane`."""
+class LaneView(Protocol):
+    """What one process does for a destination; see `dispatcher.delivery.lane.Lane`."""
 
     @property
     def limit(self) -> float: ...
@@ -39,7 +39,7 @@ class Lane(Protocol):
     def queued(self) -> int: ...
 
 
-class Trials(Protocol):
+class TrialsPort(Protocol):
     """Sends at a person's request; see `dispatcher.delivery.trial.Trials`."""
 
     async def send(
@@ -57,7 +57,7 @@ class Unlimited:
         return await send()
 
 
-class Engine(Protocol):
+class EnginePort(Protocol):
     """Delivers what the API makes due; see `dispatcher.delivery.engine.Engine`."""
 
     @property
@@ -65,7 +65,7 @@ class Engine(Protocol):
 
     def wake(self) -> None: ...
 
-    def lane(self, destination: str) -> Lane | None: ...
+    def lane(self, destination: str) -> LaneView | None: ...
 
 
 class PublishHook(Protocol):
@@ -86,7 +86,7 @@ class Services(Struct, frozen=True, kw_only=True):
 
     store: Store
     intake: IngestPort
-    engine: Engine
+    engine: EnginePort
     kinds: Mapping[str, TargetKind]
     admin_key: str | None
     readiness: Callable[[], Awaitable[Mapping[str, str | None]]]
@@ -96,5 +96,5 @@ class Services(Struct, frozen=True, kw_only=True):
     waiters: Waiters
     adapters: Sequence[IntakeAdapter] = ()
     public_url: str | None = None
-    trials: Trials = Unlimited()
+    trials: TrialsPort = Unlimited()
     publish_hooks: Sequence[PublishHook] = ()

@@ -53,7 +53,7 @@ class Batcher:
         self._committer = committer
         self._max_events = max_events
         self._max_bytes = max_bytes
-        self._batches, self._large = Storing(queue, committer), Storing(queue, committer)
+        self._batches, self._large = BatchWriter(queue, committer), BatchWriter(queue, committer)
         self._task: asyncio.Task[None] | None = None
 
     @property
@@ -111,7 +111,7 @@ class Batcher:
         return self._queue.take(max(1, room), self._max_bytes, beside)
 
 
-class Storing:
+class BatchWriter:
     """Stores batches one after the other, until each of their submissions is stored or refused.
 
     While the store cannot be reached a batch is kept and tried again. When it is refused for another reason, or takes

@@ -37,8 +37,8 @@ def events(*ids: str) -> list[Event]:
     return [make_event(id=name) for name in ids]
 
 
-def offered(intake: IngestQueue, *ids: str, source: SourceName = "amqp") -> asyncio.Future[Result]:
-    """Submission one message with these events; what becomes of them."""
+def submitted(intake: IngestQueue, *ids: str, source: SourceName = "amqp") -> asyncio.Future[Result]:
+    """Submit one message with these events; what becomes of them."""
     result: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
     intake.submit_nowait(events(*ids), source, result.set_result)
     return result
@@ -96,7 +96,7 @@ async def test_what_goes_into_a_digest_is_stored_with_its_group() -> None:
 async def test_nothing_is_confirmed_before_it_is_stored() -> None:
     async with Running() as run:
         run.store.open.clear()
-        result = offered(run.intake, "a")
+        result = submitted(run.intake, "a")
         await run.store.entered.wait()
         await asyncio.sleep(0)
         assert not result.done()
@@ -109,9 +109,9 @@ async def test_nothing_is_confirmed_before_it_is_stored() -> None:
 async def test_what_arrives_during_a_commit_makes_the_next_batch_in_order() -> None:
     async with Running() as run:
         run.store.open.clear()
-        first = offered(run.intake, "a")
+        first = submitted(run.intake, "a")
         await run.store.entered.wait()
-        later = [offered(run.intake, name) for name in "bcd"]
+        later = [submitted(run.intake, name) for name in "bcd"]
         run.store.open.set()
         await asyncio.gather(first, *later)
         assert run.store.batches == [["a"], ["b", "c", "d"]]
@@ -119,14 +119,14 @@ async def test_what_arrives_during_a_commit_makes_the_next_batch_in_order() -> N
 
 async def test_a_batch_has_no_more_events_than_it_may() -> None:
     async with Running(max_events=2) as run:
-        results = [offered(run.intake, name) for name in "abcde"]
+        results = [submitted(run.intake, name) for name in "abcde"]
         await asyncio.gather(*results)
         assert run.store.batches == [["a", "b"], ["c", "d"], ["e"]]
 
 
 async def test_a_batch_takes_no_more_memory_than_it_may() -> None:
     async with Running(max_bytes=2 * events("a")[0].size) as run:
-        results = [offered(run.intake, name) for name in "abcde"]
+        results = [submitted(run.intake, name) for name in "abcde"]
         await asyncio.gather(*results)
         assert run.store.batches == [["a", "b"], ["c", "d"], ["e"]]
 
@@ -147,14 +147,18 @@ async def test_the_deliverer_is_asked_before_each_batch_whether_it_is_ready() ->
 
 async def test_the_events_of_one_message_are_stored_together_however_many() -> None:
     async with Running(max_events=2) as run:
-        results = [offered(run.intake, "a"), offered(run.intake, "b", "c", "d"), offered(run.intake, "e")]
+        results = [
+            submitted(run.intake, "a"),
+            submitted(run.intake, "b", "c", "d"),
+            submitted(run.intake, "e"),
+        ]
         await asyncio.gather(*results)
         assert run.store.batches == [["a", "b", "c", "d"], ["e"]]
 
 
 async def test_a_message_without_events_is_confirmed() -> None:
     async with Running() as run:
-        assert await offered(run.intake) == {}
+        assert await submitted(run.intake) == {}
 
 
 async def test_a_duplicate_is_reported_with_what_was_there_and_not_delivered_again() -> None:
@@ -178,7 +182,7 @@ async def test_a_batch_is_kept_while_the_store_cannot_be_reached() -> None:
 
     async with Running(make_subscription()) as run:
         run.store.fault = fault
-        results = [offered(run.intake, name) for name in "ab"]
+        results = [submitted(run.intake, name) for name in "ab"]
         assert await asyncio.gather(*results) == [{}, {}]
         assert run.store.ids == ["a", "b"]
         assert len(run.deliverer.started) == 2
@@ -191,7 +195,7 @@ async def test_an_outage_is_logged_when_it_begins_and_when_it_ends(
     async with Running() as run:
         for name in "ab":
             run.store.fault = fault = Noticed(unavailable)
-            result = offered(run.intake, name)
+            result = submitted(run.intake, name)
             await fault.met.wait()
             run.store.fault = lambda _: None
             await result
@@ -205,7 +209,7 @@ async def test_an_outage_is_logged_when_it_begins_and_when_it_ends(
 async def test_the_store_may_be_out_of_reach_for_matching_too() -> None:
     async with Running(make_subscription()) as run:
         run.matcher.fault = fault = Noticed(unavailable)
-        result = offered(run.intake, "a")
+        result = submitted(run.intake, "a")
         await fault.met.wait()
         assert not result.done()
         run.matcher.fault = lambda _: None
@@ -215,9 +219,9 @@ async def test_the_store_may_be_out_of_reach_for_matching_too() -> None:
 async def test_what_arrives_during_an_outage_is_stored_after_what_was_there() -> None:
     async with Running() as run:
         run.store.fault = unavailable
-        first = offered(run.intake, "a")
+        first = submitted(run.intake, "a")
         await run.store.entered.wait()
-        later = offered(run.intake, "b")
+        later = submitted(run.intake, "b")
         run.store.fault = lambda _: None
         await asyncio.gather(first, later)
         assert run.store.ids == ["a", "b"]
@@ -249,9 +253,9 @@ async def test_a_commit_whose_answer_was_lost_is_recognised_among_others_that_ca
     async with Running(make_subscription()) as run:
         run.store.loses_answer = True
         run.store.fault = bad("bad")
-        stored = offered(run.intake, "a")
+        stored = submitted(run.intake, "a")
         await run.store.entered.wait()
-        refused, other = offered(run.intake, "bad"), offered(run.intake, "b")
+        refused, other = submitted(run.intake, "bad"), submitted(run.intake, "b")
         assert await stored == {}
         assert isinstance(await refused, InvalidInput)
         assert await other == {}
@@ -261,7 +265,7 @@ async def test_a_commit_whose_answer_was_lost_is_recognised_among_others_that_ca
 async def test_a_message_that_cannot_be_stored_is_refused_and_holds_up_no_one_else() -> None:
     async with Running(make_subscription()) as run:
         run.store.fault = bad("d")
-        results = {name: offered(run.intake, name) for name in "abcdefg"}
+        results = {name: submitted(run.intake, name) for name in "abcdefg"}
         refused = await results.pop("d")
         assert isinstance(refused, InvalidInput)
         assert refused.problem == "the event cannot be stored: d does not fit"
@@ -273,7 +277,7 @@ async def test_a_message_that_cannot_be_stored_is_refused_and_holds_up_no_one_el
 async def test_a_message_is_refused_as_a_whole() -> None:
     async with Running() as run:
         run.store.fault = bad("bad")
-        good, mixed = offered(run.intake, "a"), offered(run.intake, "b", "bad", "c")
+        good, mixed = submitted(run.intake, "a"), submitted(run.intake, "b", "bad", "c")
         assert isinstance(await mixed, InvalidInput)
         assert await good == {}
         assert run.store.ids == ["a"]
@@ -302,7 +306,7 @@ async def test_what_the_store_says_is_invalid_is_refused_at_once() -> None:
 async def test_nothing_is_refused_while_the_store_refuses_everything() -> None:
     async with Running() as run:
         run.store.fault = fault = Noticed(bad("a", "b", "c"), times=20)
-        results = [offered(run.intake, name) for name in "abc"]
+        results = [submitted(run.intake, name) for name in "abc"]
         await fault.met.wait()
         assert not any(result.done() for result in results)
         run.store.fault = lambda _: None
@@ -319,13 +323,13 @@ async def test_a_fault_that_passes_refuses_no_message() -> None:
 
     async with Running() as run:
         run.store.fault = fault
-        assert await asyncio.gather(*(offered(run.intake, name) for name in "abcd")) == [{}] * 4
+        assert await asyncio.gather(*(submitted(run.intake, name) for name in "abcd")) == [{}] * 4
 
 
 async def test_a_fault_in_matching_is_found_like_one_in_storing() -> None:
     async with Running(make_subscription()) as run:
         run.matcher.fault = bad("b")
-        good, refused = offered(run.intake, "a"), offered(run.intake, "b")
+        good, refused = submitted(run.intake, "a"), submitted(run.intake, "b")
         assert isinstance(await refused, InvalidInput)
         assert await good == {}
 
@@ -341,7 +345,7 @@ async def test_an_outage_in_the_midst_of_a_search_keeps_the_order() -> None:
 
     async with Running() as run:
         run.store.fault = fault
-        results = [offered(run.intake, name) for name in "abcd"]
+        results = [submitted(run.intake, name) for name in "abcd"]
         await asyncio.gather(*results)
         assert calls[:3] == [["a", "b", "c", "d"], ["a", "b"], ["a", "b", "c", "d"]]
         assert run.store.ids == ["a", "b", "c"]
@@ -358,7 +362,7 @@ async def test_a_request_that_waits_too_long_is_asked_to_come_again() -> None:
 async def test_a_request_without_a_waiting_caller_is_not_stored_later() -> None:
     async with Running(patience=0.01) as run:
         run.store.open.clear()
-        first = offered(run.intake, "a")
+        first = submitted(run.intake, "a")
         await run.store.entered.wait()
         with pytest.raises(StoreUnavailable):
             await run.intake.submit(events("b"))
@@ -395,10 +399,10 @@ async def test_a_request_is_turned_away_when_what_waits_takes_too_much_memory() 
         assert await run.intake.submit(events("a", "b", "c")) != {}
 
 
-async def test_a_stop_finishes_what_was_offered() -> None:
+async def test_a_stop_finishes_what_was_submitted() -> None:
     async with Running() as run:
         run.store.open.clear()
-        results = [offered(run.intake, name) for name in "ab"]
+        results = [submitted(run.intake, name) for name in "ab"]
         await run.store.entered.wait()
         stopping = asyncio.create_task(run.stop(5))
         await asyncio.sleep(0)
@@ -412,7 +416,7 @@ async def test_a_stop_finishes_what_was_offered() -> None:
 async def test_a_stop_ends_in_time_though_the_store_does_not_answer() -> None:
     async with Running() as run:
         run.store.open.clear()
-        result = offered(run.intake, "a")
+        result = submitted(run.intake, "a")
         await run.store.entered.wait()
         await run.stop(0.01)
         assert not result.done()
@@ -429,7 +433,7 @@ async def test_events_are_counted_by_what_became_of_them() -> None:
         run.store.fault = bad("bad")
         await run.intake.submit(events("a", "b"))
         await run.intake.submit(events("a"))
-        refused = offered(run.intake, "bad")
+        refused = submitted(run.intake, "bad")
         await run.intake.submit(events("c"))
         await refused
     assert [after - earlier for after, earlier in zip(counts(), before, strict=True)] == [3, 1, 1, 3]
@@ -449,12 +453,12 @@ async def test_one_whose_sender_cannot_be_answered_leaves_the_others_answered() 
     before = counted(INTERNAL_ERRORS, "intake")
     async with Running() as running:
         running.store.open.clear()
-        first = offered(running.intake, "one")
+        first = submitted(running.intake, "one")
         running.intake.submit_nowait(events("two"), "amqp", fails)
-        last = offered(running.intake, "three")
+        last = submitted(running.intake, "three")
         running.store.open.set()
         assert await first == {}
         assert await last == {}
-        assert await offered(running.intake, "four") == {}
+        assert await submitted(running.intake, "four") == {}
         assert running.intake.waiting == 0
     assert counted(INTERNAL_ERRORS, "intake") == before + 1

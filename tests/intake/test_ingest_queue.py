@@ -61,7 +61,7 @@ def test_one_who_causes_many_deliveries_has_a_share_of_deliveries_and_not_of_eve
     assert sum(name.startswith("m") for name in taken) <= 2
 
 
-def test_one_offer_goes_alone_however_much_it_causes() -> None:
+def test_one_submission_goes_alone_however_much_it_causes() -> None:
     made = queues(first := submission("alice", "a"))
     for _ in range(20):
         made._fan_out.learn(first.owner, 1, 100_000)
@@ -93,7 +93,7 @@ def test_events_of_one_job_stay_in_order_whatever_owner_they_name() -> None:
     assert [name for name in names(made.take(500, MUCH)) if name != "0"] == ["1", "2", "3"]
 
 
-def test_a_large_offer_goes_apart_and_its_jobs_wait_for_it() -> None:
+def test_a_large_submission_goes_apart_and_its_jobs_wait_for_it() -> None:
     storm = large("mallory", job="j")
     later, other, own = (
         submission("alice", "1", job="j"),
@@ -109,7 +109,7 @@ def test_a_large_offer_goes_apart_and_its_jobs_wait_for_it() -> None:
     assert names(made.take(500, MUCH)) == ["1", "2"]
 
 
-def test_large_offers_of_owners_take_turns() -> None:
+def test_large_submissions_of_owners_take_turns() -> None:
     first, second, other = large("mallory"), large("mallory"), large("bob")
     made = queues(first, second, other)
     taken = []
@@ -152,19 +152,19 @@ def test_nothing_is_taken_where_nothing_waits(count: int) -> None:
     assert made.take(500, MUCH) == []
 
 
-_OFFERS = st.lists(
+_SUBMISSIONS = st.lists(
     st.tuples(st.sampled_from("ab"), st.lists(st.sampled_from("xyz"), min_size=1, max_size=3), st.booleans()),
     max_size=25,
 )
 
 
-@given(_OFFERS, st.integers(1, 6), st.randoms(use_true_random=False))
+@given(_SUBMISSIONS, st.integers(1, 6), st.randoms(use_true_random=False))
 def test_everything_is_taken_once_and_each_job_and_owner_in_order(
-    given_offers: list[tuple[str, list[str], bool]], room: int, random: object
+    given_submissions: list[tuple[str, list[str], bool]], room: int, random: object
 ) -> None:
     made = IngestQueue(EVERY, EVERY)
     submissions: list[Submission] = []
-    for number, (owner, jobs, is_large) in enumerate(given_offers):
+    for number, (owner, jobs, is_large) in enumerate(given_submissions):
         padding = [make_event(owner=owner, job_id=f"p{number}")] * (LARGE if is_large else 0)
         events: list[Event] = [make_event(owner=owner, job_id=job) for job in jobs] + padding
         submissions.append(Submission(events, "amqp", lambda _: None, 1, ("default", owner)))

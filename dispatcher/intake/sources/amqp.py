@@ -13,17 +13,17 @@ from dispatcher.intake.ingest_queue import IngestQueue
 SECTION = "amqp"
 
 
-class Url(Protocol):
+class SecretUrl(Protocol):
     """A URL that hides its password until it is asked for."""
 
     def reveal(self) -> str: ...
 
 
-class Settings(Protocol):
-    """The section; see `dispatcher.config.Amqp`."""
+class AmqpSettings(Protocol):
+    """The section; see `dispatcher.config.settings.Amqp`."""
 
     @property
-    def url(self) -> Url | None: ...
+    def url(self) -> SecretUrl | None: ...
 
     @property
     def exchange(self) -> str: ...
@@ -45,7 +45,7 @@ class Settings(Protocol):
 
 
 def make_source(
-    settings: Settings, intake: IngestQueue, adapters: Sequence[IntakeAdapter]
+    settings: AmqpSettings, intake: IngestQueue, adapters: Sequence[IntakeAdapter]
 ) -> Consumer | None:
     """The consumer of the intake queue; None without a URL."""
     if settings.url is None:
