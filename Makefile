@@ -40,10 +40,15 @@ test: .venv/.dev ## Run the tests, with private RabbitMQ and PostgreSQL servers
 	@scripts/servers.sh
 	$(BIN)/pytest -n 3 -m "not long" $(ARGS)
 
+.PHONY: coverage
+coverage: .venv/.dev ## Run the tests with coverage of lines and branches; fail under the floor
+	@scripts/servers.sh
+	$(BIN)/pytest -n 3 -m "not long" --cov --cov-report=term $(ARGS)
+
 .PHONY: test-all
-test-all: .venv/.dev ## Run every test, those that take long too (half an hour)
+test-all: coverage ## Run every test, those that take long too, with coverage of the others (an hour)
 	@scripts/servers.sh all
-	$(BIN)/pytest -n 3 $(ARGS)
+	$(BIN)/pytest -n 3 -m long $(ARGS)
 
 .PHONY: test-tethys
 test-tethys: .venv/.dev ## Test against a real Tethys portal, in a separate environment
@@ -80,5 +85,5 @@ lock: .venv/.dev ## Update the locks to the newest releases
 
 .PHONY: clean
 clean: ## Remove .venv and everything else that can be made again
-	rm -rf .venv .venv-* build dist .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv .venv-* .coverage .coverage.* build dist .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
