@@ -148,7 +148,7 @@ class Sweeper:
             self._reached = ""
 
     async def _exhaust(self, expired: Sequence[ExpiredDelivery]) -> None:
-        await self._store.queue.expire(expired)
+        count = await self._store.queue.expire(expired)
         for one in expired:
             DELIVERIES.add(one.kind, State.EXHAUSTED.value)
-        log.warning("exhausted while waiting", deliveries=len(expired))
+        log.warning("exhausted while waiting", deliveries=count)

@@ -8,9 +8,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 
-from sqlalchemy import Connection, Update, delete, literal_column, select, update
+from sqlalchemy import ColumnElement, Connection, Update, and_, delete, literal_column, or_, select, update
 
 from dispatcher.domain.deliveries import State
+from dispatcher.domain.ids import lowest_id
 from dispatcher.store import digests, ordering
 from dispatcher.store.column_types import DELIVERING
 from dispatcher.store.lists import chunks
@@ -43,17 +44,25 @@ def end_waiting(
 
 
 def expire(connection: Connection, max_ages: Mapping[str, float], now: datetime) -> int:
-    """Exhaust those of these deliveries that still wait, and what waits for them in digests and is as old."""
-    count = 0
+    """Exhaust those of these deliveries that still wait, and what is as old and waits behind them or in a digest."""
+    count, in_order = 0, list[str]()
     for max_age in set(max_ages.values()):
         ids = [key for key, its in max_ages.items() if its == max_age]
-        gathered = digests.members_of(connection, ids, now - timedelta(seconds=max_age))
+        as_old = _age_counts_from_before(now - timedelta(seconds=max_age))
+        gathered = digests.members_of(connection, ids, as_old)
+        behind = ordering.waiting_behind(connection, ids, as_old)
         exhausted = ended(State.EXHAUSTED, f"waited for longer than max_age ({max_age:g} s)", now)
-        for some in chunks([*ids, *gathered]):
+        for some in chunks([*ids, *gathered, *behind]):
             count += connection.execute(exhausted.where(_table.id.in_(some), IS_PENDING)).rowcount
         digests.remove_members(connection, [*gathered, *ids])
-    ordering.advance(connection, list(max_ages))
+        in_order += behind
+    ordering.advance(connection, [*max_ages, *in_order])
     return count
+
+
+def _age_counts_from_before(moment: datetime) -> ColumnElement[bool]:
+    made_before = and_(_table.since.is_(None), _table.id < lowest_id("dlv", moment.timestamp()))
+    return or_(_table.since < moment, made_before)
 
 
 def redirect_waiting(connection: Connection, subscription_id: str, destination: str) -> None:

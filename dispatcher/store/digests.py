@@ -11,12 +11,11 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 
 from msgspec import Struct
-from sqlalchemy import Connection, Row, and_, case, delete, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Row, case, delete, insert, select, update
 
 from dispatcher.domain.deliveries import OpenDelivery, State
 from dispatcher.domain.digests import MAX_MEMBERS, DigestPolicy, Gathered, Group, group_id
 from dispatcher.domain.events import Event, utc_now
-from dispatcher.domain.ids import lowest_id
 from dispatcher.store import attempt_state, dialect
 from dispatcher.store.lists import chunks, rows_of
 from dispatcher.store.mapping import EVENT
@@ -188,15 +187,14 @@ def remove_member(connection: Connection, delivery_id: str) -> None:
         connection.execute(update(deliveries).where(*waits).values(due_at=due_at or utc_now()))
 
 
-def members_of(connection: Connection, leaders: Sequence[str], before: datetime) -> list[str]:
-    """The members of these leaders whose age counts from a time before this one."""
-    made_before = and_(_delivery.since.is_(None), _delivery.id < lowest_id("dlv", before.timestamp()))
+def members_of(connection: Connection, leaders: Sequence[str], which: ColumnElement[bool]) -> list[str]:
+    """Those `which` are members of these leaders."""
     joined = digest_members.join(deliveries, _delivery.id == _member.delivery_id)
-    old = select(_delivery.id).select_from(joined).where(or_(_delivery.since < before, made_before))
+    these = select(_delivery.id).select_from(joined).where(which)
     return [
         key
         for some in chunks(leaders)
-        for key in connection.execute(old.where(_member.leader.in_(some))).scalars()
+        for key in connection.execute(these.where(_member.leader.in_(some))).scalars()
     ]
 
 

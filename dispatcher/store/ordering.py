@@ -36,6 +36,9 @@ from dispatcher.store.session import Repository
 AT_ONCE = 500
 """Turns that one repair looks at in one transaction."""
 
+BEHIND = 5000
+"""How many deliveries that wait for their turn expire in one transaction with those they wait for."""
+
 _turn = turns.c
 _delivery = deliveries.c
 _earlier = turns.alias("earlier")
@@ -83,6 +86,29 @@ def advance(connection: Connection, delivery_ids: Sequence[str]) -> None:
             )
             for subscription_id, job_id in found:
                 _let_first_go(connection, subscription_id, job_id)
+
+
+def waiting_behind(
+    connection: Connection, delivery_ids: Sequence[str], which: ColumnElement[bool]
+) -> list[str]:
+    """Those `which` wait for their turn behind these deliveries.
+
+    BEHIND of them at most: the others wait behind the first that is left.
+    """
+    behind = turns.alias("behind")
+    same_job = and_(behind.c.subscription_id == _turn.subscription_id, behind.c.job_id == _turn.job_id)
+    later = turns.join(behind, and_(same_job, behind.c.seq > _turn.seq))
+    waits = and_(_delivery.state == State.PENDING, _delivery.due_at.is_(None))
+    found: dict[str, None] = {}
+    for some in chunks(delivery_ids):
+        old = (
+            select(_delivery.id)
+            .select_from(later.join(deliveries, _delivery.id == behind.c.delivery_id))
+            .where(_turn.delivery_id.in_(some), waits, which)
+            .limit(BEHIND - len(found))
+        )
+        found |= dict.fromkeys(connection.execute(old).scalars())
+    return list(found)
 
 
 def clear(connection: Connection, subscription_id: str) -> None:

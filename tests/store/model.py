@@ -179,6 +179,12 @@ class Model:
                     turns.remove(key)
                 self._let_first_go(one.client, one.job)
 
+    def behind(self, one: Kept) -> list[Kept]:
+        """What waits for its turn behind this one."""
+        turns = one.client.turns[one.job]
+        later = turns[turns.index(one.new.id) + 1 :] if one.new.id in turns else []
+        return [kept for key in later if (kept := self.kept[key]).state is State.PENDING and kept.due is None]
+
     def _let_first_go(self, client: Client, job: str) -> None:
         if client.turns[job] and client.status == "active":
             first = self.kept[client.turns[job][0]]
@@ -261,7 +267,7 @@ class Model:
         self.leave(key)
 
     def expire(self, destination: str) -> int:
-        """Exhaust what waits for its time and is too old, with those of its digest that are as well. How many."""
+        """Exhaust what waits for its time and is too old, with those behind it that are as well. How many."""
         old = [
             one
             for one in self.kept.values()
@@ -271,10 +277,13 @@ class Model:
             and one.old
             and not one.client.removed
         ]
+        ending = {one.new.id: one for one in old}
         for one in old:
+            ending |= {later.new.id: later for later in self.behind(one) if later.old}
+        for one in ending.values():
             self.end(one, State.EXHAUSTED)
-        self.pass_on([one.new.id for one in old])
-        count = len(old)
+        self.pass_on(list(ending))
+        count = len(ending)
         for leader in old:
             for key in self.members(leader.new.id):
                 if self.kept[key].old and self.kept[key].state is State.PENDING:

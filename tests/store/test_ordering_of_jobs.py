@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import timedelta
 
+import pytest
 from msgspec.structs import replace
 
 from dispatcher.domain.deliveries import OpenDelivery, State
 from dispatcher.domain.events import utc_now
+from dispatcher.store import ordering
 from dispatcher.store.store import Store
 from tests.claiming import claim
 from tests.factories import make_delivery, make_event
 from tests.store.conftest import OpenAnother
-from tests.store.helpers import FUTURE, PAST, accept, outcome, subscribed
+from tests.store.helpers import FUTURE, PAST, accept, outcome, state_of, subscribed
 
 
 async def ordered(store: Store, process: int, *jobs: str) -> list[OpenDelivery]:
@@ -42,6 +45,41 @@ async def test_the_next_one_goes_when_the_one_before_has_ended_however_it_ended(
         assert await claimed(store, process) == [delivery.id]
         await store.queue.finish(process, [outcome(delivery.id, state, ordered=True)])
     assert await claimed(store, process) == [fourth.id]
+
+
+async def test_what_waits_behind_one_that_is_too_old_expires_with_it_if_it_is_as_old(
+    store: Store, process: int
+) -> None:
+    subscription = await subscribed(store, ordered=True)
+    long_ago = utc_now() - timedelta(days=30)
+    old, as_old, new = (
+        make_delivery(make_event(job_id="a"), subscription, claimed=False, due_at=PAST, since=since)
+        for since in (long_ago, long_ago, None)
+    )
+    other = make_delivery(make_event(job_id="b"), subscription, claimed=False, due_at=PAST)
+    await accept(store, process, old, as_old, new, other)
+    expired, _ = await store.queue.find_expired({subscription.destination: None}, 10)
+    assert [one.id for one in expired] == [old.id]
+    assert await store.queue.expire(expired) == 2
+    assert [await state_of(store, one) for one in (old, as_old)] == [State.EXHAUSTED] * 2
+    assert sorted(await claimed(store, process)) == sorted([new.id, other.id])
+
+
+async def test_of_very_many_that_wait_behind_one_some_expire_at_a_time(
+    store: Store, process: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ordering, "BEHIND", 2)
+    subscription = await subscribed(store, ordered=True)
+    long_ago = utc_now() - timedelta(days=30)
+    new = [
+        make_delivery(make_event(job_id="a"), subscription, claimed=False, due_at=PAST, since=long_ago)
+        for _ in range(7)
+    ]
+    await accept(store, process, *new)
+    counts = []
+    while expired := (await store.queue.find_expired({subscription.destination: None}, 10))[0]:
+        counts.append(await store.queue.expire(expired))
+    assert counts == [3, 3, 1]
 
 
 async def test_a_retry_holds_back_its_own_job_only(store: Store, process: int) -> None:
