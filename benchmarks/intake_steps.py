@@ -240,7 +240,7 @@ def _made(bench: Bench) -> list[Step]:
     subscription = make_subscription(owner=EVERY_OWNER)
     return [
         bench.call(
-            "understand the properties",
+            "of that, the properties",
             lambda: [read_message(one.envelope, one.header, one.body) for one in messages],
         ),
         bench.call(
@@ -284,7 +284,7 @@ async def measure(bench: Bench, rabbitmq: RabbitMQ, postgresql: PostgreSQL, port
     size = len(wire(bench.count))
     steps = [
         await bench.wait("read: floor", lambda: read(port, size, frames=False)),
-        await bench.wait("read: ours", lambda: read(port, size, frames=True)),
+        await bench.wait("read, with the properties: ours", lambda: read(port, size, frames=True)),
         await bench.wait("read: aiormq, for comparison", lambda: read_with_library(amqp, bench.count)),
         *_made(bench),
     ]

@@ -141,11 +141,11 @@ class Running:
         self.deliverer = Deliverer()
         self.intake = IngestQueue(**options)
         self.committer = Committer(self.matcher, self.deliverer, self.store, quotas)
-        self._batcher = Batcher(self.intake, self.committer, max_events=max_events, max_bytes=max_bytes)
-        self.stop = self._batcher.stop
+        self.batcher = Batcher(self.intake, self.committer, max_events=max_events, max_bytes=max_bytes)
+        self.stop = self.batcher.stop
 
     async def __aenter__(self) -> Self:
-        self._task = asyncio.create_task(self._batcher.run())
+        self._task = asyncio.create_task(self.batcher.run())
         return self
 
     async def __aexit__(self, *exc: object) -> None:

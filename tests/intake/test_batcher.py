@@ -48,6 +48,11 @@ def counted(counter: Counter, *labels: str) -> float:
     return counter.labels(*labels)._value.get()  # type: ignore[no-any-return]  # the library does not annotate it
 
 
+def problem(run: Running) -> str | None:
+    """What readiness shows of the intake."""
+    return run.batcher.problem
+
+
 def unavailable(_: Sequence[Event]) -> None:
     raise StoreUnavailable("the database is being restarted")
 
@@ -204,6 +209,30 @@ async def test_an_outage_is_logged_when_it_begins_and_when_it_ends(
         "intake resumed",
     ] * 2
     assert logs[0]["error"] == "the database is being restarted"
+
+
+async def test_an_outage_is_a_problem_while_events_wait() -> None:
+    async with Running() as run:
+        run.store.fault = fault = Noticed(unavailable, times=2)
+        result = submitted(run.intake, "a")
+        await fault.met.wait()
+        assert problem(run) == "1 events wait: the database is being restarted"
+        run.store.fault = lambda _: None
+        await result
+        assert problem(run) is None
+
+
+async def test_a_batch_that_is_long_in_the_store_is_a_problem(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with Running() as run:
+        run.store.open.clear()
+        result = submitted(run.intake, "a")
+        await run.store.entered.wait()
+        assert problem(run) is None
+        monkeypatch.setattr(batcher, "SLOW_BATCH", 0.0)
+        assert problem(run) == "a batch of events has been in the database for 0 s"
+        run.store.open.set()
+        await result
+        assert problem(run) is None
 
 
 async def test_the_store_may_be_out_of_reach_for_matching_too() -> None:
