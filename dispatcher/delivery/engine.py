@@ -129,12 +129,12 @@ class Engine:
     # What its parts tell each other
 
     def _on_outcomes_written(self, settled: Sequence[Settled]) -> None:
-        for delivery, outcome in settled:
-            self._lease.untrack(delivery.id)
+        for _, destination, outcome in settled:
+            self._lease.untrack(outcome.delivery_id)
             if outcome.due_at is not None:
-                self._scheduler.expect(delivery.subscription.destination, outcome.due_at)
+                self._scheduler.expect(destination, outcome.due_at)
             elif outcome.ordered and outcome.state.final:  # the next one of its job may go
-                self._scheduler.expect(delivery.subscription.destination, utc_now())
+                self._scheduler.expect(destination, utc_now())
 
     def _on_destination_changed(self, destination: str, when: datetime) -> None:
         """Look at a destination then, and give back to the store what must not go there now."""

@@ -31,8 +31,8 @@ SLOW_WRITE = 8.0
 """Seconds that outcomes may wait for the database before this counts as a problem."""
 
 NOT_STORED = "what was answered could not be stored; the log says why"
-Settled: TypeAlias = tuple[OpenDelivery, Outcome]
-"""A delivery and what became of it."""
+Settled: TypeAlias = tuple[int, str, Outcome]
+"""The lease and the destination of a delivery, and its outcome: without its document, which no lane counts any more."""
 
 RETRY_DELAYS = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 
@@ -216,7 +216,7 @@ class OutcomeWriter:
 
     def put(self, delivery: OpenDelivery, outcome: Outcome) -> None:
         """Take the outcome of a claimed delivery."""
-        self._waiting.append((delivery, outcome))
+        self._waiting.append((delivery.lease_id, delivery.subscription.destination, outcome))
         self._some.set()
 
     def end_subscription(self, subscription_id: str, status: SubscriptionStatus, reason: str) -> None:
@@ -246,9 +246,9 @@ class OutcomeWriter:
         endings, self._endings = self._endings, {}
         by_lease: defaultdict[int, list[Settled]] = defaultdict(list)
         for settled in batch:
-            by_lease[settled[0].lease_id].append(settled)
+            by_lease[settled[0]].append(settled)
         for lease_id, some in by_lease.items():
-            outcomes = [outcome for _, outcome in some]
+            outcomes = [outcome for _, _, outcome in some]
             await self._write(lease_id, outcomes)
             # By itself: a delivery that is due again may be claimed by now, and what is written again would end that.
             # What fails here for good is done by the sweeper, as after a crash.

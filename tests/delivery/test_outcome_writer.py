@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import Callable, Sequence
 
 import pytest
@@ -12,7 +13,7 @@ from dispatcher.delivery.outcomes import NOT_STORED, OutcomeWriter
 from dispatcher.domain.deliveries import Attempt, Outcome, State
 from dispatcher.domain.errors import StoreUnavailable
 from dispatcher.domain.subscriptions import SubscriptionStatus
-from tests.factories import NOW, make_claimed
+from tests.factories import NOW, make_claimed, make_event
 
 
 def outcome(number: int, answer: str = "fine") -> Outcome:
@@ -62,7 +63,7 @@ class ScriptedStore:
 async def write(store: ScriptedStore, outcomes: Sequence[Outcome]) -> list[str]:
     """Which outcomes the writer reported when it was done with all of these."""
     written: list[str] = []
-    writer = OutcomeWriter(store, store, lambda some: written.extend(one.delivery_id for _, one in some))
+    writer = OutcomeWriter(store, store, lambda some: written.extend(one.delivery_id for _, _, one in some))
     for one in outcomes:
         writer.put(make_claimed(id=one.delivery_id), one)
     writer.end_subscription("sub_1", "disabled", "gone")
@@ -101,6 +102,13 @@ async def test_it_waits_for_a_store_that_is_away_and_writes_everything_once() ->
     new = [outcome(number) for number in range(3)]
     assert await write(store, new) == ["dlv_0", "dlv_1", "dlv_2"]
     assert store.followed == ["dlv_0", "dlv_1", "dlv_2"]
+
+
+def test_an_outcome_that_waits_keeps_no_document_in_memory() -> None:
+    store, event = ScriptedStore(lambda _: False), make_event()
+    writer, before = OutcomeWriter(store, store, lambda _: None), sys.getrefcount(event)
+    writer.put(make_claimed(event=event), outcome(0))
+    assert sys.getrefcount(event) == before
 
 
 async def test_an_error_that_was_not_expected_ends_nothing() -> None:
