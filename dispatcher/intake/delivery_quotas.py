@@ -19,9 +19,9 @@ from msgspec import Struct
 from dispatcher.domain.deliveries import OpenDelivery
 from dispatcher.domain.delivery_quota import Grant, Owner
 from dispatcher.domain.errors import StoreUnavailable
-from dispatcher.domain.events import Event, utc_now
+from dispatcher.domain.events import utc_now
 from dispatcher.domain.ids import new_id
-from dispatcher.domain.subscriptions import Subscription
+from dispatcher.intake.job_access import Match
 from dispatcher.telemetry.background import InternalErrors
 from dispatcher.telemetry.log_limit import LogLimit
 from dispatcher.telemetry.metrics import DELIVERIES_OVER_QUOTA
@@ -36,8 +36,6 @@ LOG_SECONDS = 60.0
 
 OWNERS = 10_000
 """Of how many owners the shares are kept."""
-
-Match = tuple[Event, Subscription]
 
 
 class QuotaStore(Protocol):
