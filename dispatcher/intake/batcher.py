@@ -216,6 +216,8 @@ class BatchWriter:
             counts[submission.source, "unmatched"] += sum(
                 event.key not in wanted and event.key not in duplicates for event in submission.events
             )
+            if duplicates:
+                _log_duplicates(submission, duplicates)
             self._queue.done(submission, duplicates)
         for (source, result), count in counts.items():
             if result == "unmatched":
@@ -238,3 +240,9 @@ class BatchWriter:
         elif self._failing and (progress or not failed):
             log.info("intake resumed")
         self._failing = bool(failed) and not progress
+
+
+def _log_duplicates(submission: Submission, duplicates: Mapping[str, str]) -> None:
+    for event in submission.events:
+        if (stored := duplicates.get(event.key)) is not None:
+            log.debug("duplicate event", id=event.key, stored_id=stored, source_id=event.id, job=event.job_id)

@@ -144,14 +144,16 @@ class DecodeContext(Struct, frozen=True):
     def stable_id(self) -> str | None:
         """An id for an event without one: the same when the broker delivers its message again. None on HTTP.
 
-        The body is part of it, because some publishers give many messages the same id.
+        The body and the time of sending are part of it, because some publishers give many messages the same id.
         """
         message = self.message
         if not message.message_id or not is_name(message.message_id):
             return None
-        digest = blake2b(message.body, digest_size=8).hexdigest()
+        digest = blake2b(message.body, digest_size=8)
+        if message.timestamp is not None:
+            digest.update(message.timestamp.isoformat().encode())
         position = "" if self.index is None else f"-{self.index}"
-        return f"{message.message_id[:_MAX_MESSAGE_ID]}-{digest}{position}"
+        return f"{message.message_id[:_MAX_MESSAGE_ID]}-{digest.hexdigest()}{position}"
 
 
 @runtime_checkable

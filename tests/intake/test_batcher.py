@@ -176,6 +176,18 @@ async def test_a_duplicate_is_reported_with_what_was_there_and_not_delivered_aga
         assert [d.event.key for d in run.deliverer.released] == [again.key]
 
 
+async def test_a_duplicate_leaves_a_log_line_with_both_ids(logs: list[MutableMapping[str, Any]]) -> None:
+    async with Running() as run:
+        (first,) = events("a")
+        await run.intake.submit([first])
+        again, new = events("a", "b")
+        await run.intake.submit([again, new])
+    lines = [line for line in logs if line["event"] == "duplicate event"]
+    assert [(line["log_level"], line["id"], line["stored_id"], line["source_id"]) for line in lines] == [
+        ("debug", again.key, first.key, "a")
+    ]
+
+
 async def test_a_batch_is_kept_while_the_store_cannot_be_reached() -> None:
     tries = 0
 

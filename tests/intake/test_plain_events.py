@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import msgspec
@@ -265,6 +265,13 @@ def test_an_event_without_an_id_has_the_same_one_when_its_amqp_message_comes_aga
 
 def test_a_message_id_that_is_used_twice_merges_no_different_events() -> None:
     assert read(plain(event="RUNNING"), message_id="job-1").id != read(plain(), message_id="job-1").id
+
+
+def test_a_message_id_that_is_used_at_different_times_merges_no_events() -> None:
+    sent = [NOW, NOW + timedelta(seconds=1), NOW, None]
+    first, later, again, without = (read(plain(), message_id="job-1", timestamp=moment).id for moment in sent)
+    assert first == again
+    assert len({first, later, without}) == 3
 
 
 def test_the_events_of_one_amqp_message_have_separate_ids() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -257,6 +257,18 @@ async def test_a_message_that_is_delivered_again_is_a_duplicate_though_its_event
         stored = await first.store.holds(1)
     async with Consuming(amqp_url) as second:
         assert await second.store.holds(1) == stored
+
+
+async def test_a_status_that_comes_twice_under_one_message_id_is_stored_twice(amqp_url: str) -> None:
+    """The job's id as the id of all its messages: only the times of sending differ."""
+    began = datetime(2026, 5, 4, 12, tzinfo=UTC)
+    async with Consuming(amqp_url) as run:
+        for minute, name in enumerate(["RUNNING", "PAUSED", "RUNNING", "FINISHED"]):
+            body = msgspec.json.encode({"event": name, "job_id": "job-1"})
+            await send(amqp_url, body, message_id="job-1", timestamp=began + timedelta(minutes=minute))
+        await run.store.holds(4)
+        stored = sorted(run.store.events.values(), key=lambda event: event.time)
+    assert [event.event for event in stored] == ["RUNNING", "PAUSED", "RUNNING", "FINISHED"]
 
 
 @pytest.mark.parametrize("written", [1_772_000_000_000_000, 1_772_000_000_000_000_000, 2**64 - 1_000_000])
