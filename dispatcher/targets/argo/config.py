@@ -13,6 +13,7 @@ from dispatcher.domain.errors import InvalidInput
 from dispatcher.domain.event_names import EVENT_NAME
 from dispatcher.domain.templates import TextTemplate
 from dispatcher.domain.variables import TemplateError
+from dispatcher.targets.argo.outputs import OutputsTemplate, OutputTemplates
 from dispatcher.targets.argo.selector import SelectorTemplate
 from dispatcher.targets.argo.workflow import Action
 from dispatcher.targets.http.auth import check_token
@@ -39,7 +40,8 @@ class ArgoTarget(Struct, frozen=True, forbid_unknown_fields=True, tag_field="kin
 
     `namespace`, `workflow` and the values in `selector` may hold variables. `token` is the server's, with or
     without "Bearer " before it. `ca` are the certificates (PEM) that are trusted in place of the system's; with
-    `verify` false any is. An event that `actions` does not name cannot be delivered.
+    `verify` false any is. An event that `actions` does not name cannot be delivered. `outputs` are values of the node's
+    output parameters, which may hold variables: they are set before it is resumed.
     """
 
     server: Annotated[str, Meta(min_length=1, max_length=2048)]
@@ -52,6 +54,7 @@ class ArgoTarget(Struct, frozen=True, forbid_unknown_fields=True, tag_field="kin
     actions: Annotated[dict[str, Action], Meta(min_length=1, max_length=50)] = field(
         default_factory=lambda: dict(DEFAULT_ACTIONS)
     )
+    outputs: OutputTemplates = {}
 
     def __repr__(self) -> str:
         return f"ArgoTarget({self.server} {self.namespace}/{self.workflow})"
@@ -73,6 +76,7 @@ def check(target: ArgoTarget, guard: Guard) -> str:
             raise InvalidInput(
                 "target.actions", f"{event[:80]!r} is no event name: expected one such as FINISHED"
             )
+    _check_outputs(target)
     if origin.startswith("http:") and (target.ca is not None or not target.verify):
         raise InvalidInput("target.ca", "expected neither ca nor verify for a server without TLS")
     context(target.ca, target.verify, "target.ca")
@@ -89,6 +93,15 @@ def bare_token(token: str) -> str:
 def authorization(token: str) -> str:
     """The header's value for a token in either form: `Bearer …`, or without it."""
     return token if token.startswith(_SCHEMES) else f"Bearer {token}"
+
+
+def _check_outputs(target: ArgoTarget) -> None:
+    try:
+        OutputsTemplate.compile(target.outputs)
+    except TemplateError as error:
+        raise InvalidInput("target.outputs", str(error)) from None
+    if target.outputs and "resume" not in target.actions.values():
+        raise InvalidInput("target.outputs", "outputs are set before a resume, and no action is one")
 
 
 def _check_name(text: str, pattern: re.Pattern[str], place: str) -> None:

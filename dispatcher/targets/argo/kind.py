@@ -7,8 +7,9 @@ from cachetools import LRUCache
 from msgspec import Struct
 
 from dispatcher.domain.subscriptions import Subscription
+from dispatcher.targets.argo.attempt import Clients
 from dispatcher.targets.argo.config import ArgoTarget, check
-from dispatcher.targets.argo.sender import ArgoSender, Clients
+from dispatcher.targets.argo.sender import ArgoSender
 from dispatcher.targets.http.auth import HIDDEN
 from dispatcher.targets.http.egress import Egress
 from dispatcher.targets.registry import Resources
@@ -58,10 +59,11 @@ class ArgoKind:
         if clients is None:
             timeout = self._egress.timeout
             tls = context(target.ca, target.verify, "target.ca")
-            # One after the other, they take no longer than one exchange may.
+            # An action and the look after it take no longer than one exchange may.
             clients = Clients(
-                self._egress.client(timeout * 2 / 3, tls),
+                self._egress.client(timeout * 2 / 3, tls, MAX_WORKFLOW),
                 self._egress.client(timeout / 3, tls, MAX_WORKFLOW),
+                timeout,
             )
             self._clients[key] = clients
         return clients

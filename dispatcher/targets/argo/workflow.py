@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Literal, TypeAlias
 
 import msgspec
@@ -20,12 +21,26 @@ _AFTER: dict[Action, frozenset[str]] = {
 _ENDED = frozenset({"Succeeded", "Failed", "Error", "Skipped", "Omitted"})
 
 
-class _Parameter(Struct, frozen=True):
+class _ValueFrom(Struct, frozen=True):
+    supplied: dict[str, object] | None = None
+
+
+class _Parameter(Struct, frozen=True, rename="camel"):
     name: str
     value: object = None
+    value_from: _ValueFrom | None = None
+
+    @property
+    def is_awaited(self) -> bool:
+        """Whether it has no value yet, and takes one."""
+        return self.value_from is not None and self.value_from.supplied is not None
+
+    @property
+    def text(self) -> str:
+        return "" if self.value is None else str(self.value)
 
 
-class _Inputs(Struct, frozen=True):
+class _Parameters(Struct, frozen=True):
     parameters: tuple[_Parameter, ...] = ()
 
 
@@ -42,7 +57,8 @@ class _Node(Struct, frozen=True, rename="camel"):
     display_name: str = ""
     template_name: str = ""
     template_ref: _TemplateRef | None = None
-    inputs: _Inputs | None = None
+    inputs: _Parameters | None = None
+    outputs: _Parameters | None = None
 
 
 class _Status(Struct, frozen=True):
@@ -50,10 +66,20 @@ class _Status(Struct, frozen=True):
     nodes: dict[str, _Node] = {}
 
 
-class Workflow(Struct, frozen=True):
-    """A workflow as far as it is looked at."""
+class _Metadata(Struct, frozen=True):
+    name: str = ""
 
+
+class Workflow(Struct, frozen=True):
+    """A workflow as far as it is looked at. In the response to an action nodes may be missing, when there are many."""
+
+    metadata: _Metadata = _Metadata()
     status: _Status = _Status()
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether it is some other JSON object, or an excerpt in which there is nothing."""
+        return not (self.metadata.name or self.status.phase or self.status.nodes)
 
 
 decode = msgspec.json.Decoder(Workflow).decode
@@ -72,16 +98,19 @@ class Finding(Struct, frozen=True):
     soon: bool = False
 
 
-def find(workflow: Workflow, selector: Selector, action: Action) -> Finding:
+def find(
+    workflow: Workflow, selector: Selector, action: Action, outputs: Mapping[str, str] = MappingProxyType({})
+) -> Finding:
     """Tell "carried out already" from "not suspended yet" and "never suspended"."""
     phase = workflow.status.phase or "Pending"
-    nodes = [node for node in workflow.status.nodes.values() if _fits(node, selector.conditions)]
-    phases = {node.phase for node in nodes}
+    phases = {node.phase for node in _fitting(workflow, selector)}
     if "Running" in phases:
         return Finding("the node was suspended only after that", soon=True)
     if phases & _AFTER[action]:
         word = "resumed" if action == "resume" else "stopped"
-        return Finding(f"already {word}: the suspended node is {min(phases & _AFTER[action])}", done=True)
+        text = f"already {word}: the suspended node is {min(phases & _AFTER[action])}"
+        unset = missing_outputs(workflow, selector, outputs, "Succeeded")
+        return Finding(f"{text}, without the output {unset[0]}" if unset else text, done=True)
     if phases & _ENDED:
         return Finding(
             f"the suspended node is {min(phases & _ENDED)} already: it is too late to {action} it", final=True
@@ -91,6 +120,54 @@ def find(workflow: Workflow, selector: Selector, action: Action) -> Finding:
             f"the workflow is {phase} and was never suspended at a node with {selector.text}", final=True
         )
     return Finding(f"the workflow is {phase} and not suspended at a node with {selector.text}")
+
+
+def is_waiting(workflow: Workflow, selector: Selector) -> bool:
+    """Whether a node is suspended that an action should have ended."""
+    return any(True for _ in _fitting(workflow, selector, "Running"))
+
+
+def missing_outputs(
+    workflow: Workflow, selector: Selector, outputs: Mapping[str, str], phase: str = "Running"
+) -> list[str]:
+    """The names of the outputs that a node in this phase does not have with these values."""
+    return [
+        name
+        for node in _fitting(workflow, selector, phase)
+        for name, value in outputs.items()
+        if (found := _output(node, name)) is None or found.is_awaited or found.text != value
+    ]
+
+
+def find_outputs(workflow: Workflow, selector: Selector, outputs: Mapping[str, str]) -> Finding:
+    """Tell "set before" from "cannot be set", when Argo refused to set outputs of suspended nodes."""
+    for node in _fitting(workflow, selector, "Running"):
+        for name, value in outputs.items():
+            found = _output(node, name)
+            if found is None:
+                return Finding(f"the node has no output parameter {name} with valueFrom.supplied", final=True)
+            if not found.is_awaited and found.text != value:
+                return Finding(
+                    f"the output {name} has another value already: {found.text[:80]!r}", final=True
+                )
+    if unset := missing_outputs(workflow, selector, outputs):
+        return Finding(f"the output {unset[0]} is not set")
+    if is_waiting(workflow, selector):
+        return Finding("the outputs were set before", done=True)
+    return find(workflow, selector, "resume", outputs)
+
+
+def _output(node: _Node, name: str) -> _Parameter | None:
+    parameters = () if node.outputs is None else node.outputs.parameters
+    return next((parameter for parameter in parameters if parameter.name == name), None)
+
+
+def _fitting(workflow: Workflow, selector: Selector, phase: str | None = None) -> Iterator[_Node]:
+    return (
+        node
+        for node in workflow.status.nodes.values()
+        if phase in (None, node.phase) and _fits(node, selector.conditions)
+    )
 
 
 def _fits(node: _Node, conditions: Sequence[Condition]) -> bool:
@@ -121,6 +198,5 @@ def _fields(node: _Node) -> dict[str, str]:
         }
     if node.inputs is not None:
         for parameter in node.inputs.parameters:
-            value = "" if parameter.value is None else str(parameter.value)
-            fields[f"inputs.parameters.{parameter.name}.value"] = value
+            fields[f"inputs.parameters.{parameter.name}.value"] = parameter.text
     return fields

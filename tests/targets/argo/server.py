@@ -17,6 +17,7 @@ TOKEN = "argo-token-1"
 
 Node = dict[str, Any]
 Workflow = dict[str, Any]
+Fault = int | str | tuple[int, str] | None
 
 
 def suspend_node(name: str, uuid: str, **changes: Any) -> Node:
@@ -33,21 +34,28 @@ def suspend_node(name: str, uuid: str, **changes: Any) -> Node:
     return node | changes
 
 
+def supplied(*names: str, **values: str) -> dict[str, Any]:
+    """Outputs of a node that awaits values for these names, and has some for others already."""
+    awaited = [{"name": name, "valueFrom": {"supplied": {}, "default": "none"}} for name in names]
+    return {"parameters": [*awaited, *({"name": name, "value": value} for name, value in values.items())]}
+
+
 def trigger_node(uuid: str) -> Node:
     """A node of the step that started the job: it has the same parameter, and does not wait."""
     return suspend_node("trigger-job", uuid, type="Pod", phase="Succeeded", templateName="trigger-job")
 
 
 class ArgoServer:
-    """Listens while it is entered. `fault` is what the next request gets: a status, or "lost" for no answer at all.
+    """Listens while it is entered. With TLS its name is argo.example.
 
-    With TLS its name is argo.example.
+    `faults` are what the next requests get: a status, "lost" for no answer to what was done, "dropped" for an answer as
+    if it had been done, status and text for what a proxy in front of it would say, or None.
     """
 
     def __init__(self, tls: ssl.SSLContext | None = None) -> None:
         self.workflows: dict[tuple[str, str], Workflow] = {}
         self.requests: list[tuple[str, URL, dict[str, str], bytes]] = []
-        self.fault: int | str | None = None
+        self.faults: list[Fault] = []
         self.may_look = True
         self._tls = tls
         self._port = 0
@@ -73,7 +81,7 @@ class ArgoServer:
         app = web.Application()
         path = "/api/v1/workflows/{namespace}/{name}"
         app.router.add_get(path, self._get)
-        app.router.add_put(path + "/{action:resume|stop}", self._act)
+        app.router.add_put(path + "/{action:resume|stop|set}", self._act)
         self._runner = web.AppRunner(app, access_log=None)
         await self._runner.setup()
         await web.TCPSite(self._runner, "127.0.0.1", 0, ssl_context=self._tls).start()
@@ -94,9 +102,11 @@ class ArgoServer:
 
     async def _answer(self, request: web.Request, act: Any) -> web.StreamResponse:
         self.requests.append((request.method, request.url, dict(request.headers), await request.read()))
-        fault, self.fault = self.fault, None
+        fault = self.faults.pop(0) if self.faults else None
         if isinstance(fault, int):
             return _error(fault, 14, "try again", {"Retry-After": "7"})
+        if isinstance(fault, tuple):
+            return web.Response(status=fault[0], text=fault[1])
         if request.headers.get("Authorization") != f"Bearer {TOKEN}":
             return _error(
                 401, 16, "token not valid. see https://argo-workflows.readthedocs.io/en/latest/faq/"
@@ -104,7 +114,7 @@ class ArgoServer:
         if request.method == "GET" and not self.may_look:
             return _error(403, 7, "workflows is forbidden")
         try:
-            workflow = act()
+            workflow = self.workflows["jobs", request.match_info["name"]] if fault == "dropped" else act()
         except KeyError:
             name = request.match_info["name"]
             return _error(404, 5, f'workflows.argoproj.io "{name}" not found')
@@ -126,8 +136,7 @@ class ArgoServer:
         updated = False
         for node in workflow["status"]["nodes"].values():
             if node["type"] == "Suspend" and node["phase"] == "Running" and _matches(conditions, node):
-                node["phase"] = "Succeeded" if action == "resume" else "Failed"
-                node["message"] = body.get("message", "")
+                _change(node, action, body)
                 updated = True
         if not updated:
             raise ValueError(
@@ -135,6 +144,30 @@ class ArgoServer:
                 + body["nodeFieldSelector"]
             )
         return workflow
+
+
+def _change(node: Node, action: str, body: dict[str, str]) -> None:
+    if action == "set":
+        _set_outputs(node, msgspec.json.decode(body["outputParameters"], type=dict[str, str]))
+        return
+    node["phase"] = "Succeeded" if action == "resume" else "Failed"
+    node["message"] = body.get("message", "")
+
+
+def _set_outputs(node: Node, values: dict[str, str]) -> None:
+    if "outputs" not in node:
+        raise ValueError("cannot set output parameters because node is not expecting any raw parameters")
+    expected = {parameter["name"]: parameter for parameter in node["outputs"]["parameters"]}
+    for name in values:
+        if name not in expected:
+            raise ValueError(f"node is not expecting output parameter '{name}'")
+        if "valueFrom" not in expected[name]:
+            raise ValueError(
+                f"cannot set output parameter '{name}' because it does not use valueFrom.raw or it was already set"
+            )
+    for name, value in values.items():
+        del expected[name]["valueFrom"]
+        expected[name]["value"] = value
 
 
 def parse_selector(text: str) -> list[tuple[str, str, str]]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,6 @@ from hera.workflows.models import WorkflowResumeRequest, WorkflowStopRequest
 from hera.workflows.service import WorkflowsService
 
 from dispatcher.domain.errors import InvalidInput
-from dispatcher.domain.ids import new_id
 from dispatcher.domain.targets import AttemptResult
 from dispatcher.targets.argo.config import ArgoTarget
 from dispatcher.targets.argo.kind import MAX_WORKFLOW, ArgoKind
@@ -23,40 +21,8 @@ from dispatcher.targets.ssrf_guard import Guard
 from tests.factories import make_event, make_subscription
 from tests.http.requests import resolve_to
 from tests.http.servers import Authority
+from tests.targets.argo.sending import DELIVERY, document, sent
 from tests.targets.argo.server import TOKEN, ArgoServer, suspend_node, trigger_node
-
-DELIVERY = new_id("dlv")
-
-
-@pytest.fixture
-async def argo() -> AsyncIterator[ArgoServer]:
-    """Yield a server whose workflow `wf` waits for job-1 and for job-2."""
-    async with ArgoServer() as server:
-        server.add(trigger_node("job-1"), suspend_node("one", "job-1"), suspend_node("two", "job-2"))
-        yield server
-
-
-@pytest.fixture
-async def kind(egress: Egress) -> AsyncIterator[ArgoKind]:
-    """Yield the kind, which may reach loopback addresses."""
-    kind = ArgoKind(egress)
-    yield kind
-    await kind.close()
-
-
-def document(server: str, **fields: Any) -> dict[str, Any]:
-    return {"kind": "argo", "server": server, "namespace": "jobs", "workflow": "wf", "token": TOKEN} | fields
-
-
-async def sent(
-    kind: ArgoKind, argo: ArgoServer, event: dict[str, Any] | None = None, **fields: Any
-) -> AttemptResult:
-    """The answer to the delivery of an event to a target that passed the check."""
-    target = document(argo.url, **fields)
-    kind.check(msgspec.convert(target, ArgoTarget))
-    sender = kind.sender(make_subscription(target=target))
-    return await sender.send(make_event(**(event or {})), DELIVERY, 1)
-
 
 # Resume and stop
 
@@ -204,14 +170,14 @@ async def test_a_workflow_that_is_not_there_is_a_failure_in_the_servers_words(
 
 
 async def test_a_server_that_is_busy_says_when_to_come_again(kind: ArgoKind, argo: ArgoServer) -> None:
-    argo.fault = 503
+    argo.faults = [503]
     answer = await sent(kind, argo)
 
     assert (answer.error, answer.retry_after) == ("answered 503 Service Unavailable: try again", 7)
 
 
 async def test_a_workflow_that_is_gone_leaves_the_subscription(kind: ArgoKind, argo: ArgoServer) -> None:
-    argo.fault = 410
+    argo.faults = [410]
     answer = await sent(kind, argo)
 
     assert not answer.disable_subscription
@@ -249,7 +215,7 @@ async def test_a_certificate_for_another_name_is_refused(
 
 
 async def test_a_repeat_of_what_was_done_is_delivered(kind: ArgoKind, argo: ArgoServer) -> None:
-    argo.fault = "lost"
+    argo.faults = ["lost"]
     first = await sent(kind, argo)
     second = await sent(kind, argo)
 
@@ -468,6 +434,6 @@ async def test_a_workflow_that_never_suspends_is_not_the_servers_trouble(
 async def test_the_servers_words_about_a_workflow_are_for_its_owner_alone(
     kind: ArgoKind, argo: ArgoServer
 ) -> None:
-    argo.fault = 500
+    argo.faults = [500]
     answer = await sent(kind, argo)
     assert answer.error != answer.destination_error == "answered 500 Internal Server Error"
