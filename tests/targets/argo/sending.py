@@ -21,8 +21,8 @@ class Server(Protocol):
     def url(self) -> str: ...
 
 
-def document(server: str, **fields: Any) -> dict[str, Any]:
-    return {"kind": "argo", "server": server, "namespace": "jobs", "workflow": "wf", "token": TOKEN} | fields
+def document(url: str, **fields: Any) -> dict[str, Any]:
+    return {"kind": "argo", "server": url, "namespace": "jobs", "workflow": "wf", "token": TOKEN} | fields
 
 
 async def sent(

@@ -45,6 +45,15 @@ def trigger_node(uuid: str) -> Node:
     return suspend_node("trigger-job", uuid, type="Pod", phase="Succeeded", templateName="trigger-job")
 
 
+def workflow_of(*nodes: Node, name: str = "wf", phase: str = "Running") -> Workflow:
+    """A workflow of the namespace `jobs` as the server shows it."""
+    return {
+        "metadata": {"name": name, "namespace": "jobs"},
+        "spec": {"entrypoint": "main"},
+        "status": {"phase": phase, "nodes": {node["id"]: node for node in nodes}},
+    }
+
+
 class ArgoServer:
     """Listens while it is entered. With TLS its name is argo.example.
 
@@ -66,12 +75,7 @@ class ArgoServer:
 
     def add(self, *nodes: Node, name: str = "wf", phase: str = "Running") -> None:
         """Make a workflow in the namespace `jobs`."""
-        named = {node["id"]: node for node in nodes}
-        self.workflows["jobs", name] = {
-            "metadata": {"name": name, "namespace": "jobs"},
-            "spec": {"entrypoint": "main"},
-            "status": {"phase": phase, "nodes": named},
-        }
+        self.workflows["jobs", name] = workflow_of(*nodes, name=name, phase=phase)
 
     def node(self, name: str, workflow: str = "wf") -> Node:
         nodes: dict[str, Node] = self.workflows["jobs", workflow]["status"]["nodes"]
@@ -200,7 +204,7 @@ def _unescaped(value: str) -> str:
         if character == "\\":
             escaped = next(characters, "")
             if escaped not in ("\\", ",", "="):
-                raise ValueError("invalid field selector: invalid escape sequence")
+                raise ValueError(f"invalid field selector: invalid escape sequence: \\{escaped}")
             found += escaped
             continue
         if character in ("=", ","):
