@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 
 from dispatcher.targets.argo.kind import ArgoKind
 from dispatcher.targets.http.egress import Egress
+from tests.targets.argo.real import build
 from tests.targets.argo.server import ArgoServer, suspend_node, trigger_node
 
 
@@ -25,3 +27,13 @@ async def kind(egress: Egress) -> AsyncIterator[ArgoKind]:
     kind = ArgoKind(egress)
     yield kind
     await kind.close()
+
+
+@pytest.fixture(scope="session")
+def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return Argo's server, built once for all processes of the session."""
+    own = tmp_path_factory.getbasetemp()
+    try:
+        return build(own.parent if own.name.startswith("popen-") else own)
+    except RuntimeError as problem:
+        pytest.fail(str(problem), pytrace=False)

@@ -86,7 +86,7 @@ class RealArgo:
         assert (await self.call("PUT", "/test/workflows", workflow))[0] == 200
 
     async def meet(self, **faults: int | bool) -> None:
-        """Let the next updates meet `conflicts`, or be `dropped`; or the rate limit be used up (`limited`)."""
+        """Let updates, `after` so many, meet `conflicts` or be `dropped`; or the rate limit be used up (`limited`)."""
         assert (await self.call("PUT", "/test/faults", faults))[0] == 200
 
     async def node(self, name: str, workflow: str = "wf", namespace: str = "jobs") -> Node:

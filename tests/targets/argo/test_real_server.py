@@ -11,7 +11,7 @@ import aiohttp
 import pytest
 
 from dispatcher.targets.argo.kind import ArgoKind
-from tests.targets.argo.real import READER, RealArgo, build
+from tests.targets.argo.real import READER, RealArgo
 from tests.targets.argo.sending import sent
 from tests.targets.argo.server import TOKEN, ArgoServer, supplied, suspend_node, trigger_node
 
@@ -21,16 +21,6 @@ pytestmark = [pytest.mark.long, pytest.mark.timeout(1800)]
 EXIT = {"exit": "${data.exit_code}"}
 FINISHED = {"data": {"exit_code": 3}}
 UUID = "inputs.parameters.uuid.value=job-1"
-
-
-@pytest.fixture(scope="session")
-def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return Argo's server, built once for all processes of the session."""
-    own = tmp_path_factory.getbasetemp()
-    try:
-        return build(own.parent if own.name.startswith("popen-") else own)
-    except RuntimeError as problem:
-        pytest.fail(str(problem), pytrace=False)
 
 
 @pytest.fixture

@@ -26,7 +26,8 @@ var resource = schema.GroupVersionResource{Group: "argoproj.io", Version: "v1alp
 
 // faults are what the next requests meet.
 type faults struct {
-	Conflicts int  `json:"conflicts"` // so many updates meet a conflict
+	After     int  `json:"after"`     // so many updates meet nothing
+	Conflicts int  `json:"conflicts"` // so many updates after them meet a conflict
 	Dropped   int  `json:"dropped"`   // so many updates are acknowledged and change nothing
 	Limited   bool `json:"limited"`   // the rate limit of the server is used up
 }
@@ -93,6 +94,10 @@ func (c *cluster) faulty(action ktesting.Action) (bool, runtime.Object, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	updated := action.(ktesting.UpdateAction).GetObject()
+	if c.left.After > 0 {
+		c.left.After--
+		return false, nil, nil
+	}
 	if c.left.Conflicts > 0 {
 		c.left.Conflicts--
 		changed := &forbidden{"update", action.GetNamespace()}
