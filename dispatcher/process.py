@@ -16,6 +16,7 @@ from typing import NoReturn
 
 import structlog
 
+from dispatcher.config.loading import old_names
 from dispatcher.domain.errors import DispatcherError, SettingsError, StoreUnavailable
 
 log = structlog.get_logger("dispatcher")
@@ -31,6 +32,12 @@ MIN_FILES = 256
 
 COLLECT = (10_000, 20, 20)
 """How often garbage is collected: by default a batch of events is looked through several times while it is made."""
+
+
+def warn_of_old_names() -> None:
+    """Log each setting that is given by a name that it had before."""
+    for sentence in old_names():
+        log.warning("a setting is given by its old name", problem=sentence)
 
 
 def allow_connections() -> None:

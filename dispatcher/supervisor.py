@@ -20,7 +20,7 @@ import structlog
 from dispatcher.config.loading import load
 from dispatcher.config.settings import Settings
 from dispatcher.domain.errors import SettingsError
-from dispatcher.process import run
+from dispatcher.process import run, warn_of_old_names
 from dispatcher.telemetry import logs
 
 log = structlog.get_logger("dispatcher")
@@ -51,6 +51,7 @@ def serve_workers(count: int) -> None:
             f"--workers {count}: SQLite is for one process; set DISPATCHER_DATABASE_URL to postgresql://… for several"
         )
     flush = logs.configure(settings.log.level, settings.log.format)
+    warn_of_old_names()
     try:
         with _listening(settings) as listener, TemporaryDirectory(prefix="dispatcher-") as directory:
             code = _Crew(count, listener, directory).run()

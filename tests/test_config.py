@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from msgspec.structs import fields
 
-from dispatcher.config.loading import load
+from dispatcher.config.loading import load, old_names, sources
 from dispatcher.config.secret_keys import key_file, secret_keys, sqlite_file
 from dispatcher.config.settings import SECTIONS, Settings
 from dispatcher.config.types import Secret, Url
@@ -40,6 +40,20 @@ def written(tmp_path: Path, text: str) -> Path:
 
 
 # Where settings come from
+
+
+def test_a_setting_may_be_given_by_its_old_name_and_value_until_1_0(tmp_path: Path) -> None:
+    path = written(tmp_path, '[tethys]\nopen_to = "nobody"\n')
+    assert load({}, path).tethys.allow == "none"
+    environ = {"DISPATCHER_TETHYS_OPEN_TO": "loopback"}
+    assert load(environ, path).tethys.allow == "loopback"
+    assert sources(environ, path) == {"tethys.allow": "environment DISPATCHER_TETHYS_OPEN_TO"}
+    [sentence] = old_names(environ)
+    assert sentence.startswith(
+        "environment DISPATCHER_TETHYS_OPEN_TO: this setting is called tethys.allow now"
+    )
+    assert old_names({"DISPATCHER_TETHYS_ALLOW": "loopback"}) == []
+    assert "environment DISPATCHER_TETHYS_OPEN_TO" in refusal({"DISPATCHER_TETHYS_OPEN_TO": "all"})
 
 
 def test_without_a_file_and_an_environment_the_defaults_hold() -> None:
@@ -131,7 +145,7 @@ def test_every_setting_has_a_variable() -> None:
         "DISPATCHER_AUTH_ADMIN_KEY": KEY,
         "DISPATCHER_TAPIS_KEYS": "tapis.jwks",
         "DISPATCHER_TAPIS_ISSUERS": "https://a.example/v3/tokens, https://b.example/v3/tokens",
-        "DISPATCHER_TETHYS_OPEN_TO": "loopback",
+        "DISPATCHER_TETHYS_ALLOW": "loopback",
         "DISPATCHER_SECRETS_KEY": f"{KEY}, {KEY[::-1]}",
         "DISPATCHER_NETWORK_ALLOW": "10.0.0.0/8,fd00::/8",
         "DISPATCHER_NETWORK_PROXY": "http://u:p@proxy.example.org:3128",

@@ -15,7 +15,7 @@ from urllib.parse import parse_qs, quote
 
 from msgspec.structs import astuple
 
-from dispatcher.config.loading import DEFAULT_PATH, load
+from dispatcher.config.loading import DEFAULT_PATH, load, old_names
 from dispatcher.config.secret_keys import key_file, secret_keys, sqlite_file
 from dispatcher.config.settings import Amqp, Settings
 from dispatcher.config.types import Secret, Url
@@ -57,6 +57,11 @@ def settings_file(environ: Mapping[str, str]) -> Finding:
             "settings", State.WARN, f"{path} holds secrets that others can read", f"chmod 600 {path}"
         )
     return Finding("settings", State.OK, str(path))
+
+
+def renamed_settings(environ: Mapping[str, str]) -> list[Finding]:
+    """A warning for each setting that is given by its old name."""
+    return [Finding("settings", State.WARN, one, "use the new name") for one in old_names(environ)]
 
 
 def _holds_secrets(settings: Settings) -> bool:

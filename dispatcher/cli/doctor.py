@@ -54,6 +54,7 @@ async def _look() -> list[Finding]:
     )
     return [
         checks.settings_file(os.environ),
+        *checks.renamed_settings(os.environ),
         checks.admin_key(settings),
         checks.secrets_key(settings),
         *checks.plugins(settings),

@@ -31,7 +31,7 @@ def serve(
       DISPATCHER_AMQP_URL=amqp://guest:guest@localhost/ dispatcher serve
       dispatcher serve --workers 4
     """
-    from dispatcher.process import allow_connections, run
+    from dispatcher.process import allow_connections, run, warn_of_old_names
 
     allow_connections()
     if workers > 1:
@@ -43,7 +43,9 @@ def serve(
     from dispatcher.telemetry import logs
 
     settings = load()
-    run(app.serve(settings), logs.configure(settings.log.level, settings.log.format))
+    flush = logs.configure(settings.log.level, settings.log.format)
+    warn_of_old_names()
+    run(app.serve(settings), flush)
 
 
 def migrate(

@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, get_type_hints
 
+from msgspec import Struct
+
 from dispatcher.config.settings import SECTIONS, Delivery, RetentionSettings, Settings
 from dispatcher.domain.errors import SettingsError
 
@@ -19,6 +21,24 @@ DEFAULT_PATH = Path("config/dispatcher.toml")
 _NOT_SETTINGS = re.compile(r"DISPATCHER_(CONFIG|SERVER|KEY|TEST_.*|SERVICE_.*|PORT(_.*)?)")
 
 
+_Setting = tuple[str, str, object, str]
+"""Section, key, the value as it was written, and where."""
+
+
+class Renamed(Struct, frozen=True):
+    """The new name of a setting, and the new names of those of its values that have one."""
+
+    section: str
+    key: str
+    values: Mapping[str, str] = {}
+
+
+RENAMED: Mapping[tuple[str, str], Renamed] = {
+    ("tethys", "open_to"): Renamed("tethys", "allow", {"nobody": "none"}),
+}
+"""Settings that had another name. The old one works until version 1.0."""
+
+
 def load(environ: Mapping[str, str] = os.environ, path: Path | None = None) -> Settings:
     """The settings of the file at `path`, with what the environment says instead.
 
@@ -26,7 +46,7 @@ def load(environ: Mapping[str, str] = os.environ, path: Path | None = None) -> S
     SettingsError that names the first setting that is unknown or malformed.
     """
     found: dict[str, dict[str, object]] = {section: {} for section in SECTIONS}
-    for section, key, raw, source in _given(environ, path):
+    for section, key, raw, source in map(_with_new_name, _given(environ, path)):
         try:
             found[section][key] = _PARSERS[section, key](raw)
         except ValueError as error:
@@ -41,7 +61,25 @@ def load(environ: Mapping[str, str] = os.environ, path: Path | None = None) -> S
 
 def sources(environ: Mapping[str, str] = os.environ, path: Path | None = None) -> dict[str, str]:
     """Where each setting that is not a default was given, by its name `section.key`; for what `load` accepts."""
-    return {f"{section}.{key}": source for section, key, _, source in _given(environ, path)}
+    return {
+        f"{section}.{key}": source for section, key, _, source in map(_with_new_name, _given(environ, path))
+    }
+
+
+def old_names(environ: Mapping[str, str] = os.environ, path: Path | None = None) -> list[str]:
+    """A sentence for each setting that is given by an old name."""
+    return [
+        f"{source}: this setting is called {new.section}.{new.key} now; the old name works until version 1.0"
+        for section, key, _, source in _given(environ, path)
+        if (new := RENAMED.get((section, key))) is not None
+    ]
+
+
+def _with_new_name(setting: _Setting) -> _Setting:
+    section, key, raw, source = setting
+    if (new := RENAMED.get((section, key))) is None:
+        return setting
+    return new.section, new.key, new.values.get(raw, raw) if isinstance(raw, str) else raw, source
 
 
 def _check_lease(delivery: Delivery) -> None:
@@ -59,10 +97,6 @@ def _check_retention(retention: RetentionSettings) -> None:
             f"retention.exhausted: {retention.exhausted:g} days, expected at least retention.delivered "
             f"({retention.delivered:g} days)"
         )
-
-
-_Setting = tuple[str, str, object, str]
-"""Section, key, the value as it was written, and where."""
 
 
 def _parsers() -> dict[tuple[str, str], Callable[[object], object]]:
@@ -106,14 +140,15 @@ def _from_file(path: Path | None) -> Iterator[_Setting]:
             raise SettingsError(f"{path} {section}: expected a section, [{section}] on a separate line")
         for key, raw in values.items():
             source = f"{path} [{section}] {key}"
-            if (section, key) not in _PARSERS:
+            if (section, key) not in _PARSERS and (section, key) not in RENAMED:
                 names = [k for s, k in _PARSERS if s == section]
                 raise SettingsError(f"{source}: unknown setting{_nearest(key, names)}")
             yield section, key, raw, source
 
 
 def _from_environment(environ: Mapping[str, str]) -> Iterator[_Setting]:
-    names = {f"DISPATCHER_{section}_{key}".upper(): (section, key) for section, key in _PARSERS}
+    known = (*_PARSERS, *RENAMED)
+    names = {f"DISPATCHER_{section}_{key}".upper(): (section, key) for section, key in known}
     for name, raw in environ.items():
         if name in names:
             yield *names[name], raw, f"environment {name}"

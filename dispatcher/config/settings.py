@@ -37,7 +37,7 @@ from dispatcher.domain.retention import DAY, Keep
 LogLevel = Literal["debug", "info", "warning", "error"]
 LogFormat = Literal["console", "json"]
 ExchangeType = Literal["topic", "fanout"]
-OpenTo = Literal["nobody", "loopback"]
+AllowedCallers = Literal["none", "loopback"]
 
 
 class Database(Struct, frozen=True, kw_only=True):
@@ -102,7 +102,7 @@ class Tapis(Struct, frozen=True, kw_only=True):
 class Tethys(Struct, frozen=True, kw_only=True):
     """Who may report a job's status as to a Tethys portal without a token; "loopback" is this machine."""
 
-    open_to: Annotated[OpenTo, choice(*get_args(OpenTo))] = "nobody"
+    allow: Annotated[AllowedCallers, choice(*get_args(AllowedCallers))] = "none"
 
 
 class Secrets(Struct, frozen=True, kw_only=True):

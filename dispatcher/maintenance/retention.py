@@ -60,6 +60,7 @@ def _log_kept(kept: Kept) -> None:
     for table, count in kept.dropped.items():
         metrics.RETENTION_DROPPED.labels(table).inc(count)
     for table, count in kept.standing.items():
+        metrics.PARTITIONS_PENDING_DROP.labels(table).set(count)
         metrics.PARTITIONS_STANDING.labels(table).set(count)
     for table, count in kept.ahead.items():
         metrics.PARTITIONS_AHEAD.labels(table).set(count)

@@ -166,9 +166,15 @@ PARTITIONS_AHEAD = Gauge(
     ["table"],
     registry=REGISTRY,
 )
+PARTITIONS_PENDING_DROP = Gauge(
+    "dispatcher_partitions_pending_drop",
+    "Partitions (PostgreSQL) past their retention that still hold needed rows. table: of which.",
+    ["table"],
+    registry=REGISTRY,
+)
 PARTITIONS_STANDING = Gauge(
     "dispatcher_partitions_standing",
-    "Partitions (PostgreSQL) past their retention that still hold needed rows. table: of which.",
+    "The old name of dispatcher_partitions_pending_drop, until version 1.0.",
     ["table"],
     registry=REGISTRY,
 )

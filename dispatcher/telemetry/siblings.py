@@ -23,6 +23,7 @@ SHARED = frozenset(
         "dispatcher_build",
         "dispatcher_oldest_event_timestamp_seconds",
         "dispatcher_partitions_ahead",
+        "dispatcher_partitions_pending_drop",
         "dispatcher_partitions_standing",
     }
 )

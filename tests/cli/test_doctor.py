@@ -85,6 +85,12 @@ async def test_secrets_that_others_can_read_are_a_warning(run: Run, tmp_path: Pa
     assert row(await doctor(run), "settings") == "ok config/dispatcher.toml"
 
 
+async def test_a_setting_by_its_old_name_is_a_warning(run: Run) -> None:
+    result = await doctor(run, AUTH_ADMIN_KEY=KEY, TETHYS_OPEN_TO="loopback")
+    assert result.code == 0
+    assert "this setting is called tethys.allow now" in " ".join(result.out.split())
+
+
 async def test_a_file_without_secrets_may_be_read_by_all(run: Run, tmp_path: Path) -> None:
     file = tmp_path / "dispatcher.toml"
     file.write_text("[http]\nport = 8081\n")

@@ -68,6 +68,7 @@ async def test_what_became_of_it_is_in_the_metrics(growth: Callable[[str], float
     assert growth("retention_deleted_total") == 6
     assert growth("retention_failures_total") == 0
     assert value("partitions_ahead", table="events") == 4
+    assert value("partitions_pending_drop", table="events") == 1
     assert value("partitions_standing", table="events") == 1
     assert value("retention_dropped_partitions_total", table="events") >= 4
     assert value("oldest_event_timestamp_seconds") == datetime(2026, 5, 4, tzinfo=UTC).timestamp()

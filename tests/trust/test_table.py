@@ -131,7 +131,7 @@ async def world(sqlite_url: str, tmp_path: Path, amqp_url: str) -> AsyncIterator
         "DISPATCHER_NETWORK_ALLOW": "127.0.0.0/8",
         "DISPATCHER_TAPIS_KEYS": str(keys),
         "DISPATCHER_TAPIS_ISSUERS": ISSUER,
-        "DISPATCHER_TETHYS_OPEN_TO": "loopback",
+        "DISPATCHER_TETHYS_ALLOW": "loopback",
     }
     async with (
         running(load(settings, tmp_path / "none.toml")) as app,

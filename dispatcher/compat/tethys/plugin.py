@@ -31,7 +31,7 @@ class Tethys(Plugin):
 
 def make_plugin(settings: Settings, store: Store) -> Tethys:
     """Called by `dispatcher.compat`."""
-    return Tethys(CallbackTokens(secret_keys(settings), loopback=settings.tethys.open_to == "loopback"))
+    return Tethys(CallbackTokens(secret_keys(settings), loopback=settings.tethys.allow == "loopback"))
 
 
 def diagnose(settings: Settings) -> Sequence[Diagnosis]:
