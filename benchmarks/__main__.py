@@ -22,7 +22,7 @@ from benchmarks import compare, page, report
 from benchmarks.bars import BARS, Bar
 from benchmarks.machine import Amount, Machine, machine
 from benchmarks.results import Outcome
-from benchmarks.service import can_have_workers
+from benchmarks.service import can_have_workers, end_on_sigterm
 from dispatcher.process import allow_connections
 
 console = Console(stderr=True)
@@ -54,6 +54,7 @@ def measure(options: argparse.Namespace) -> dict[str, Outcome]:
 def main() -> int:
     """Parse the command line, measure, print. 1 when a bar was missed and --strict was given, else 0."""
     options = _options()
+    end_on_sigterm()
     logging.getLogger("aiormq").setLevel(logging.CRITICAL)  # that a broker is gone is no news in P8
     allow_connections()
     if options.compare:

@@ -24,7 +24,7 @@ from benchmarks.database import connected
 from benchmarks.hostile_owner import HostileOwner
 from benchmarks.receiver import Receiver, receiver
 from benchmarks.samples import Growth, Sample, Sampler
-from benchmarks.service import Service
+from benchmarks.service import Service, end_on_sigterm
 from benchmarks.source import plain_event
 from dispatcher.client import Publisher
 from tests.servers import PostgreSQL, RabbitMQ
@@ -215,6 +215,7 @@ def main() -> int:
     parser.add_argument("--write", action="store_true", help="write docs/plots/soak.svg")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all samples and the verdict there")
     options = parser.parse_args()
+    end_on_sigterm()
     began = time.monotonic()
 
     def report(what: str) -> None:

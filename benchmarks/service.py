@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import signal
 import subprocess
 import sys
 import tempfile
@@ -25,6 +26,11 @@ SEALER = Sealer([SECRETS_KEY])
 _DELIVERED = re.compile(
     rb'^dispatcher_deliveries_total\{[^}]*outcome="delivered"[^}]*\} ([0-9.e+]+)$', re.MULTILINE
 )
+
+
+def end_on_sigterm() -> None:
+    """End on SIGTERM as on SIGINT, so that the services and servers that were started end too."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
 class Service:
