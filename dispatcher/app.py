@@ -88,7 +88,7 @@ class App:
         self._store = store
         self._kinds = kinds
         self._plugins = plugins
-        self._adapters = make_adapters(plugins)
+        self._adapters = make_adapters()
         self._engine = Engine(store, kinds, make_limits(settings))
         for kind in kinds.values():
             if isinstance(kind, RecipientKind):

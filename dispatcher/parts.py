@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from msgspec.structs import replace
 
+from dispatcher import compat
 from dispatcher.compat.plugin import Plugin
 from dispatcher.config.settings import Settings
 from dispatcher.delivery.limits import Limits
@@ -36,9 +37,9 @@ def make_kinds(resources: Resources, plugins: Sequence[Plugin]) -> dict[str, Tar
     return load_kinds(replace(resources, formats=formats), makers)
 
 
-def make_adapters(plugins: Sequence[Plugin]) -> list[IntakeAdapter]:
+def make_adapters() -> list[IntakeAdapter]:
     """The intake adapters, with those of plugins."""
-    return [*load_adapters(), *(adapter for plugin in plugins for adapter in plugin.adapters)]
+    return [*load_adapters(), *compat.adapters()]
 
 
 def make_hooks(plugins: Sequence[Plugin]) -> list[EventHook]:

@@ -26,7 +26,10 @@ def diagnose(settings: Settings) -> list[Diagnosis]:
 
 
 def adapters() -> list[IntakeAdapter]:
-    """The intake adapters of every plugin, for what has no plugins: a package's module `decoder` is one."""
+    """The intake adapters of every plugin: a package's module `decoder` is one.
+
+    The rest of the plugins is not imported for them: a command such as `dispatcher publish` needs nothing else of them.
+    """
     names = [f"{package}.decoder" for package in _packages()]
     found = [importlib.import_module(name) for name in names if importlib.util.find_spec(name)]
     return cast("list[IntakeAdapter]", found)

@@ -15,7 +15,6 @@ from sqlalchemy import Table
 from dispatcher.api.services import PublishHook, Services
 from dispatcher.config.settings import Settings
 from dispatcher.domain.retention import Purge
-from dispatcher.intake.decode_context import IntakeAdapter
 from dispatcher.intake.hooks import EventHook
 from dispatcher.store.store import Store
 from dispatcher.targets.formats import Format
@@ -27,11 +26,10 @@ class Plugin(Protocol):
 
     Its routes check who is calling: each system has its way of it. The migrations of its tables stand with all
     others, in `dispatcher.store.migrations`; a plugin that is taken away leaves its tables behind.
+    Its intake adapter is the module `decoder` of its package, which is used without the rest of the plugin too.
     """
 
     name: str
-    adapters: Sequence[IntakeAdapter] = ()
-    """Its forms of events."""
     formats: Mapping[str, Format] = MappingProxyType({})
     """Its payloads of webhooks, by the name that a target's `format` has."""
     kinds: Sequence[MakeKind] = ()

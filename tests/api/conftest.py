@@ -242,7 +242,7 @@ async def serving(store: Store, plugins: Sequence[Plugin] = (), **changes: Any) 
         "quotas": OwnerQuotas(store, Quotas()),
         "delivery_quotas": DeliveryQuotas(store.quotas, 0),
         "waiters": waiters,
-        "adapters": make_adapters(plugins),
+        "adapters": make_adapters(),
         "publish_hooks": [hook for plugin in plugins for hook in plugin.publish_hooks],
     }
     services = Services(**parts | changes)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import subprocess
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -12,6 +13,8 @@ import msgspec
 import pytest
 
 import dispatcher
+from dispatcher import compat
+from dispatcher.cli.publish import _adapters
 from dispatcher.domain.events import Event, utc_now
 from dispatcher.intake.decode import Message, decode
 from dispatcher.parts import make_adapters, make_hooks
@@ -49,7 +52,7 @@ async def store(sqlite_url: str) -> AsyncIterator[Store]:
 async def run_by(document: dict[str, object], store: Store) -> set[str]:
     """The modules of plugins whose code runs while a message with this document comes in and is stored."""
     plugins = plugins_of(store)
-    adapters = make_adapters(plugins)
+    adapters = make_adapters()
     found: set[str] = set()
 
     def called(frame: FrameType, _: str, __: object) -> None:
@@ -91,3 +94,19 @@ async def test_no_code_of_a_plugin_runs_for_a_message_in_one_of_our_forms(
 async def test_a_message_in_the_form_of_a_plugin_is_read_by_it(store: Store) -> None:
     whole = tapis_event() | {"deleteSubscriptionsMatchingSubject": False}
     assert "decoder" in await run_by(whole, store)
+
+
+def test_intake_adapters_of_plugins_are_found_without_the_plugins() -> None:
+    program = (
+        "import sys\n"
+        "from dispatcher import compat\n"
+        "print([one.__name__ for one in compat.adapters()])\n"
+        "print([name for name in sys.modules if name.startswith('dispatcher.compat.') and name.endswith('.plugin')])"
+    )
+    found = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)
+    assert found.stdout.splitlines() == ["['dispatcher.compat.tapis_v3.decoder']", "[]"]
+
+
+def test_the_service_and_the_command_line_have_the_same_intake_adapters() -> None:
+    assert set(compat.adapters()) <= set(make_adapters())
+    assert make_adapters() == list(_adapters())

@@ -8,7 +8,7 @@ from aiohttp import web
 
 from dispatcher.api.services import Services
 from dispatcher.compat.plugin import Diagnosis, Plugin
-from dispatcher.compat.tapis_v3 import decoder, routes
+from dispatcher.compat.tapis_v3 import routes
 from dispatcher.compat.tapis_v3.event_hooks import EndingHook
 from dispatcher.compat.tapis_v3.jwt import Tokens, read_tokens
 from dispatcher.compat.tapis_v3.payload import FORMAT
@@ -25,7 +25,6 @@ class TapisV3(Plugin):
     name = "tapis_v3"
 
     def __init__(self, repository: TapisRepository, tokens: Tokens | None) -> None:
-        self.adapters = (decoder,)
         self.formats = {"tapis-v3": FORMAT}
         self.event_hooks = (EndingHook(repository),)
         self.tables = (tapis_subscriptions, tapis_series, tapis_notifications)
