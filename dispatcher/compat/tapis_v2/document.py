@@ -30,7 +30,8 @@ _READ_ONLY = (
     "_links",
 )
 _POLICY = ("retryLimit", "retryRate", "retryDelay", "saveOnFailure", "retryStrategy")
-_FORM_POLICY = {"retrystrategytype": "retryStrategy"}
+_OTHER_NAMES = {"retrystrategytype": "retryStrategy"}
+# The forms in the guide of Tapis have this name, and its JSON objects the other: each is taken in both.
 
 # Any other type of thing that Agave has: an app, a system, …
 _UUID = re.compile(r"[0-9]+-[0-9a-z]+-[0-9]{4}-(?P<type>[0-9]{3})")
@@ -162,7 +163,8 @@ def _associated(value: object) -> str:
 def _policy(value: object) -> Policy:
     if not isinstance(value, dict):
         raise InvalidInput("policy", "expected an object")
-    given = _properties(value, _POLICY, "policy.")
+    renamed = {_OTHER_NAMES.get(str(name).lower(), str(name)): one for name, one in value.items()}
+    given = _properties(renamed, _POLICY, "policy.")
     default = Policy()
     return check_policy(
         Policy(
@@ -222,7 +224,7 @@ def _from_form(body: bytes) -> dict[str, object]:
     policy: dict[str, object] = {}
     for name, value in pairs:
         place, key = (policy, name[7:]) if name.lower().startswith("policy.") else (document, name)
-        place[_FORM_POLICY.get(key.lower(), key)] = value
+        place[key] = value
     return document | ({"policy": policy} if policy else {})
 
 

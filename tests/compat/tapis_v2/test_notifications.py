@@ -142,6 +142,16 @@ async def test_a_password_that_comes_back_as_it_was_shown_goes_nowhere_else(alic
     assert refusal.startswith("url: its destination is http://127.0.0.1:10 and no longer http://127.0.0.1:9")
 
 
+async def test_the_policy_of_a_json_document_may_have_the_names_of_a_form(alice: Tapis) -> None:
+    policy = {"retryStrategyType": "EXPONENTIAL", "retryLimit": 30}
+    made = await alice.add(URL, policy=policy)
+
+    assert made["policy"]["retryStrategy"] == "EXPONENTIAL"
+    policy["retryStrategyType"] = "SOMETIMES"
+    refusal = await alice.refused("POST", NOTIFICATIONS, body(policy=policy))
+    assert refusal.startswith("policy.retryStrategy: expected one of NONE")
+
+
 async def test_a_form_makes_a_notification_too(alice: Tapis) -> None:
     fields = body() | {
         "persistent": "true",
