@@ -163,6 +163,14 @@ def words(expected: str) -> Callable[[object], tuple[str, ...]]:
     return lambda raw: tuple(_list(raw, expected))
 
 
+def users_of_tenants(raw: object) -> tuple[str, ...]:
+    """Users with their tenants, such as root@dev, with commas between them, or none."""
+    expected = "users with their tenants, such as root@dev"
+    names = _list(raw, expected)
+    good = all(user and tenant for user, _, tenant in (name.rpartition("@") for name in names))
+    return tuple(names) if good else _refuse(expected, raw)
+
+
 def amqp_name(raw: object) -> str:
     """The name of an exchange or a queue. The limit is AMQP's 255 bytes less what `<queue>.dead` needs."""
     expected = "a name of 1 to 250 bytes that does not start with amq."

@@ -28,6 +28,7 @@ from dispatcher.config.readers import (
     sender_address,
     switch,
     text,
+    users_of_tenants,
     words,
 )
 from dispatcher.config.types import Network, Secret, Url
@@ -93,10 +94,14 @@ class Auth(Struct, frozen=True, kw_only=True):
 
 
 class Tapis(Struct, frozen=True, kw_only=True):
-    """Whose tokens are accepted as X-Tapis-Token; without keys only API keys are. Without issuers any will do."""
+    """Whose tokens are accepted as X-Tapis-Token; without keys only API keys are. Without issuers any will do.
+
+    `admins` are users of tenants, such as root@dev, who administer their tenant.
+    """
 
     keys: Annotated[Path | None, optional_file] = None
     issuers: Annotated[tuple[str, ...], words("issuers such as https://dev.tapis.io/v3/tokens")] = ()
+    admins: Annotated[tuple[str, ...], users_of_tenants] = ()
 
 
 class Tethys(Struct, frozen=True, kw_only=True):

@@ -134,6 +134,11 @@ CASES: dict[str, tuple[Prepare, str, str | None]] = {
     ),
     "templates that are not there": (templates, "is no folder that this user can read", None),
     "keys of Tapis that are none": (tapis_keys, "holds 0 keys, expected 1 to 100", None),
+    "an administrator without a tenant": (
+        lambda _: {"DISPATCHER_TAPIS_ADMINS": "root"},
+        "expected users with their tenants, such as root@dev",
+        None,
+    ),
     "a file of settings that is no TOML": (written(b"[database\n"), "expected TOML", None),
     "a file of settings in another encoding": (written(b'[http]\nhost = "\xff"\n'), "expected TOML", None),
     "an unknown setting": (

@@ -13,7 +13,7 @@ from dispatcher.api.problems import Refusal, unauthorized
 from dispatcher.api.services import Services
 from dispatcher.compat.tapis_v3.jwt import Tokens
 from dispatcher.domain.events import check_text, utc_now
-from dispatcher.domain.keys import ApiKey
+from dispatcher.domain.keys import ApiKey, Scope
 from dispatcher.domain.subscriptions import EVERY_OWNER
 
 TOKEN, OBO_TENANT, OBO_USER = "X-Tapis-Token", "X-Tapis-Tenant", "X-Tapis-User"
@@ -23,11 +23,13 @@ class Caller(Struct, frozen=True, kw_only=True):
     """Who is calling, as one of our keys would say it.
 
     A service, or an admin's key, acts for the user and tenant in its headers: they are in `key` already.
-    `service` is the name that a service's token has, None for all others.
+    `service` is the name that a service's token has, None for all others. A `tenant_admin` is a user with a token who
+    administers the tenant.
     """
 
     key: ApiKey
     service: str | None = None
+    tenant_admin: bool = False
     reach: frozenset[str] | None = frozenset()
     """Further tenants that it may publish for, None for every one."""
 
@@ -35,6 +37,15 @@ class Caller(Struct, frozen=True, kw_only=True):
     def trusted(self) -> bool:
         """Whether it may do for other owners what it may do for its own."""
         return self.key.admin
+
+    @property
+    def may_name_any_owner(self) -> bool:
+        """Whether it may ask for what all owners have at once. A user who administers the tenant names one."""
+        return self.key.admin and not self.tenant_admin
+
+    def may(self, scope: Scope) -> bool:
+        """Whether it may do this at all. No user publishes events, not even an administrator."""
+        return self.key.may(scope) and not (self.tenant_admin and scope == "publish")
 
     def may_reach(self, tenant: str) -> bool:
         """Whether it may publish events of this tenant."""
@@ -74,6 +85,9 @@ def _with_token(token: str, headers: Mapping[str, str], tokens: Tokens | None) -
         raise _refused(
             f"{OBO_TENANT}: expected one of {', '.join(sorted(claims.reach))}, got {tenant[:80]!r}"
         )
+    if claims.admin:
+        key = replace(_for_user(key, headers), scopes=("admin",))
+        return Caller(key=key, tenant_admin=True)
     if not claims.service:
         return Caller(key=_for_user(key, headers))
     return Caller(key=_for_user(key, headers), service=claims.user, reach=claims.reach)

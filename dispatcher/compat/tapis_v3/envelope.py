@@ -55,7 +55,7 @@ class V3Envelope:
     async def read(self, request: web.Request) -> V3Request:
         """The request. Raises Refusal, Forbidden and InvalidInput."""
         caller = await caller_of(request.headers, self._services, self._tokens)
-        if not caller.key.may(self._scope):
+        if not caller.may(self._scope):
             raise Forbidden(f"this needs a service's token, or a key with the scope {self._scope}")
         check_query(request)
         return V3Request(

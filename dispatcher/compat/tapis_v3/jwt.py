@@ -35,12 +35,16 @@ PublicKey = RSAPublicKey | EllipticCurvePublicKey | Ed25519PublicKey
 
 
 class Claims(Struct, frozen=True, kw_only=True):
-    """Who a token is of. `reach` are the tenants that its key may speak for, None for every one."""
+    """Who a token is of. `reach` are the tenants that its key may speak for, None for every one.
+
+    `admin` is a user who administers the tenant.
+    """
 
     tenant: str
     user: str
     service: bool
     reach: frozenset[str] | None
+    admin: bool = False
 
 
 class TokenKey(Struct, frozen=True, kw_only=True):
@@ -53,11 +57,14 @@ class TokenKey(Struct, frozen=True, kw_only=True):
 
 
 class Tokens:
-    """Checks tokens against these keys and issuers; without issuers any will do."""
+    """Checks tokens against these keys and issuers; without issuers any will do. `admins` are written user@tenant."""
 
-    def __init__(self, keys: Sequence[TokenKey], issuers: Sequence[str] = ()) -> None:
+    def __init__(
+        self, keys: Sequence[TokenKey], issuers: Sequence[str] = (), admins: Sequence[str] = ()
+    ) -> None:
         self._keys = keys
         self._issuers = issuers
+        self._admins = frozenset(admins)
 
     @property
     def keys(self) -> int:
@@ -79,7 +86,9 @@ class Tokens:
             raise _refused(
                 f"its key signs tokens of {', '.join(sorted(key.tenants))} only, not of {tenant!r}"
             )
-        return Claims(tenant=tenant, user=user, service=kind == "service", reach=key.tenants)
+        service = kind == "service"
+        admin = not service and f"{user}@{tenant}" in self._admins
+        return Claims(tenant=tenant, user=user, service=service, reach=key.tenants, admin=admin)
 
     def _verified(self, token: str) -> tuple[Mapping[str, object], TokenKey]:
         try:
@@ -123,7 +132,7 @@ class Tokens:
         return claims
 
 
-def read_tokens(path: Path, issuers: Sequence[str] = ()) -> Tokens:
+def read_tokens(path: Path, issuers: Sequence[str] = (), admins: Sequence[str] = ()) -> Tokens:
     """Tokens that are checked with the keys in a file: a JWK set, or public keys in PEM.
 
     A JWK may name its `tenants`, those whose tokens it signs. Raises SettingsError that says what is wrong.
@@ -140,7 +149,7 @@ def read_tokens(path: Path, issuers: Sequence[str] = ()) -> Tokens:
         ) from None
     if not 0 < len(keys) <= MAX_KEYS:
         raise SettingsError(f"tapis.keys: {path} holds {len(keys)} keys, expected 1 to {MAX_KEYS}")
-    return Tokens(keys, issuers)
+    return Tokens(keys, issuers, admins)
 
 
 class _Jwk(Struct):

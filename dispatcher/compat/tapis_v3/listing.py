@@ -38,8 +38,8 @@ def owner_or_any(caller: Caller, query: Mapping[str, str]) -> str | None:
     """The same; None for every owner, with `anyOwner`."""
     if not flag(query, "anyOwner"):
         return owner_in(caller, query)
-    if not caller.trusted:
-        raise Forbidden("anyOwner: only services and admins may set it")
+    if not caller.may_name_any_owner:
+        raise Forbidden("anyOwner: only services and admins' keys may set it; name one owner in ownedBy")
     return None
 
 

@@ -40,7 +40,7 @@ class TapisV3(Plugin):
 def make_plugin(settings: Settings, store: Store) -> TapisV3:
     """Called by `dispatcher.compat`. Raises SettingsError when the file with the keys is not good."""
     tapis = settings.tapis
-    tokens = None if tapis.keys is None else read_tokens(tapis.keys, tapis.issuers)
+    tokens = None if tapis.keys is None else read_tokens(tapis.keys, tapis.issuers, tapis.admins)
     return TapisV3(TapisRepository(store.session, store.subscription_mapping), tokens)
 
 

@@ -194,6 +194,7 @@ def settings(sqlite_url: str, tmp_path: Path) -> dict[str, str]:
         "DISPATCHER_NETWORK_ALLOW": "127.0.0.0/8",
         "DISPATCHER_TAPIS_KEYS": str(keys),
         "DISPATCHER_TAPIS_ISSUERS": ISSUER,
+        "DISPATCHER_TAPIS_ADMINS": "boss@dev, chief@guests",
     }
 
 

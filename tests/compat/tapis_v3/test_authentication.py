@@ -15,6 +15,7 @@ from tests.compat.tapis_v3.conftest import (
     STRANGER,
     Caller,
     Site,
+    event,
     read,
     subscription,
     token,
@@ -108,6 +109,35 @@ async def test_a_service_may_name_the_owner(site: Site) -> None:
     await jobs.subscribe(ADDRESS, name="s1", owner="bob")
     await jobs.subscribe(ADDRESS, name="s1", owner="${apiUserId}")
     assert {one["owner"] for one in await jobs.get("/subscriptions?anyOwner=true")} == {"alice", "bob"}
+
+
+async def test_an_administrator_of_the_tenant_may_name_another_owner(site: Site, receiver: Receiver) -> None:
+    alice, boss = site.user("alice"), site.user("boss")
+    await alice.subscribe(ADDRESS, name="hers")
+    assert [one["name"] for one in await boss.get("/subscriptions?ownedBy=alice")] == ["hers"]
+    shown = await boss.get("/subscriptions/byName/hers?ownedBy=alice")
+    assert (await boss.get(f"/subscriptions/byUuid/{shown['uuid']}"))["owner"] == "alice"
+    await boss.patch("/subscriptions/byName/hers?ownedBy=alice", {"description": "seen to"})
+    assert await boss.post("/subscriptions/hers/disable?ownedBy=alice") == {"changes": 1}
+    assert await boss.delete("/subscriptions/byName/hers?ownedBy=alice") == {"changes": 1}
+
+    await boss.subscribe(receiver.url, name="made", owner="alice")
+    assert [one["name"] for one in await alice.get("/subscriptions")] == ["made"]
+    await site.jobs().publish(data='{"jobOwner": "bob"}')
+    await receiver.count(1)
+
+
+async def test_an_administrator_of_a_tenant_is_neither_a_service_nor_one_of_another_tenant(
+    site: Site,
+) -> None:
+    boss = site.user("boss")
+    published = await boss.ask("POST", "/events", event())
+    assert (published.status, "a service's token" in published.message) == (401, True)
+    assert (await boss.ask("GET", "/subscriptions?anyOwner=true")).status == 401
+    message = await refused(site.with_token(token("boss"), X_Tapis_User="alice"))
+    assert message == "X-Tapis-User: expected boss; only services act for others"
+    for other in (site.user("boss", "prod"), site.user("chief"), site.user("Boss")):
+        assert (await other.ask("GET", "/subscriptions?ownedBy=alice")).status == 401
 
 
 async def test_a_key_serves_in_the_place_of_a_token(site: Site) -> None:
