@@ -24,6 +24,7 @@ from dispatcher.api.response_models import (
     Replayed,
 )
 from dispatcher.api.routing import Call, NoQuery
+from dispatcher.api.secret_fields import hide_in_document
 from dispatcher.api.services import Services
 from dispatcher.domain.deliveries import Delivery, OpenDelivery
 from dispatcher.domain.errors import Conflict, InvalidInput
@@ -90,6 +91,8 @@ async def list_events(call: Call[EventsQuery, None]) -> EventList:
 async def get_event(call: Call[NoQuery, None]) -> EventDetail:
     """One event: its CloudEvent, the deliveries that it caused, and why.
 
+    Texts in fields whose names end in `token`, `password` or `secret` are shown as `***`.
+
     Others than admins see their own subscriptions' deliveries only. The reasons are worked out from the
     subscriptions as they are now.
     """
@@ -99,7 +102,7 @@ async def get_event(call: Call[NoQuery, None]) -> EventDetail:
     remaining = await call.services.store.expansions.count(event.key, only_owner(call.caller))
     return EventDetail(
         **asdict(_view(event)),
-        document=Raw(event.document),
+        document=Raw(hide_in_document(event.document)),
         outcome=_outcome(event, len(page.items), page.next is not None, remaining, call.caller),
         expanding=Expanding(remaining) if remaining else None,
         deliveries=[await _explained(event, delivery, call.services) for delivery in page.items],

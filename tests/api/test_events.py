@@ -38,6 +38,36 @@ async def test_an_event_is_accepted_once_and_found_under_its_id(alice: Caller) -
     assert event["accepted_at"].endswith("Z")
 
 
+async def test_an_event_is_shown_without_the_secrets_in_it(alice: Caller) -> None:
+    own = {
+        "status_report_token": "IjEi:s1",
+        "nodes": [{"Password": "s2", "tokens": 7, "token": 8, "key": "fold-1f2e"}],
+        "callback": "https://portal.example.org/report-job-status/1/?token=s3&status=Complete",
+    }
+    key = await alice.publish(data=own, job={"client_secret": "s4", "name": "1"})
+    event = await alice.get(f"/v1/events/{key}")
+
+    data = event["document"]["data"]
+    assert data["data"] == {
+        "status_report_token": "***",
+        "nodes": [{"Password": "***", "tokens": 7, "token": 8, "key": "fold-1f2e"}],
+        "callback": "https://portal.example.org/report-job-status/1/?token=***&status=Complete",
+    }
+    assert data["job"]["client_secret"] == "***"
+    assert data["job"]["name"] == "1"
+
+
+async def test_an_event_that_is_nested_as_deeply_as_it_may_be_is_shown(alice: Caller) -> None:
+    nested: dict[str, Any] = {"token": "s"}
+    for _ in range(90):
+        nested = {"a": nested}
+    key = await alice.publish(data=nested)
+    shown = (await alice.get(f"/v1/events/{key}"))["document"]["data"]["data"]
+    for _ in range(90):
+        shown = shown["a"]
+    assert shown == {"token": "***"}
+
+
 @pytest.mark.parametrize(
     ("media_type", "body"),
     [

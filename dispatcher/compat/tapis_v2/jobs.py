@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import datetime
 
 from dispatcher.api.access import job_for, only_owner
+from dispatcher.api.secret_fields import hide_secrets
 from dispatcher.compat.envelope import CompatResponse
 from dispatcher.compat.tapis_v2.envelope import V2Request
 from dispatcher.compat.tapis_v2.search import Term, Type, terms_in
@@ -202,7 +203,7 @@ def _full(job: Job, document: Mapping[str, object], base: str) -> dict[str, obje
         links["owner"] = link(base, "profiles", job.owner)
     given = document.get("_links")
     # Where its notifications go is for their owners alone.
-    own = {name: value for name, value in document.items() if name != "notifications"}
+    own = hide_secrets({name: value for name, value in document.items() if name != "notifications"})
     return {
         **_known(job),
         "lastUpdated": iso(job.updated_at),

@@ -54,6 +54,14 @@ async def test_a_job_is_its_latest_document_with_what_its_events_say_since(
     }
 
 
+async def test_a_job_is_shown_without_the_secrets_in_its_document(alice: Tapis) -> None:
+    await alice.publish("RUNNING", job=DOCUMENT | {"parameters": {"api_token": "s1"}, "archive_secret": "s2"})
+
+    job = await alice.result("GET", f"{JOBS}/{JOB}")
+
+    assert (job["parameters"], job["archive_secret"]) == ({"api_token": "***"}, "***")
+
+
 async def test_the_status_is_a_small_answer(service: Running, alice: Tapis) -> None:
     await alice.publish("RUNNING")
 
