@@ -39,7 +39,7 @@ async def try_out(subscription: Subscription, event: Event, delivery_id: str, se
 
     answer = await services.trials.send(subscription, send)
     return Trial(
-        delivered=answer.error is None,
+        delivered=answer.error is None or (answer.healthy and answer.retry_at_delay is not None),
         request=answer.request_line,
         status=answer.status,
         duration=time.perf_counter() - began,

@@ -40,7 +40,7 @@ RETRY_DELAYS = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 def decide(
     delivery: OpenDelivery, attempt: Attempt, result: AttemptResult, now: datetime, chance: float
 ) -> Outcome:
-    """The outcome of one attempt: delivered, due again after the retry policy, or exhausted with the reason.
+    """The outcome of one attempt: delivered or superseded, due again after the retry policy, or exhausted.
 
     What a result postpones is due then, however many retries are left.
 
@@ -48,6 +48,8 @@ def decide(
     """
     if result.error is None:
         return _ended(delivery, State.DELIVERED, now, None, attempt)
+    if result.superseded:
+        return _ended(delivery, State.SUPERSEDED, now, result.error, attempt)
     if result.disable_subscription or result.permanent:
         return _given_up(delivery, result, now, result.error, attempt)
     policy = delivery.subscription.retry

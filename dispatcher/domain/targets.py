@@ -56,14 +56,14 @@ class AttemptResult(Struct, frozen=True, kw_only=True):
     coalesce: bool = False
     """With `retry_at_delay`: what waits of this subscription should go in one message then."""
     superseded: bool = False
-    """It was not sent, because a later one has arrived there (`error` says so)."""
+    """A later one has arrived there (`error` says so). Without a `status` this one was not sent."""
     attempt_state: str | None = None
     """What the kind wants to know at the next attempt of this delivery, such as who has it already."""
 
     @property
     def not_attempted(self) -> bool:
         """Whether it is about no attempt."""
-        return self.superseded or (self.retry_at_delay is not None and self.status is None)
+        return self.status is None and (self.superseded or self.retry_at_delay is not None)
 
     @property
     def is_destination_failure(self) -> bool:
@@ -83,7 +83,9 @@ class TargetStatuses(Protocol):
         self, key: bytes, event_key: str, delivery_id: str, seconds: float
     ) -> Literal["go", "wait", "superseded"]: ...
 
-    async def finish(self, key: bytes, event_key: str, delivery_id: str, *, delivered: bool) -> None: ...
+    async def finish(
+        self, key: bytes, event_key: str, delivery_id: str, *, delivered: bool, interval: float = 0.0
+    ) -> None: ...
 
 
 class KindStore(Protocol):

@@ -33,13 +33,17 @@ class TargetStatusRepository(Repository):
     async def begin(self, key: bytes, event_key: str, delivery_id: str, seconds: float) -> Turn:
         """Whether a delivery of this event may go to the target `key` now; it then has `seconds` for it.
 
-        "wait": another one is on its way. "superseded": a later event arrived there.
+        "wait": another one is on its way, or was a moment ago. "superseded": a later event arrived there.
         """
         return await self._write(_begin, key, event_key, delivery_id, utc_now(), seconds)
 
-    async def finish(self, key: bytes, event_key: str, delivery_id: str, *, delivered: bool) -> None:
-        """Let others go, and note what arrived."""
-        await self._write(_finish, key, event_key, delivery_id, utc_now(), delivered=delivered)
+    async def finish(
+        self, key: bytes, event_key: str, delivery_id: str, *, delivered: bool, interval: float = 0.0
+    ) -> None:
+        """Let others go after `interval` seconds, and note what arrived."""
+        now = utc_now()
+        free_at = now + timedelta(seconds=interval) if interval else None
+        await self._write(_finish, key, event_key, delivery_id, now, free_at, delivered=delivered)
 
     async def purge(self) -> None:
         """Delete some of what no delivery can ask for any more."""
@@ -72,11 +76,18 @@ def _begin(
 
 
 def _finish(
-    connection: Connection, key: bytes, event_key: str, delivery_id: str, now: datetime, *, delivered: bool
+    connection: Connection,
+    key: bytes,
+    event_key: str,
+    delivery_id: str,
+    now: datetime,
+    free_at: datetime | None,
+    *,
+    delivered: bool,
 ) -> None:
     mine = _c.busy_delivery == delivery_id
     changes: dict[str, object] = {
-        "busy_until": case((mine, None), else_=_c.busy_until),
+        "busy_until": case((mine, literal(free_at, _c.busy_until.type)), else_=_c.busy_until),
         "busy_delivery": case((mine, None), else_=_c.busy_delivery),
         "updated_at": now,
     }

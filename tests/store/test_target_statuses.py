@@ -37,6 +37,21 @@ async def test_a_failure_supersedes_nothing(store: Store) -> None:
     assert await statuses.begin(KEY, older, new_id("dlv"), 30) == "go"
 
 
+async def test_others_wait_for_as_long_as_they_are_told(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    statuses = store.target_statuses
+    event, first, second = new_id("evt"), new_id("dlv"), new_id("dlv")
+
+    assert await statuses.begin(KEY, event, first, 30) == "go"
+    await statuses.finish(KEY, event, first, delivered=True, interval=30)
+    assert await statuses.begin(KEY, new_id("evt"), second, 30) == "wait"
+    assert await statuses.begin(KEY, event, first, 30) == "wait"  # the same delivery too
+    assert await statuses.begin(OTHER, event, first, 30) == "go"
+    monkeypatch.setattr(target_statuses, "utc_now", lambda: utc_now() + timedelta(seconds=31))
+    assert await statuses.begin(KEY, event, second, 30) == "go"
+
+
 async def test_what_arrives_late_leaves_the_later_one_the_latest(store: Store) -> None:
     statuses = store.target_statuses
     older, newer = new_id("evt"), new_id("evt")

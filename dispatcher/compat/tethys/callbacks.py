@@ -1,7 +1,8 @@
 """The callbacks of a Tethys portal: a job that reports to one can report here, with a token in the query.
 
-GET `/update-job-status/<job>/` and `/update-dask-job-status/<key>/?status=…` answer `{"success": true}` when the event
-is stored. POST `/update-job-status/<job>/token/`, with an API key, gives the token.
+GET `/update-job-status/<job>/`, `/report-job-status/<job>/?status=…` and `/update-dask-job-status/<key>/?status=…`
+answer `{"success": true}` when the event is stored. POST `/update-job-status/<job>/token/`, with an API key, gives the
+token.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 from ipaddress import ip_address
+from typing import NamedTuple
 
 import msgspec
 from aiohttp import web
@@ -17,29 +19,15 @@ from dispatcher.api.access import check_publisher, speaks_for
 from dispatcher.api.auth import SETTINGS_KEY, authorize
 from dispatcher.api.services import Services
 from dispatcher.compat.tethys.callback_tokens import CallbackTokens
-from dispatcher.compat.tethys.statuses import DASK_TO_TETHYS
+from dispatcher.compat.tethys.statuses import DASK_TO_TETHYS, tethys_status
 from dispatcher.domain.errors import DispatcherError, Forbidden, InvalidInput
-from dispatcher.domain.event_names import TETHYS_EVENTS
+from dispatcher.domain.event_names import TETHYS_EVENTS, is_terminal
 from dispatcher.domain.events import DEFAULT_TENANT, check_text, utc_now
 from dispatcher.domain.hops import hops_in
 from dispatcher.domain.keys import ApiKey
 from dispatcher.intake.decode import Message, decode
 
 _SOURCE = "/tethys"
-# The short codes of statuses, as Tethys keeps them.
-_CODES = {
-    "PEN": "Pending",
-    "SUB": "Submitted",
-    "RUN": "Running",
-    "VAR": "Various",
-    "PAS": "Paused",
-    "COM": "Complete",
-    "ERR": "Error",
-    "ABT": "Aborted",
-    "VCP": "Various-Complete",
-    "RES": "Results-Ready",
-    "OTH": "Other",
-}
 _FORWARDED = ("Forwarded", "X-Forwarded-For", "X-Real-IP")
 
 _LOOPBACK_KEY = ApiKey(
@@ -52,8 +40,6 @@ _LOOPBACK_KEY = ApiKey(
 )
 """Who calls from this machine without a token, when that is allowed."""
 
-_StatusOf = Callable[[str | None], str | None]
-
 
 class _Refused(DispatcherError):
     """Who calls may not report on this job, and why."""
@@ -61,9 +47,15 @@ class _Refused(DispatcherError):
 
 def attach(app: web.Application, services: Services, tokens: CallbackTokens) -> None:
     """Add the routes, with and without the slash at the end."""
+    handlers = {
+        "update-job-status": _callback(services, tokens, _UPDATE),
+        "update-dask-job-status": _callback(services, tokens, _DASK),
+        "report-job-status": _callback(services, tokens, _REPORT),
+    }
     for end in ("", "/"):
-        app.router.add_get(f"/update-job-status/{{job}}{end}", _callback(services, tokens, _tethys_status))
-        app.router.add_get(f"/update-dask-job-status/{{job}}{end}", _callback(services, tokens, _dask_status))
+        for path, handle in handlers.items():
+            app.router.add_get(f"/{path}/{{job}}{end}", handle)
+        app.router.add_post(f"/report-job-status/{{job}}{end}", handlers["report-job-status"])
         app.router.add_post(f"/update-job-status/{{job}}/token{end}", _token(services, tokens))
 
 
@@ -82,6 +74,7 @@ def _token(services: Services, tokens: CallbackTokens) -> Callable[[web.Request]
             {
                 "token": token,
                 "job": f"/update-job-status/{job}/{query}",
+                "report": f"/report-job-status/{job}/{query}&status=",
                 "dask": f"/update-dask-job-status/{job}/{query}&status=",
             }
         )
@@ -90,7 +83,7 @@ def _token(services: Services, tokens: CallbackTokens) -> Callable[[web.Request]
 
 
 def _callback(
-    services: Services, tokens: CallbackTokens, status_of: _StatusOf
+    services: Services, tokens: CallbackTokens, rules: _Rules
 ) -> Callable[[web.Request], Awaitable[web.Response]]:
     async def handle(request: web.Request) -> web.Response:
         job = request.match_info["job"]
@@ -99,12 +92,14 @@ def _callback(
         except _Refused as error:
             return _failure(str(error), HTTPStatus.FORBIDDEN)
         given = request.query.get("status")
-        status = status_of(given)
+        status = rules.status_of(given)
         if status is None:
-            # As a portal answers: 200, and the truth in the body.
-            return _failure(
+            problem = (
                 f"no status {(given or '')[:40]!r}: expected one of Tethys's, or of Dask's for a Dask job"
             )
+            return _failure(problem, rules.unknown_status)
+        if rules.ends and await _has_finished(caller, job, status, services):
+            return _failure("job has already finished", HTTPStatus.CONFLICT)
         try:
             await _store(caller, job, status, services, hops_in(request.headers))
         except Forbidden as error:
@@ -116,16 +111,42 @@ def _callback(
     return handle
 
 
-def _tethys_status(given: str | None) -> str | None:
+def _updated_status(given: str | None) -> str | None:
     """The portal's status; empty when the call only says that there is something new."""
-    if given is None:
-        return ""
-    status = _CODES.get(given, given)
-    return status if status in TETHYS_EVENTS else None
+    return "" if given is None else tethys_status(given)
+
+
+def _reported_status(given: str | None) -> str | None:
+    return tethys_status(given or "")
 
 
 def _dask_status(given: str | None) -> str | None:
     return DASK_TO_TETHYS.get(given or "")
+
+
+class _Rules(NamedTuple):
+    """How one of the portal's routes takes a status.
+
+    `unknown_status` is the answer to one that is none; with `ends` a job that has ended takes only another end.
+    """
+
+    status_of: Callable[[str | None], str | None]
+    unknown_status: HTTPStatus = HTTPStatus.OK
+    ends: bool = False
+
+
+_UPDATE = _Rules(_updated_status)
+_DASK = _Rules(_dask_status)
+_REPORT = _Rules(_reported_status, unknown_status=HTTPStatus.BAD_REQUEST, ends=True)
+
+
+async def _has_finished(caller: ApiKey, job: str, status: str, services: Services) -> bool:
+    """Whether a job has ended that `status` would revive."""
+    if is_terminal(TETHYS_EVENTS[status]):
+        return False
+    visible_to = None if caller.trusted else caller.owner
+    known = await services.store.jobs.get(caller.tenant, job, visible_to)
+    return known is not None and known.status is not None and is_terminal(known.status)
 
 
 async def _caller(request: web.Request, job: str, services: Services, tokens: CallbackTokens) -> ApiKey:

@@ -1,6 +1,23 @@
-"""The statuses of Dask's jobs in a Tethys portal: what they are there, and what events make of them."""
+"""The statuses of a Tethys portal and of Dask's jobs in one: what events make of them, and they of events."""
 
 from __future__ import annotations
+
+from dispatcher.domain.event_names import TETHYS_EVENTS
+
+# The short codes of statuses, as Tethys keeps them.
+_CODES = {
+    "PEN": "Pending",
+    "SUB": "Submitted",
+    "RUN": "Running",
+    "VAR": "Various",
+    "PAS": "Paused",
+    "COM": "Complete",
+    "ERR": "Error",
+    "ABT": "Aborted",
+    "VCP": "Various-Complete",
+    "RES": "Results-Ready",
+    "OTH": "Other",
+}
 
 # What Dask says of a job of Tethys, as the status that Tethys gives it. Tethys itself takes waiting-processing for
 # Results-Ready, so that it fetches results; the job runs then.
@@ -38,3 +55,29 @@ EVENTS_TO_DASK: dict[str, str] = {
     "KILLED": "processing-erred",
     "STOPPED": "processing-erred",
 }
+
+# The status that a portal is told in a report. CLEANING_UP is not Results-Ready: a portal takes that for the end.
+EVENTS_TO_TETHYS: dict[str, str] = {
+    "CREATED": "Pending",
+    "PENDING": "Pending",
+    "PROCESSING_INPUTS": "Submitted",
+    "STAGING_INPUTS": "Submitted",
+    "STAGED": "Submitted",
+    "STAGING_JOB": "Submitted",
+    "SUBMITTING": "Submitted",
+    "QUEUED": "Submitted",
+    "RUNNING": "Running",
+    "CLEANING_UP": "Running",
+    "ARCHIVING": "Running",
+    "PAUSED": "Paused",
+    "FINISHED": "Complete",
+    "FAILED": "Error",
+    "KILLED": "Aborted",
+    "STOPPED": "Aborted",
+}
+
+
+def tethys_status(given: str) -> str | None:
+    """The status that a name or short code of Tethys stands for, None when it is none."""
+    status = _CODES.get(given, given)
+    return status if status in TETHYS_EVENTS else None

@@ -1,64 +1,51 @@
-"""The target kind `tethys`: tells a Tethys portal that one of its jobs has changed.
-
-The portal takes GET alone, wants the slash at the end, and answers 200 also when it knows no such job: what it says in
-the body counts.
-"""
+"""The target kind `tethys`: tells a Tethys portal that one of its jobs has changed."""
 
 from __future__ import annotations
 
 import asyncio
 import hashlib
-import re
-from typing import Annotated, Literal
 
 import msgspec
 import structlog
-from msgspec import Meta, Struct
+from msgspec import Struct
 from msgspec.structs import replace
 from yarl import URL
 
-from dispatcher.compat.tethys.statuses import EVENTS_TO_DASK
+from dispatcher.compat.tethys.answers import evaluate
+from dispatcher.compat.tethys.config import TethysTarget, check, redact
+from dispatcher.compat.tethys.requests import PortalRequest, RequestTemplate
 from dispatcher.compat.tethys.turns import Turns
-from dispatcher.domain.errors import InvalidInput, StoreUnavailable
-from dispatcher.domain.events import Event
+from dispatcher.domain.errors import StoreUnavailable
+from dispatcher.domain.event_names import is_terminal
+from dispatcher.domain.events import Event, utc_now
 from dispatcher.domain.hops import HEADER, outgoing
 from dispatcher.domain.subscriptions import Subscription
 from dispatcher.domain.targets import UNTRUSTED, AttemptResult, TargetStatuses
-from dispatcher.domain.templates import RenderError, TextTemplate
-from dispatcher.domain.variable_values import EventValues
-from dispatcher.domain.variables import TemplateError
+from dispatcher.domain.templates import RenderError
 from dispatcher.http import Request, TransportError
-from dispatcher.targets.http.base_url import check_base_url
 from dispatcher.targets.http.egress import Egress
-from dispatcher.targets.http.response_check import Success, evaluate_response
 from dispatcher.targets.registry import Resources
+
+__all__ = ["TethysKind", "TethysSender", "TethysTarget", "make_kind"]
 
 log = structlog.get_logger("dispatcher.targets")
 
-_PATHS = {"job": "update-job-status", "dask": "update-dask-job-status"}
+LOOK_INTERVAL = 10.5
+"""Seconds between two requests of the form "job" for one job.
+
+A portal asks a job for its status every 10 seconds at most, and says of a request in between that it was a success.
+"""
+
 _MARGIN = 15.0
 """Seconds beyond a request's own after which others may go, should this process end meanwhile."""
 
 _RETRY_DELAYS = (0.2, 0.5, 1.0, 2.0, 5.0)
 _SUPERSEDED = "a later status of this job has arrived at the portal"
-_TAKEN = Success(status=(200,), json={"success": True})
-# What the portal's own routes take for a job.
-_JOB = re.compile(r"[\w-]+", re.ASCII)
-
-
-class TethysTarget(Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag="tethys"):
-    """A portal, and which of its jobs an event changes.
-
-    `job` is the job's id in the portal, or its key with `form` "dask"; it may hold variables. In the form "job" the
-    portal asks the job itself for its status, in the form "dask" the status goes with the request.
-    """
-
-    portal: Annotated[str, Meta(min_length=1, max_length=2048)]
-    job: Annotated[str, Meta(min_length=1, max_length=1024)]
-    form: Literal["job", "dask"] = "job"
-
-    def __repr__(self) -> str:
-        return f"TethysTarget({self.portal} {self.job})"
+_NOT_YET = "another status is on its way, or the portal was asked to look less than 10 seconds ago"
+_LOOKS_AGAIN = (
+    "the portal was asked to look at the job, and is asked once more: it does nothing when it has looked in the 10 "
+    "seconds before"
+)
 
 
 class TethysKind:
@@ -70,30 +57,21 @@ class TethysKind:
     def __init__(self, egress: Egress, statuses: TargetStatuses | None = None) -> None:
         self._egress = egress
         self._turns = None if statuses is None else Turns(statuses)
+        self._looks = None if statuses is None else Turns(statuses, LOOK_INTERVAL)
 
     def check(self, target: Struct) -> str:
         """The destination (`https://portal.example.org:443`); InvalidInput when the target cannot work."""
-        tethys = _tethys(target)
-        destination = check_base_url(tethys.portal, "target.portal", self._egress.guard)
-        try:
-            job = TextTemplate.compile(tethys.job)
-        except TemplateError as error:
-            raise InvalidInput("target.job", str(error)) from None
-        if not job.names and not _JOB.fullmatch(tethys.job):
-            raise InvalidInput(
-                "target.job", "expected letters, digits, _ and -, or variables such as $<JOB_NAME>"
-            )
-        return destination
+        return check(_tethys(target), self._egress.guard)
 
     def redact(self, target: Struct) -> dict[str, object]:
-        """The whole target: there is nothing secret in it."""
-        shown: dict[str, object] = msgspec.to_builtins(_tethys(target))
-        return shown
+        """The target without its token."""
+        return redact(_tethys(target))
 
     def sender(self, subscription: Subscription) -> TethysSender:
         """The sender of a subscription whose target was checked."""
         target = msgspec.convert(subscription.target, TethysTarget)
-        return TethysSender(self._egress, target, subscription, self._turns)
+        turns = self._looks if target.form == "job" else self._turns
+        return TethysSender(self._egress, target, subscription, turns)
 
     async def close(self) -> None:
         """Nothing: the client is the one of the webhooks."""
@@ -116,9 +94,8 @@ class TethysSender:
     ) -> None:
         self._egress = egress
         self._form = target.form
-        self._base = f"{target.portal.rstrip('/')}/{_PATHS[target.form]}/"
-        self._job = TextTemplate.compile(target.job)
-        self._whose = f"{subscription.tenant}\0{subscription.subscriber}\0{self._base}"
+        self._template = RequestTemplate(target)
+        self._whose = f"{subscription.tenant}\0{subscription.subscriber}\0{self._template.base}"
         self._turns = turns
         self._believes = subscription.believes
 
@@ -130,76 +107,71 @@ class TethysSender:
         Raises for nothing that the portal or the network does; StoreUnavailable when the store cannot say what arrived.
         """
         if not self._believes(event):
-            return AttemptResult(request_line=f"GET {self._base}", error=UNTRUSTED, permanent=True)
+            return AttemptResult(request_line=self._template.shown, error=UNTRUSTED, permanent=True)
         try:
-            job = self._job_in(event)
-            address = self._address(job, event)
+            request = self._template.render(event)
         except RenderError as error:
-            return AttemptResult(request_line=f"GET {self._base}", error=str(error), permanent=True)
+            return AttemptResult(request_line=self._template.shown, error=str(error), permanent=True)
         if self._turns is None:
-            return await self._ask(address, event)
-        key = hashlib.sha256(f"{self._whose}\0{job}".encode()).digest()[:16]
-        turn = await self._turns.begin(key, event.key, delivery_id, self._egress.timeout + _MARGIN)
+            return await self._ask(request, event)
+        return await self._in_turn(self._turns, request, event, delivery_id)
+
+    async def _in_turn(
+        self, turns: Turns, request: PortalRequest, event: Event, delivery_id: str
+    ) -> AttemptResult:
+        key = hashlib.sha256(f"{self._whose}\0{request.job}".encode()).digest()[:16]
+        unsure = self._unsure_for(event)
+        turn = await turns.begin(key, event.key, delivery_id, self._egress.timeout + _MARGIN, unsure)
         if turn == "superseded":
-            return AttemptResult(request_line=f"GET {address}", error=_SUPERSEDED, superseded=True)
+            return AttemptResult(request_line=request.shown, error=_SUPERSEDED, superseded=True)
         if turn != "go":
-            return AttemptResult(
-                request_line=f"GET {address}", error="another status is on its way", retry_at_delay=turn
-            )
+            return AttemptResult(request_line=request.shown, error=_NOT_YET, retry_at_delay=turn)
         delivered = False
         try:
-            answer = await self._ask(address, event)
+            answer = await self._ask(request, event)
             delivered = answer.error is None
         finally:
-            await self._finish(key, event, delivery_id, delivered=delivered)
+            await self._finish(turns, key, event, delivery_id, delivered=delivered)
+        if delivered and unsure > 0:
+            return replace(answer, error=_LOOKS_AGAIN, retry_at_delay=LOOK_INTERVAL, healthy=True)
         return answer
 
-    async def _finish(self, key: bytes, event: Event, delivery_id: str, *, delivered: bool) -> None:
+    def _unsure_for(self, event: Event) -> float:
+        """Seconds in which the end of a job may not be seen, though the portal is asked to look and says it did.
+
+        It may have looked by itself just before the event; and a job that has just been started counts as looked at.
+        """
+        if self._form != "job" or not is_terminal(event.event):
+            return 0.0
+        return LOOK_INTERVAL - (utc_now() - event.accepted_at).total_seconds()
+
+    async def _finish(
+        self, turns: Turns, key: bytes, event: Event, delivery_id: str, *, delivered: bool
+    ) -> None:
         """Note it, and try again while the store is away: what is not noted could be followed by an earlier status."""
-        assert self._turns is not None  # noqa: S101 - `send` asked it
         for delay in (*_RETRY_DELAYS, None):
             try:
-                return await self._turns.finish(key, event.key, delivery_id, delivered=delivered)
+                return await turns.finish(key, event.key, delivery_id, delivered=delivered)
             except StoreUnavailable as error:
                 if delay is None:
                     log.warning("cannot record a delivered status", delivery=delivery_id, error=str(error))
                 else:
                     await asyncio.sleep(delay)
 
-    async def _ask(self, address: str, event: Event) -> AttemptResult:
-        line = f"GET {address}"
+    async def _ask(self, request: PortalRequest, event: Event) -> AttemptResult:
         headers = {HEADER: str(outgoing(event.document))}
         try:
-            request = Request.build("GET", URL(address, encoded=True), headers)
-            response = await self._egress.exchange.send(request)
+            response = await self._egress.exchange.send(
+                Request.build("GET", URL(request.address, encoded=True), headers)
+            )
         except TransportError as error:
             return AttemptResult(
-                request_line=line, error=str(error), retry_early=error.early, destination_down=error.down
+                request_line=request.shown,
+                error=str(error),
+                retry_early=error.early,
+                destination_down=error.down,
             )
-        answer = evaluate_response(response, line, _TAKEN, ())
-        if response.status == 200 and answer.error is not None:
-            problem = "the portal did not take it: it has no such job, or could not update it"
-            return replace(answer, error=f"{problem} ({answer.error})")
-        if answer.disable_subscription:  # what is gone is this job: the others may be there
-            return replace(answer, error=f"answered {response.status}", disable_subscription=False)
-        return answer
-
-    def _job_in(self, event: Event) -> str:
-        """Raises RenderError when it is no job that a portal could have."""
-        job = self._job.render(EventValues(event))
-        if not _JOB.fullmatch(job):
-            raise RenderError(f"the job becomes {job[:80]!r}: expected letters, digits, _ and -")
-        return job
-
-    def _address(self, job: str, event: Event) -> str:
-        """Raises RenderError when the event means nothing to a portal."""
-        if self._form == "job":
-            return f"{self._base}{job}/"
-        status = EVENTS_TO_DASK.get(event.event)
-        if status is None:
-            known = ", ".join(EVENTS_TO_DASK)
-            raise RenderError(f"Dask has no status for {event.event}: expected one of {known}")
-        return f"{self._base}{job}/?status={status}"
+        return evaluate(response, request, self._form)
 
 
 def _tethys(target: Struct) -> TethysTarget:

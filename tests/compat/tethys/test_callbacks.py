@@ -78,6 +78,82 @@ async def test_a_status_of_tethys_becomes_its_event(api: Api, alice: Caller, sta
     }
 
 
+CODES = {
+    "PEN": "Pending",
+    "SUB": "Submitted",
+    "RUN": "Running",
+    "VAR": "Various",
+    "PAS": "Paused",
+    "COM": "Complete",
+    "ERR": "Error",
+    "ABT": "Aborted",
+    "VCP": "Various-Complete",
+    "RES": "Results-Ready",
+    "OTH": "Other",
+}
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+@pytest.mark.parametrize("status", [*CODES, *CODES.values()])
+async def test_a_job_reports_each_status_of_tethys(api: Api, alice: Caller, status: str, method: str) -> None:
+    given = await token(alice)
+    reply = await api.anonymous.ask(method, given["report"] + status)
+
+    assert (reply.status, reply.json) == (200, {"success": True})
+    found = await only_event(alice)
+    name = CODES.get(status, status)
+    assert (found["event"], found["job_id"]) == (TETHYS_EVENTS[name], "27")
+    assert found["document"]["data"]["data"] == {"status": name}
+
+
+@pytest.mark.parametrize("path", ["job", "report"])
+@pytest.mark.parametrize("status", CODES.values())
+async def test_four_statuses_end_a_job(api: Api, alice: Caller, path: str, status: str) -> None:
+    await alice.subscribe(events=["@terminal"])
+    given = await token(alice)
+    address = given[path] if path == "report" else f"{given[path]}&status="
+    await api.anonymous.get(address + status)
+
+    told = len((await alice.get("/v1/deliveries"))["items"])
+    assert told == (status in ("Complete", "Error", "Aborted", "Various-Complete"))
+    assert ((await alice.get("/v1/jobs/27"))["ended_at"] is not None) is bool(told)
+
+
+@pytest.mark.parametrize("status", ["", "&status=", "&status=bogus", "&status=complete"])
+async def test_a_report_without_a_status_of_tethys_is_a_bad_request(
+    api: Api, alice: Caller, status: str
+) -> None:
+    given = await token(alice)
+    reply = await api.anonymous.ask("GET", given["report"].removesuffix("&status=") + status)
+
+    assert (reply.status, reply.json["success"]) == (400, False)
+    assert "expected one of Tethys's" in reply.json["error"]
+    assert (await alice.get("/v1/events"))["items"] == []
+
+
+@pytest.mark.parametrize(("late", "status"), [("Running", 409), ("Results-Ready", 409), ("Error", 200)])
+async def test_a_report_does_not_revive_a_job_that_has_ended(
+    api: Api, alice: Caller, late: str, status: int
+) -> None:
+    given = await token(alice)
+    await api.anonymous.get(given["report"] + "Complete")
+    reply = await api.anonymous.ask("GET", given["report"] + late)
+
+    assert reply.status == status
+    if status == 409:
+        assert reply.json == {"success": False, "error": "job has already finished"}
+    events = [event["event"] for event in (await alice.get("/v1/events"))["items"]]
+    assert events == (["FINISHED"] if status == 409 else ["FAILED", "FINISHED"])
+
+
+async def test_a_report_says_nothing_of_the_end_of_somebody_elses_job(api: Api, alice: Caller) -> None:
+    await api.admin.publish("FINISHED", job_id="27", owner="bob")
+    reply = await api.anonymous.ask("GET", (await token(alice))["report"] + "Running")
+
+    assert reply.status == 403
+    assert "finished" not in reply.json["error"]
+
+
 @pytest.mark.parametrize("status", DASK_TO_TETHYS)
 async def test_a_dask_job_tells_its_status(api: Api, alice: Caller, status: str) -> None:
     given = await token(alice, "fold-1f2e")
@@ -93,6 +169,8 @@ async def test_the_slash_at_the_end_may_be_left_out(api: Api, alice: Caller, sla
     query = given["job"].partition("?")[2]
 
     assert await api.anonymous.get(f"/update-job-status/27{slash}?{query}") == {"success": True}
+    reported = await api.anonymous.get(f"/report-job-status/27{slash}?{query}&status=Running")
+    assert reported == {"success": True}
 
 
 @pytest.mark.parametrize("path", ["job", "dask"])
@@ -135,6 +213,9 @@ async def test_a_token_is_for_one_job_and_required(api: Api, alice: Caller) -> N
         "/update-job-status/27/?token=%C3%BC.%C3%BC",
         f"/update-job-status/28/?{query}",
         f"/update-job-status/27/?{query}x",
+        "/report-job-status/27/?status=Complete",
+        "/report-job-status/27/?token=key_0.x&status=Complete",
+        f"/report-job-status/28/?{query}&status=Complete",
     ]
     for path in paths:
         reply = await api.anonymous.ask("GET", path)
@@ -173,10 +254,11 @@ async def test_only_who_may_publish_gets_a_token(api: Api) -> None:
     assert (await api.anonymous.ask("POST", "/update-job-status/27/token/")).status == 401
 
 
-async def test_post_is_not_a_callback(api: Api, alice: Caller) -> None:
+async def test_post_is_for_reports_alone(api: Api, alice: Caller) -> None:
     given = await token(alice)
 
     assert (await api.anonymous.ask("POST", given["job"])).status == 405
+    assert (await api.anonymous.ask("POST", given["dask"] + "finished")).status == 405
 
 
 async def test_a_job_id_that_is_none_is_refused(open_api: Api) -> None:

@@ -175,4 +175,5 @@ def test_a_portal_is_a_destination() -> None:
         "portal": "https://Portal.example.org/tethys",
         "job": "1",
         "form": "job",
+        "token": None,
     }

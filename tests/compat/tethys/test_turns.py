@@ -33,7 +33,9 @@ class Portal:
             return "wait"
         return "go"
 
-    async def finish(self, key: bytes, event_key: str, delivery_id: str, *, delivered: bool) -> None:
+    async def finish(
+        self, key: bytes, event_key: str, delivery_id: str, *, delivered: bool, interval: float = 0.0
+    ) -> None:
         self.busy.pop(key)
 
 
@@ -149,3 +151,49 @@ async def test_a_superseded_one_says_nothing_of_the_others(clock: Clock) -> None
     for name in ("second", "third"):
         assert isinstance(await turns.begin(JOB, "evt", name, 30), float)
     assert portal.asked == 2
+
+
+INTERVAL = 10.0
+
+
+async def test_a_job_is_left_alone_after_a_request(clock: Clock) -> None:
+    turns = Turns(Portal(), INTERVAL)
+    assert await turns.begin(JOB, "evt-1", "first", 30) == "go"
+    clock.now += 2
+    await turns.finish(JOB, "evt-1", "first", delivered=True)
+    assert await turns.begin(JOB, "evt-2", "second", 30) == pytest.approx(INTERVAL)
+    clock.now += 4
+    assert await turns.begin(JOB, "evt-2", "second", 30) == pytest.approx(INTERVAL - 4)
+    clock.now += INTERVAL - 4
+    assert await turns.begin(JOB, "evt-2", "second", 30) == "go"
+
+
+async def test_what_waits_anyway_waits_until_it_is_sure(clock: Clock) -> None:
+    turns = Turns(Portal(), INTERVAL)
+    assert await turns.begin(JOB, "evt-1", "first", 30, 8) == "go"
+    await turns.finish(JOB, "evt-1", "first", delivered=True)
+    assert await turns.begin(JOB, "evt-2", "second", 30, 13) == pytest.approx(13)
+    assert await turns.begin(JOB, "evt-3", "third", 30, 8) == pytest.approx(INTERVAL)
+
+
+async def test_an_earlier_status_gives_way_to_the_latest_that_waits(clock: Clock) -> None:
+    turns = Turns(Portal(), INTERVAL)
+    assert await turns.begin(JOB, "evt-1", "first", 30) == "go"
+    await turns.finish(JOB, "evt-1", "first", delivered=True)
+    for name in ("evt-2", "evt-3"):
+        assert await turns.begin(JOB, name, name, 30, 12) == pytest.approx(12)
+    clock.now += 12
+    earlier = await turns.begin(JOB, "evt-2", "evt-2", 30)
+    assert isinstance(earlier, float)
+    assert 0 < earlier < 1
+    assert await turns.begin(JOB, "evt-3", "evt-3", 30) == "go"
+
+
+async def test_an_earlier_status_goes_when_the_latest_does_not_come(clock: Clock) -> None:
+    turns = Turns(Portal(), INTERVAL)
+    assert await turns.begin(JOB, "evt-1", "first", 30) == "go"
+    await turns.finish(JOB, "evt-1", "first", delivered=True)
+    for name in ("evt-2", "evt-3"):
+        await turns.begin(JOB, name, name, 30)
+    clock.now += INTERVAL + tethys_turns.GRACE
+    assert await turns.begin(JOB, "evt-2", "evt-2", 30) == "go"
