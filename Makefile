@@ -52,8 +52,7 @@ test-all: coverage ## Run every test, those that take long too, with coverage of
 
 .PHONY: test-tethys
 test-tethys: .venv/.dev ## Test against a real Tethys portal, in a separate environment
-	@scripts/client.sh tethys
-	$(BIN)/pytest tests/compat/tethys/portal.py $(ARGS)
+	$(BIN)/pytest tests/compat/tethys/test_portal.py $(ARGS)
 
 .PHONY: dist
 dist: .venv/.dev ## Build wheel and sdist, and try the wheel in bare environments

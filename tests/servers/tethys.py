@@ -1,16 +1,30 @@
 """A Tethys portal over SQLite, and the Dask cluster that its jobs run on, from the environment `.venv-tethys`."""
 
+import json
 import os
 import sqlite3
 import subprocess
 from collections.abc import Mapping, Sequence
+from contextlib import closing
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import NamedTuple
 
 from tests.servers.process import ServerError, ServerProcess, accepts, free_port
 
 _ROOT = Path(__file__).parents[2]
 _PYTHON = _ROOT / ".venv-tethys" / "bin" / "python"
 _SCRIPT = _ROOT / "tests" / "compat" / "clients" / "tethys.py"
+
+
+class PortalJob(NamedTuple):
+    """A job as it stands in the portal's database: `status` is short (`COM`); what has not happened is None."""
+
+    id: int
+    status: str
+    looked_at: datetime | None
+    started_at: datetime | None
+    completed_at: datetime | None
 
 
 class DaskCluster(ServerProcess):
@@ -41,13 +55,16 @@ class TethysPortal(ServerProcess):
         self._scheduler = scheduler
         self._port = free_port()
         self.url = f"http://127.0.0.1:{self._port}"
+        self.tokens: dict[str, str] = {}
+        """The `status_report_token` of each job, by name."""
 
     def prepare(self) -> None:
         """Make the configuration, the database and the jobs."""
         tethys = str(_python().with_name("tethys"))
         self._run(tethys, "gen", "portal_config", "--overwrite")
         self._run(tethys, "db", "migrate")
-        self._run(str(_python()), str(_SCRIPT), "jobs", self._scheduler)
+        printed = self._run(str(_python()), str(_SCRIPT), "jobs", self._scheduler)
+        self.tokens = json.loads(printed.splitlines()[-1])  # after what the portal says of itself
 
     def command(self) -> Sequence[str | Path]:
         """Return the portal in the foreground, in one process."""
@@ -61,21 +78,35 @@ class TethysPortal(ServerProcess):
         """Tell whether the portal listens."""
         return accepts(self._port)
 
-    def job(self, name: str) -> tuple[int, str, str | None]:
-        """Return a job's id, its status as the portal keeps it (`COM`), and when that was last looked at."""
-        question = "select id, _status, _last_status_update from tethys_compute_tethysjob where name = ?"
-        database = sqlite3.connect(self.directory / "tethys_platform.sqlite")
-        try:
-            found: tuple[int, str, str | None] = database.execute(question, [name]).fetchone()
-        finally:
-            database.close()
-        return found
+    def job(self, name: str) -> PortalJob:
+        """Return a job as the portal keeps it."""
+        question = (
+            "select id, _status, _last_status_update, start_time, completion_time from tethys_compute_tethysjob "
+            "where name = ?"
+        )
+        with closing(self._database()) as database:
+            number, status, *times = database.execute(question, [name]).fetchone()
+        return PortalJob(number, status, *map(_time, times))
 
-    def _run(self, *command: str) -> None:
+    def start_job(self, name: str) -> None:
+        """Let a job be one that the portal starts now."""
+        change = "update tethys_compute_tethysjob set execute_time = ? where name = ?"
+        with closing(self._database()) as database, database:
+            database.execute(change, [datetime.now(UTC).replace(tzinfo=None).isoformat(" "), name])
+
+    def _database(self) -> sqlite3.Connection:
+        return sqlite3.connect(self.directory / "tethys_platform.sqlite")
+
+    def _run(self, *command: str) -> str:
         environment = {**os.environ, **self.environment()}
         done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
         if done.returncode != 0:
             raise ServerError(f"{command} failed:\n{done.stdout}{done.stderr}")
+        return done.stdout
+
+
+def _time(text: str | None) -> datetime | None:
+    return None if text is None else datetime.fromisoformat(text).replace(tzinfo=UTC)
 
 
 def _python() -> Path:

@@ -19,7 +19,7 @@ REPEATED = 10.5
 
 FINISHED = "the job has already finished in the portal, which keeps that"
 # Of a report, for good.
-_REFUSALS = {
+_REFUSALS: dict[int, str] = {
     HTTPStatus.BAD_REQUEST: "the portal refuses the status: it is none that it knows",
     HTTPStatus.FORBIDDEN: "the portal refuses the token: it is not that of job {}, or older than 30 days",
     HTTPStatus.NOT_FOUND: "the portal has no job {}",

@@ -1,7 +1,8 @@
 """Runs in the environment of the Tethys portal.
 
-`tethys.py jobs ADDRESS` makes jobs in the portal's database: `basic`, and on the Dask scheduler at ADDRESS those in
-KEYS. `tethys.py cluster PORT` is that scheduler with a worker, which has run their tasks.
+`tethys.py jobs ADDRESS` makes jobs in the portal's database: those in BASIC, and on the Dask scheduler at ADDRESS those
+in KEYS. The last line that it prints is their tokens as JSON. `tethys.py cluster PORT` is that scheduler with a worker,
+which has run their tasks.
 """
 
 # mypy: ignore-errors
@@ -9,11 +10,16 @@ KEYS. `tethys.py cluster PORT` is that scheduler with a worker, which has run th
 
 from __future__ import annotations
 
+import json
 import signal
 import sys
 from datetime import timedelta
 
-KEYS = ("polled", "finishes", "fails")
+KEYS = ("polled", "finishes", "fails", "reported-dask")
+BASIC = (
+    *("basic", "looked-at", "short", "bad-token"),
+    *("reported-PAUSED", "reported-FINISHED", "reported-FAILED", "reported-KILLED", "whole-life"),
+)
 
 
 def make_jobs(address: str) -> None:
@@ -28,12 +34,15 @@ def make_jobs(address: str) -> None:
     user = User.objects.create(username="alice")
     # The portal asks a job that has run for a while: right after its start it waits.
     common = {"user": user, "label": "test", "execute_time": timezone.now() - timedelta(minutes=1)}
-    BasicJob(name="basic", **common).save()
+    jobs = [BasicJob(name=name, **common) for name in BASIC]
     # With the defaults of Tethys 4.6 a newer Dask refuses the time limit.
     scheduler = DaskScheduler.objects.create(name="test", host=address, timeout=5, heartbeat_interval=5000)
-    for key in KEYS:
-        # It fetches no results: Tethys 4.6 waits for those of a task that another client submitted without end.
-        DaskJob(name=key, key=key, scheduler=scheduler, forget=True, **common).save()
+    # They fetch no results: Tethys 4.6 waits for those of a task that another client submitted without end.
+    dask = {"scheduler": scheduler, "forget": True, **common}
+    jobs += [DaskJob(name=key, key=key, **dask) for key in KEYS]
+    for job in jobs:
+        job.save()
+    print(json.dumps({job.name: job.status_report_token for job in jobs}))  # noqa: T201 - read by the tests
 
 
 def run_cluster(port: str) -> None:
