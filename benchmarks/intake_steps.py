@@ -35,9 +35,10 @@ from dispatcher.domain.events import Event, utc_now
 from dispatcher.domain.ids import new_id
 from dispatcher.domain.jobs import project
 from dispatcher.domain.subscriptions import EVERY_OWNER, Subscription, event_match_keys
+from dispatcher.intake.amqp.connection import connect
 from dispatcher.intake.amqp.consumer import Consumer
 from dispatcher.intake.amqp.frame_reader import AmqpMessage, FrameReader, read_message
-from dispatcher.intake.amqp.topology import Topology, connect, declare
+from dispatcher.intake.amqp.topology import Topology, prepare
 from dispatcher.intake.batcher import Batcher
 from dispatcher.intake.committer import Committer
 from dispatcher.intake.decode import decode
@@ -167,7 +168,7 @@ async def read(port: int, size: int, *, frames: bool) -> float:
 async def publish(url: str, count: int) -> None:
     """Fill the queue with so many events."""
     async with await connect(url, "steps") as connection:
-        await declare(await connection.channel(), EXCHANGE, QUEUE)
+        await prepare(connection, Topology(exchange=EXCHANGE, queue=QUEUE))
     async with Publisher.amqp(url) as publisher:
         await publisher.publish_many(plain_event(number) for number in range(count))
 

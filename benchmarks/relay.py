@@ -14,7 +14,7 @@ import aiohttp
 import uvloop
 from aio_pika.abc import AbstractIncomingMessage
 
-from dispatcher.intake.amqp.topology import declare
+from dispatcher.intake.amqp.topology import Topology, prepare
 
 QUEUE = "dispatcher.intake"
 
@@ -23,7 +23,7 @@ async def _relay(amqp_url: str, url: str) -> None:
     async with await aio_pika.connect(amqp_url) as connection, aiohttp.ClientSession() as session:
         channel = await connection.channel()
         await channel.set_qos(prefetch_count=1000)
-        await declare(channel, "dispatcher.events", QUEUE)
+        await prepare(connection, Topology(exchange="dispatcher.events", queue=QUEUE))
 
         async def post(message: AbstractIncomingMessage) -> None:
             async with session.post(url, data=message.body) as answer:

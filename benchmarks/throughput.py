@@ -19,7 +19,7 @@ from benchmarks.results import Check, Cost, Outcome, Series
 from benchmarks.service import Service
 from benchmarks.source import document, plain_event
 from dispatcher.client import Publisher
-from dispatcher.intake.amqp.topology import declare
+from dispatcher.intake.amqp.topology import Topology, prepare
 
 CONNECTIONS = 64
 FLOOR = 12_000
@@ -80,8 +80,8 @@ async def from_broker(
 
 async def _declare(amqp: str) -> None:
     """Make exchange and queue as the service does."""
-    async with await aio_pika.connect(amqp) as connection, connection.channel() as channel:
-        await declare(channel, "dispatcher.events", "dispatcher.intake")
+    async with await aio_pika.connect(amqp) as connection:
+        await prepare(connection, Topology(exchange="dispatcher.events", queue="dispatcher.intake"))
 
 
 async def _template(machine: Machine, subscriptions: int) -> str:

@@ -124,6 +124,7 @@ def test_every_setting_has_a_variable() -> None:
         "DISPATCHER_AMQP_EXCHANGE": "jobs",
         "DISPATCHER_AMQP_QUEUE": "jobs.in",
         "DISPATCHER_AMQP_EXCHANGE_TYPE": "fanout",
+        "DISPATCHER_AMQP_BINDINGS": "job.#, task.*",
         "DISPATCHER_AMQP_SINGLE_ACTIVE_CONSUMER": "true",
         "DISPATCHER_AMQP_DECLARE": "false",
         "DISPATCHER_AMQP_PREFETCH": "10",
@@ -175,9 +176,19 @@ def test_every_setting_has_a_variable() -> None:
             value = getattr(getattr(changed, section), field.name)
             assert value != getattr(getattr(default, section), field.name), f"{section}.{field.name}"
     assert changed.amqp.url == Url("amqps://u:p@mq/")
+    assert changed.amqp.bindings == ("job.#", "task.*")
     assert changed.smtp.trusted_domains == ("example.org", "example.com")
     assert changed.log.level == "warning"
     assert changed.secrets.key == (Secret(KEY), Secret(KEY[::-1]))
+
+
+def test_bindings_are_a_list_or_have_commas_between_them(tmp_path: Path) -> None:
+    file = tmp_path / "dispatcher.toml"
+    file.write_text('[amqp]\nexchange = "amq.topic"\nbindings = ["job.#", "a,b"]\n')
+    assert load({}, file).amqp.bindings == ("job.#", "a,b")
+    assert load({"DISPATCHER_AMQP_BINDINGS": "a,b"}, file).amqp.bindings == ("a", "b")
+    for nothing in ("", "é" * 128):
+        assert "amqp.bindings" in refusal({"DISPATCHER_AMQP_BINDINGS": nothing}, file)
 
 
 @pytest.mark.parametrize(
@@ -256,7 +267,7 @@ def test_a_wrong_file_says_where_and_what_would_be_right(tmp_path: Path, text: s
     [
         ("AMQP_PREFETCH", "0", "expected a whole number from 1 to 65535, got '0'"),
         ("AMQP_PREFETCH", "1.5", "expected a whole number from 1 to 65535, got '1.5'"),
-        ("AMQP_EXCHANGE", "", "expected a name of 1 to 250 bytes that does not start with amq., got ''"),
+        ("AMQP_EXCHANGE", "", "expected a name of 1 to 255 bytes, got ''"),
         (
             "AMQP_QUEUE",
             "amq.mine",

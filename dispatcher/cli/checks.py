@@ -195,7 +195,7 @@ async def _postgres_schema(url: str) -> tuple[str | None, Sequence[str]]:
 
 async def broker(settings: Settings) -> Finding:
     """Whether the broker answers, has the queues as the service makes them, and what stands in them."""
-    from dispatcher.intake.amqp.topology import LOST, connect
+    from dispatcher.intake.amqp.connection import LOST, connect
 
     url = settings.amqp.url
     if url is None:
@@ -212,27 +212,31 @@ async def broker(settings: Settings) -> Finding:
 
 
 async def _queues(connection: AbstractConnection, amqp: Amqp, url: str) -> Finding:
-    from dispatcher.intake.amqp.topology import Topology, dead_letter_name, declare_queue, prepare
+    from dispatcher.intake.amqp.topology import (
+        dead_letter_name,
+        declare_exchange,
+        declare_queue,
+        has_exchange,
+        prepare,
+    )
+    from dispatcher.intake.sources.amqp import make_topology
 
+    topology = make_topology(amqp)
     dead_letters = dead_letter_name(amqp.queue)
     waiting, dead = await _depth(connection, amqp.queue), await _depth(connection, dead_letters)
-    single = amqp.single_active_consumer
     if amqp.declare:
+        # To declare once more what is there changes nothing, and is refused when it has other arguments.
+        if await has_exchange(connection, amqp.exchange):
+            await declare_exchange(connection, topology)
         if waiting is None:
             return Finding("broker", State.OK, f"{url}: no queue {amqp.queue} yet, the next start makes it")
-        # To declare once more what is there changes nothing, and is refused when it has other arguments.
-        await declare_queue(await connection.channel(), amqp.queue, single_active=single)
+        await declare_queue(await connection.channel(), amqp.queue, single_active=amqp.single_active_consumer)
         if dead is None:
             return Finding("broker", State.OK, f"{url}: no queue {dead_letters} yet, the next start makes it")
-    topology = Topology(
-        exchange=amqp.exchange,
-        queue=amqp.queue,
-        exchange_type=amqp.exchange_type,
-        single_active=single,
-        declare=amqp.declare,
-    )
-    await prepare(connection, topology)
+    exchange = await prepare(connection, topology)
     found = f"{url}: {waiting} messages in {amqp.queue}, {dead} in {dead_letters}"
+    if exchange.difference is not None:
+        found += f"; the exchange {amqp.exchange} is used as others declared it: {exchange.difference}"
     if dead:
         return Finding(
             "broker", State.WARN, found, "look why: the reason is in their header x-dispatcher-reason"

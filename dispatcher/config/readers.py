@@ -171,8 +171,22 @@ def users_of_tenants(raw: object) -> tuple[str, ...]:
     return tuple(names) if good else _refuse(expected, raw)
 
 
-def amqp_name(raw: object) -> str:
-    """The name of an exchange or a queue. The limit is AMQP's 255 bytes less what `<queue>.dead` needs."""
+def exchange_name(raw: object) -> str:
+    """The name of an exchange, which may be one that every broker has, such as amq.topic."""
+    expected = "a name of 1 to 255 bytes"
+    name = text(expected)(raw)
+    return name if len(name.encode()) <= 255 else _refuse(expected, raw)
+
+
+def bindings(raw: object) -> tuple[str, ...]:
+    """Routing keys, patterns of them, or the arguments of bindings to a headers exchange; at least one."""
+    expected = "routing keys or patterns such as job.#, with commas between them"
+    found = tuple(_list(raw, expected))
+    return found if found and all(len(one.encode()) <= 255 for one in found) else _refuse(expected, raw)
+
+
+def queue_name(raw: object) -> str:
+    """The name of a queue. The limit is AMQP's 255 bytes less what `<queue>.dead` needs."""
     expected = "a name of 1 to 250 bytes that does not start with amq."
     name = text(expected)(raw)
     return name if len(name.encode()) <= 250 and not name.startswith("amq.") else _refuse(expected, raw)

@@ -10,10 +10,11 @@ from msgspec import Struct
 from msgspec.structs import fields
 
 from dispatcher.config.readers import (
-    amqp_name,
+    bindings,
     choice,
     database_url,
     domains,
+    exchange_name,
     folder,
     hello_name,
     integer,
@@ -24,6 +25,7 @@ from dispatcher.config.readers import (
     optional_url,
     proxy_url,
     public_url,
+    queue_name,
     secret_list,
     sender_address,
     switch,
@@ -37,7 +39,7 @@ from dispatcher.domain.retention import DAY, Keep
 
 LogLevel = Literal["debug", "info", "warning", "error"]
 LogFormat = Literal["console", "json"]
-ExchangeType = Literal["topic", "fanout"]
+ExchangeType = Literal["topic", "fanout", "direct", "headers"]
 AllowedCallers = Literal["none", "loopback"]
 
 
@@ -51,9 +53,10 @@ class Amqp(Struct, frozen=True, kw_only=True):
     """The broker; without a URL there is none."""
 
     url: Annotated[Url | None, optional_url("amqp", "amqps")] = None
-    exchange: Annotated[str, amqp_name] = "dispatcher.events"
+    exchange: Annotated[str, exchange_name] = "dispatcher.events"
     exchange_type: Annotated[ExchangeType, choice(*get_args(ExchangeType))] = "topic"
-    queue: Annotated[str, amqp_name] = "dispatcher.intake"
+    bindings: Annotated[tuple[str, ...], bindings] = ("#",)
+    queue: Annotated[str, queue_name] = "dispatcher.intake"
     prefetch: Annotated[int, integer(1, 65535)] = 1000
     single_active_consumer: Annotated[bool, switch] = False
     declare: Annotated[bool, switch] = True

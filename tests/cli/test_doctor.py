@@ -7,11 +7,12 @@ from pathlib import Path
 
 import aio_pika
 import pytest
+from aio_pika import ExchangeType
 from aio_pika.exceptions import ChannelNotFoundEntity
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import AuthResult
 
-from dispatcher.intake.amqp.topology import declare
+from dispatcher.intake.amqp.topology import Topology, prepare
 from tests.cli.conftest import Result, Run
 from tests.servers import free_port
 
@@ -164,7 +165,7 @@ async def test_a_broker_without_queues_is_well(run: Run, amqp_url: str) -> None:
 async def test_dead_letters_are_a_warning(run: Run, amqp_url: str) -> None:
     async with await aio_pika.connect(amqp_url) as connection:
         channel = await connection.channel()
-        await declare(channel, "dispatcher.events", "in")
+        await prepare(connection, Topology(exchange="dispatcher.events", queue="in"))
         await channel.default_exchange.publish(aio_pika.Message(b"x"), "in")
         assert "ok" in row(await doctor(run, AMQP_URL=amqp_url, AMQP_QUEUE="in"), "broker").split()
         await channel.default_exchange.publish(aio_pika.Message(b"x"), "in.dead")
@@ -183,10 +184,35 @@ async def test_a_queue_with_other_arguments_fails(run: Run, amqp_url: str) -> No
     assert "the queue in already exists with different arguments" in row(result, "broker")
 
 
+@pytest.mark.parametrize("queue", [True, False])
+async def test_bindings_that_the_exchange_cannot_have_fail(run: Run, amqp_url: str, queue: bool) -> None:
+    async with await aio_pika.connect(amqp_url) as connection:
+        channel = await connection.channel()
+        if queue:
+            await prepare(connection, Topology(exchange="dispatcher.events", queue="in"))
+            await channel.exchange_delete("dispatcher.events")
+        await channel.declare_exchange("dispatcher.events", ExchangeType.DIRECT, durable=True)
+    result = await doctor(run, AMQP_URL=amqp_url, AMQP_QUEUE="in")
+    assert result.code == 1
+    assert "amqp.bindings: the exchange dispatcher.events is of the type direct" in row(result, "broker")
+
+
+async def test_an_exchange_that_others_declared_is_well(run: Run, amqp_url: str) -> None:
+    async with await aio_pika.connect(amqp_url) as connection:
+        channel = await connection.channel()
+        await prepare(connection, Topology(exchange="amq.direct", queue="in", bindings=["done"]))
+        await channel.declare_exchange("dispatcher.events", ExchangeType.FANOUT)
+    result = await doctor(run, AMQP_URL=amqp_url, AMQP_QUEUE="in")
+    assert result.code == 0
+    assert "used as others declared it: PRECONDITION_FAILED - inequivalent arg 'type'" in row(
+        result, "broker"
+    )
+
+
 async def test_a_missing_queue_for_dead_letters_is_well(run: Run, amqp_url: str) -> None:
     async with await aio_pika.connect(amqp_url) as connection:
         channel = await connection.channel()
-        await declare(channel, "dispatcher.events", "in")
+        await prepare(connection, Topology(exchange="dispatcher.events", queue="in"))
         await channel.queue_delete("in.dead")
         result = await doctor(run, AMQP_URL=amqp_url, AMQP_QUEUE="in")
         assert result.code == 0

@@ -14,7 +14,8 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from dispatcher.client import NO_RETRIES, NotPublished, Publisher, outgoing
-from dispatcher.intake.amqp.topology import declare
+from dispatcher.intake.amqp.connection import connect
+from dispatcher.intake.amqp.topology import Topology, prepare
 from tests.intake.amqp.test_dialing import NAME, SILENT, resolve_to, silent
 from tests.intake.wire import Wire
 
@@ -23,8 +24,8 @@ EXCHANGE, QUEUE = "dispatcher.events", "dispatcher.intake"
 
 
 async def declared(url: str) -> None:
-    async with await aio_pika.connect(url) as connection:
-        await declare(await connection.channel(), EXCHANGE, QUEUE)
+    async with await connect(url, "tests") as connection:
+        await prepare(connection, Topology(exchange=EXCHANGE, queue=QUEUE))
 
 
 async def arrived(url: str) -> list[aio_pika.abc.AbstractIncomingMessage]:

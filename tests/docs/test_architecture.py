@@ -18,7 +18,9 @@ from dispatcher.client import Publisher
 from dispatcher.compat.tapis_v3.tables import tapis_subscriptions
 from dispatcher.config.loading import load
 from dispatcher.config.settings import SECTIONS
-from dispatcher.intake.amqp.topology import connect, declare
+from dispatcher.intake.amqp.connection import connect
+from dispatcher.intake.amqp.topology import prepare
+from dispatcher.intake.sources.amqp import make_topology
 from tests.docs.code_blocks import ROOT
 from tests.receiver import Receiver
 
@@ -116,7 +118,7 @@ async def test_the_hops_of_the_page_happen(tmp_path: Path, amqp_url: str, postgr
     )
     async with await connect(amqp_url, "tests") as connection:
         # The service makes them while it starts, and would be published to before.
-        await declare(await connection.channel(), settings.amqp.exchange, settings.amqp.queue)
+        await prepare(connection, make_topology(settings.amqp))
     async with (
         Receiver() as receiver,
         running(settings) as app,

@@ -23,14 +23,15 @@ DEAD = f"{QUEUE}.dead"
 class Consuming(Running):
     """An intake with a consumer before it, both running while it is entered."""
 
-    def __init__(
-        self, url: str, *, prefetch: int = 100, check_every: float = 30, declare: bool = True
-    ) -> None:
+    def __init__(self, url: str, *, prefetch: int = 100, check_every: float = 30, **topology: Any) -> None:
         super().__init__()
         self.url = url
-        topology = Topology(exchange=EXCHANGE, queue=QUEUE, declare=declare)
         self.consumer = Consumer(
-            url, topology, prefetch=prefetch, intake=self.intake, check_every=check_every
+            url,
+            Topology(**({"exchange": EXCHANGE, "queue": QUEUE} | topology)),
+            prefetch=prefetch,
+            intake=self.intake,
+            check_every=check_every,
         )
 
     async def __aenter__(self) -> Consuming:

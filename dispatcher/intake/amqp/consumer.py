@@ -10,9 +10,10 @@ import structlog
 
 from dispatcher.domain.errors import SettingsError
 from dispatcher.intake.amqp.channel_session import ChannelSession
+from dispatcher.intake.amqp.connection import LOST, connect, was_cancelled
 from dispatcher.intake.amqp.dead_letters import DeadLetters
 from dispatcher.intake.amqp.frame_reader import BrokerTransport
-from dispatcher.intake.amqp.topology import LOST, Topology, connect, prepare, was_cancelled
+from dispatcher.intake.amqp.topology import Topology, prepare
 from dispatcher.intake.amqp.topology_check import CHECK_SECONDS, TopologyCheck
 from dispatcher.intake.decode_context import IntakeAdapter
 from dispatcher.intake.ingest_queue import IngestQueue
@@ -67,8 +68,8 @@ class Consumer:
     async def run(self) -> None:
         """Consume until `stop`.
 
-        Raises SettingsError when the broker refuses us, or its exchanges and queues exist with different arguments,
-        before anything was consumed; later this is logged, and tried again.
+        Raises SettingsError when the broker refuses us, or its queues exist with different arguments, before anything
+        was consumed; later this is logged, and tried again.
         """
         self._task = asyncio.current_task()
         try:
@@ -118,7 +119,13 @@ class Consumer:
     async def _session(self) -> None:
         transport = BrokerTransport()
         async with await connect(self._url, "dispatcher intake", transport) as connection:
-            await prepare(connection, self._topology)
+            exchange = await prepare(connection, self._topology)
+            if exchange.difference is not None:
+                log.info(
+                    "using the exchange as it is",
+                    exchange=self._topology.exchange,
+                    declared_by_others=exchange.difference,
+                )
             channel = await connection.channel(publisher_confirms=False)
             underlay = await channel.get_underlay_channel()
             self._channel_session = ChannelSession(

@@ -14,15 +14,9 @@ from pamqp.common import FieldTable
 
 from dispatcher.domain.errors import InvalidInput, SettingsError
 from dispatcher.domain.events import utc_now
+from dispatcher.intake.amqp.connection import LOST, connect, was_cancelled
 from dispatcher.intake.amqp.frame_reader import UNREADABLE, AmqpMessage
-from dispatcher.intake.amqp.topology import (
-    LOST,
-    Topology,
-    connect,
-    dead_letter_name,
-    declare_dead_letters,
-    was_cancelled,
-)
+from dispatcher.intake.amqp.topology import Topology, dead_letter_name, declare_dead_letters
 from dispatcher.telemetry.metrics import DEAD_LETTERS
 
 log = structlog.get_logger("dispatcher.intake")

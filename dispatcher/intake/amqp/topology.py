@@ -1,31 +1,22 @@
-"""The broker: connecting to it, and the exchanges and queues that Dispatcher declares there."""
+"""What Dispatcher needs at the broker: the exchange of the events, the queues, and how they are bound."""
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Iterator
+import re
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Literal
+from urllib.parse import unquote
 
-import aio_pika
 from aio_pika import ExchangeType
 from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractQueue
-from aio_pika.exceptions import (
-    CONNECTION_EXCEPTIONS,
-    AuthenticationError,
-    ChannelNotFoundEntity,
-    ChannelPreconditionFailed,
-    InvalidFrameError,
-    ProbableAuthenticationError,
-)
-from aiormq import TransportFactory
+from aio_pika.exceptions import ChannelNotFoundEntity, ChannelPreconditionFailed
 from aiormq.exceptions import ChannelAccessRefused
 from msgspec import Struct
 from pamqp.common import FieldTable
-from yarl import URL
 
 from dispatcher.domain.errors import SettingsError
-from dispatcher.intake.amqp.dialing import Dialing
+from dispatcher.intake.amqp.connection import reason_of
 
 DELIVERY_LIMIT = 50
 """How often a message is handed out before the broker takes it for the death of its readers.
@@ -34,20 +25,20 @@ Every message that is not acknowledged when a process dies or a connection drops
 so it is high. One that kills its readers must be out of the way some time: so it is not higher.
 """
 
-AmqpExchangeType = Literal["topic", "fanout"]
-"""Of which type the exchange of the events is; a fanout exchange gives everything to every queue."""
+AmqpExchangeType = Literal["topic", "fanout", "direct", "headers"]
+"""As which type the exchange of the events is declared; a fanout exchange gives everything to every queue."""
 
-CONNECT_SECONDS = 10.0
-_HEARTBEAT = 15
-"""Seconds; a peer that vanished without a word is found after three of them."""
+EVERYTHING = "#"
+"""The binding that takes every message."""
 
-LOST = CONNECTION_EXCEPTIONS
-"""What a connection or channel that was lost raises; a new one is worth a try."""
+_OTHER_TYPE = re.compile(r"arg 'type' for exchange .*current is '(.+?)'", re.DOTALL)
+"""How RabbitMQ says of which type an exchange is that was declared as another."""
 
 
 class Topology(Struct, frozen=True, kw_only=True):
     """The exchange and the queue that events come by.
 
+    `bindings` are routing keys or their patterns, or for a headers exchange arguments such as "kind=job&x-match=any".
     With `single_active` one consumer at a time gets messages, so that their order is kept; the others stand by.
     Without `declare` an operator made all of it, and it is only looked at.
     """
@@ -55,8 +46,16 @@ class Topology(Struct, frozen=True, kw_only=True):
     exchange: str
     queue: str
     exchange_type: AmqpExchangeType = "topic"
+    bindings: Sequence[str] = (EVERYTHING,)
     single_active: bool = False
     declare: bool = True
+
+
+class ExchangeInUse(Struct, frozen=True):
+    """The exchange as it is at the broker; `difference` is why it could not be declared, None when it could."""
+
+    type: str
+    difference: str | None = None
 
 
 def dead_letter_name(queue: str) -> str:
@@ -64,61 +63,74 @@ def dead_letter_name(queue: str) -> str:
     return f"{queue}.dead"
 
 
-async def connect(url: str, name: str, transport: TransportFactory | None = None) -> AbstractConnection:
-    """A connection, called `name` on the broker's pages. It does not restore itself when it is lost.
-
-    It is made by `transport`, when there is one.
-
-    Raises SettingsError when the broker refuses the user, and one of LOST when it cannot be reached.
-    """
-    address = URL(url)
-    if "heartbeat" not in address.query:
-        address = address.update_query(heartbeat=_HEARTBEAT)
-    connection = aio_pika.Connection(address, client_properties={"connection_name": name})
-    connection.kwargs["transport_factory"] = transport or Dialing()
-    try:
-        return await _opened(connection)
-    except (AuthenticationError, ProbableAuthenticationError) as error:
-        raise SettingsError(
-            f"amqp.url: the broker at {address.host} refuses the user {address.user}: {_text(error)}"
-        ) from None
-    except InvalidFrameError:
-        # The library does not say why the broker closed what it had just opened. There is one reason mostly.
-        problem = f"connection closed by broker; does virtual host {address.path[1:] or '/'} exist?"
-        raise ConnectionError(problem) from None
-
-
-async def _opened(connection: AbstractConnection) -> AbstractConnection:
-    try:
-        await connection.connect(timeout=CONNECT_SECONDS)
-    except BaseException:
-        # Else the collector closes it, in whichever thread that happens to run, and complains.
-        await connection.close()
-        raise
-    return connection
-
-
-async def prepare(connection: AbstractConnection, topology: Topology) -> None:
+async def prepare(connection: AbstractConnection, topology: Topology) -> ExchangeInUse:
     """Declare all of it, or only look whether it is there.
 
-    Raises SettingsError when one of them exists with other arguments, may not be used, or is missing although
-    it is not ours to declare.
+    Raises SettingsError when a queue exists with other arguments, something may not be used, cannot be bound, or is
+    missing although it is not ours to declare.
     """
-    if topology.declare:
-        channel = await connection.channel(publisher_confirms=False)
-        try:
-            await declare(
-                channel,
-                topology.exchange,
-                topology.queue,
-                topology.exchange_type,
-                single_active=topology.single_active,
-            )
-        finally:
-            await channel.close()
-    elif absent := await missing(connection, topology):
-        advice = "declare it, or set amqp.declare (DISPATCHER_AMQP_DECLARE) to true"
-        raise SettingsError(f"amqp.declare: {' and '.join(absent)} is missing at the broker; {advice}")
+    if not topology.declare:
+        if absent := await missing(connection, topology):
+            advice = "declare it, or set amqp.declare (DISPATCHER_AMQP_DECLARE) to true"
+            raise SettingsError(f"amqp.declare: {' and '.join(absent)} is missing at the broker; {advice}")
+        return ExchangeInUse(topology.exchange_type)
+    exchange = await declare_exchange(connection, topology)
+    channel = await connection.channel(publisher_confirms=False)
+    try:
+        queue = await declare_queue(channel, topology.queue, single_active=topology.single_active)
+        await _bind(queue, topology, exchange.type)
+        await declare_dead_letters(channel, topology.queue)
+    finally:
+        await channel.close()
+    return exchange
+
+
+async def declare_exchange(connection: AbstractConnection, topology: Topology) -> ExchangeInUse:
+    """Declare the durable exchange, or take the one that is there as somebody else declared it.
+
+    Raises SettingsError when it cannot be declared and is not there, or its type does not go with the bindings.
+    """
+    kind, difference = str(topology.exchange_type), None
+    try:
+        async with _looking(connection, "amqp.exchange", f"the exchange {topology.exchange}") as channel:
+            await channel.declare_exchange(topology.exchange, ExchangeType(kind), durable=True)
+    except _NotDeclared as error:
+        if not await has_exchange(connection, topology.exchange):
+            raise
+        difference = error.reason
+        if found := _OTHER_TYPE.search(difference):
+            kind = found[1]
+    for binding in topology.bindings:
+        _arguments(binding, topology.exchange, kind)
+    return ExchangeInUse(kind, difference)
+
+
+async def _bind(queue: AbstractQueue, topology: Topology, exchange_type: str) -> None:
+    for binding in topology.bindings:
+        key, arguments = _arguments(binding, topology.exchange, exchange_type)
+        what = f"the binding of {topology.queue} to {topology.exchange} with {binding!r}"
+        with _refusals_of("amqp.bindings", what):
+            await queue.bind(topology.exchange, key, arguments=arguments)
+
+
+def _arguments(binding: str, exchange: str, exchange_type: str) -> tuple[str, FieldTable | None]:
+    """The routing key and the arguments of a binding to an exchange of this type. Raises SettingsError."""
+    if exchange_type == "direct" and binding == EVERYTHING:
+        raise SettingsError(
+            f"amqp.bindings: the exchange {exchange} is of the type direct, which has no patterns: expected the "
+            "routing keys, with commas between them (DISPATCHER_AMQP_BINDINGS)"
+        )
+    if exchange_type != "headers":
+        return binding, None
+    if binding == EVERYTHING:
+        return "", None
+    pairs = [pair.partition("=") for pair in binding.split("&")]
+    if not all(name and sign for name, sign, _ in pairs):
+        raise SettingsError(
+            f"amqp.bindings: the exchange {exchange} is of the type headers: expected headers and their values such "
+            f"as kind=job&x-match=any, got {binding!r}"
+        )
+    return "", {unquote(name): unquote(value) for name, _, value in pairs}
 
 
 async def missing(connection: AbstractConnection, topology: Topology) -> list[str]:
@@ -128,13 +140,14 @@ async def missing(connection: AbstractConnection, topology: Topology) -> list[st
     """
     dead = dead_letter_name(topology.queue)
     exchanges = [
-        f"exchange {name}" for name in (topology.exchange, dead) if not await _has_exchange(connection, name)
+        f"exchange {name}" for name in (topology.exchange, dead) if not await has_exchange(connection, name)
     ]
     queues = [f"queue {name}" for name in (topology.queue, dead) if not await _has_queue(connection, name)]
     return [f"the {what}" for what in (*exchanges, *queues)]
 
 
-async def _has_exchange(connection: AbstractConnection, name: str) -> bool:
+async def has_exchange(connection: AbstractConnection, name: str) -> bool:
+    """Whether there is such an exchange. Raises SettingsError when the broker does not let us look."""
     async with _looking(connection, "amqp.exchange", f"the exchange {name}") as channel:
         with suppress(ChannelNotFoundEntity):
             await channel.get_exchange(name)
@@ -159,28 +172,6 @@ async def _looking(connection: AbstractConnection, setting: str, what: str) -> A
             yield channel
     finally:
         await channel.close()
-
-
-async def declare(
-    channel: AbstractChannel,
-    exchange: str,
-    queue: str,
-    exchange_type: AmqpExchangeType = "topic",
-    *,
-    single_active: bool = False,
-) -> None:
-    """Declare the durable exchange, the quorum queue bound to all of it, and where its dead letters go.
-
-    With `single_active` one consumer at a time gets messages, so that their order is kept; the others stand by.
-
-    Raises SettingsError when one of them already exists with different arguments.
-    """
-    with _refusals_of("amqp.exchange", f"the exchange {exchange}"):
-        source = await channel.declare_exchange(exchange, ExchangeType(exchange_type), durable=True)
-    target = await declare_queue(channel, queue, single_active=single_active)
-    with _refusals_of("amqp.queue", f"the queue {queue}"):
-        await target.bind(source, "#")
-    await declare_dead_letters(channel, queue)
 
 
 async def declare_queue(
@@ -211,25 +202,27 @@ async def declare_dead_letters(channel: AbstractChannel, queue: str) -> None:
         await target.bind(source)
 
 
+class _NotDeclared(SettingsError):
+    """The broker refused a declaration; `reason` is what it said."""
+
+    def __init__(self, message: str, reason: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
 @contextmanager
 def _refusals_of(setting: str, what: str) -> Iterator[None]:
-    variable = f"DISPATCHER_{setting.upper().replace('.', '_')}"
     try:
         yield
     except ChannelPreconditionFailed as error:
-        advice = f"delete it if it is unused (it is re-created), or name another one with {variable}"
-        raise SettingsError(
-            f"{setting}: {what} already exists with different arguments: {_text(error)}; {advice}"
-        ) from None
+        reason = reason_of(error)
+        problem = f"{setting}: {what} was refused by the broker: {reason}"
+        if setting == "amqp.queue":
+            advice = (
+                "delete it if it is unused (it is re-created), or name another one with DISPATCHER_AMQP_QUEUE"
+            )
+            problem = f"{setting}: {what} already exists with different arguments: {reason}; {advice}"
+        raise _NotDeclared(problem, reason) from None
     except ChannelAccessRefused as error:
-        raise SettingsError(f"{setting}: access to {what} refused by the broker: {_text(error)}") from None
-
-
-def _text(error: Exception) -> str:
-    return str(error.args[-1]) if error.args else type(error).__name__
-
-
-def was_cancelled() -> bool:
-    """Whether a CancelledError is meant for this task: the library raises it in users of what it closes."""
-    task = asyncio.current_task()
-    return task is not None and task.cancelling() > 0
+        reason = reason_of(error)
+        raise _NotDeclared(f"{setting}: access to {what} refused by the broker: {reason}", reason) from None

@@ -13,7 +13,8 @@ import structlog
 from aio_pika.abc import AbstractConnection
 
 from dispatcher.domain.errors import SettingsError
-from dispatcher.intake.amqp.topology import LOST, Topology, connect, missing, prepare, was_cancelled
+from dispatcher.intake.amqp.connection import LOST, connect, was_cancelled
+from dispatcher.intake.amqp.topology import Topology, missing, prepare
 
 log = structlog.get_logger("dispatcher.intake")
 

@@ -32,6 +32,9 @@ class AmqpSettings(Protocol):
     def exchange_type(self) -> AmqpExchangeType: ...
 
     @property
+    def bindings(self) -> Sequence[str]: ...
+
+    @property
     def queue(self) -> str: ...
 
     @property
@@ -50,13 +53,22 @@ def make_source(
     """The consumer of the intake queue; None without a URL."""
     if settings.url is None:
         return None
-    topology = Topology(
+    return Consumer(
+        settings.url.reveal(),
+        make_topology(settings),
+        prefetch=settings.prefetch,
+        intake=intake,
+        adapters=adapters,
+    )
+
+
+def make_topology(settings: AmqpSettings) -> Topology:
+    """The exchange, the queue and its bindings, as the settings name them."""
+    return Topology(
         exchange=settings.exchange,
         queue=settings.queue,
         exchange_type=settings.exchange_type,
+        bindings=settings.bindings,
         single_active=settings.single_active_consumer,
         declare=settings.declare,
-    )
-    return Consumer(
-        settings.url.reveal(), topology, prefetch=settings.prefetch, intake=intake, adapters=adapters
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -15,7 +14,6 @@ from aio_pika.abc import AbstractChannel
 from aiohttp import ClientSession
 
 from dispatcher.app import running
-from dispatcher.domain.errors import SettingsError
 from tests.compat.tapis_v3.conftest import Site, event, read, until
 from tests.receiver import Receiver
 
@@ -104,10 +102,14 @@ async def test_an_event_from_there_ends_the_subscriptions_to_its_subject(
     assert queue.declaration_result.message_count == 0
 
 
-async def test_their_exchange_is_not_declared_again_as_a_topic(
-    theirs: AbstractChannel, with_broker: dict[str, str], tmp_path: Path
+async def test_their_exchange_is_used_whatever_type_the_settings_name(
+    theirs: AbstractChannel, with_broker: dict[str, str], tmp_path: Path, receiver: Receiver
 ) -> None:
-    with_broker["DISPATCHER_AMQP_EXCHANGE_TYPE"] = "topic"
-    with pytest.raises(SettingsError, match=f"amqp.exchange: the exchange {EXCHANGE} already exists"):
-        async with running(read(with_broker, tmp_path)):
-            await asyncio.sleep(20)
+    del with_broker["DISPATCHER_AMQP_EXCHANGE_TYPE"]
+    async with running(read(with_broker, tmp_path)) as app, ClientSession() as session:
+        site = Site(app, session)
+        await site.jobs().subscribe(receiver.url, name="s1")
+        await until(site.consumes)
+        uuid = await send(theirs)
+        [arrived] = await receiver.count(1)
+    assert arrived.event["eventUuid"] == uuid

@@ -8,7 +8,6 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import urlsplit
 
-import aio_pika
 import msgspec
 import pytest
 from aiormq.abc import ChannelFrame
@@ -416,17 +415,6 @@ async def test_a_queue_with_other_arguments_stops_the_start(amqp_url: str) -> No
             await run.consuming
     for part in ("amqp.queue", QUEUE, "inequivalent arg 'x-", "delete it", "DISPATCHER_AMQP_QUEUE"):
         assert part in str(stopped.value)
-
-
-async def test_an_exchange_with_other_arguments_stops_the_start(amqp_url: str) -> None:
-    async with channel(amqp_url) as opened:
-        await opened.declare_exchange(EXCHANGE, aio_pika.ExchangeType.FANOUT)
-    async with Consuming(amqp_url) as run:
-        with pytest.raises(
-            SettingsError,
-            match=r"amqp\.exchange: the exchange dispatcher\.events already exists",
-        ):
-            await run.consuming
 
 
 async def test_a_password_that_the_broker_refuses_stops_the_start_and_is_not_shown(amqp_url: str) -> None:

@@ -12,8 +12,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from dispatcher.intake.amqp.connection import connect
 from dispatcher.intake.amqp.frame_reader import BrokerTransport
-from dispatcher.intake.amqp.topology import connect
 from tests.http.servers import Authority
 from tests.intake.wire import Wire
 

@@ -48,13 +48,13 @@ def connected() -> float:
     return AMQP_CONNECTED._value.get()  # type: ignore[no-any-return]  # the library does not say
 
 
-async def routed(url: str) -> bool:
+async def routed(url: str, key: str = "any") -> bool:
     """Whether an event that is published now has a queue to go to."""
     async with await aio_pika.connect(url) as connection:
         opened = await connection.channel(on_return_raises=True)
         try:
             exchange = await opened.get_exchange(EXCHANGE)
-            await exchange.publish(aio_pika.Message(b'{"event":"PROBE","job_id":"j"}'), "any", mandatory=True)
+            await exchange.publish(aio_pika.Message(b'{"event":"PROBE","job_id":"j"}'), key, mandatory=True)
         except aio_pika.exceptions.AMQPError:
             return False
         return True
@@ -101,6 +101,17 @@ async def test_events_come_in_again_after_somebody_deleted_what_they_come_by(
         assert connected() == 1
 
 
+async def test_the_bindings_of_the_settings_are_made_again(amqp_url: str) -> None:
+    async with Consuming(amqp_url, check_every=EVERY, bindings=["job.#", "any"]):
+        async with channel(amqp_url) as opened:
+            queue = await opened.get_queue(QUEUE)
+            await queue.unbind(EXCHANGE, "job.#")
+            await queue.unbind(EXCHANGE, "any")
+        await until_routed(amqp_url)  # by "any", which is made last
+        assert await routed(amqp_url, "job.FINISHED")
+        assert not await routed(amqp_url, "invoice.PAID")
+
+
 async def test_what_was_deleted_is_said_and_that_it_was_declared_again(amqp_url: str) -> None:
     expected = {f"the exchange {EXCHANGE}", f"the exchange {DEAD}", f"the queue {DEAD}"}
     with capture_logs() as lines:
@@ -136,7 +147,7 @@ async def test_an_exchange_that_was_declared_with_another_type_is_named_until_it
                 await opened.exchange_delete(EXCHANGE)
                 await opened.declare_exchange(EXCHANGE, ExchangeType.DIRECT, durable=True)
             await until(lambda: run.consumer.error is not None)
-            assert f"amqp.exchange: the exchange {EXCHANGE}" in str(run.consumer.error)
+            assert f"amqp.bindings: the exchange {EXCHANGE} is of the type direct" in str(run.consumer.error)
             assert connected() == 0
             await delete_exchange(amqp_url)
             await until(lambda: run.consumer.error is None)
