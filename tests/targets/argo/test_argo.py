@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hera.workflows.models import WorkflowResumeRequest, WorkflowStopRequest
+from hera.workflows.models import WorkflowResumeRequest, WorkflowSetRequest, WorkflowStopRequest
 from hera.workflows.service import WorkflowsService
 
 from dispatcher.domain.errors import InvalidInput
@@ -22,7 +22,7 @@ from tests.factories import make_event, make_subscription
 from tests.http.requests import resolve_to
 from tests.http.servers import Authority
 from tests.targets.argo.sending import DELIVERY, document, sent
-from tests.targets.argo.server import TOKEN, ArgoServer, suspend_node, trigger_node
+from tests.targets.argo.server import TOKEN, ArgoServer, supplied, suspend_node, trigger_node
 
 # Resume and stop
 
@@ -317,22 +317,24 @@ async def test_requests_are_those_of_hera(kind: ArgoKind, argo: ArgoServer) -> N
     names = {"name": "wf", "namespace": "jobs"}
     resume = WorkflowResumeRequest(**names, node_field_selector=selector)
     stop = WorkflowStopRequest(**names, node_field_selector=selector, message="out of memory")
+    given = WorkflowSetRequest(**names, node_field_selector=selector, output_parameters='{"exit":"3"}')
     fields = "status.phase,status.nodes"
     for call in (
+        lambda: hera.set_workflow("wf", given),
         lambda: hera.resume_workflow("wf", resume),
         lambda: hera.stop_workflow("wf", stop),
         lambda: hera.get_workflow("wf", fields=fields),
     ):
-        argo.add(suspend_node("one", "job-1"))
+        argo.add(suspend_node("one", "job-1", outputs=supplied("exit")))
         await asyncio.to_thread(_ignoring_answers, call)
     theirs, argo.requests = argo.requests, []
 
     for event in ("FINISHED", "FAILED"):
-        argo.add(suspend_node("one", "job-1"))
-        await sent(kind, argo, {"event": event, "data": {"message": "out of memory"}})
+        argo.add(suspend_node("one", "job-1", outputs=supplied("exit")))
+        await sent(kind, argo, {"event": event, "data": {"message": "out of memory"}}, outputs={"exit": "3"})
     await sent(kind, argo)
 
-    ours = [argo.requests[0], argo.requests[1], argo.requests[3]]
+    ours = [*argo.requests[:3], argo.requests[4]]
     assert [_essence(request) for request in ours] == [_essence(request) for request in theirs]
 
 
