@@ -1,7 +1,8 @@
 """Bodies as publishers send them, and the JSON in UTF-8 that they mean.
 
 Compressed ones are inflated up to a bound, so that a small message cannot take much memory. What cannot be read as it
-came is repaired: a byte order mark, another charset, half a character. A number that is none is named.
+came is repaired: a byte order mark, another charset, half a character, JSON that was encoded twice. A number that is
+none is named.
 
 Sources: RFC 9110, section 8.4.1 "Content Codings"; kombu's registry of compressions, which calls zlib
 `application/x-gzip`; Spring AMQP, which writes `gzip, UTF-8` with the charset, before 2.2.12 `gzip:UTF-8`.
@@ -16,6 +17,8 @@ import re
 import zlib
 from collections.abc import Callable
 from functools import lru_cache
+
+import msgspec
 
 from dispatcher.domain.errors import InvalidInput
 from dispatcher.intake.decode_context import Message
@@ -44,6 +47,7 @@ _MARKS = (
     (codecs.BOM_UTF16_BE, "utf-16-be"),
 )
 _CHARSET = re.compile(r";\s*charset\s*=\s*[\"']?([A-Za-z0-9_-]+)", re.IGNORECASE)
+_SPACE = b" \t\r\n"
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 # A backslash and what it escapes: a pair of surrogates, a lone one, or anything else.
 _ESCAPE = re.compile(
@@ -124,7 +128,21 @@ _DECODERS: dict[str, Callable[[bytes, int], bytes]] = {
 
 
 def repaired(message: Message) -> bytes:
-    """The body as UTF-8 without a mark before it, and with U+FFFD for what is no character."""
+    """The body as UTF-8 without a mark before it, and with U+FFFD for what is no character.
+
+    A JSON string that holds a document is that document: Spring's Jackson converter makes one of a text.
+    """
+    body = _in_utf8(message)
+    if not body.lstrip(_SPACE).startswith(b'"'):
+        return body
+    try:
+        inner = msgspec.json.decode(body, type=str).encode("utf-8", "replace")
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        return body
+    return _without_surrogates(inner) if inner.lstrip(_SPACE).startswith((b"{", b"[")) else body
+
+
+def _in_utf8(message: Message) -> bytes:
     body = message.body
     charset = _charset(message) or "utf-8"
     for mark, name in _MARKS:
@@ -138,6 +156,10 @@ def repaired(message: Message) -> bytes:
     else:
         if charset.startswith(("utf-16", "utf-32")):
             body = body.decode(charset, "replace").encode("utf-8", "replace")
+    return _without_surrogates(body)
+
+
+def _without_surrogates(body: bytes) -> bytes:
     if not _SURROGATE.search(body):
         return body
     return _ESCAPE.sub(lambda found: b"\\ufffd" if found[1] else found[0], body)

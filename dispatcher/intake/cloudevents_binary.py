@@ -1,19 +1,21 @@
 """CloudEvents 1.0 in binary form: the attributes stand in headers, the body is the data.
 
-Sources: CloudEvents 1.0.2, its HTTP binding and its AMQP binding; Knative's RabbitMQ broker for names without
-a prefix.
+Sources: CloudEvents 1.0.2, its bindings to HTTP, AMQP and Kafka, whose `ce_` arrives over bridges; Knative's RabbitMQ
+broker for names without a prefix.
 """
 
 from __future__ import annotations
 
 import base64
 import re
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from math import isfinite
 from urllib.parse import unquote
 
 import msgspec
 from msgspec import Raw
+from msgspec.structs import replace
 
 from dispatcher.domain.errors import InvalidInput
 from dispatcher.intake import cloudevents
@@ -21,6 +23,7 @@ from dispatcher.intake.amqp.field_table import as_text
 from dispatcher.intake.decode_context import UNREADABLE, Message
 
 _PREFIXES = ("ce-", "cloudevents_", "cloudevents:")
+_OF_KAFKA = "ce_"
 _NAME = re.compile(r"[a-z0-9]+")
 
 _encode = msgspec.json.Encoder(enc_hook=str).encode
@@ -31,13 +34,15 @@ def matches(message: Message) -> bool:
     if not message.headers or message.media_type.startswith("application/cloudevents"):
         return False
     names = [name.lower() for name in message.headers]
-    if any(name.startswith(_PREFIXES) for name in names):
+    if any(name.startswith(_PREFIXES) for name in names) or f"{_OF_KAFKA}specversion" in names:
         return True
     return message.origin == "amqp" and "specversion" in names
 
 
 def structured(message: Message) -> bytes:
     """A binary message in structured form. Raises InvalidInput."""
+    if message.content_type is None:
+        message = replace(message, content_type=_content_type(message.headers))
     document = _header_attributes(message)
     if message.content_type:
         document["datacontenttype"] = _in_unicode(message.content_type)
@@ -46,9 +51,16 @@ def structured(message: Message) -> bytes:
     return _encode(document)
 
 
+def _content_type(headers: Mapping[str, object]) -> str | None:
+    """That of a header, as bridges from Kafka and others pass it on."""
+    found = next((value for name, value in headers.items() if name.lower() == "content-type"), None)
+    return found if isinstance(found, str) else None
+
+
 def _header_attributes(message: Message) -> dict[str, object]:
     named = [(_in_unicode(name).lower(), value) for name, value in message.headers.items()]
-    found = [(n[len(prefix) :], v) for n, v in named for prefix in _PREFIXES if n.startswith(prefix)]
+    prefixes = (*_PREFIXES, _OF_KAFKA)
+    found = [(n[len(prefix) :], v) for n, v in named for prefix in prefixes if n.startswith(prefix)]
     if not found:
         # Knative's RabbitMQ broker writes the attributes as they are called, and empty ones too.
         found = [(name, value) for name, value in named if _NAME.fullmatch(name)]

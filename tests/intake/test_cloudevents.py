@@ -128,7 +128,7 @@ def test_the_word_specversion_in_the_data_makes_no_cloudevent() -> None:
     assert read(plain(data={"specversion": "1.0"})).source == "/jobs"
 
 
-@pytest.mark.parametrize("prefix", ["cloudEvents_", "cloudEvents:", "ce-", "CE-", ""])
+@pytest.mark.parametrize("prefix", ["cloudEvents_", "cloudEvents:", "ce-", "CE-", "ce_", ""])
 def test_the_attributes_of_a_binary_amqp_message_may_be_written_in_several_ways(prefix: str) -> None:
     named = headers(prefix, owner="ada", time="2026-01-02T03:04:05Z", dataschema="")
     event = read(b'{"code":0}', headers=named | {"x-death": [{"count": 1}]}, content_type="application/json")
@@ -136,6 +136,16 @@ def test_the_attributes_of_a_binary_amqp_message_may_be_written_in_several_ways(
     assert event.decoded == cloudevent(
         owner="ada", time="2026-01-02T03:04:05Z", datacontenttype="application/json", data={"code": 0}
     )
+
+
+def test_the_content_type_may_be_a_header_as_bridges_from_kafka_write_it() -> None:
+    named = headers("ce_") | {"content-type": "text/plain"}
+    assert read(b"hello", headers=named).data == "hello"
+    assert read(b"{}", headers=named, content_type="application/json").data == {}
+
+
+def test_a_header_that_only_begins_like_one_of_kafka_makes_no_cloudevent() -> None:
+    assert read({"event": "FINISHED", "job_id": "job-1"}, headers={"ce_region": "eu"}).event == "FINISHED"
 
 
 @pytest.mark.parametrize("time", [datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC), 1767323045000])

@@ -395,6 +395,41 @@ def test_a_body_that_kombu_compressed_is_inflated(body: bytes, compression: str)
     assert read(body, headers={"compression": compression}, content_encoding="utf-8").event == "FINISHED"
 
 
+@pytest.mark.parametrize("compression", ["application/x-lzma", "application/x-brotli", "application/zstd"])
+def test_a_compression_of_kombu_that_is_not_undone_is_named(compression: str) -> None:
+    refused = refusal(BODY, headers={"compression": compression}, content_encoding="utf-8")
+    assert refused.problem == f"expected gzip, deflate, bzip2 or none, got {compression!r}"
+
+
+# JSON that was encoded twice
+
+
+@pytest.mark.parametrize("document", [plain(owner="Zoë"), [plain(owner="Zoë")], cloudevent(owner="Zoë")])
+@pytest.mark.parametrize("origin", ["amqp", "http"])
+def test_a_json_string_that_holds_a_document_is_that_document(origin: str, document: object) -> None:
+    body = f" {json.dumps(json.dumps(document, indent=1))}".encode()
+    (event,) = decoded(Message(origin=origin, body=body, content_type="application/json"))
+    (once,) = decoded(Message(origin=origin, body=json.dumps(document).encode()))
+    assert (event.owner, event.job_id) == ("Zoë", "job-1")
+    assert event.decoded["type"] == once.decoded["type"]
+
+
+def test_what_is_repaired_is_repaired_within_such_a_string_too() -> None:
+    for inner in (rb'{"event":"A","job_id":"\udcff"}', json.dumps(plain(job_id="\udcff")).encode()):
+        twice = json.dumps(inner.decode()).encode("utf-16")
+        assert read(twice).job_id == "\ufffd"
+
+
+@pytest.mark.parametrize("body", [b'"FINISHED"', b'"', b'"{\\"event\\":"', b'"\\"{}\\""'])
+def test_another_string_is_no_event(body: bytes) -> None:
+    assert refusal(body).field == ""
+
+
+def test_a_string_that_is_the_data_of_a_binary_message_stays_one() -> None:
+    event = read(b'"{}"', headers=headers(), content_type="application/json")
+    assert event.data == "{}"
+
+
 @pytest.mark.parametrize(
     ("body", "encoding", "problem"),
     [
