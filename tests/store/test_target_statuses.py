@@ -37,9 +37,7 @@ async def test_a_failure_supersedes_nothing(store: Store) -> None:
     assert await statuses.begin(KEY, older, new_id("dlv"), 30) == "go"
 
 
-async def test_others_wait_for_as_long_as_they_are_told(
-    store: Store, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_others_wait_until_the_interval_is_over(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     statuses = store.target_statuses
     event, first, second = new_id("evt"), new_id("dlv"), new_id("dlv")
 

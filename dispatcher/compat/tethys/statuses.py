@@ -56,7 +56,7 @@ EVENTS_TO_DASK: dict[str, str] = {
     "STOPPED": "processing-erred",
 }
 
-# The status that a portal is told in a report. CLEANING_UP is not Results-Ready: a portal takes that for the end.
+# The status in a report to a portal. CLEANING_UP is not Results-Ready: a portal takes that for the end.
 EVENTS_TO_TETHYS: dict[str, str] = {
     "CREATED": "Pending",
     "PENDING": "Pending",

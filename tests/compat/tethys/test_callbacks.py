@@ -114,9 +114,9 @@ async def test_four_statuses_end_a_job(api: Api, alice: Caller, path: str, statu
     address = given[path] if path == "report" else f"{given[path]}&status="
     await api.anonymous.get(address + status)
 
-    told = len((await alice.get("/v1/deliveries"))["items"])
-    assert told == (status in ("Complete", "Error", "Aborted", "Various-Complete"))
-    assert ((await alice.get("/v1/jobs/27"))["ended_at"] is not None) is bool(told)
+    notified = len((await alice.get("/v1/deliveries"))["items"])
+    assert notified == (status in ("Complete", "Error", "Aborted", "Various-Complete"))
+    assert ((await alice.get("/v1/jobs/27"))["ended_at"] is not None) is bool(notified)
 
 
 @pytest.mark.parametrize("status", ["", "&status=", "&status=bogus", "&status=complete"])

@@ -1,4 +1,4 @@
-"""The form "job": a portal looks at a job of its own at most every so often, and says of all requests that it did.
+"""The form "job": a portal looks at a job at most every ten seconds, and says of every request that it did.
 
 It is asked so that the last status of the job arrives.
 """
@@ -129,7 +129,7 @@ async def test_the_end_of_a_job_that_was_just_asked_about_arrives(
     assert min(portal.gaps()) > INTERVAL
 
 
-async def test_the_end_of_a_job_that_was_just_started_is_told_at_once_and_arrives(
+async def test_the_end_of_a_job_that_was_just_started_is_sent_at_once_and_arrives(
     store: Store, egress: Egress, portal: Portal
 ) -> None:
     await store.subscriptions.add(notified(portal, "@terminal"))
