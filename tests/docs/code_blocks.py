@@ -11,6 +11,12 @@ _BLOCK = re.compile(
 )
 
 
+def blocks_under(page: str, heading: str) -> list[str]:
+    """Every code block under a heading of a page, in order."""
+    _, _, section = (ROOT / page).read_text().partition(f"\n## {heading}\n")
+    return [match["code"] for match in _BLOCK.finditer(section.partition("\n## ")[0])]
+
+
 def code_blocks(page: str) -> dict[str, str]:
     """The first code block under each heading of a page such as `docs/receiving.md`."""
     found: dict[str, str] = {}
