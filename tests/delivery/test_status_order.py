@@ -115,6 +115,28 @@ async def test_a_later_status_waits_for_an_earlier_one_that_is_on_its_way(
     assert ended == ["finished", "processing", "finished"]
 
 
+async def test_a_status_that_a_portal_refuses_after_the_end_of_its_job_is_superseded(
+    store: Store, portal: Receiver, egress: Egress
+) -> None:
+    async def finished(_: Arrived) -> web.Response:
+        return web.json_response({"success": False, "error": "job has already finished"}, status=409)
+
+    portal.answer = finished
+    target = {"kind": "tethys", "portal": portal.url, "job": "$<JOB_ID>", "form": "report", "token": "t"}
+    await store.subscriptions.add(make_subscription(target=target, destination=portal.url))
+    async with Process(store, egress).runs() as process:
+        await process.accept(happened("RUNNING"))
+        (running,) = await settled(store, {State.SUPERSEDED: 1})
+        (attempt,) = await store.deliveries.attempts(running.id)
+
+    assert (running.attempts, running.reason) == (1, attempt.error)
+    assert (attempt.status, attempt.error) == (
+        409,
+        "the job has already finished in the portal, which keeps that",
+    )
+    assert len(portal.arrived) == 1
+
+
 async def test_with_two_processes_the_last_status_is_the_last_that_arrives(
     store: Store, portal: Receiver, egress: Egress
 ) -> None:
