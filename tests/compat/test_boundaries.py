@@ -27,8 +27,9 @@ from tests.plugins import plugins_of
 
 ROOT = Path(dispatcher.__file__).parent
 SYSTEMS = re.compile(r"tapis|tethys|agave", re.IGNORECASE)
-# The settings, the catalogue of events' names, and what was released of the schema.
+# The settings and their old names, the catalogue of events' names, and what was released of the schema.
 MAY_NAME_THEM = {
+    "config/loading.py",
     "config/settings.py",
     "domain/event_names.py",
     "store/migrations/versions/0001_initial.py",
