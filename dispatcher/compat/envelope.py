@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+import re
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from http import HTTPStatus
 from typing import Generic, Protocol, TypeVar
 
 from aiohttp import hdrs, web
 from msgspec import Struct
 
+from dispatcher.api.problems import Refusal
 from dispatcher.api.routing import raw_body
 from dispatcher.api.services import Services
 from dispatcher.domain.errors import InvalidInput
@@ -77,6 +79,18 @@ def envelope_handler(
             return envelope.refuse(request, error)
 
     return handle
+
+
+def check_method(method: str, url_path: str, routes: Iterable[tuple[str, str]]) -> None:
+    """Raise Refusal (405) when one of these routes, methods with paths, has this path with another method."""
+    allowed = sorted({possible for possible, path in routes if _pattern(path).fullmatch(url_path)})
+    if allowed:
+        detail = f"{method} is not possible here; possible are {', '.join(allowed)}"
+        raise Refusal(HTTPStatus.METHOD_NOT_ALLOWED, detail, headers={"Allow": ", ".join(allowed)})
+
+
+def _pattern(path: str) -> re.Pattern[str]:
+    return re.compile(re.sub(r"\{[A-Za-z]+\}", "[^/]+", path) + "/?")
 
 
 def check_query(request: web.Request) -> None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import datetime
 
-from dispatcher.api.access import job_for, only_owner
+from dispatcher.api.access import job_for
 from dispatcher.api.secret_fields import hide_secrets
 from dispatcher.compat.envelope import CompatResponse
+from dispatcher.compat.job_reading import MAX_HISTORY, document_of, events_of, jobs_of
 from dispatcher.compat.tapis_v2.envelope import V2Request
 from dispatcher.compat.tapis_v2.search import Term, Type, terms_in
 from dispatcher.compat.tapis_v2.views import iso, link
@@ -15,7 +16,6 @@ from dispatcher.domain.errors import InvalidInput, NotFound
 from dispatcher.domain.event_names import EVENTS
 from dispatcher.domain.events import Event, utc_now
 from dispatcher.domain.jobs import Job
-from dispatcher.store.filters import EventFilter, JobFilter, Window
 from dispatcher.store.mapping import made_at
 
 SEARCHED: dict[str, Type] = {
@@ -31,16 +31,8 @@ SEARCHED: dict[str, Type] = {
     "created": "time",
 }
 
-PAGE = 500
 MAX_LOOKED_AT = 10_500
 """Jobs that one list looks at: as many as the highest offset reaches, and a page."""
-
-LATEST = 10
-"""Events of a job among which one with its document is looked for."""
-
-EVENT_PAGE = 100
-MAX_HISTORY = 5_000
-"""Events that a history can have here; the native API goes on with a cursor."""
 
 SHORTEST_WAIT, LONGEST_WAIT = 2, 300
 """Seconds: what is suggested to who asks again."""
@@ -75,7 +67,8 @@ async def _listed(request: V2Request, terms: Sequence[Term]) -> CompatResponse:
 async def get_job(request: V2Request) -> CompatResponse:
     """One job: its latest document, with what its events say since."""
     job = await job_for(request.caller, request.path["id"], request.services)
-    return _polled(job, _full(job, await _document(request, job), request.base))
+    document = await document_of(job, request.caller, request.services.store)
+    return _polled(job, _full(job, document, request.base))
 
 
 async def get_status(request: V2Request) -> CompatResponse:
@@ -90,7 +83,7 @@ async def get_history(request: V2Request) -> CompatResponse:
     """What happened to a job, the first event first."""
     job = await job_for(request.caller, request.path["id"], request.services)
     steps: list[dict[str, object]] = []
-    async for event in _events(request, job):
+    async for event in events_of(job, request.caller, request.services.store):
         steps.append(_step(event))
         if len(steps) > MAX_HISTORY:
             raise InvalidInput(
@@ -116,18 +109,15 @@ def _polled(job: Job, result: object) -> CompatResponse:
 
 
 async def _jobs(request: V2Request) -> AsyncIterator[Job]:
-    which = JobFilter(tenant=request.caller.tenant, visible_to=only_owner(request.caller))
-    cursor: str | None = None
-    for _ in range(MAX_LOOKED_AT // PAGE):
-        page = await request.services.store.jobs.page(which, Window(PAGE, cursor))
-        for job in page.items:
-            yield job
-        cursor = page.next
-        if cursor is None:
-            return
-    raise InvalidInput(
-        "", f"more than {MAX_LOOKED_AT} jobs would have to be looked at: ask GET /v1/jobs, page by page"
-    )
+    looked_at = 0
+    async for job in jobs_of(request.caller, request.services.store):
+        looked_at += 1
+        if looked_at > MAX_LOOKED_AT:
+            raise InvalidInput(
+                "",
+                f"more than {MAX_LOOKED_AT} jobs would have to be looked at: ask GET /v1/jobs, page by page",
+            )
+        yield job
 
 
 def _fits(job: Job, terms: Sequence[Term]) -> bool:
@@ -146,24 +136,6 @@ def _fits(job: Job, terms: Sequence[Term]) -> bool:
         "created": _created(job),
     }
     return all(term.holds(known[term.field]) for term in terms)
-
-
-async def _events(request: V2Request, job: Job) -> AsyncIterator[Event]:
-    which = EventFilter(tenant=job.tenant, visible_to=only_owner(request.caller), job_id=job.id)
-    cursor: str | None = None
-    while True:
-        page = await request.services.store.events.page(which, Window(EVENT_PAGE, cursor))
-        for event in page.items:
-            yield event
-        cursor = page.next
-        if cursor is None:
-            return
-
-
-async def _document(request: V2Request, job: Job) -> Mapping[str, object]:
-    which = EventFilter(tenant=job.tenant, visible_to=only_owner(request.caller), job_id=job.id)
-    page = await request.services.store.events.page(which, Window(LATEST))
-    return next((event.job for event in page.items if event.job), {})
 
 
 def _created(job: Job) -> datetime:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from http import HTTPStatus
 
 from aiohttp import web
 
 from dispatcher.api.problems import Refusal
 from dispatcher.api.services import Services
-from dispatcher.compat.envelope import CompatResponse, envelope_handler
+from dispatcher.compat.envelope import CompatResponse, check_method, envelope_handler
 from dispatcher.compat.tapis_v2 import attempts, jobs, notifications
 from dispatcher.compat.tapis_v2.envelope import Handler, V2Envelope, V2Request
 
@@ -50,12 +49,5 @@ def attach(app: web.Application, services: Services) -> None:
 
 async def _not_offered(request: V2Request) -> CompatResponse:
     """Refuse what no route takes: 405 where another method is possible, else 404."""
-    allowed = sorted({method for method, path, _ in _ROUTES if _pattern(path).fullmatch(request.url_path)})
-    if allowed:
-        detail = f"{request.method} is not possible here; possible are {', '.join(allowed)}"
-        raise Refusal(HTTPStatus.METHOD_NOT_ALLOWED, detail, headers={"Allow": ", ".join(allowed)})
+    check_method(request.method, request.url_path, [(method, path) for method, path, _ in _ROUTES])
     raise Refusal(HTTPStatus.NOT_FOUND, f"there is nothing at {request.url_path[:200]}")
-
-
-def _pattern(path: str) -> re.Pattern[str]:
-    return re.compile(re.sub(r"\{[a-z]+\}", "[^/]+", path) + "/?")

@@ -28,6 +28,7 @@ class Caller(Struct, frozen=True, kw_only=True):
     """
 
     key: ApiKey
+    by_token: bool = False
     service: str | None = None
     tenant_admin: bool = False
     reach: frozenset[str] | None = frozenset()
@@ -46,6 +47,11 @@ class Caller(Struct, frozen=True, kw_only=True):
     def may(self, scope: Scope) -> bool:
         """Whether it may do this at all. No user publishes events, not even an administrator."""
         return self.key.may(scope) and not (self.tenant_admin and scope == "publish")
+
+    @property
+    def may_send_events(self) -> bool:
+        """Whether it may send user events to jobs that it sees: with every token, as in Tapis."""
+        return self.by_token or self.key.may("publish")
 
     def may_reach(self, tenant: str) -> bool:
         """Whether it may publish events of this tenant."""
@@ -85,12 +91,12 @@ def _with_token(token: str, headers: Mapping[str, str], tokens: Tokens | None) -
         raise _refused(
             f"{OBO_TENANT}: expected one of {', '.join(sorted(claims.reach))}, got {tenant[:80]!r}"
         )
+    key = _for_user(key, headers)
+    if claims.service:
+        return Caller(key=key, by_token=True, service=claims.user, reach=claims.reach)
     if claims.admin:
-        key = replace(_for_user(key, headers), scopes=("admin",))
-        return Caller(key=key, tenant_admin=True)
-    if not claims.service:
-        return Caller(key=_for_user(key, headers))
-    return Caller(key=_for_user(key, headers), service=claims.user, reach=claims.reach)
+        return Caller(key=replace(key, scopes=("admin",)), by_token=True, tenant_admin=True)
+    return Caller(key=key, by_token=True)
 
 
 def _for_user(key: ApiKey, headers: Mapping[str, str]) -> ApiKey:

@@ -6,7 +6,7 @@ import difflib
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from fnmatch import fnmatchcase
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from dispatcher.domain.errors import InvalidInput
 from dispatcher.domain.times import parse_time
@@ -17,11 +17,8 @@ Predicate: TypeAlias = Callable[[Attributes], bool]
 OPERATORS = ("eq", "neq", "lt", "lte", "gt", "gte", "in", "nin", "like", "nlike", "between", "nbetween")
 MAX_VALUES = 100
 
-_TIMES = ("expiry", "created", "updated")
-_TEXTS = ("name", "owner", "tenant", "description", "typeFilter", "subjectFilter", "uuid")
-_ATTRIBUTES = (*_TEXTS, *_TIMES, "enabled", "ttlMinutes")
-# Tapis knows them by the names of its columns too.
-_NAMES = {name.lower(): name for name in _ATTRIBUTES}
+Type = Literal["text", "time", "flag", "number"]
+
 _FLAGS = {"true": True, "false": False}
 
 # Any: values of one attribute have one type, and are compared with each other only.
@@ -42,35 +39,59 @@ _TESTS: Mapping[str, Callable[[Any, Sequence[Any]], bool]] = {
 _NEGATIVE = frozenset({"neq", "nin", "nlike", "nbetween"})
 
 
-def attribute(name: str) -> str:
-    """The attribute that a name means, also as `type_filter`. Raises InvalidInput."""
-    found = _NAMES.get(name.replace("_", "").lower())
-    if found is None:
-        near = difflib.get_close_matches(name[:80], _ATTRIBUTES, n=1)
-        advice = f"did you mean {near[0]}?" if near else f"known are {', '.join(_ATTRIBUTES)}"
-        raise InvalidInput("search", f"there is no attribute {name[:80]!r} to search for; {advice}")
-    return found
+class Searched:
+    """The attributes of one kind of thing that can be searched for and sorted by, with the types of their values."""
 
+    def __init__(self, types: Mapping[str, Type]) -> None:
+        self._types = types
+        # Tapis knows them by the names of its columns too.
+        self._names = {name.lower(): name for name in types}
 
-def condition(name: str, operator: str, values: Sequence[str]) -> Predicate:
-    """A test of attributes. One that is missing only differs from everything. Raises InvalidInput."""
-    found, operator = attribute(name), operator.lower()
-    if operator not in OPERATORS:
-        raise InvalidInput("search", f"{operator[:40]!r} is no operator; known are {', '.join(OPERATORS)}")
-    _check_count(operator, values)
-    if operator in ("like", "nlike"):
-        if found not in _TEXTS:
-            raise InvalidInput("search", f"{operator} compares texts, and {found} is none")
-        wanted: list[object] = [_pattern(values[0])]
-    else:
-        wanted = [value_of(found, text) for text in values]
-    test, missing = _TESTS[operator], operator in _NEGATIVE
+    def attribute(self, name: str) -> str:
+        """The attribute that a name means, also as `type_filter`. Raises InvalidInput."""
+        found = self._names.get(name.replace("_", "").lower())
+        if found is None:
+            near = difflib.get_close_matches(name[:80], self._types, n=1)
+            advice = f"did you mean {near[0]}?" if near else f"known are {', '.join(self._types)}"
+            raise InvalidInput("search", f"there is no attribute {name[:80]!r} to search for; {advice}")
+        return found
 
-    def holds(attributes: Attributes) -> bool:
-        value = attributes[found]
-        return missing if value is None else test(value, wanted)
+    def condition(self, name: str, operator: str, values: Sequence[str]) -> Predicate:
+        """A test of attributes. One that is missing only differs from everything. Raises InvalidInput."""
+        found, operator = self.attribute(name), operator.lower()
+        if operator not in OPERATORS:
+            raise InvalidInput(
+                "search", f"{operator[:40]!r} is no operator; known are {', '.join(OPERATORS)}"
+            )
+        _check_count(operator, values)
+        if operator in ("like", "nlike"):
+            if self._types[found] != "text":
+                raise InvalidInput("search", f"{operator} compares texts, and {found} is none")
+            wanted: list[object] = [_pattern(values[0])]
+        else:
+            wanted = [self.value_of(found, text) for text in values]
+        test, missing = _TESTS[operator], operator in _NEGATIVE
 
-    return holds
+        def holds(attributes: Attributes) -> bool:
+            value = attributes[found]
+            return missing if value is None else test(value, wanted)
+
+        return holds
+
+    def value_of(self, name: str, text: str) -> str | int | bool | datetime:
+        """What a text means as a value of this attribute. Raises InvalidInput."""
+        kind = self._types[name]
+        if kind == "time":
+            return parse_time("search", text)
+        if kind == "flag":
+            if text.lower() not in _FLAGS:
+                raise InvalidInput("search", f"{name} is true or false, not {text[:40]!r}")
+            return _FLAGS[text.lower()]
+        if kind == "number":
+            if not text.removeprefix("-").isdecimal() or len(text) > 12 or not text.isascii():
+                raise InvalidInput("search", f"{name} is a whole number, not {text[:40]!r}")
+            return int(text)
+        return text
 
 
 def _check_count(operator: str, values: Sequence[str]) -> None:
@@ -82,21 +103,6 @@ def _check_count(operator: str, values: Sequence[str]) -> None:
         expected, right = "one value", len(values) == 1
     if not right:
         raise InvalidInput("search", f"{operator} takes {expected}, got {len(values)}")
-
-
-def value_of(name: str, text: str) -> str | int | bool | datetime:
-    """What a text means as a value of this attribute. Raises InvalidInput."""
-    if name in _TIMES:
-        return parse_time("search", text)
-    if name == "enabled":
-        if text.lower() not in _FLAGS:
-            raise InvalidInput("search", f"enabled is true or false, not {text[:40]!r}")
-        return _FLAGS[text.lower()]
-    if name == "ttlMinutes":
-        if not text.removeprefix("-").isdecimal() or len(text) > 12 or not text.isascii():
-            raise InvalidInput("search", f"ttlMinutes is a whole number, not {text[:40]!r}")
-        return int(text)
-    return text
 
 
 def _pattern(text: str) -> str:

@@ -30,7 +30,7 @@ async def post_subscription(request: V3Request) -> CompatResponse:
         raise Forbidden(
             f"owner: expected {request.caller.key.owner!r}; only services and admins may name another"
         )
-    name = _generate_name(request, owner, new) if new.name is None else models.check_name(new.name)
+    name = generate_name(request, owner, new) if new.name is None else models.check_name(new.name)
     await create(request, owner, name, new)
     return CompatResponse(
         message=f"the subscription {name} was created for {owner}",
@@ -84,7 +84,7 @@ async def create(
     return named
 
 
-def _generate_name(request: V3Request, owner: str, new: models.PostSubscription) -> str:
+def generate_name(request: V3Request, owner: str, new: models.PostSubscription) -> str:
     """A name for one that was given none, made as Tapis makes it."""
     subject = "any" if new.subject_filter == models.EVERY else new.subject_filter[:_SUBJECT_IN_NAME]
     random = "".join(secrets.choice(_LETTERS) for _ in range(8))

@@ -11,7 +11,7 @@ from datetime import datetime
 import msgspec
 from msgspec import UNSET, Raw, Struct
 
-from dispatcher.compat.tapis_v3.event_model import TapisEvent, check_type, event_name
+from dispatcher.compat.tapis_v3.event_model import USER_EVENT, TapisEvent, check_type, event_name
 from dispatcher.domain.event_names import status_of
 from dispatcher.domain.events import Event
 from dispatcher.domain.ids import new_id
@@ -80,7 +80,8 @@ def read(document: bytes, context: DecodeContext) -> tuple[Event]:
 
 def _written(theirs: TapisEvent, context: DecodeContext) -> EventDocument[_Data]:
     """The CloudEvent, its data in the form that plain events have."""
-    said = _said(theirs.data)
+    # What a user writes into an event of a job says nothing of whose the job is.
+    said = _JobData() if theirs.type.startswith(USER_EVENT) else _said(theirs.data)
     name = event_name(theirs.type)
     subject = context.text("subject", theirs.subject or theirs.series_id or theirs.uuid or "")
     owner = said.job_owner or theirs.user

@@ -23,6 +23,9 @@ MAX_TYPE = 128
 STATUS = "jobs.JOB_NEW_STATUS."
 """How the type of an event begins that says in which status a job is now; the status follows."""
 
+USER_EVENT = "jobs.JOB_USER_EVENT."
+"""How the type of an event begins that a user sent to a job; its `data` are whatever the user wrote."""
+
 _OURS = "job."
 _CANCELLED = {"CANCELLED": "KILLED"}
 _KILLED = {ours: theirs for theirs, ours in _CANCELLED.items()}
@@ -104,6 +107,11 @@ def event_name(event_type: str) -> str:
     else:
         name = event_type.partition(".")[2]
     return name.replace("~", "-")[:_MAX_NAME]
+
+
+def status_as_theirs(status: str | None) -> str | None:
+    """A job's status as Tapis v3 calls it."""
+    return None if status is None else _KILLED.get(status, status)
 
 
 def type_of(native: str, name: str) -> str:

@@ -32,7 +32,7 @@ async def publish_event(request: V3Request) -> CompatResponse:
         raise InvalidInput(
             "type", f"expected it to begin with {request.caller.service}., the service that publishes it"
         )
-    await publish(request, new, _tenant(request))
+    await publish(request, new, _tenant(request), user=request.caller.key.owner)
     return CompatResponse(message="the event was posted")
 
 
@@ -45,8 +45,8 @@ async def end_event_series(request: V3Request) -> CompatResponse:
     return CompatResponse(message=f"the series {ended.series_id} was ended", result={"changes": int(there)})
 
 
-async def publish(request: V3Request, new: PostEvent, tenant: str) -> None:
-    """Take an event in as all others: through the same decoding, stored before this returns."""
+async def publish(request: V3Request, new: PostEvent, tenant: str, *, user: str | None) -> None:
+    """Take an event of a user in as all others: through the same decoding, stored before this returns."""
     event = TapisEvent(
         source=new.source,
         type=new.type,
@@ -57,7 +57,7 @@ async def publish(request: V3Request, new: PostEvent, tenant: str) -> None:
         end_series=new.end_series,
         delete_subscriptions_matching_subject=new.delete_subscriptions_matching_subject,
         tenant=tenant,
-        user=request.caller.key.owner,
+        user=user,
         received=msgspec.to_builtins(utc_now()),
         uuid=str(uuid4()),
         series_seq_count=NO_SERIES,

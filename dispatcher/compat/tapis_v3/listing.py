@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
+from typing import TypeVar
 
 from dispatcher.compat.envelope import CompatResponse
 from dispatcher.compat.tapis_v3.authentication import Caller
-from dispatcher.compat.tapis_v3.conditions import Predicate, attribute, value_of
+from dispatcher.compat.tapis_v3.conditions import Attributes, Predicate, Searched
 from dispatcher.compat.tapis_v3.envelope import V3Request
-from dispatcher.compat.tapis_v3.repository import TapisSubscription
-from dispatcher.compat.tapis_v3.views import attributes, selected, view
+from dispatcher.compat.tapis_v3.views import SEARCHED, attributes, selected, view
 from dispatcher.domain.errors import Forbidden, InvalidInput
 
 DEFAULT_LIMIT = 100
@@ -21,6 +21,8 @@ MAX_LIMIT = 1000
 MAX_ORDERS = 5
 _ORDER = re.compile(r"(?P<name>[A-Za-z_]+)(?:\((?P<direction>asc|desc)\))?", re.IGNORECASE)
 _FLAGS = {"true": True, "false": False}
+
+T = TypeVar("T")
 
 Order = tuple[str, bool]
 """An attribute, and whether from the highest to the lowest."""
@@ -45,29 +47,37 @@ def owner_or_any(caller: Caller, query: Mapping[str, str]) -> str | None:
 
 async def listed(request: V3Request, wanted: Predicate, owner: str | None) -> CompatResponse:
     """The part of the list that the query asks for."""
-    query, tapis = request.query, request.repository
-    limit, skip = _limit(query), number(query, "skip", 0)
-    orders, chosen = _orders(query), selected(query.get("select"), "summaryAttributes")
-    found = [(one, attributes(one)) for one in await tapis.listed(request.caller.key.tenant, owner)]
-    found = [(one, values) for one, values in found if wanted(values)]
-    for name, falling in reversed(orders):
-        found.sort(key=lambda pair: _key(pair[1][name]), reverse=falling)
-    total = len(found)
-    found = _after(found, orders, query)
-    shown = [one for one, _ in found[skip : skip + limit]]
-    members = await tapis.members(shown)
+    chosen = selected(request.query.get("select"), "summaryAttributes")
+    stored = await request.repository.listed(request.caller.key.tenant, owner)
+    found = [(one, attributes(one)) for one in stored]
+    shown, metadata = part_of(found, wanted, request.query, SEARCHED)
+    members = await request.repository.members(shown)
     return CompatResponse(
         message=f"{len(shown)} subscriptions",
         result=[view(one, members, request.services.kinds, chosen) for one in shown],
-        metadata={
-            "recordCount": len(shown),
-            "recordLimit": limit,
-            "recordsSkipped": skip,
-            "orderBy": query.get("orderBy"),
-            "startAfter": query.get("startAfter"),
-            "totalCount": total if flag(query, "computeTotal") else -1,
-        },
+        metadata=metadata,
     )
+
+
+def part_of(
+    items: Sequence[tuple[T, Attributes]], wanted: Predicate, query: Mapping[str, str], searched: Searched
+) -> tuple[list[T], dict[str, object]]:
+    """The items that a query asks for, in its order, and what Tapis says of the list. Raises InvalidInput."""
+    limit, skip, orders = limit_in(query), number(query, "skip", 0), _orders(query, searched)
+    found = [(one, values) for one, values in items if wanted(values)]
+    for name, falling in reversed(orders):
+        found.sort(key=lambda pair: _key(pair[1][name]), reverse=falling)
+    total = len(found)
+    found = _after(found, orders, query, searched)
+    shown = [one for one, _ in found[skip : skip + limit]]
+    return shown, {
+        "recordCount": len(shown),
+        "recordLimit": limit,
+        "recordsSkipped": skip,
+        "orderBy": query.get("orderBy"),
+        "startAfter": query.get("startAfter"),
+        "totalCount": total if flag(query, "computeTotal") else -1,
+    }
 
 
 def flag(query: Mapping[str, str], name: str) -> bool:
@@ -87,12 +97,13 @@ def number(query: Mapping[str, str], name: str, default: int, lowest: int = 0) -
     return int(text)
 
 
-def _limit(query: Mapping[str, str]) -> int:
+def limit_in(query: Mapping[str, str]) -> int:
+    """How many items are wanted. Raises InvalidInput."""
     limit = number(query, "limit", DEFAULT_LIMIT, -1)
     return MAX_LIMIT if limit == -1 else min(limit, MAX_LIMIT)
 
 
-def _orders(query: Mapping[str, str]) -> list[Order]:
+def _orders(query: Mapping[str, str], searched: Searched) -> list[Order]:
     parts = [part.strip() for part in query.get("orderBy", "").split(",") if part.strip()]
     if len(parts) > MAX_ORDERS:
         raise InvalidInput("orderBy", f"expected at most {MAX_ORDERS} attributes, got {len(parts)}")
@@ -103,13 +114,13 @@ def _orders(query: Mapping[str, str]) -> list[Order]:
             raise InvalidInput(
                 "orderBy", f"expected an attribute, perhaps with (asc) or (desc), got {part[:80]!r}"
             )
-        orders.append((attribute(order["name"]), (order["direction"] or "").lower() == "desc"))
+        orders.append((searched.attribute(order["name"]), (order["direction"] or "").lower() == "desc"))
     return orders
 
 
 def _after(
-    found: list[tuple[TapisSubscription, dict[str, object]]], orders: list[Order], query: Mapping[str, str]
-) -> list[tuple[TapisSubscription, dict[str, object]]]:
+    found: list[tuple[T, Attributes]], orders: list[Order], query: Mapping[str, str], searched: Searched
+) -> list[tuple[T, Attributes]]:
     start = query.get("startAfter")
     if not start:
         return found
@@ -118,7 +129,7 @@ def _after(
     if query.get("skip", "0") != "0":
         raise InvalidInput("startAfter", "expected either startAfter or skip")
     name, falling = orders[0]
-    first = _key(value_of(name, start))
+    first = _key(searched.value_of(name, start))
     if falling:
         return [pair for pair in found if _key(pair[1][name]) < first]
     return [pair for pair in found if _key(pair[1][name]) > first]

@@ -51,7 +51,7 @@ def prepare(subscription: Subscription) -> Render:
     target = _Target("WEBHOOK", str(subscription.target["url"]))
 
     def render(event: Event, delivery_id: str, _: int) -> Content:
-        tapis = tapis_event(event) or _as_theirs(event)
+        tapis = as_tapis_event(event)
         notification = _Notification(
             uuid=uuid_of(delivery_id),
             tenant=event.tenant,
@@ -70,8 +70,12 @@ def prepare(subscription: Subscription) -> Render:
 FORMAT = Format(prepare, "the notification of Tapis v3", ("content-type",))
 
 
+def as_tapis_event(event: Event) -> TapisEvent:
+    """The event as it came from Tapis, or what Tapis would have made of one that came in another form."""
+    return tapis_event(event) or _as_theirs(event)
+
+
 def _as_theirs(event: Event) -> TapisEvent:
-    """What Tapis would have made of an event that came in another form."""
     event = event.with_cached_document()
     name = event.job.get("name")
     event_type = type_of(event.type, event.event)

@@ -18,6 +18,7 @@ DEFAULT_TTL = 7 * 24 * 60
 
 MAX_TTL = 100 * 366 * 24 * 60
 MAX_TARGETS = 20
+MAX_SUBJECT = 150
 
 _NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9._~-]*")
 _NO_CONTROLS = {"expected": "expected a text without control characters, and not too long"}
@@ -25,9 +26,21 @@ _NO_CONTROLS = {"expected": "expected a text without control characters, and not
 Name = Annotated[str, Meta(min_length=1, max_length=188)]
 Description = Annotated[str, Meta(max_length=2048)]
 TypeFilter = Annotated[str, Meta(min_length=5, max_length=128)]
-SubjectFilter = Annotated[str, Meta(min_length=1, max_length=150, pattern=ONE_LINE, extra=_NO_CONTROLS)]
+SubjectFilter = Annotated[
+    str, Meta(min_length=1, max_length=MAX_SUBJECT, pattern=ONE_LINE, extra=_NO_CONTROLS)
+]
 User = Annotated[str, Meta(min_length=1, max_length=60, pattern=ONE_LINE, extra=_NO_CONTROLS)]
 Text = Annotated[str, Meta(min_length=1)]
+EventCategory = Literal[
+    "JOB_NEW_STATUS",
+    "JOB_INPUT_TRANSACTION_ID",
+    "JOB_ARCHIVE_TRANSACTION_ID",
+    "JOB_SUBSCRIPTION",
+    "JOB_SHARE_EVENT",
+    "JOB_ERROR_MESSAGE",
+    "JOB_USER_EVENT",
+    "ALL",
+]
 
 
 class DeliveryTarget(Struct, frozen=True, rename="camel", forbid_unknown_fields=True, omit_defaults=True):
@@ -72,10 +85,28 @@ class PatchSubscription(Struct, frozen=True, kw_only=True, rename="camel", forbi
     delivery_targets: Targets | UnsetType = UNSET
 
 
-class SearchSubscriptions(Struct, frozen=True, forbid_unknown_fields=True):
+class Search(Struct, frozen=True, forbid_unknown_fields=True):
     """A condition as in SQL; its parts are put together."""
 
     search: Annotated[list[str], Meta(min_length=1, max_length=100)]
+
+
+class JobSubscribe(Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
+    """A subscription to one job. Its specification calls the TTL `ttlminutes`, its server `ttlMinutes`."""
+
+    event_category_filter: EventCategory
+    delivery_targets: Targets
+    description: Description | None = None
+    enabled: bool = True
+    ttl_minutes: int | None = None
+    ttlminutes: int | None = None
+
+
+class UserEvent(Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
+    """An event of a user's own; its detail is what subscriptions can ask for."""
+
+    event_data: Annotated[str, Meta(min_length=1, max_length=16_384)]
+    event_detail: Annotated[str, Meta(max_length=64, pattern="^[a-zA-Z][a-zA-Z0-9_]*$")] = "DEFAULT"
 
 
 class PostEvent(Struct, frozen=True, kw_only=True, rename="camel"):

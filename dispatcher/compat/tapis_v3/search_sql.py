@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-from dispatcher.compat.tapis_v3.conditions import Attributes, Predicate, attribute, condition
+from dispatcher.compat.tapis_v3.conditions import Attributes, Predicate, Searched
 from dispatcher.compat.tapis_v3.search import check_number
 from dispatcher.domain.errors import InvalidInput
 
@@ -23,11 +23,11 @@ _SIGNS = {"=": "eq", "<>": "neq", "!=": "neq", "<": "lt", "<=": "lte", ">": "gt"
 _KEYWORDS = frozenset({"AND", "OR", "NOT", "LIKE", "IN", "BETWEEN", "IS", "NULL"})
 
 
-def from_sql(text: str) -> Predicate:
+def from_sql(text: str, searched: Searched) -> Predicate:
     """The test of a condition. Raises InvalidInput that says where it is not understood."""
     if len(text) > MAX_LENGTH:
         raise InvalidInput("search", f"expected at most {MAX_LENGTH} characters")
-    reader = _Reader(_tokens(text))
+    reader = _Reader(_tokens(text), searched)
     found = reader.alternatives(0)
     reader.end()
     return found
@@ -51,8 +51,9 @@ def _tokens(text: str) -> list[tuple[str, str]]:
 class _Reader:
     """Takes the tokens one after the other."""
 
-    def __init__(self, tokens: list[tuple[str, str]]) -> None:
+    def __init__(self, tokens: list[tuple[str, str]], searched: Searched) -> None:
         self._tokens = tokens
+        self._searched = searched
         self._next = 0
         self._conditions = 0
 
@@ -96,24 +97,24 @@ class _Reader:
         kind, token = self._peek()
         if kind == "sign" and token in _SIGNS:
             self._next += 1
-            return condition(name, _SIGNS[token], [self._literal()])
+            return self._searched.condition(name, _SIGNS[token], [self._literal()])
         if self._take("keyword", "IS"):
             return self._is_null(name)
         negative = "n" if self._take("keyword", "NOT") else ""
         if self._take("keyword", "LIKE"):
-            return condition(name, f"{negative}like", [_as_tapis(self._literal())])
+            return self._searched.condition(name, f"{negative}like", [_as_tapis(self._literal())])
         if self._take("keyword", "BETWEEN"):
             low = self._literal()
             self._expect("keyword", "AND")
-            return condition(name, f"{negative}between", [low, self._literal()])
+            return self._searched.condition(name, f"{negative}between", [low, self._literal()])
         if self._take("keyword", "IN"):
-            return condition(name, f"{negative}in", self._list())
+            return self._searched.condition(name, f"{negative}in", self._list())
         raise self._unexpected("a comparison: =, <>, <, <=, >, >=, LIKE, IN, BETWEEN or IS NULL")
 
     def _is_null(self, name: str) -> Predicate:
         negative = self._take("keyword", "NOT")
         self._expect("keyword", "NULL")
-        found = attribute(name)
+        found = self._searched.attribute(name)
 
         def holds(attributes: Attributes) -> bool:
             return (attributes[found] is None) != negative

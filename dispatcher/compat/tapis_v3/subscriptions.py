@@ -15,7 +15,7 @@ from dispatcher.compat.tapis_v3.envelope import V3Request
 from dispatcher.compat.tapis_v3.event_model import native_id
 from dispatcher.compat.tapis_v3.repository import TapisSubscription
 from dispatcher.compat.tapis_v3.target_mapping import DesiredState, changed_members, end_of
-from dispatcher.compat.tapis_v3.views import Details, details_of, selected, view
+from dispatcher.compat.tapis_v3.views import SEARCHED, Details, details_of, selected, view
 from dispatcher.domain.errors import Conflict, InvalidInput, NotFound
 from dispatcher.domain.events import utc_now
 from dispatcher.domain.subscriptions import Subscription
@@ -23,19 +23,19 @@ from dispatcher.domain.subscriptions import Subscription
 
 async def get_subscriptions(request: V3Request) -> CompatResponse:
     """A list, by `search`."""
-    wanted = search.from_text(request.query.get("search", ""))
+    wanted = search.from_text(request.query.get("search", ""), SEARCHED)
     return await listing.listed(request, wanted, listing.owner_or_any(request.caller, request.query))
 
 
 async def search_by_query(request: V3Request) -> CompatResponse:
     """A list, by further query parameters."""
-    wanted = search.from_query(request.query)
+    wanted = search.from_query(request.query, SEARCHED)
     return await listing.listed(request, wanted, listing.owner_in(request.caller, request.query))
 
 
 async def search_by_body(request: V3Request) -> CompatResponse:
     """A list, by a condition in SQL."""
-    wanted = search_sql.from_sql(" ".join(request.read(models.SearchSubscriptions).search))
+    wanted = search_sql.from_sql(" ".join(request.read(models.Search).search), SEARCHED)
     return await listing.listed(request, wanted, listing.owner_in(request.caller, request.query))
 
 

@@ -62,7 +62,8 @@ async def begin(request: V3Request) -> CompatResponse:
         request, request.caller.key.owner, name, new, key=f"sub_{uuid.hex}", start_count=count
     )
     for number in range(1, count + 1):
-        await publish(request, _event(name, number, ends=ends and number == count), named.tenant)
+        event = _event(name, number, ends=ends and number == count)
+        await publish(request, event, named.tenant, user=request.caller.key.owner)
     members = await request.repository.members([named])
     return CompatResponse(
         message=f"the test sequence {name} has begun",

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 
 import msgspec
 from msgspec import Struct
 
 from dispatcher.api.subscription_rules import Kinds, shown_target
+from dispatcher.compat.tapis_v3.conditions import Searched
 from dispatcher.compat.tapis_v3.event_model import uuid_of
 from dispatcher.compat.tapis_v3.repository import TapisSubscription
 from dispatcher.domain.errors import InvalidInput
@@ -19,7 +20,22 @@ ATTRIBUTES = (
     *("tenant", "name", "description", "owner", "enabled", "typeFilter", "subjectFilter", "deliveryTargets"),
     *("ttlMinutes", "uuid", "expiry", "created", "updated"),
 )
-_GROUPS: Mapping[str, tuple[str, ...]] = {"allAttributes": ATTRIBUTES, "summaryAttributes": SUMMARY}
+SEARCHED = Searched(
+    {
+        "name": "text",
+        "owner": "text",
+        "tenant": "text",
+        "description": "text",
+        "typeFilter": "text",
+        "subjectFilter": "text",
+        "uuid": "text",
+        "expiry": "time",
+        "created": "time",
+        "updated": "time",
+        "enabled": "flag",
+        "ttlMinutes": "number",
+    }
+)
 
 _encode = msgspec.json.Encoder().encode
 
@@ -98,13 +114,16 @@ def target_of(subscription: Subscription, kinds: Kinds) -> dict[str, object]:
     return {"deliveryMethod": "WEBHOOK", "deliveryAddress": str(shown.get("url", ""))}
 
 
-def selected(select: str | None, default: str) -> tuple[str, ...]:
+def selected(
+    select: str | None, default: str, every: Sequence[str] = ATTRIBUTES, summary: Sequence[str] = SUMMARY
+) -> tuple[str, ...]:
     """The attributes that `select` names; the name is always among them. Raises InvalidInput."""
+    groups = {"allAttributes": every, "summaryAttributes": summary}
     found = {"name"}
     for word in (select or default).split(","):
         name = word.strip()
-        if name not in ATTRIBUTES and name not in _GROUPS:
-            known = ", ".join((*_GROUPS, *ATTRIBUTES))
+        if name not in every and name not in groups:
+            known = ", ".join((*groups, *every))
             raise InvalidInput("select", f"there is no attribute {name[:80]!r}; known are {known}")
-        found.update(_GROUPS.get(name, (name,)))
+        found.update(groups.get(name, (name,)))
     return tuple(found)

@@ -70,7 +70,7 @@ class Caller:
 
     async def ask(self, method: str, path: str, body: object = None) -> Reply:
         data = body if body is None or isinstance(body, bytes) else msgspec.json.encode(body)
-        url = f"{self.url}{ROOT}{path}"
+        url = f"{self.url}{'' if path.startswith('/v3/') else ROOT}{path}"
         async with self._session.request(method, url, data=data, headers=self._headers) as answer:
             document = msgspec.json.decode(await answer.read())
             assert document.keys() == {

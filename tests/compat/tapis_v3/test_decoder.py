@@ -73,6 +73,13 @@ def test_what_is_no_new_status_leaves_the_status_of_the_job_alone() -> None:
     assert project_one(transfer).status is None
 
 
+def test_what_a_user_wrote_into_an_event_does_not_say_whose_the_job_is() -> None:
+    event = read(
+        type="jobs.JOB_USER_EVENT.DEFAULT", user="alice", data='{"jobOwner": "bob", "jobName": "his"}'
+    )
+    assert (event.event, event.owner, project_one(event).name) == ("JOB_USER_EVENT.DEFAULT", "alice", None)
+
+
 def test_a_cancelled_job_was_killed() -> None:
     assert read(type="jobs.JOB_NEW_STATUS.CANCELLED").event == "KILLED"
 

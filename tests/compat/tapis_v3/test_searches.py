@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from dispatcher.compat.tapis_v3.search import from_query, from_text
 from dispatcher.compat.tapis_v3.search_sql import from_sql
+from dispatcher.compat.tapis_v3.views import SEARCHED
 from dispatcher.domain.errors import InvalidInput
 from dispatcher.domain.events import utc_now
 
@@ -63,23 +64,23 @@ words = st.sampled_from(
 @given(st.lists(st.tuples(names, operators, values), max_size=3))
 def test_a_search_is_understood_or_refused(terms: list[tuple[str, str, str]]) -> None:
     with contextlib.suppress(InvalidInput):
-        from_text("~".join(f"({'.'.join(term)})" for term in terms))(ATTRIBUTES)
+        from_text("~".join(f"({'.'.join(term)})" for term in terms), SEARCHED)(ATTRIBUTES)
     with contextlib.suppress(InvalidInput):
-        from_query({f"{name}.{operator}": value for name, operator, value in terms})(ATTRIBUTES)
+        from_query({f"{name}.{operator}": value for name, operator, value in terms}, SEARCHED)(ATTRIBUTES)
 
 
 @given(st.one_of(st.lists(words, max_size=12).map(" ".join), st.text(max_size=40)))
 def test_a_condition_in_sql_is_understood_or_refused(text: str) -> None:
     with contextlib.suppress(InvalidInput):
-        assert from_sql(text)(ATTRIBUTES) in (True, False)
+        assert from_sql(text, SEARCHED)(ATTRIBUTES) in (True, False)
 
 
 def test_not_and_or_bind_as_in_sql() -> None:
-    assert from_sql("name = 'x' OR owner = 'alice' AND enabled = true")(ATTRIBUTES)
-    assert not from_sql("(name = 'x' OR owner = 'alice') AND NOT enabled = true")(ATTRIBUTES)
-    assert from_sql("NOT name = 'x' AND NOT NOT owner = 'alice'")(ATTRIBUTES)
+    assert from_sql("name = 'x' OR owner = 'alice' AND enabled = true", SEARCHED)(ATTRIBUTES)
+    assert not from_sql("(name = 'x' OR owner = 'alice') AND NOT enabled = true", SEARCHED)(ATTRIBUTES)
+    assert from_sql("NOT name = 'x' AND NOT NOT owner = 'alice'", SEARCHED)(ATTRIBUTES)
 
 
 def test_a_pattern_of_many_stars_is_tried_in_no_time() -> None:
     pattern = "*a" * 200 + "b"
-    assert not from_text(f"name.like.{pattern}")(ATTRIBUTES | {"name": "a" * 188})
+    assert not from_text(f"name.like.{pattern}", SEARCHED)(ATTRIBUTES | {"name": "a" * 188})

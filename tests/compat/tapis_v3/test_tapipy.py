@@ -137,6 +137,65 @@ async def test_tapipy_runs_a_test_sequence(site: Site, python: Path, tmp_path: P
 
 
 @pytest.mark.long
+async def test_tapipy_shows_jobs_and_subscribes_to_them(
+    site: Site, receiver: Receiver, python: Path, tmp_path: Path
+) -> None:
+    await site.jobs().publish("RUNNING")
+    async with tapipy(python, site.url, token("alice"), tmp_path) as client:
+        assert (await client("jobs.checkHealth"))["status"] == "success"
+        job = await client("jobs.getJob", jobUuid="job-1")
+        assert (job["uuid"], job["name"], job["owner"], job["status"]) == (
+            "job-1",
+            "a run",
+            "alice",
+            "RUNNING",
+        )
+        assert (await client("jobs.getJobStatus", jobUuid="job-1"))["status"] == "RUNNING"
+        assert [one["uuid"] for one in await client("jobs.getJobList", limit=5, orderBy="created(desc)")] == [
+            "job-1"
+        ]
+        found = await client("jobs.getJobSearchList", select="allAttributes", listType="ALL_JOBS")
+        assert [one["lastMessage"] for one in found] == ["so"]
+        sql = {"search": ["status = 'FINISHED'"]}
+        by_sql = await client("jobs.getJobSearchListByPostSqlStr", request_body=sql)
+        assert by_sql == []
+
+        target = {"deliveryMethod": "WEBHOOK", "deliveryAddress": receiver.url}
+        made = await client(
+            "jobs.subscribe",
+            jobUuid="job-1",
+            eventCategoryFilter="ALL",
+            deliveryTargets=[target],
+            ttlminutes=9,
+        )
+        [shown] = await client("jobs.getSubscriptions", jobUuid="job-1")
+        assert (made["url"].rpartition("/")[2], shown["ttlMinutes"]) == (shown["name"], 9)
+        sent = await client("jobs.sendEvent", jobUuid="job-1", eventData="half done", eventDetail="PROGRESS")
+        assert sent == "half done"
+        [notified] = await receiver.count(1)
+        assert notified.event["event"]["type"] == "jobs.JOB_USER_EVENT.PROGRESS"  # type: ignore[index]
+        history = await client("jobs.getJobHistory", jobUuid="job-1")
+        assert [one["event"] for one in history] == ["JOB_NEW_STATUS", "JOB_USER_EVENT"]
+        assert (await client("jobs.deleteSubscriptions", uuid=shown["uuid"]))["changes"] == 1
+
+        for operation, arguments in (
+            ("jobs.submitJob", {"name": "a", "appId": "b", "appVersion": "1"}),
+            ("jobs.cancelJob", {"jobUuid": "job-1"}),
+            ("jobs.hideJob", {"jobUuid": "job-1"}),
+            ("jobs.getResubmitRequestJson", {"jobUuid": "job-1"}),
+            ("jobs.getJobOutputList", {"jobUuid": "job-1", "outputPath": "a"}),
+            ("jobs.getJobShare", {"jobUuid": "job-1"}),
+        ):
+            refused = await client.ask(operation, **arguments)
+            assert (refused["error"], "this service runs no jobs" in refused["message"]) == (
+                "NotFoundError",
+                True,
+            )
+        refused = await client.ask("systems.getSystems")
+        assert "there is nothing at /v3/systems: of Tapis v3" in refused["message"]
+
+
+@pytest.mark.long
 async def test_tapipy_shows_what_was_wrong(site: Site, python: Path, tmp_path: Path) -> None:
     async with tapipy(python, site.url, token("jobs", service=True), tmp_path) as client:
         await client("postSubscription", **subscription("https://127.0.0.1/", name="s1"))
