@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dispatcher.api.services import Services
 from dispatcher.domain.deliveries import Delivery
 from dispatcher.domain.errors import Forbidden, NotFound
-from dispatcher.domain.events import Event
+from dispatcher.domain.events import DEFAULT_TENANT, Event
 from dispatcher.domain.ids import Prefix, is_id
 from dispatcher.domain.jobs import Job
 from dispatcher.domain.keys import ApiKey
@@ -23,6 +23,11 @@ from dispatcher.store.store import Store
 def only_owner(caller: ApiKey) -> str | None:
     """The owner whose things are shown; None when all are."""
     return None if caller.admin else caller.owner
+
+
+def is_operator(caller: ApiKey) -> bool:
+    """Whether the key may see what other tenants have: an admin's of the tenant `default`."""
+    return caller.admin and caller.tenant == DEFAULT_TENANT
 
 
 async def check_publisher(caller: ApiKey, events: Sequence[Event], store: Store) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from dispatcher.api.access import only_owner
+from dispatcher.api.access import is_operator, only_owner
 from dispatcher.api.query_models import DestinationsQuery
 from dispatcher.api.request_models import DestinationChange, PauseDestination
 from dispatcher.api.response_models import DestinationList, DestinationView, LaneView
@@ -63,17 +63,13 @@ async def change_destination(call: Call[NoQuery, DestinationChange]) -> Destinat
 
 def _reach(caller: ApiKey) -> DestinationFilter:
     return DestinationFilter(
-        tenant=caller.tenant, subscriber=only_owner(caller), everyone=_is_operator(caller)
+        tenant=caller.tenant, subscriber=only_owner(caller), everyone=is_operator(caller)
     )
 
 
-def _is_operator(caller: ApiKey) -> bool:
-    """A destination is shared by all tenants, so only the admins of `default` decide about it."""
-    return caller.admin and caller.tenant == DEFAULT_TENANT
-
-
 def _check_operator(caller: ApiKey) -> None:
-    if not _is_operator(caller):
+    # A destination is shared by all tenants.
+    if not is_operator(caller):
         raise Forbidden(
             f"destinations are shared by all tenants: only admins of {DEFAULT_TENANT} change them"
         )

@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 import dispatcher
+from dispatcher.api import tenants
 from dispatcher.api.problems import MEDIA_TYPE, Problem
 from dispatcher.api.routing import JSON, AnyRoute, Form
 
@@ -20,6 +21,13 @@ _ABOUT = (
     "Takes job status events in and delivers them to subscriptions' targets, until they arrive or it can be "
     "seen why not. Errors are problem documents (RFC 9457). Lists go on with `cursor=<next>`."
 )
+_TENANT: Json = {
+    "name": tenants.PARAMETER,
+    "in": "query",
+    "required": False,
+    "description": tenants.DESCRIPTION,
+    "schema": {"type": "string", "minLength": 1, "maxLength": 64, "examples": ["dev", tenants.EVERY_TENANT]},
+}
 _REF = "#/components/schemas/{name}"
 
 
@@ -116,7 +124,8 @@ def _parameters(route: AnyRoute, schemas: _Schemas) -> list[Json]:
         )
         for name in names
     ]
-    return in_path if route.query is None else in_path + schemas.query_parameters(route.query)
+    in_query = [] if route.query is None else schemas.query_parameters(route.query)
+    return [*in_path, *in_query, *([_TENANT] if route.of_tenants else [])]
 
 
 def _parameter(place: str, name: str, schema: Json) -> Json:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from msgspec import Struct
+from typing import Annotated, Generic, TypeVar
+
+from msgspec import Meta, Struct
 
 from dispatcher.api.response_models import (
     DeliveryView,
@@ -15,20 +17,30 @@ from dispatcher.api.response_models import (
 from dispatcher.domain.quotas import Quotas
 from dispatcher.store.filters import Page
 
+T = TypeVar("T")
 
-class EventList(Page[ListedEvent], frozen=True):
+
+class TenantList(Page[T], Generic[T], frozen=True, omit_defaults=True):
+    """A list of what a tenant has."""
+
+    hint: Annotated[
+        str | None, Meta(description="Absent, unless the list is empty and other tenants have something.")
+    ] = None
+
+
+class EventList(TenantList[ListedEvent], frozen=True):
     """Events in the order of acceptance, newest first; `next` is the cursor of the next page, null at the end."""
 
 
-class SubscriptionList(Page[SubscriptionView], frozen=True):
+class SubscriptionList(TenantList[SubscriptionView], frozen=True):
     """Subscriptions, newest first; `next` is the cursor of the next page, null at the end."""
 
 
-class DeliveryList(Page[DeliveryView], frozen=True):
+class DeliveryList(TenantList[DeliveryView], frozen=True):
     """Deliveries, newest first; `next` is the cursor of the next page, null at the end."""
 
 
-class JobList(Page[JobView], frozen=True):
+class JobList(TenantList[JobView], frozen=True):
     """Jobs by their first event, newest first; `next` is the cursor of the next page, null at the end."""
 
 

@@ -238,6 +238,7 @@ class JobView(Struct, frozen=True, kw_only=True):
     started_at: Time | None
     ended_at: Time | None
     events: Annotated[int, Meta(description="Number of them so far.")]
+    first_event: Annotated[str, Meta(description="Id of the first of them, by which jobs are listed.")]
     updated_at: Time
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from http import HTTPStatus
 from typing import TypeVar, Union, cast
 
@@ -76,7 +76,7 @@ from dispatcher.api.response_models import (
     SubscriptionView,
     Trial,
 )
-from dispatcher.api.routing import JSON, AnyRoute, Form, Route
+from dispatcher.api.routing import JSON, A, AnyRoute, Call, Form, Q, Route
 from dispatcher.api.secret_models import KeyWithText, SubscriptionWithSecret
 from dispatcher.api.subscriptions import (
     change_subscription,
@@ -136,11 +136,23 @@ def routes(kinds: Mapping[str, TargetKind]) -> list[AnyRoute]:
     ]
 
 
+def _shown(
+    path: str,
+    handler: Callable[[Call[Q, None]], Awaitable[A]],
+    answer: type[A],
+    query: type[Q] | None = None,
+    *,
+    waits: bool = False,
+) -> AnyRoute:
+    """What a tenant has: operators may ask for another one's."""
+    return Route("GET", path, handler, "subscribe", answer, query, waits=waits, of_tenants=True)
+
+
 def _event_routes() -> list[AnyRoute]:
     return [
         Route("POST", "/v1/events", publish_events, "publish", Accepted, body=EVENT_FORMS, status=ACCEPTED),
-        Route("GET", "/v1/events", list_events, "subscribe", EventList, query=EventsQuery),
-        Route("GET", "/v1/events/{id}", get_event, "subscribe", EventDetail),
+        _shown("/v1/events", list_events, EventList, EventsQuery),
+        _shown("/v1/events/{id}", get_event, EventDetail),
         Route(
             "POST",
             "/v1/events/{id}/replay",
@@ -166,8 +178,8 @@ def _subscription_routes(kinds: Mapping[str, TargetKind]) -> list[AnyRoute]:
             status=CREATED,
             location=one,
         ),
-        Route("GET", collection, list_subscriptions, "subscribe", SubscriptionList, query=SubscriptionsQuery),
-        Route("GET", one, get_subscription, "subscribe", SubscriptionView),
+        _shown(collection, list_subscriptions, SubscriptionList, SubscriptionsQuery),
+        _shown(one, get_subscription, SubscriptionView),
         Route(
             "PATCH",
             one,
@@ -194,9 +206,9 @@ def _subscription_routes(kinds: Mapping[str, TargetKind]) -> list[AnyRoute]:
 
 def _delivery_routes() -> list[AnyRoute]:
     return [
-        Route("GET", "/v1/deliveries", list_deliveries, "subscribe", DeliveryList, query=DeliveriesQuery),
+        _shown("/v1/deliveries", list_deliveries, DeliveryList, DeliveriesQuery),
         Route("POST", "/v1/deliveries/retry", retry_deliveries, "subscribe", Counted, body=RetryMany),
-        Route("GET", "/v1/deliveries/{id}", get_delivery, "subscribe", DeliveryDetail),
+        _shown("/v1/deliveries/{id}", get_delivery, DeliveryDetail),
         Route("POST", "/v1/deliveries/{id}/retry", retry_delivery, "subscribe", DeliveryDetail),
         Route("POST", "/v1/deliveries/{id}/cancel", cancel_delivery, "subscribe", DeliveryDetail),
     ]
@@ -222,18 +234,10 @@ def _destination_routes() -> list[AnyRoute]:
 
 def _job_routes() -> list[AnyRoute]:
     return [
-        Route("GET", "/v1/jobs", list_jobs, "subscribe", JobList, query=JobsQuery),
-        Route("GET", "/v1/jobs/{id}", get_job, "subscribe", JobView),
-        Route(
-            "GET",
-            "/v1/jobs/{id}/status",
-            get_job_status,
-            "subscribe",
-            JobStatus,
-            query=StatusQuery,
-            waits=True,
-        ),
-        Route("GET", "/v1/jobs/{id}/history", get_job_history, "subscribe", History, query=ListQuery),
+        _shown("/v1/jobs", list_jobs, JobList, JobsQuery),
+        _shown("/v1/jobs/{id}", get_job, JobView),
+        _shown("/v1/jobs/{id}/status", get_job_status, JobStatus, StatusQuery, waits=True),
+        _shown("/v1/jobs/{id}/history", get_job_history, History, ListQuery),
     ]
 
 

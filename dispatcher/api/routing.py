@@ -11,8 +11,9 @@ from typing import Any, Generic, Literal, TypeVar
 import msgspec
 from aiohttp import hdrs, web
 from msgspec import Struct
-from msgspec.structs import asdict
+from msgspec.structs import asdict, replace
 
+from dispatcher.api import tenants
 from dispatcher.api.auth import ANONYMOUS, authorize
 from dispatcher.api.explain import explain
 from dispatcher.api.http_server import WAITS
@@ -62,7 +63,8 @@ class Route(Struct, Generic[Q, B, A], frozen=True):
 
     The summary and description are the handler's docstring. `scope` is what the key needs, None for no key.
     `body` is a type, or the forms that the handler decodes itself. `location` is the path of what was made,
-    with fields of the answer in braces. One that `waits` ends when its caller has gone.
+    with fields of the answer in braces. One that `waits` ends when its caller has gone. Operators may ask
+    for what other tenants have where it is `of_tenants`.
     """
 
     method: Literal["GET", "POST", "PUT", "PATCH", "DELETE"]
@@ -76,6 +78,7 @@ class Route(Struct, Generic[Q, B, A], frozen=True):
     media_type: str = JSON
     location: str | None = None
     waits: bool = False
+    of_tenants: bool = False
 
 
 # Any: a table holds routes of all types; each was checked when it was made.
@@ -95,7 +98,8 @@ def attach(app: web.Application, routes: Iterable[AnyRoute], services: Services)
 
 
 def _bound(route: AnyRoute, services: Services) -> _Handler:
-    read_query, read_body = _query_reader(route.query or NoQuery), _body_reader(route.body)
+    left_out = frozenset({tenants.PARAMETER} if route.of_tenants else ())
+    read_query, read_body = _query_reader(route.query or NoQuery, left_out), _body_reader(route.body)
 
     async def handle(request: web.Request) -> web.Response:
         request[WAITS] = route.waits
@@ -104,9 +108,26 @@ def _bound(route: AnyRoute, services: Services) -> _Handler:
             caller = await authorize(request.headers.get(hdrs.AUTHORIZATION), route.scope, services)
         query, body = read_query(request), await read_body(request)
         call = Call(caller, services, request.match_info, query, body, request.headers)
+        if route.of_tenants:
+            return _response(route, await _of_tenants(route, call, request.query.get(tenants.PARAMETER)))
         return _response(route, await route.handler(call))
 
     return handle
+
+
+async def _of_tenants(route: AnyRoute, call: Call[Any, Any], tenant: str | None) -> object:
+    """What the operation answers of the key's tenant, or of the one that is asked for."""
+
+    def act(caller: ApiKey) -> Awaitable[object]:
+        return route.handler(replace(call, caller=caller))
+
+    stored, query = call.services.store.tenants, call.query
+    if tenant is None:
+        first = getattr(query, "cursor", None) is None
+        return await tenants.answer_own(act, call.caller, stored, first=first)
+    if tenant == tenants.EVERY_TENANT and getattr(query, "wait", None) is not None:
+        raise InvalidInput(tenants.PARAMETER, "expected the name of one: a job is waited for in one tenant")
+    return await tenants.answer_for(act, call.caller, tenant, stored, getattr(query, "limit", 1))
 
 
 def _response(route: AnyRoute, answer: object) -> web.Response:
@@ -119,7 +140,7 @@ def _response(route: AnyRoute, answer: object) -> web.Response:
     return web.Response(status=route.status, body=body, headers=headers)
 
 
-def _query_reader(expected: type[Q]) -> Callable[[web.Request], Q]:
+def _query_reader(expected: type[Q], left_out: frozenset[str] = frozenset()) -> Callable[[web.Request], Q]:
     empty = expected()
 
     def read(request: web.Request) -> Q:
@@ -129,6 +150,7 @@ def _query_reader(expected: type[Q]) -> Callable[[web.Request], Q]:
         if len(parameters) != len(request.query):
             name = next(name for name in parameters if len(request.query.getall(name)) > 1)
             raise InvalidInput(name, "is given more than once")
+        parameters = {name: text for name, text in parameters.items() if name not in left_out}
         try:
             return msgspec.convert(parameters, expected, strict=False)
         except msgspec.ValidationError as error:

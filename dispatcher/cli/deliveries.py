@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from dispatcher.cli.connection import connected
-from dispatcher.cli.options import AsJson, Key, Limit, Server
+from dispatcher.cli.options import AsJson, Key, Limit, Server, Tenant
 from dispatcher.cli.output import print_fields, print_items, print_json, print_table, say
 from dispatcher.cli.times import Since
 from dispatcher.domain.deliveries import State
@@ -44,6 +44,7 @@ def list_deliveries(
     subscription: Subscription = None,
     destination: Destination = None,
     since: Since = None,
+    tenant: Tenant = None,
     limit: Limit = 50,
     as_json: AsJson = False,
     server: Server = None,
@@ -56,20 +57,24 @@ def list_deliveries(
       dispatcher deliveries list --state exhausted --since 24h
     """
     with connected(server, key) as client:
-        found = client.deliveries.list(
+        pages = client.deliveries.list(
             state=state,
             job_id=job_id,
             event_id=event_id,
             subscription_id=subscription,
             destination=destination,
             since=since,
-        ).collect(limit)
+            tenant=tenant,
+        )
+        found = pages.collect(limit)
     columns = ["id", "created_at", "state", "attempts", "event", "job_id", "destination", "reason"]
-    print_items(found, columns, as_json, "No deliveries.")
+    print_items(found, columns, as_json, "No deliveries.", pages.hint)
 
 
 @app.command()
-def show(id: Id, as_json: AsJson = False, server: Server = None, key: Key = None) -> None:
+def show(
+    id: Id, tenant: Tenant = None, as_json: AsJson = False, server: Server = None, key: Key = None
+) -> None:
     """Show a delivery and its attempts, with requests and responses.
 
     \b
@@ -77,7 +82,7 @@ def show(id: Id, as_json: AsJson = False, server: Server = None, key: Key = None
       dispatcher deliveries show dlv_0192f0c1a2b37c4d8e5f60718293a4b5
     """
     with connected(server, key) as client:
-        delivery = client.deliveries.get(id)
+        delivery = client.deliveries.get(id, tenant=tenant)
     if as_json:
         return print_json(delivery)
     print_fields(delivery, skip=["latest_attempts"])

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from dispatcher.cli.connection import connected
-from dispatcher.cli.options import AsJson, Key, Limit, Server
+from dispatcher.cli.options import AsJson, Key, Limit, Server, Tenant
 from dispatcher.cli.output import print_fields, print_items, print_json, print_table, say
 from dispatcher.cli.times import Since
 
@@ -23,6 +23,7 @@ def list_events(
         str | None, typer.Option("--event", metavar="NAME", help="Only this event name.")
     ] = None,
     since: Since = None,
+    tenant: Tenant = None,
     limit: Limit = 50,
     as_json: AsJson = False,
     server: Server = None,
@@ -35,12 +36,16 @@ def list_events(
       dispatcher events list --event FAILED --since 24h
     """
     with connected(server, key) as client:
-        found = client.events.list(job_id=job_id, event=event, since=since).collect(limit)
-    print_items(found, ["id", "accepted_at", "event", "job_id", "owner", "deliveries"], as_json, "No events.")
+        pages = client.events.list(job_id=job_id, event=event, since=since, tenant=tenant)
+        found = pages.collect(limit)
+    columns = ["id", *(["tenant"] if tenant else []), "accepted_at", "event", "job_id", "owner", "deliveries"]
+    print_items(found, columns, as_json, "No events.", pages.hint)
 
 
 @app.command()
-def show(id: Id, as_json: AsJson = False, server: Server = None, key: Key = None) -> None:
+def show(
+    id: Id, tenant: Tenant = None, as_json: AsJson = False, server: Server = None, key: Key = None
+) -> None:
     """Show an event, its payload and the subscriptions that it matched.
 
     \b
@@ -48,7 +53,7 @@ def show(id: Id, as_json: AsJson = False, server: Server = None, key: Key = None
       dispatcher events show evt_0192f0c1a2b37c4d8e5f60718293a4b5
     """
     with connected(server, key) as client:
-        event = client.events.get(id)
+        event = client.events.get(id, tenant=tenant)
     if as_json:
         return print_json(event)
     print_fields(event, skip=["document", "deliveries"])

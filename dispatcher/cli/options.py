@@ -29,6 +29,14 @@ Key = Annotated[
     ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the API response as JSON.")]
+Tenant = Annotated[
+    str | None,
+    typer.Option(
+        "--tenant",
+        metavar="NAME",
+        help="Another tenant than the key's, or * for all. Only for admins of the tenant default.",
+    ),
+]
 Limit = Annotated[
     int, typer.Option("--limit", min=1, max=100_000, metavar="N", help="Show at most N items, newest first.")
 ]

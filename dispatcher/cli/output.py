@@ -57,13 +57,20 @@ def print_json(value: object) -> None:
     sys.stdout.write(msgspec.json.format(msgspec.json.encode(value), indent=2).decode() + "\n")
 
 
-def print_items(items: Sequence[Struct], columns: Sequence[str], as_json: bool, nothing: str) -> None:
-    """A list: these fields of each item as a table, or the whole items as JSON. `nothing` is said of none."""
+def print_items(
+    items: Sequence[Struct], columns: Sequence[str], as_json: bool, nothing: str, hint: str | None = None
+) -> None:
+    """A list: these fields of each item as a table, or the whole items as JSON.
+
+    `nothing` is said of none, and the server's `hint` why.
+    """
+    if hint and not items:
+        say(f"{nothing}\n  {hint}")
+    elif not items and not as_json:
+        say(nothing)
     if as_json:
         print_json(items)
-    elif not items:
-        sys.stderr.write(f"{nothing}\n")
-    else:
+    elif items:
         print_table(columns, ([getattr(item, name) for name in columns] for item in items))
 
 

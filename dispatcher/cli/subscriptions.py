@@ -9,7 +9,7 @@ import typer
 
 from dispatcher.cli.connection import connected
 from dispatcher.cli.files import read_file
-from dispatcher.cli.options import AsJson, Key, Limit, Server
+from dispatcher.cli.options import AsJson, Key, Limit, Server, Tenant
 from dispatcher.cli.output import print_fields, print_items, print_json, say
 from dispatcher.client.fields import NewSubscription
 
@@ -121,6 +121,7 @@ def list_subscriptions(
             "--status", metavar="NAME", help="Only this status: active, paused, disabled or completed."
         ),
     ] = None,
+    tenant: Tenant = None,
     limit: Limit = 50,
     as_json: AsJson = False,
     server: Server = None,
@@ -133,13 +134,16 @@ def list_subscriptions(
       dispatcher subscriptions list --status disabled
     """
     with connected(server, key) as client:
-        found = client.subscriptions.list(job_id=job_id, status=status).collect(limit)
+        pages = client.subscriptions.list(job_id=job_id, status=status, tenant=tenant)
+        found = pages.collect(limit)
     columns = ["id", "name", "status", "events", "owner", "job_id", "destination"]
-    print_items(found, columns, as_json, "No subscriptions.")
+    print_items(found, columns, as_json, "No subscriptions.", pages.hint)
 
 
 @app.command()
-def show(id: Id, as_json: AsJson = False, server: Server = None, key: Key = None) -> None:
+def show(
+    id: Id, tenant: Tenant = None, as_json: AsJson = False, server: Server = None, key: Key = None
+) -> None:
     """Show a subscription.
 
     \b
@@ -147,7 +151,7 @@ def show(id: Id, as_json: AsJson = False, server: Server = None, key: Key = None
       dispatcher subscriptions show sub_0192f0c1a2b37c4d8e5f60718293a4b5
     """
     with connected(server, key) as client:
-        subscription = client.subscriptions.get(id)
+        subscription = client.subscriptions.get(id, tenant=tenant)
     print_json(subscription) if as_json else print_fields(subscription)
 
 

@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from dispatcher.cli.connection import Access, access, explained
-from dispatcher.cli.options import AsJson, Key, Server
+from dispatcher.cli.options import AsJson, Key, Server, Tenant
 from dispatcher.cli.output import plain, print_json, say
 from dispatcher.cli.times import duration
 from dispatcher.client import NO_RETRIES, ApiError, AsyncClient, ClientError, TransportError
@@ -48,6 +48,7 @@ def wait(
             "--timeout", parser=duration, metavar="TIME", help="Give up after 90s, 30m or 2h. Default: never."
         ),
     ] = None,
+    tenant: Tenant = None,
     as_json: AsJson = False,
     server: Server = None,
     key: Key = None,
@@ -62,7 +63,7 @@ def wait(
       dispatcher wait 0001414144065563-5056a550b8-0001-007 --timeout 2h && ./next-step
     """
     try:
-        answer = asyncio.run(_Waiting(access(server, key), job, until, timeout).run())
+        answer = asyncio.run(_Waiting(access(server, key), job, until, timeout, tenant).run())
     except ClientError as error:  # 1 would say that the job has failed
         say(f"dispatcher: {explained(error)}")
         raise typer.Exit(USAGE) from None
@@ -86,10 +87,13 @@ def has_failed(answer: JobStatus) -> bool:
 class _Waiting:
     """One wait, over as many requests as it takes."""
 
-    def __init__(self, access: Access, job: str, until: str, timeout: float | None) -> None:
+    def __init__(
+        self, access: Access, job: str, until: str, timeout: float | None, tenant: str | None
+    ) -> None:
         self._access = access
         self._job = job
         self._until = until
+        self._tenant = tenant
         self._ends = None if timeout is None else time.monotonic() + timeout
         self._delay = FIRST_DELAY
         self._status: str | None = None
@@ -125,7 +129,9 @@ class _Waiting:
         """The answer; None when there is none now, which is said once."""
         try:
             async with asyncio.timeout(None if self._ends is None else self._left + ANSWER_SECONDS):
-                answer = await client.jobs.status(self._job, wait=seconds, until=until, after=after)
+                answer = await client.jobs.status(
+                    self._job, wait=seconds, until=until, after=after, tenant=self._tenant
+                )
         except TimeoutError:
             return None
         except (TransportError, ApiError) as error:

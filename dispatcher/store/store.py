@@ -25,6 +25,7 @@ from dispatcher.store.session import Session
 from dispatcher.store.subscription_mapping import SubscriptionRows
 from dispatcher.store.subscriptions import SubscriptionRepository
 from dispatcher.store.target_statuses import TargetStatusRepository
+from dispatcher.store.tenants import TenantRepository
 from dispatcher.store.waits import WaitRepository
 
 
@@ -53,6 +54,7 @@ class Store(ABC):
         self.jobs = JobRepository(session)
         self.keys = KeyRepository(session)
         self.quotas = QuotaRepository(session)
+        self.tenants = TenantRepository(session)
         self.waits = WaitRepository(session)
         self.target_statuses = TargetStatusRepository(session)
         self.recipients = RecipientRepository(session, mapping)

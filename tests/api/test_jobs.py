@@ -11,7 +11,9 @@ from tests.api.conftest import Caller
 
 
 async def test_a_job_is_what_its_events_say(alice: Caller) -> None:
-    await alice.publish("RUNNING", time="2026-05-04T12:00:00Z", job={"name": "a job", "appId": "app-1"})
+    first = await alice.publish(
+        "RUNNING", time="2026-05-04T12:00:00Z", job={"name": "a job", "appId": "app-1"}
+    )
     await alice.publish("FINISHED", time="2026-05-04T13:00:00Z", message="all done")
     job = await alice.get("/v1/jobs/job-1")
     assert job == {
@@ -29,6 +31,7 @@ async def test_a_job_is_what_its_events_say(alice: Caller) -> None:
         "started_at": "2026-05-04T12:00:00Z",
         "ended_at": "2026-05-04T13:00:00Z",
         "events": 2,
+        "first_event": first,
         "updated_at": "2026-05-04T13:00:00Z",
     }
 

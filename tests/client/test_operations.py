@@ -113,7 +113,7 @@ def answered() -> dict[str, set[str]]:
     return {
         name: fields
         for name, fields in found.items()
-        if name not in NOT_ANSWERED and fields != {"items", "next"}
+        if name not in NOT_ANSWERED and fields - {"hint"} != {"items", "next"}
     }
 
 

@@ -158,6 +158,7 @@ QUESTIONS: dict[str, Callable[[Store], Awaitable[object]]] = {
     "how many wait for a subscriber": count(state=State.PENDING, subscriber="s9"),
     "keys": lambda store: store.keys.page("default", ALL),
     "another tenant's keys": lambda store: store.keys.page("other", ALL),
+    "tenants": lambda store: store.tenants.names(5),
     "a key": lambda store: store.keys.by_digest("digest7"),
     "a key by its id": lambda store: store.keys.get(some_id("key", 7)),
     "retry many": lambda store: store.deliveries.retry_matching(DeliveryFilter(tenant="default"), 9),

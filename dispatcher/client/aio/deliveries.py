@@ -26,6 +26,7 @@ class AsyncDeliveries(AsyncResource):
         event_id: str | None = None,
         destination: str | None = None,
         since: datetime | None = None,
+        tenant: str | None = None,
         page_size: int = PAGE_SIZE,
     ) -> AsyncPages[Delivery]:
         """Deliveries, newest first."""
@@ -39,11 +40,12 @@ class AsyncDeliveries(AsyncResource):
             event_id=event_id,
             destination=destination,
             since=since,
+            tenant=tenant,
         )
 
-    async def get(self, id: str) -> DeliveryDetail:
+    async def get(self, id: str, *, tenant: str | None = None) -> DeliveryDetail:
         """A delivery with its attempts."""
-        return await self._get(f"{PATH}/{segment(id)}", DeliveryDetail)
+        return await self._get(f"{PATH}/{segment(id)}", DeliveryDetail, {"tenant": tenant})
 
     async def retry(self, id: str) -> DeliveryDetail:
         """Send an exhausted or cancelled delivery again; its retry policy starts over."""

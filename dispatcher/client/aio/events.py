@@ -52,14 +52,17 @@ class AsyncEvents(AsyncResource):
         job_id: str | None = None,
         event: str | None = None,
         since: datetime | None = None,
+        tenant: str | None = None,
         page_size: int = PAGE_SIZE,
     ) -> AsyncPages[ListedEvent]:
         """Events in the order of acceptance, newest first."""
-        return self._list(PATH, ListedEvent, page_size, job_id=job_id, event=event, since=since)
+        return self._list(
+            PATH, ListedEvent, page_size, job_id=job_id, event=event, since=since, tenant=tenant
+        )
 
-    async def get(self, id: str) -> EventDetail:
+    async def get(self, id: str, *, tenant: str | None = None) -> EventDetail:
         """An event with its CloudEvent and its deliveries."""
-        return await self._get(f"{PATH}/{segment(id)}", EventDetail)
+        return await self._get(f"{PATH}/{segment(id)}", EventDetail, {"tenant": tenant})
 
     async def replay(self, id: str, *, subscription_id: str | None = None) -> Replayed:
         """Deliver an event again: to this subscription, or to all that match now."""

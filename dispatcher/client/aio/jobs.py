@@ -27,33 +27,53 @@ TOO_SHORT = 0.1
 
 
 class AsyncJobs(AsyncResource):
-    """`client.jobs`."""
+    """`client.jobs`. `tenant` is another tenant than the key's, or `*` for all, for admins of the tenant `default`."""
 
     def list(
-        self, *, owner: str | None = None, status: str | None = None, page_size: int = PAGE_SIZE
+        self,
+        *,
+        owner: str | None = None,
+        status: str | None = None,
+        tenant: str | None = None,
+        page_size: int = PAGE_SIZE,
     ) -> AsyncPages[Job]:
         """Jobs by their first event, newest first."""
-        return self._list(PATH, Job, page_size, owner=owner, status=status)
+        return self._list(PATH, Job, page_size, owner=owner, status=status, tenant=tenant)
 
-    async def get(self, id: str) -> Job:
+    async def get(self, id: str, *, tenant: str | None = None) -> Job:
         """The status, times and message of a job."""
-        return await self._get(_path(id), Job)
+        return await self._get(_path(id), Job, {"tenant": tenant})
 
-    def history(self, id: str, *, page_size: int = PAGE_SIZE) -> AsyncPages[HistoryItem]:
+    def history(
+        self, id: str, *, tenant: str | None = None, page_size: int = PAGE_SIZE
+    ) -> AsyncPages[HistoryItem]:
         """The events of a job, newest first."""
-        return self._list(f"{_path(id)}/history", HistoryItem, page_size)
+        return self._list(f"{_path(id)}/history", HistoryItem, page_size, tenant=tenant)
 
     async def status(
-        self, id: str, *, wait: float | None = None, until: str | None = None, after: str | None = None
+        self,
+        id: str,
+        *,
+        wait: float | None = None,
+        until: str | None = None,
+        after: str | None = None,
+        tenant: str | None = None,
     ) -> JobStatus:
         """A job's status; with `wait` as soon as `until` holds, or after so many seconds (60 at most).
 
         `until` is `terminal`, `change` (an event newer than `after`), or event names with commas.
         """
-        return await self._status(id, {"wait": wait, "until": until, "after": after}, wait or 0.0)
+        query: dict[str, object] = {"wait": wait, "until": until, "after": after, "tenant": tenant}
+        return await self._status(id, query, wait or 0.0)
 
     async def wait(
-        self, id: str, *, until: str = "terminal", after: str | None = None, timeout: float | None = None
+        self,
+        id: str,
+        *,
+        until: str = "terminal",
+        after: str | None = None,
+        timeout: float | None = None,
+        tenant: str | None = None,
     ) -> JobStatus:
         """Return when `until` holds, over as many requests as that takes. The job need not be known yet.
 
@@ -66,7 +86,7 @@ class AsyncJobs(AsyncResource):
         late = f"job {id} did not reach {until} in {timeout or 0.0:g} s"
         while True:
             began, seconds = time.monotonic(), _seconds_of_wait(ends)
-            query = {"wait": seconds, "until": until, "after": after}
+            query = {"wait": seconds, "until": until, "after": after, "tenant": tenant}
             try:
                 status = await self._status(id, query, seconds, deadline)
             except TransportError as error:

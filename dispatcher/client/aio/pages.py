@@ -36,11 +36,15 @@ class AsyncPages(Generic[T]):
         self._kind: type[Page[T]] = Page[kind]  # type: ignore[valid-type]
         self._query = query
         self._page_size = page_size
+        self.hint: str | None = None
+        """Why the list is empty, when other tenants have something: known when it was read."""
 
     async def page(self, cursor: str | None = None, limit: int | None = None) -> Page[T]:
         """The page at a cursor, which is the `next` of the page before; without one the first page."""
         query = {**self._query, "limit": limit or self._page_size, "cursor": cursor}
-        return await self._client.send(request("GET", self._path, query=query), self._kind)
+        page = await self._client.send(request("GET", self._path, query=query), self._kind)
+        self.hint = page.hint
+        return page
 
     async def collect(self, limit: int | None = None) -> list[T]:
         """All items, or the first `limit`."""

@@ -11,10 +11,14 @@ T = TypeVar("T")
 
 
 class Page(Struct, Generic[T], frozen=True):
-    """A part of a list; `next` is the cursor of the next page, None at the end."""
+    """A part of a list; `next` is the cursor of the next page, None at the end.
+
+    `hint` says to the admins of the tenant `default` why it is empty, when other tenants have something.
+    """
 
     items: list[T]
     next: str | None = None
+    hint: str | None = None
 
 
 class Accepted(Struct, frozen=True):
@@ -94,6 +98,7 @@ class Job(Struct, frozen=True, kw_only=True):
     started_at: datetime | None = None
     ended_at: datetime | None = None
     events: int = 0
+    first_event: str = ""
     updated_at: datetime
 
 

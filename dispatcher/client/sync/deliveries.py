@@ -27,6 +27,7 @@ class Deliveries(Resource):
         event_id: str | None = None,
         destination: str | None = None,
         since: datetime | None = None,
+        tenant: str | None = None,
         page_size: int = PAGE_SIZE,
     ) -> Pages[Delivery]:
         """Deliveries, newest first."""
@@ -40,11 +41,12 @@ class Deliveries(Resource):
             event_id=event_id,
             destination=destination,
             since=since,
+            tenant=tenant,
         )
 
-    def get(self, id: str) -> DeliveryDetail:
+    def get(self, id: str, *, tenant: str | None = None) -> DeliveryDetail:
         """A delivery with its attempts."""
-        return self._get(f"{PATH}/{segment(id)}", DeliveryDetail)
+        return self._get(f"{PATH}/{segment(id)}", DeliveryDetail, {"tenant": tenant})
 
     def retry(self, id: str) -> DeliveryDetail:
         """Send an exhausted or cancelled delivery again; its retry policy starts over."""

@@ -53,14 +53,17 @@ class Events(Resource):
         job_id: str | None = None,
         event: str | None = None,
         since: datetime | None = None,
+        tenant: str | None = None,
         page_size: int = PAGE_SIZE,
     ) -> Pages[ListedEvent]:
         """Events in the order of acceptance, newest first."""
-        return self._list(PATH, ListedEvent, page_size, job_id=job_id, event=event, since=since)
+        return self._list(
+            PATH, ListedEvent, page_size, job_id=job_id, event=event, since=since, tenant=tenant
+        )
 
-    def get(self, id: str) -> EventDetail:
+    def get(self, id: str, *, tenant: str | None = None) -> EventDetail:
         """An event with its CloudEvent and its deliveries."""
-        return self._get(f"{PATH}/{segment(id)}", EventDetail)
+        return self._get(f"{PATH}/{segment(id)}", EventDetail, {"tenant": tenant})
 
     def replay(self, id: str, *, subscription_id: str | None = None) -> Replayed:
         """Deliver an event again: to this subscription, or to all that match now."""

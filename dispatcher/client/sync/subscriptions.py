@@ -27,14 +27,19 @@ class Subscriptions(Resource):
         return self._change("POST", PATH, SubscriptionWithSecret, fields)
 
     def list(
-        self, *, job_id: str | None = None, status: str | None = None, page_size: int = PAGE_SIZE
+        self,
+        *,
+        job_id: str | None = None,
+        status: str | None = None,
+        tenant: str | None = None,
+        page_size: int = PAGE_SIZE,
     ) -> Pages[Subscription]:
         """Subscriptions, newest first; `status` is active, paused, disabled or completed."""
-        return self._list(PATH, Subscription, page_size, job_id=job_id, status=status)
+        return self._list(PATH, Subscription, page_size, job_id=job_id, status=status, tenant=tenant)
 
-    def get(self, id: str) -> Subscription:
+    def get(self, id: str, *, tenant: str | None = None) -> Subscription:
         """A subscription."""
-        return self._get(_path(id), Subscription)
+        return self._get(_path(id), Subscription, {"tenant": tenant})
 
     def update(self, id: str, **fields: Unpack[SubscriptionFields]) -> Subscription:
         """Replace these fields; what is not given stays. Credentials that are given as `***` stay too."""
