@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from datetime import datetime
 from typing import Literal, Protocol, runtime_checkable
 
 from msgspec import Struct
@@ -88,8 +89,21 @@ class TargetStatuses(Protocol):
     ) -> None: ...
 
 
+class OAuthTokens(Protocol):
+    """Keeps access tokens for all processes; see `dispatcher.store.oauth_tokens`."""
+
+    async def read(self, credentials: bytes) -> bytes | None: ...
+
+    async def begin(self, credentials: bytes, seconds: float) -> bool: ...
+
+    async def finish(self, credentials: bytes, token: bytes | None, until: datetime) -> None: ...
+
+
 class KindStore(Protocol):
     """What the store keeps for kinds with state."""
+
+    @property
+    def oauth_tokens(self) -> OAuthTokens: ...
 
     @property
     def target_statuses(self) -> TargetStatuses: ...

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.hmac import HMAC
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from dispatcher.domain.errors import SettingsError
@@ -22,6 +23,7 @@ class Sealer:
         if not keys:
             raise SettingsError("DISPATCHER_SECRETS_KEY: expected at least one key of 32 characters or more")
         self._fernet = MultiFernet([_fernet(key) for key in keys])
+        self._name_key = _derived(keys[0], b"dispatcher: names of secrets in the store")
 
     def seal(self, secret: bytes) -> bytes:
         """`secret`, encrypted."""
@@ -37,8 +39,17 @@ class Sealer:
                 "name the key that sealed it too, after the new one and a comma"
             ) from None
 
+    def name(self, secret: bytes) -> bytes:
+        """16 bytes under which something about `secret` is found: only who has the first key can compute them."""
+        mac = HMAC(self._name_key, SHA256())
+        mac.update(secret)
+        return mac.finalize()[:16]
+
 
 def _fernet(key: str) -> Fernet:
-    # The use is part of the derivation: the setting can make other keys that tell nothing about this one.
-    derived = HKDF(algorithm=SHA256(), length=32, salt=None, info=b"dispatcher: secrets in the store")
-    return Fernet(urlsafe_b64encode(derived.derive(key.encode())))
+    return Fernet(urlsafe_b64encode(_derived(key, b"dispatcher: secrets in the store")))
+
+
+def _derived(key: str, use: bytes) -> bytes:
+    """Another key for each use: they tell nothing about each other."""
+    return HKDF(algorithm=SHA256(), length=32, salt=None, info=use).derive(key.encode())

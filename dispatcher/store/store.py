@@ -10,11 +10,13 @@ from dispatcher.store.breakers import BreakerRepository
 from dispatcher.store.deliveries import DeliveryRepository
 from dispatcher.store.destinations import DestinationRepository
 from dispatcher.store.digests import DigestRepository
+from dispatcher.store.encryption import Sealer
 from dispatcher.store.events import EventRepository
 from dispatcher.store.expansions import ExpansionRepository
 from dispatcher.store.jobs import JobRepository
 from dispatcher.store.keys import KeyRepository
 from dispatcher.store.leases import LeaseRepository
+from dispatcher.store.oauth_tokens import OAuthTokenRepository
 from dispatcher.store.ordering import OrderingRepository
 from dispatcher.store.orphans import Orphans
 from dispatcher.store.queue import DeliveryQueue
@@ -44,7 +46,7 @@ class Store(ABC):
     leases: LeaseRepository
     subscriptions: SubscriptionRepository
 
-    def __init__(self, session: Session, mapping: SubscriptionRows) -> None:
+    def __init__(self, session: Session, mapping: SubscriptionRows, sealer: Sealer) -> None:
         self.subscription_mapping = mapping
         self.deliveries = DeliveryRepository(session)
         self.ordering = OrderingRepository(session)
@@ -57,6 +59,7 @@ class Store(ABC):
         self.tenants = TenantRepository(session)
         self.waits = WaitRepository(session)
         self.target_statuses = TargetStatusRepository(session)
+        self.oauth_tokens = OAuthTokenRepository(session, sealer)
         self.recipients = RecipientRepository(session, mapping)
         self._orphans = Orphans(session)
 
@@ -90,3 +93,4 @@ class Store(ABC):
         await self.breakers.purge()
         await self.recipients.purge()
         await self.target_statuses.purge()
+        await self.oauth_tokens.purge()

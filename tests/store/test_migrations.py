@@ -25,7 +25,7 @@ from dispatcher.store.postgres.connection import MIGRATION_LOCK
 from dispatcher.store.schema import metadata
 from tests.servers import Databases
 
-ALL_REVISIONS = ["0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008", "0009", "0010"]
+ALL_REVISIONS = ["0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008", "0009", "0010", "0011"]
 PARTITION = re.compile(r"(events|deliveries|attempts)_(oldest|\d{8})")
 
 

@@ -330,6 +330,15 @@ async def keep_statuses(use: Use) -> None:
     await statuses.purge()
 
 
+async def keep_tokens(use: Use) -> None:
+    """Access tokens of OAuth 2.0."""
+    tokens, credentials = use.store.oauth_tokens, new_id("evt").encode()
+    assert await tokens.begin(credentials, 30)
+    await tokens.finish(credentials, b"a token", NOW)
+    assert await tokens.read(credentials) == b"a token"
+    await tokens.purge()
+
+
 async def keep_keys(use: Use) -> None:
     """Keys of the API."""
     key = ApiKey(
@@ -415,6 +424,7 @@ PARTS: Mapping[str, Callable[[Use], Awaitable[None]]] = {
         count_mails,
         count_usage,
         keep_statuses,
+        keep_tokens,
         keep_keys,
         serve_tapis,
         purge,

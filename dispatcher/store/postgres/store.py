@@ -29,7 +29,7 @@ class PostgresStore(Store):
 
     def __init__(self, url: str, sealer: Sealer, width: timedelta = DEFAULT.width) -> None:
         session, mapping = PostgresSession(url), SubscriptionRows(sealer)
-        super().__init__(session, mapping)
+        super().__init__(session, mapping, sealer)
         self.session: PostgresSession = session
         self.breakers = PostgresBreakers(session)
         self.subscriptions = PostgresSubscriptions(session, mapping)

@@ -17,6 +17,7 @@ from dispatcher.store.schema.deliveries import (
     expansion_candidates,
     expansions,
     memos,
+    oauth_tokens,
     target_statuses,
     turns,
 )
@@ -54,6 +55,7 @@ __all__ = [
     "mail_unsubscribed",
     "memos",
     "metadata",
+    "oauth_tokens",
     "permissions",
     "processes",
     "quotas",

@@ -164,3 +164,15 @@ target_statuses = Table(
     comment="What targets that keep state were sent last: an earlier status never follows a later one.",
     sqlite_with_rowid=False,
 )
+
+oauth_tokens = Table(
+    "oauth_tokens",
+    metadata,
+    Column("key", Digest, primary_key=True, comment="A keyed hash of the credentials that a token is for."),
+    Column("sealed", LargeBinary, comment="The token and its times; null until there is one."),
+    Column("busy_until", Moment, comment="When others may ask for a token, whatever became of it."),
+    Column("useful_until", Moment, nullable=False, comment="When the row can go."),
+    Index("oauth_tokens_by_end", "useful_until"),
+    comment="Access tokens of OAuth 2.0: all processes use the same.",
+    sqlite_with_rowid=False,
+)

@@ -27,7 +27,7 @@ class SqliteStore(Store):
 
     def __init__(self, path: Path, sealer: Sealer) -> None:
         session, mapping = SqliteSession(path), SubscriptionRows(sealer)
-        super().__init__(session, mapping)
+        super().__init__(session, mapping, sealer)
         self.session: SqliteSession = session
         self.breakers = SqliteBreakers(session)
         self.subscriptions = SqliteSubscriptions(session, mapping)
