@@ -49,6 +49,7 @@ need chromium /usr/bin/chromium
 # The examples of docs/receiving.md are run.
 command -v node >/dev/null || packages+=(nodejs)
 [ "${1:-}" != all ] || command -v go >/dev/null || packages+=(golang-go)
+[ "${1:-}" != all ] || command -v npm >/dev/null || packages+=(npm)
 [ "${1:-}" != nginx ] || need nginx-light /usr/sbin/nginx
 [ ${#packages[@]} -gt 0 ] || exit 0
 

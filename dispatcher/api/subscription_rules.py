@@ -30,6 +30,9 @@ MAX_TARGET = 128 * 1024
 MAX_DEPTH = 32
 """How deep they may be nested, so that nothing that reads them later can run out of stack."""
 
+_RECIPIENT = "token_url"
+"""In an object with this field credentials go there."""
+
 
 def checked_events(patterns: Sequence[str]) -> tuple[str, ...]:
     """The patterns, each once. Raises InvalidInput."""
@@ -130,7 +133,8 @@ def check_digest(subscription: Subscription, kinds: Kinds) -> Subscription:
 def changed_target(target: Struct, stored: Subscription, kinds: Kinds) -> tuple[dict[str, object], str]:
     """The same for a target that replaces a stored one: what comes back as shown keeps its credentials.
 
-    They are bound to their destination: no one who may change a subscription can have them sent elsewhere.
+    They are bound to their destination, and to the token endpoint that they are for: no one who may change a
+    subscription can have them sent elsewhere.
     """
     new = _plain_json(target)
     if target.__struct_config__.tag != stored.kind or stored.kind not in kinds:
@@ -158,6 +162,8 @@ def shown_target(target: Mapping[str, object], kinds: Kinds) -> Mapping[str, obj
 def _with_hidden(new: object, shown: object, stored: object) -> object:
     """`new` with the stored value wherever it says the same as what was shown in its place."""
     if isinstance(new, dict) and isinstance(shown, dict) and isinstance(stored, Mapping):
+        if new.get(_RECIPIENT) != shown.get(_RECIPIENT):
+            return new
         return {name: _with_hidden(value, shown.get(name), stored.get(name)) for name, value in new.items()}
     if isinstance(new, list) and isinstance(shown, list) and isinstance(stored, Sequence):
         same = len(new) == len(shown) == len(stored)

@@ -1,6 +1,7 @@
 """Access tokens of OAuth 2.0, encrypted, so that all processes use one, and which process is asking for the next one.
 
-They are found by a keyed hash of the credentials that they were issued for: subscriptions with the same credentials share one.
+They are found by a keyed hash of the credentials for which they were issued, so subscriptions with the same
+credentials share one.
 """
 
 from __future__ import annotations

@@ -17,6 +17,7 @@ from dispatcher.store.subscriptions import SubscriptionRepository
 from tests.api.conftest import HOOK, Api, Caller, serving
 from tests.factories import make_subscription
 from tests.receiver import Arrived, Receiver
+from tests.targets.http.token_server import TokenServer
 
 SECRETIVE = {
     "kind": "webhook",
@@ -94,6 +95,26 @@ async def test_credentials_do_not_follow_a_target_to_another_destination(api: Ap
     reply = await alice.ask("PATCH", f"/v1/subscriptions/{made['id']}", {"target": elsewhere})
     assert (reply.status, list(reply.faults)) == (400, ["target"])
     assert (await stored(api, made["id"])).destination == "https://127.0.0.1:443"
+
+
+async def test_a_client_secret_does_not_follow_to_another_token_endpoint(
+    api: Api, alice: Caller, admin: Caller
+) -> None:
+    auth = {
+        "type": "oauth2",
+        "token_url": "https://127.0.0.1/token",
+        "client_id": "a-client",
+        "client_secret": "s3cret",
+    }
+    made = await alice.subscribe(target={"kind": "webhook", "url": HOOK, "auth": auth})
+    path = f"/v1/subscriptions/{made['id']}"
+    for token_url in ("https://127.0.0.2/token", "http://127.0.0.1/token", "https://127.0.0.1/echo"):
+        elsewhere = made["target"] | {"auth": made["target"]["auth"] | {"token_url": token_url}}
+        reply = await admin.ask("PATCH", path, {"target": elsewhere})
+        assert (reply.status, list(reply.faults)) == (400, ["target.auth.client_secret"])
+    narrower = made["target"] | {"auth": made["target"]["auth"] | {"scope": "jobs:read"}}
+    await admin.patch(path, {"target": narrower})
+    assert (await stored(api, made["id"])).target["auth"] == auth | {"scope": "jobs:read", "audience": None}
 
 
 async def test_a_target_without_credentials_may_go_elsewhere(alice: Caller) -> None:
@@ -200,6 +221,17 @@ async def test_a_test_sends_a_sample_and_stores_nothing(alice: Caller) -> None:
     assert 0 < result["duration"] < 5
     assert (await alice.get("/v1/events"))["items"] == []
     assert (await alice.get("/v1/deliveries"))["items"] == []
+
+
+async def test_a_test_without_an_access_token_says_why_and_shows_no_secret(alice: Caller) -> None:
+    async with Receiver() as receiver, TokenServer() as server:
+        auth = server.credentials(client_secret="s3cret-of-another-client")
+        made = await alice.subscribe(target={"kind": "webhook", "url": receiver.url, "auth": auth})
+        path = f"/v1/subscriptions/{made['id']}"
+        result, shown = await alice.ask("POST", f"{path}/test"), await alice.ask("GET", path)
+    assert result.json["error"] == f"no access token: {server.token_url} answered 401 invalid_client"
+    assert b"s3cret" not in result.body + shown.body
+    assert receiver.arrived == []
 
 
 async def test_a_test_that_fails_says_how(alice: Caller) -> None:

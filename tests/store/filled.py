@@ -69,7 +69,7 @@ insert into expansion_candidates select evt_id(g), decode(replace(sub_id(g)::tex
     from generate_series({low}, {high}) g;
 insert into digests select evt_id(g), sub_id(g), dlv_id(2 * g), now(), null, 1, 1 from generate_series({low}, {high}) g;
 insert into digest_members select dlv_id(2 * g + 1), dlv_id(2 * g), sub_id(g) from generate_series({low}, {high}) g;
-insert into oauth_tokens select evt_id(g), null, null, now() from generate_series({low}, {high}) g;
+insert into oauth_tokens select evt_id(g), null, null, now() + interval '1 day' from generate_series({low}, {high}) g;
 insert into target_statuses select evt_id(g), evt_id(g), null, null, now() from generate_series({low}, {high}) g;
 insert into quotas select 'default', 'o' || g, '{{}}', now() from generate_series({low}, {high}) g;
 insert into usage select 'default', 'o' || g % 1000, 30000 + g / 1000, 99 from generate_series({low}, {high}) g;

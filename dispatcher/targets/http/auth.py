@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Annotated, Protocol, TypeAlias
 
+import msgspec
 from msgspec import Meta, Struct
 
 from dispatcher.domain.errors import InvalidInput
@@ -18,6 +19,7 @@ _SECRET_NAME = re.compile(r"auth|cookie|credential|key|pass|pwd|secret|sig(natur
 _PARAMETER = re.compile(r"(?<=[?&])([^=&#]*)=([^&#]+)")
 _VISIBLE = re.compile(r"[\x21-\x7e]+")
 _PRINTABLE = re.compile(r"[\x20-\x7e]+")
+_SCOPE = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]+(?: [\x21\x23-\x5b\x5d-\x7e]+)*")
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 # Shorter ones would tear holes into texts that have nothing to do with them.
 _MIN_SCRUBBED = 4
@@ -50,7 +52,24 @@ class HeaderAuth(_Credential, frozen=True, tag="header"):
     value: _Text
 
 
-Credentials: TypeAlias = BearerAuth | BasicAuth | HeaderAuth
+class OAuth2Auth(_Credential, frozen=True, tag="oauth2"):
+    """`Authorization: Bearer <token>` with a token of OAuth 2.0 for the client itself (RFC 6749, section 4.4).
+
+    It is asked for at `token_url`, renewed before it expires, and once when the receiver responds with 401. `scope`
+    are names with spaces between them. `audience` is for servers that want to be informed for whom the token is.
+    """
+
+    token_url: Annotated[str, Meta(min_length=1, max_length=2048)]
+    client_id: Annotated[str, Meta(min_length=1, max_length=1024)]
+    client_secret: _Text
+    scope: Annotated[str, Meta(min_length=1, max_length=2048)] | None = None
+    audience: Annotated[str, Meta(min_length=1, max_length=2048)] | None = None
+
+
+StaticCredentials: TypeAlias = BearerAuth | BasicAuth | HeaderAuth
+"""What is the same at each attempt."""
+
+Credentials: TypeAlias = StaticCredentials | OAuth2Auth
 """What stands in a target's `auth`."""
 
 
@@ -78,11 +97,18 @@ class Auth(Protocol):
         """
         ...
 
+    async def renewed(self, refused: Mapping[str, str], now: float) -> Mapping[str, str] | None:
+        """Other headers for the same attempt, after the receiver responded with 401 to these; None: there are none.
+
+        Raises AuthFailed. Not called where the headers are `fixed`.
+        """
+        ...
+
 
 class StaticAuth:
     """Credentials that stand in the target."""
 
-    def __init__(self, credentials: Credentials) -> None:
+    def __init__(self, credentials: StaticCredentials) -> None:
         self.fixed: Mapping[str, str] = dict([_header(credentials)])
         self.header_names = tuple(self.fixed)
 
@@ -90,18 +116,23 @@ class StaticAuth:
         """The same at any time."""
         return self.fixed
 
+    async def renewed(self, refused: Mapping[str, str], now: float) -> None:
+        """None: there are no others."""
 
-def auth_of(credentials: Credentials | None) -> Auth | None:
-    """What authenticates with these credentials."""
+
+def auth_of(credentials: Credentials | None, oauth2: Callable[[OAuth2Auth], Auth]) -> Auth | None:
+    """What authenticates with these credentials; `oauth2` makes it for those of OAuth 2.0."""
+    if isinstance(credentials, OAuth2Auth):
+        return oauth2(credentials)
     return None if credentials is None else StaticAuth(credentials)
 
 
 def header_name(credentials: Credentials) -> str:
     """The name of the header that carries them."""
-    return _header(credentials)[0]
+    return credentials.name if isinstance(credentials, HeaderAuth) else "Authorization"
 
 
-def _header(auth: Credentials) -> tuple[str, str]:
+def _header(auth: StaticCredentials) -> tuple[str, str]:
     if isinstance(auth, BearerAuth):
         return "Authorization", f"Bearer {auth.token}"
     if isinstance(auth, BasicAuth):
@@ -117,6 +148,13 @@ def check_auth(auth: Credentials, field: str) -> None:
         refuse_hidden(auth.password, f"{field}.password")
         if ":" in auth.user:
             raise InvalidInput(f"{field}.user", 'expected no ":", which ends the user (RFC 7617)')
+    elif isinstance(auth, OAuth2Auth):
+        check_url(auth.token_url, f"{field}.token_url")
+        refuse_hidden(auth.client_secret, f"{field}.client_secret")
+        if auth.scope is not None:
+            _check(
+                _SCOPE, auth.scope, f"{field}.scope", "names of scopes with one space between them (RFC 6749)"
+            )
     else:
         check_header_name(auth.name, f"{field}.name")
         refuse_hidden(auth.value, f"{field}.value")
@@ -163,12 +201,15 @@ def hide_in_headers(headers: Mapping[str, str]) -> dict[str, str]:
     return {name: HIDDEN if looks_secret(name) else value for name, value in headers.items()}
 
 
-def hide_in_auth(auth: Credentials) -> dict[str, str]:
+def hide_in_auth(auth: Credentials) -> dict[str, object]:
     """What may be shown of it."""
     if isinstance(auth, BearerAuth):
         return {"type": "bearer", "token": HIDDEN}
     if isinstance(auth, BasicAuth):
         return {"type": "basic", "user": auth.user, "password": HIDDEN}
+    if isinstance(auth, OAuth2Auth):
+        shown: dict[str, object] = msgspec.to_builtins(auth)
+        return shown | {"token_url": hide_in_url(auth.token_url), "client_secret": HIDDEN}
     return {"type": "header", "name": auth.name, "value": HIDDEN}
 
 
@@ -176,7 +217,9 @@ def secrets_in(url: str, headers: Mapping[str, str], auth: Credentials | None) -
     """The credentials that a receiver may repeat in its answer, the longest first."""
     found = {value for name, value in _PARAMETER.findall(url) if looks_secret(name)}
     found |= {value for name, value in headers.items() if looks_secret(name)}
-    if auth is not None:
+    if isinstance(auth, OAuth2Auth):
+        found.add(auth.client_secret)
+    elif auth is not None:
         found |= with_token(_header(auth)[1])
     if isinstance(auth, BasicAuth):
         found.add(auth.password)

@@ -1,4 +1,4 @@
-"""Base URLs of servers, for kinds that know the paths themselves."""
+"""Addresses without variables: base URLs of servers, for kinds that know the paths themselves, and endpoints."""
 
 from __future__ import annotations
 
@@ -15,13 +15,23 @@ def check_base_url(address: str, field: str, guard: Guard) -> str:
 
     Raises InvalidInput, naming `field`, when it is none, holds variables or is seen to be blocked.
     """
+    return _check(address, field, guard, "?#", "at most a path after it")
+
+
+def check_endpoint(address: str, field: str, guard: Guard) -> str:
+    """The same of an address that may have a query too."""
+    return _check(address, field, guard, "#", "no fragment")
+
+
+def _check(address: str, field: str, guard: Guard, forbidden: str, expected: str) -> str:
     try:
         url = UrlTemplate.compile(address)
     except TemplateError as error:
         raise InvalidInput(field, str(error)) from None
-    if not url.is_static or "?" in address or "#" in address:
-        expected = "expected an address without variables, as in https://example.org"
-        raise InvalidInput(field, f"{expected}, and at most a path after it")
+    if not url.is_static or not set(forbidden).isdisjoint(address):
+        raise InvalidInput(
+            field, f"expected an address without variables, as in https://example.org, and {expected}"
+        )
     try:
         guard.check_host(URL(url.origin).raw_host or "")
     except BlockedAddress as error:

@@ -11,7 +11,7 @@ from dispatcher.domain.digests import Gathered
 from dispatcher.targets.http.auth import Auth, AuthFailed, BearerAuth, StaticAuth
 from dispatcher.targets.http.egress import Egress
 from dispatcher.targets.webhook.config import WebhookTarget
-from dispatcher.targets.webhook.kind import WebhookSender
+from dispatcher.targets.webhook.sender import WebhookSender
 from tests.factories import make_event, make_subscription
 from tests.receiver import Arrived, Receiver
 
@@ -34,6 +34,9 @@ class Tokens:
         if isinstance(found, AuthFailed):
             raise found
         return {"Authorization": f"Bearer {found}"}
+
+    async def renewed(self, refused: Mapping[str, str], now: float) -> Mapping[str, str] | None:
+        return None
 
 
 def sender(egress: Egress, receiver: Receiver, auth: Auth, **fields: object) -> WebhookSender:
@@ -61,7 +64,7 @@ async def test_a_digest_asks_for_a_token_too(egress: Egress, receiver: Receiver)
     assert [one.headers["authorization"] for one in receiver.arrived] == ["Bearer token-one"]
 
 
-async def test_without_a_token_nothing_is_sent_and_the_destination_is_not_to_blame(
+async def test_without_a_token_nothing_is_sent_and_that_counts_as_a_failure_of_the_destination(
     egress: Egress, receiver: Receiver
 ) -> None:
     sending = sender(egress, receiver, Tokens(AuthFailed("no token: the server answered 503"), "token-two"))
@@ -69,8 +72,7 @@ async def test_without_a_token_nothing_is_sent_and_the_destination_is_not_to_bla
 
     assert receiver.arrived == []
     assert failed.error == "no token: the server answered 503"
-    assert failed.not_sent
-    assert (failed.permanent, failed.is_destination_failure) == (False, False)
+    assert (failed.permanent, failed.is_destination_failure, failed.destination_down) == (False, True, False)
     assert (await sending.send(make_event(), DELIVERY, 2)).error is None
 
 

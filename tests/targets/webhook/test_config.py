@@ -10,6 +10,13 @@ from dispatcher.targets.http.egress import Egress
 from dispatcher.targets.ssrf_guard import Guard
 from dispatcher.targets.webhook.kind import WebhookKind, WebhookTarget
 
+OAUTH2 = {
+    "type": "oauth2",
+    "token_url": "https://auth.example.org/token",
+    "client_id": "a-client",
+    "client_secret": "a secret",
+}
+
 
 def target(**fields: object) -> WebhookTarget:
     document = {"kind": "webhook", "url": "https://example.org/hook"} | fields
@@ -48,7 +55,12 @@ def test_a_redacted_target_shows_no_credentials() -> None:
 
 
 @pytest.mark.parametrize(
-    "auth", [{"type": "bearer", "token": "hunter22"}, {"type": "header", "name": "X-A", "value": "hunter22"}]
+    "auth",
+    [
+        {"type": "bearer", "token": "hunter22"},
+        {"type": "header", "name": "X-A", "value": "hunter22"},
+        OAUTH2 | {"client_secret": "hunter22", "token_url": "https://auth.example.org/token?key=hunter22"},
+    ],
 )
 def test_each_kind_of_credential_is_redacted(auth: dict[str, str]) -> None:
     shown = WebhookKind(Egress(Guard())).redact(target(auth=auth))
@@ -140,6 +152,18 @@ def test_a_url_that_is_none_is_refused(url: str) -> None:
         ),
         ({"auth": {"type": "header", "name": "X-A", "value": "a\nb"}}, "target.auth.value", "printable"),
         ({"auth": {"type": "header", "name": "X-A", "value": "***"}}, "target.auth.value", "expected"),
+        ({"auth": OAUTH2 | {"client_secret": "***"}}, "target.auth.client_secret", "expected"),
+        ({"auth": OAUTH2 | {"scope": "a  b"}}, "target.auth.scope", "one space"),
+        ({"auth": OAUTH2 | {"scope": 'a"b'}}, "target.auth.scope", "one space"),
+        ({"auth": OAUTH2 | {"token_url": "https://a.example/#b"}}, "target.auth.token_url", "no fragment"),
+        ({"auth": OAUTH2 | {"token_url": "https://a.example/${EVENT}"}}, "target.auth.token_url", "without"),
+        ({"auth": OAUTH2 | {"token_url": "https://a:b@c.example/"}}, "target.auth.token_url", "password"),
+        ({"auth": OAUTH2 | {"token_url": "ftp://a.example/"}}, "target.auth.token_url", "http or https"),
+        ({"auth": OAUTH2 | {"token_url": "https://a.example/?key=***"}}, "target.auth.token_url", "expected"),
+        ({"auth": OAUTH2 | {"token_url": "http://127.1/token"}}, "target.auth.token_url", ""),
+        ({"auth": OAUTH2 | {"token_url": "http://[::1]/token"}}, "target.auth.token_url", "network.allow"),
+        ({"auth": OAUTH2 | {"token_url": "http://localhost/"}}, "target.auth.token_url", "network.allow"),
+        ({"auth": OAUTH2, "headers": {"Authorization": "x"}}, "target.headers.Authorization", "twice"),
         (
             {"auth": {"type": "bearer", "token": "t"}, "headers": {"authorization": "x"}},
             "target.headers.authorization",
@@ -192,6 +216,8 @@ def test_headers_that_frame_a_message_or_are_ours_are_refused(name: str) -> None
         {"headers": {"X": 1}},
         {"body": 3},
         {"auth": {"type": "oauth2"}},
+        {"auth": OAUTH2 | {"client_secret": ""}},
+        {"auth": OAUTH2 | {"grant_type": "password"}},
         {"auth": {"type": "bearer"}},
         {"auth": {"type": "bearer", "token": ""}},
         {"auth": {"type": "bearer", "token": "x", "more": "y"}},

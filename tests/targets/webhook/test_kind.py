@@ -19,7 +19,8 @@ from dispatcher.domain.ids import new_id
 from dispatcher.domain.targets import AttemptResult
 from dispatcher.targets.http.egress import Egress
 from dispatcher.targets.signing import new_secret, public_key
-from dispatcher.targets.webhook.kind import WebhookKind, WebhookSender, WebhookTarget
+from dispatcher.targets.webhook.kind import WebhookKind, WebhookTarget
+from dispatcher.targets.webhook.sender import WebhookSender
 from tests.factories import SECRET, make_event, make_subscription
 from tests.http.servers import answering, hang, raw_server
 from tests.receiver import Arrived, Receiver
