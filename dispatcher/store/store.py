@@ -73,7 +73,10 @@ class Store(ABC):
 
     @abstractmethod
     async def warm_up(self, lease_id: int) -> None:
-        """Make connections and statements ready that the first batches would wait for otherwise."""
+        """Make connections and statements ready that the first batches would wait for otherwise, if that takes no time.
+
+        Raises StoreUnavailable.
+        """
 
     @abstractmethod
     async def check_write(self, lease_id: int) -> None:

@@ -22,6 +22,7 @@ from dispatcher.store.postgres.session import HOT
 from dispatcher.store.postgres.store import PostgresStore
 from dispatcher.store.sqlite.store import SqliteStore
 from tests.claiming import claim
+from tests.factories import make_event
 from tests.servers import Databases, free_port
 from tests.store.conftest import SEALER
 from tests.store.helpers import ALL, PAST, state_of, stored, subscribed
@@ -226,6 +227,23 @@ async def test_connections_are_made_ready_before_the_first_batch(postgres_url: s
                 connection = await stack.enter_async_context(store.session.hot())
                 prepared = await connection.fetchval(_PREPARED)
                 assert all(name in prepared for name in ("into events", "into attempts", "match_key"))
+
+
+async def test_a_locked_table_does_not_hold_up_making_connections_ready(
+    postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dispatcher.store.postgres.store.WARM_UP_TIMEOUT", 0.2)
+    async with prepared_store(postgres_url, SEALER) as store:
+        process = await store.leases.register("a-host", 1, lease=60)
+        locking = await asyncpg.connect(postgres_url)
+        try:
+            async with locking.transaction():
+                await locking.execute("lock table jobs in share mode")
+                async with asyncio.timeout(10):
+                    await store.warm_up(process)
+        finally:
+            await locking.close()
+        assert await store.events.accept(process, [make_event()], []) == {}
 
 
 async def test_a_database_that_goes_away_is_named_when_connections_are_made_ready(postgres_url: str) -> None:

@@ -23,6 +23,9 @@ from dispatcher.store.postgres.warm_up import warm_up
 from dispatcher.store.store import Store
 from dispatcher.store.subscription_mapping import SubscriptionRows
 
+WARM_UP_TIMEOUT = 3.0
+"""Seconds that a start waits for its connections to be warmed up."""
+
 
 class PostgresStore(Store):
     """See `dispatcher.store.store.Store`. `width` is which time a new partition holds."""
@@ -57,7 +60,10 @@ class PostgresStore(Store):
 
     async def warm_up(self, lease_id: int) -> None:
         try:
-            await warm_up(self.session.hot, HOT, lease_id)
+            async with asyncio.timeout(WARM_UP_TIMEOUT):
+                await warm_up(self.session.hot, HOT, lease_id)
+        except* TimeoutError:
+            pass  # such as a lock on a table: readiness says so, and the first batch waits for it
         except* StoreUnavailable as group:
             raise group.exceptions[0] from group
 
