@@ -28,7 +28,7 @@ log = structlog.get_logger("dispatcher.intake")
 POLL = 2.0
 """Seconds between two looks for orders that other processes accepted or left behind."""
 
-REST = 2.0
+REST = 1.0
 """How long it rests after a part, in times of what that took: others go first."""
 
 LONGEST_REST = 5.0

@@ -29,10 +29,10 @@ from dispatcher.store.postgres.throttle import Pauses
 WHOLE = 1000
 """Events, deliveries and orders that are stored with one statement; more are stored in parts."""
 
-PART = 50
+PART = 20
 """Large enough that a statement does more than to begin, small enough to be made in a millisecond or two."""
 
-ORDERS = 500
+ORDERS = 100
 """The same of orders, which are small."""
 
 T = TypeVar("T")
@@ -94,6 +94,17 @@ async def accept(connection: Proxy, lease_id: int, batch: Batch, pauses: Pauses)
         await _gather(connection, gathered)
 
 
+def count_parts(batch: Batch) -> int:
+    """In how many parts a large batch is stored."""
+    rows = len(batch.digests) + len(batch.deliveries) + len(batches.ordered(batch.deliveries))
+    return rows // PART + len(batch.expansions) // ORDERS
+
+
+def count_parts_of(deliveries: Sequence[OpenDelivery]) -> int:
+    """In how many parts these deliveries are added."""
+    return (len(deliveries) + len(batches.ordered(deliveries))) // PART
+
+
 async def write_nothing(connection: Proxy, lease_id: int) -> None:
     """Run the statement that stores a small batch, with nothing in it."""
     await _Rows(connection, lease_id, (), Parts(WHOLE)).write((), (), {})
@@ -104,15 +115,17 @@ def is_large(batch: Batch) -> bool:
     return len(batch.digests) + len(batch.deliveries) + len(batch.expansions) > WHOLE
 
 
-async def add(connection: Proxy, lease_id: int, deliveries: Sequence[OpenDelivery]) -> None:
-    """Store further deliveries of events that are stored, in parts without a pause."""
+async def add(
+    connection: Proxy, lease_id: int, deliveries: Sequence[OpenDelivery], pauses: Pauses | None = None
+) -> None:
+    """Store further deliveries of events that are stored."""
     held, ordered, gathered = _held(deliveries), batches.ordered(deliveries), digests.wanted(deliveries)
     several = held or ordered or gathered or len(deliveries) > PART
     async with connection.transaction() if several else nullcontext():
         resumed = await resumed_of(connection, sql.RESUMED, "sub", held)
         await _lock_turns(connection, ordered)
         stored: set[str] = set()
-        parts = Parts(PART)
+        parts = Parts(PART, pauses)
         async for some in parts.of(deliveries):
             columns = column_arrays.parameters(DELIVERY, column_arrays.of_deliveries(some, resumed, TO))
             rows = await connection.fetch(sql.ADD_DELIVERIES, lease_id, *columns)

@@ -17,9 +17,15 @@ from dispatcher.store.events import EventRepository
 from dispatcher.store.expansions import ExpansionRepository
 from dispatcher.store.postgres import expansions as postgres_expansions
 from dispatcher.store.postgres import hot_sql as sql
-from dispatcher.store.postgres.accept import PART, accept, add, is_large
+from dispatcher.store.postgres.accept import PART, accept, add, count_parts, count_parts_of, is_large
 from dispatcher.store.postgres.session import PostgresSession
-from dispatcher.store.postgres.throttle import LARGE_BATCH, LARGE_BATCH_WITH_ORDERS, Pauses, Throttle
+from dispatcher.store.postgres.throttle import (
+    EXPANSION,
+    LARGE_BATCH,
+    LARGE_BATCH_WITH_ORDERS,
+    Pauses,
+    Throttle,
+)
 
 TRIES = 10
 """How often a batch is written again because others stored some of its events in the meantime."""
@@ -49,7 +55,7 @@ class PostgresEvents(EventRepository):
         for _ in range(TRIES):
             if not batch.digests:
                 return batch.duplicates
-            pauses = Pauses(self._throttle, factor)
+            pauses = Pauses(self._throttle, factor, count_parts(batch))
             try:
                 async with self._bulk if large else nullcontext(), self._session.hot() as connection:
                     await accept(connection, lease_id, batch, pauses)
@@ -76,18 +82,20 @@ class PostgresEvents(EventRepository):
 class PostgresExpansions(ExpansionRepository):
     """See `dispatcher.store.expansions.ExpansionRepository`."""
 
-    def __init__(self, session: PostgresSession, bulk: asyncio.Lock) -> None:
+    def __init__(self, session: PostgresSession, bulk: asyncio.Lock, throttle: Throttle) -> None:
         super().__init__(session)
         self._session = session
         self._bulk = bulk
+        self._throttle = throttle
 
     async def expand(
         self, lease_id: int, orders: Sequence[Expansion], deliveries: Sequence[OpenDelivery]
     ) -> bool:
+        pauses = Pauses(self._throttle, EXPANSION, count_parts_of(deliveries))
         async with self._bulk, self._session.hot() as connection, connection.transaction():
             if not await postgres_expansions.take(connection, [one.seq for one in orders]):
                 return False
-            await add(connection, lease_id, deliveries)
+            await add(connection, lease_id, deliveries, pauses)
         return True
 
     async def claim(self, after: bytes) -> list[Expansion]:

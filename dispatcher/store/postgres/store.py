@@ -41,9 +41,9 @@ class PostgresStore(Store):
         self._url = url
         self._width = width
         # What takes long has one connection together: the others are for what is short.
-        bulk = asyncio.Lock()
-        self.events = PostgresEvents(session, bulk, Throttle())
-        self.expansions = PostgresExpansions(session, bulk)
+        bulk, throttle = asyncio.Lock(), Throttle()
+        self.events = PostgresEvents(session, bulk, throttle)
+        self.expansions = PostgresExpansions(session, bulk, throttle)
 
     async def open(self) -> None:
         # In a thread, because Alembic keeps its state in modules: it cannot take turns with another store's.

@@ -11,6 +11,9 @@ LARGE_BATCH = 2.0
 LARGE_BATCH_WITH_ORDERS = 10.0
 """The same for a large batch with orders: one event in it is for more subscriptions than all others' together."""
 
+EXPANSION = 5.0
+"""The same where orders are carried out: no publisher waits for it."""
+
 MAX_PAUSE_SECONDS = 0.1
 """One pause at most: on a busy machine a part takes long for another reason."""
 
@@ -41,22 +44,21 @@ class Throttle:
 
 
 class Pauses:
-    """The pauses of one transaction, `factor` times as long as what was done before each.
+    """The pauses of one transaction in so many parts, each `factor` times as long as the part before it took.
 
-    What is more than a transaction may pause follows after its commit.
+    What is more than a transaction may pause, shared evenly by its parts, follows after its commit.
     """
 
-    def __init__(self, throttle: Throttle, factor: float) -> None:
+    def __init__(self, throttle: Throttle, factor: float, parts: int) -> None:
         self._throttle = throttle
         self._factor = factor
-        self._left = MAX_PAUSES_SECONDS
+        self._longest = min(MAX_PAUSE_SECONDS, MAX_PAUSES_SECONDS / max(parts, 1))
         self._owed = 0.0
 
     async def after(self, seconds: float) -> None:
         """Pause after a part that took so long; at once when no one else stores anything."""
         wanted = min(self._factor * seconds, MAX_PAUSE_SECONDS)
-        now = min(wanted, self._left)
-        self._left -= now
+        now = min(wanted, self._longest)
         self._owed += wanted - now
         await self._pause(now)
 
