@@ -240,6 +240,7 @@ async def running(settings: Settings, share: Share | None = None) -> AsyncIterat
         Guard(settings.network.allow),
         settings.delivery.timeout,
         None if proxy is None else proxy.reveal(),
+        settings.delivery.lease / 2,
     )
     plugins = compat.load_plugins(settings, store)
     kinds = make_kinds(Resources(egress, settings, store), plugins)

@@ -47,7 +47,7 @@ class Engine:
         self._scheduler = Scheduler(store.queue, self._lanes, self._breakers)
         rates, senders = RateLimits(store.rate_limits), SenderCache(store.digests, kinds)
         attempts = Attempts(
-            senders, self._breakers, rates, self._lease, self._outcomes, timeout=limits.timeout
+            senders, self._breakers, rates, self._lease, self._outcomes, timeout=limits.max_timeout
         )
         self._workers = LaneWorkers(self._lanes, attempts, self._scheduler)
         self.reservations = Reservations(

@@ -14,3 +14,8 @@ class Limits(Struct, frozen=True, kw_only=True):
     timeout: float = 15.0
     lease: float = 60.0
     grace: float = 20.0
+
+    @property
+    def max_timeout(self) -> float:
+        """What an attempt may take at most: a target may ask for more than the usual time."""
+        return self.lease / 2

@@ -12,13 +12,18 @@ from dispatcher.targets.ssrf_guard import Guard
 class Egress:
     """What kinds make requests with. `timeout` (seconds) is for a whole exchange, unless a client has another.
 
-    With a `proxy` (`http://user:password@host:port`) all requests go through it.
+    With a `proxy` (`http://user:password@host:port`) all requests go through it. `max_timeout` is for a whole attempt,
+    and what a target may ask for at most.
     """
 
-    def __init__(self, guard: Guard, timeout: float = 15.0, proxy: str | None = None) -> None:
+    def __init__(
+        self, guard: Guard, timeout: float = 15.0, proxy: str | None = None, max_timeout: float | None = None
+    ) -> None:
         self.guard = guard
         self.timeout = timeout
+        self.max_timeout = 2 * timeout if max_timeout is None else max_timeout
         self._proxy = proxy
+        self._patient: dict[int, Exchange] = {}
         self.exchange: Exchange = self.client(timeout)
         """The client that kinds share."""
 
@@ -28,6 +33,17 @@ class Egress:
             return HttpClient(self.guard, timeout, tls, max_read)
         return AiohttpTransport(self.guard, timeout, tls, max_read, proxy=self._proxy)
 
+    def within(self, seconds: int | None) -> Exchange:
+        """The client that kinds share for exchanges of so many seconds; None: of the usual time."""
+        if seconds is None:
+            return self.exchange
+        # One for each whole second: they are few, whatever targets ask for.
+        client = self._patient.get(seconds)
+        if client is None:
+            client = self._patient[seconds] = self.client(min(seconds, self.max_timeout))
+        return client
+
     async def close(self) -> None:
-        """Close the connections of the shared client."""
-        await self.exchange.close()
+        """Close the connections of the shared clients."""
+        for client in (self.exchange, *self._patient.values()):
+            await client.close()

@@ -28,6 +28,9 @@ from dispatcher.targets.http.response_check import Success
 from dispatcher.targets.signing import ID_HEADER, SIGNATURE_HEADER, TIMESTAMP_HEADER
 
 CONTENT_TYPE = "content-type"
+MAX_TIMEOUT = 300
+"""Seconds that no target may ask for more than, whatever `delivery.lease` allows."""
+
 WITHOUT_BODY = frozenset({"GET", "DELETE"})
 """Methods that carry none."""
 
@@ -73,6 +76,9 @@ class WebhookTarget(Struct, frozen=True, forbid_unknown_fields=True, tag_field="
 
     `signature`: "v1" is HMAC-SHA256 with the secret. With "v1a" there is one by ed25519 too, for receivers that shall
     check signatures with the subscription's `public_key` and not be able to make any.
+
+    `timeout` are the seconds that the whole exchange may take, in place of the operator's `delivery.timeout`, and no
+    more than half of `delivery.lease`.
     """
 
     url: Annotated[str, Meta(min_length=1, max_length=4096)]
@@ -83,6 +89,7 @@ class WebhookTarget(Struct, frozen=True, forbid_unknown_fields=True, tag_field="
     signature: Literal["v1", "v1a"] = "v1"
     auth: Credentials | None = None
     success: Success | None = None
+    timeout: Annotated[int, Meta(ge=1, le=MAX_TIMEOUT)] | None = None
 
     def __repr__(self) -> str:
         return f"WebhookTarget({self.method} {hide_in_url(self.url)})"

@@ -51,6 +51,9 @@ class WebhookKind:
             self._egress.guard.check_host(Origin.parse(destination).host)
         except BlockedAddress as error:
             raise InvalidInput("target.url", f"blocked: {error}") from None
+        if webhook.timeout is not None and webhook.timeout > self._egress.max_timeout:
+            limit = f"{self._egress.max_timeout:g} s, half of delivery.lease"
+            raise InvalidInput("target.timeout", f"expected at most {limit}")
         if isinstance(webhook.auth, OAuth2Auth):
             check_endpoint(webhook.auth.token_url, "target.auth.token_url", self._egress.guard)
         return destination

@@ -48,8 +48,8 @@ class WebhookSender:
         auth: Auth | None,
         form: Render | None = None,
     ) -> None:
-        self._exchange = egress.exchange
-        self._timeout = egress.timeout
+        self._exchange = egress.within(target.timeout)
+        self._max_timeout = egress.max_timeout
         self._success = target.success
         self._credentials = secrets_in(target.url, target.headers, target.auth)
         fixed = {} if auth is None else auth.fixed
@@ -88,14 +88,14 @@ class WebhookSender:
         if self._renewed_auth is None:
             return await self._exchange_once(request, fields, body, delivery_id, self._credentials)
         try:
-            async with asyncio.timeout(self._timeout):
+            async with asyncio.timeout(self._max_timeout):
                 return await self._authenticated(self._renewed_auth, request, fields, body, delivery_id)
         except AuthFailed as error:
             return AttemptResult(request_line=request.shown, error=str(error))
         except UnsendableHeader as error:
             return AttemptResult(request_line=request.shown, error=str(error), not_sent=True)
         except TimeoutError:
-            problem = f"no answer within {self._timeout:g} s, with the time for an access token"
+            problem = f"no answer within {self._max_timeout:g} s, with the time for an access token"
             return AttemptResult(request_line=request.shown, error=problem)
 
     async def _authenticated(

@@ -49,6 +49,7 @@ def test_a_redacted_target_shows_no_credentials() -> None:
         "signature": "v1",
         "auth": {"type": "basic", "user": "ann", "password": "***"},
         "success": {"status": (200,), "json": {"ok": True}},
+        "timeout": None,
     }
     assert "hunter" not in repr(secret)
     assert "hunter" not in repr(secret.auth)
@@ -221,7 +222,7 @@ def test_headers_that_frame_a_message_or_are_ours_are_refused(name: str) -> None
         {"auth": {"type": "bearer"}},
         {"auth": {"type": "bearer", "token": ""}},
         {"auth": {"type": "bearer", "token": "x", "more": "y"}},
-        {"timeout": 3},
+        {"time_limit": 3},
     ],
 )
 def test_a_target_of_another_shape_is_refused(fields: dict[str, object]) -> None:
