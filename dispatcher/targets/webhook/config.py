@@ -26,6 +26,8 @@ from dispatcher.targets.http.auth import (
 )
 from dispatcher.targets.http.response_check import Success
 from dispatcher.targets.signing import ID_HEADER, SIGNATURE_HEADER, TIMESTAMP_HEADER
+from dispatcher.targets.webhook.body_signature import Signature
+from dispatcher.targets.webhook.body_signature import header_name as signature_header
 
 CONTENT_TYPE = "content-type"
 MAX_TIMEOUT = 300
@@ -57,6 +59,8 @@ _MANAGED_HEADERS = frozenset(
     }
 )
 
+_NO_SIGNATURE = frozenset({"accept", CONTENT_TYPE})
+
 _HeaderName = Annotated[str, Meta(min_length=1, max_length=128)]
 _HeaderValue = Annotated[str, Meta(max_length=8192)]
 Body: TypeAlias = dict[str, object] | list[object] | str | None
@@ -75,7 +79,8 @@ class WebhookTarget(Struct, frozen=True, forbid_unknown_fields=True, tag_field="
     form, JSON or XML.
 
     `signature`: "v1" is HMAC-SHA256 with the secret. With "v1a" there is one by ed25519 too, for receivers that shall
-    check signatures with the subscription's `public_key` and not be able to make any.
+    check signatures with the subscription's `public_key` and not be able to make any. An object is "v1" and a further
+    header for receivers that check another sender's signatures.
 
     `timeout` are the seconds that the whole exchange may take, in place of the operator's `delivery.timeout`, and no
     more than half of `delivery.lease`.
@@ -86,7 +91,7 @@ class WebhookTarget(Struct, frozen=True, forbid_unknown_fields=True, tag_field="
     headers: Annotated[dict[_HeaderName, _HeaderValue], Meta(max_length=50)] = {}
     body: Body = None
     format: str = "cloudevents"
-    signature: Literal["v1", "v1a"] = "v1"
+    signature: Literal["v1", "v1a"] | Signature = "v1"
     auth: Credentials | None = None
     success: Success | None = None
     timeout: Annotated[int, Meta(ge=1, le=MAX_TIMEOUT)] | None = None
@@ -158,6 +163,11 @@ def _check_headers(target: WebhookTarget) -> None:
         check_auth(target.auth, "target.auth")
         name = header_name(target.auth)
         _check_header_name(name, "target.auth.name", taken)
+    if not isinstance(target.signature, str):
+        name, field = signature_header(target.signature), "target.signature.header"
+        if name.lower() in _NO_SIGNATURE:
+            raise InvalidInput(field, f"the header {name} says something else: expected another one")
+        _check_header_name(name, field, taken)
     for name, value in target.headers.items():
         field = f"target.headers.{name}"
         _check_header_name(name, field, taken)
@@ -172,7 +182,9 @@ def _check_header_name(name: str, field: str, taken: set[str]) -> None:
     if lower in _MANAGED_HEADERS:
         raise InvalidInput(field, f"the header {name} is set by the service: expected another one")
     if lower in taken:
-        raise InvalidInput(field, f"the header {name} is set twice, here and in target.auth or other case")
+        raise InvalidInput(
+            field, f"the header {name} is set twice, here and in target.auth, target.signature or other case"
+        )
     taken.add(lower)
 
 
@@ -190,6 +202,8 @@ def _check_format(target: WebhookTarget, formats: Mapping[str, Format]) -> None:
     named = {f"target.headers.{name}": name for name in target.headers}
     if target.auth is not None:
         named["target.auth.name"] = header_name(target.auth)
+    if not isinstance(target.signature, str):
+        named["target.signature.header"] = signature_header(target.signature)
     for field, name in named.items():
         if name.lower().startswith(form.headers):
             raise InvalidInput(field, f'the format "{target.format}" sets {name}: expected another header')

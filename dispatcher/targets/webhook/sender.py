@@ -30,6 +30,8 @@ from dispatcher.targets.http.auth import (
 from dispatcher.targets.http.egress import Egress
 from dispatcher.targets.http.response_check import evaluate_response
 from dispatcher.targets.signing import Signer
+from dispatcher.targets.webhook.body_signature import BodySigner
+from dispatcher.targets.webhook.body_signature import header_name as signature_header
 from dispatcher.targets.webhook.config import WebhookTarget
 from dispatcher.targets.webhook.request import RenderedRequest, RequestTemplate
 
@@ -60,6 +62,10 @@ class WebhookSender:
         self._own_headers = {name.lower() for name in target.headers}
         if auth is not None:
             self._own_headers |= {name.lower() for name in auth.header_names}
+        self._body_signer: BodySigner | None = None
+        if not isinstance(target.signature, str):
+            self._body_signer = BodySigner(target.signature, subscription.secrets[0])
+            self._own_headers.add(signature_header(target.signature).lower())
         asymmetric = target.signature == "v1a"
         self._signer = Signer(subscription.secrets, asymmetric=asymmetric)
         self._next_signer = Signer(subscription.secrets[:1], asymmetric=asymmetric)
@@ -132,6 +138,8 @@ class WebhookSender:
         now = time.time()
         signer = self._signer if now < self._rotation_end else self._next_signer
         signature = signer.lines(delivery_id, int(now), body)
+        if self._body_signer is not None:
+            signature += self._body_signer.line(body)
         try:
             response = await self._exchange.send(
                 Request(self._template.origin, request.line, fields + signature, body)

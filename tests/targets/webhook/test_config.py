@@ -17,6 +17,8 @@ OAUTH2 = {
     "client_secret": "a secret",
 }
 
+HMAC = {"scheme": "hmac", "header": "X-Signature"}
+
 
 def target(**fields: object) -> WebhookTarget:
     document = {"kind": "webhook", "url": "https://example.org/hook"} | fields
@@ -165,6 +167,28 @@ def test_a_url_that_is_none_is_refused(url: str) -> None:
         ({"auth": OAUTH2 | {"token_url": "http://[::1]/token"}}, "target.auth.token_url", "network.allow"),
         ({"auth": OAUTH2 | {"token_url": "http://localhost/"}}, "target.auth.token_url", "network.allow"),
         ({"auth": OAUTH2, "headers": {"Authorization": "x"}}, "target.headers.Authorization", "twice"),
+        ({"signature": HMAC | {"header": "X A"}}, "target.signature.header", "no header name"),
+        ({"signature": HMAC | {"header": "X-A\r\nB"}}, "target.signature.header", "no header name"),
+        ({"signature": HMAC | {"header": "Host"}}, "target.signature.header", "set by the service"),
+        ({"signature": HMAC | {"header": "Webhook-Signature"}}, "target.signature.header", "set by the"),
+        ({"signature": HMAC | {"header": "webhook-id"}}, "target.signature.header", "set by the service"),
+        ({"signature": HMAC | {"header": "content-Type"}}, "target.signature.header", "another one"),
+        ({"signature": HMAC, "headers": {"x-signature": "x"}}, "target.headers.x-signature", "twice"),
+        (
+            {"signature": {"scheme": "github"}, "headers": {"x-hub-signature-256": "x"}},
+            "target.headers.x-hub-signature-256",
+            "twice",
+        ),
+        (
+            {"signature": HMAC | {"header": "authorization"}, "auth": {"type": "bearer", "token": "t"}},
+            "target.signature.header",
+            "twice",
+        ),
+        (
+            {"signature": HMAC | {"header": "ce-id"}, "format": "binary"},
+            "target.signature.header",
+            "sets ce-id",
+        ),
         (
             {"auth": {"type": "bearer", "token": "t"}, "headers": {"authorization": "x"}},
             "target.headers.authorization",
@@ -223,6 +247,16 @@ def test_headers_that_frame_a_message_or_are_ours_are_refused(name: str) -> None
         {"auth": {"type": "bearer", "token": ""}},
         {"auth": {"type": "bearer", "token": "x", "more": "y"}},
         {"time_limit": 3},
+        {"signature": "v2"},
+        {"signature": {}},
+        {"signature": {"scheme": "hmac"}},
+        {"signature": {"scheme": "gitlab", "header": "X"}},
+        {"signature": {"scheme": "github", "header": "X"}},
+        {"signature": HMAC | {"algorithm": "md5"}},
+        {"signature": HMAC | {"encoding": "base32"}},
+        {"signature": HMAC | {"prefix": "a\nb"}},
+        {"signature": HMAC | {"prefix": " a"}},
+        {"signature": HMAC | {"secret": "hunter22"}},
     ],
 )
 def test_a_target_of_another_shape_is_refused(fields: dict[str, object]) -> None:
