@@ -37,7 +37,8 @@ from dispatcher.domain.jobs import project
 from dispatcher.domain.subscriptions import EVERY_OWNER, Subscription, event_match_keys
 from dispatcher.intake.amqp.connection import connect
 from dispatcher.intake.amqp.consumer import Consumer
-from dispatcher.intake.amqp.frame_reader import AmqpMessage, FrameReader, read_message
+from dispatcher.intake.amqp.frame_reader import FrameReader
+from dispatcher.intake.amqp.message import AmqpMessage, read_message
 from dispatcher.intake.amqp.topology import Topology, prepare
 from dispatcher.intake.batcher import Batcher
 from dispatcher.intake.committer import Committer

@@ -48,9 +48,10 @@ class Broker:
 
 
 class RabbitMQ(ServerProcess, Broker):
-    """A private RabbitMQ."""
+    """A private RabbitMQ, with these plug-ins beside those that all tests have."""
 
-    def __init__(self, log: Path | None = None) -> None:
+    def __init__(self, log: Path | None = None, plugins: Sequence[str] = ()) -> None:
+        self._plugins = ("rabbitmq_management", "rabbitmq_consistent_hash_exchange", *plugins)
         self._server = find_program("rabbitmq-server", "/usr/lib/rabbitmq/bin/rabbitmq-server").resolve()
         ServerProcess.__init__(self, "rabbitmq", log)
         self.port = free_port()
@@ -116,9 +117,7 @@ class RabbitMQ(ServerProcess, Broker):
         super().close()
 
     def _write_configuration(self) -> None:
-        (self.directory / "enabled_plugins").write_text(
-            "[rabbitmq_management, rabbitmq_consistent_hash_exchange].\n"
-        )
+        (self.directory / "enabled_plugins").write_text(f"[{', '.join(self._plugins)}].\n")
         (self.directory / "rabbitmq.conf").write_text(
             "log.console = true\n"
             "log.file = false\n"
@@ -137,12 +136,7 @@ class RabbitMQ(ServerProcess, Broker):
         (home / "sbin").symlink_to(real / "sbin")
         (home / "escript").symlink_to(real / "escript")
         for plugin in (real / "plugins").iterdir():
-            wanted = (
-                "rabbitmq_management",
-                "rabbitmq_web_dispatch",
-                "rabbitmq_prelaunch",
-                "rabbitmq_consistent_hash_exchange",
-            )
+            wanted = ("rabbitmq_web_dispatch", "rabbitmq_prelaunch", *self._plugins)
             if not plugin.name.startswith("rabbitmq_") or plugin.name.startswith(wanted):
                 (home / "plugins" / plugin.name).symlink_to(plugin)
         return home / "sbin"

@@ -14,7 +14,8 @@ from pamqp.commands import Basic
 from dispatcher.domain.errors import InvalidInput
 from dispatcher.domain.events import DEFAULT_TENANT, utc_now
 from dispatcher.intake.amqp.dead_letters import DeadLetters
-from dispatcher.intake.amqp.frame_reader import AmqpMessage, BrokerTransport
+from dispatcher.intake.amqp.frame_reader import BrokerTransport
+from dispatcher.intake.amqp.message import AmqpMessage
 from dispatcher.intake.decode import decode
 from dispatcher.intake.decode_context import IntakeAdapter
 from dispatcher.intake.ingest_queue import IngestQueue
@@ -106,10 +107,8 @@ class ChannelSession:
 
     def _decode(self, message: AmqpMessage, tag: int, now: datetime) -> None:
         try:
-            if message.broken is not None:
-                raise message.broken
             events = decode(
-                message,
+                message.decodable(),
                 default_tenant=DEFAULT_TENANT,
                 tenant_fixed=False,
                 now=now,

@@ -15,7 +15,7 @@ from pamqp.common import FieldTable
 from dispatcher.domain.errors import InvalidInput, SettingsError
 from dispatcher.domain.events import utc_now
 from dispatcher.intake.amqp.connection import LOST, connect, was_cancelled
-from dispatcher.intake.amqp.frame_reader import UNREADABLE, AmqpMessage
+from dispatcher.intake.amqp.message import UNREADABLE, AmqpMessage
 from dispatcher.intake.amqp.topology import Topology, dead_letter_name, declare_dead_letters
 from dispatcher.telemetry.metrics import DEAD_LETTERS
 
@@ -109,7 +109,11 @@ def _properties(message: AmqpMessage, refusal: InvalidInput, *, with_original: b
     """What it had, with the reason and where it came from in the headers."""
     try:
         properties = message.properties
-        original: FieldTable = dict(properties.headers or {})
+        # The library reads bytes, and writes them as a bytearray only.
+        original: FieldTable = {
+            name: bytearray(value) if isinstance(value, bytes) else value
+            for name, value in (properties.headers or {}).items()
+        }
     except UNREADABLE:
         properties = Basic.Properties()
         original = {"x-dispatcher-properties": repr(message.header)[:_MAX_HEADERS]}

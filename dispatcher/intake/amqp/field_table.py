@@ -13,6 +13,9 @@ from typing import ClassVar
 from dispatcher.domain.errors import InvalidInput
 from dispatcher.domain.times import from_number
 
+APPLICATION_PROPERTIES = "x-amqp-1.0-app-properties"
+"""The header that stays bytes: RabbitMQ writes values of AMQP 1.0 there as they came."""
+
 _MAX_DEPTH = 20
 _SIZE = Layout(">I")
 _DECIMAL = Layout(">Bi")
@@ -46,7 +49,10 @@ class _Reader:
         at, end = self._nested(at)
         while at < end:
             name, at = self._span(at + 1, self._data[at])
-            found[as_text(name)], at = self._value(at)
+            if name == APPLICATION_PROPERTIES.encode() and self._data[at] in b"Sx":
+                found[APPLICATION_PROPERTIES], at = self._bytes(at + 1)
+            else:
+                found[as_text(name)], at = self._value(at)
         self._depth -= 1
         return found, at
 
@@ -82,8 +88,11 @@ class _Reader:
             raise IndexError("it is longer than the header")
         return self._data[at : at + size], at + size
 
+    def _bytes(self, at: int) -> tuple[bytes, int]:
+        return self._span(at + _SIZE.size, _SIZE.unpack_from(self._data, at)[0])
+
     def _string(self, at: int) -> tuple[object, int]:
-        raw, after = self._span(at + _SIZE.size, _SIZE.unpack_from(self._data, at)[0])
+        raw, after = self._bytes(at)
         return as_text(raw), after
 
     def _decimal(self, at: int) -> tuple[object, int]:

@@ -209,12 +209,20 @@ async def test_a_dead_letter_may_have_headers_that_fill_a_frame(amqp_url: str) -
 
 
 async def test_a_dead_letter_may_have_headers_that_cannot_be_written_again(amqp_url: str) -> None:
-    properties = Basic.Properties(headers={"site": "latin"})
+    properties = Basic.Properties(headers={"site": {"name": "latin"}})
     async with Consuming(amqp_url):
         await send_changed(amqp_url, b"poison", properties, (b"latin", b"gr\xf6\xdfe"))
         (letter,) = await dead(amqp_url)
     assert letter.body == b"poison"
-    assert letter.headers["x-dispatcher-headers"] == r"{'site': b'gr\xf6\xdfe'}"
+    assert letter.headers["x-dispatcher-headers"] == r"{'site': {'name': b'gr\xf6\xdfe'}}"
+
+
+async def test_a_dead_letter_keeps_a_header_that_is_bytes(amqp_url: str) -> None:
+    properties = Basic.Properties(headers={"site": "latin"})
+    async with Consuming(amqp_url):
+        await send_changed(amqp_url, b"poison", properties, (b"latin", b"gr\xf6\xdfe"))
+        (letter,) = await dead(amqp_url)
+    assert letter.headers["site"] == b"gr\xf6\xdfe"
 
 
 async def test_what_the_store_refuses_is_set_aside_too(amqp_url: str) -> None:

@@ -16,7 +16,8 @@ from pamqp.header import ContentHeader
 from pamqp.heartbeat import Heartbeat
 
 from dispatcher.intake.amqp import frame_reader
-from dispatcher.intake.amqp.frame_reader import AmqpMessage, FrameReader
+from dispatcher.intake.amqp.frame_reader import FrameReader
+from dispatcher.intake.amqp.message import AmqpMessage
 
 HEARTBEAT = marshal(Heartbeat(), 0)
 CHANNEL = 1
