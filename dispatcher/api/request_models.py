@@ -164,6 +164,9 @@ class PlainEvent(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         dict[str, object] | None, Meta(description="The job's document, as the job service has it.")
     ] = None
     data: Annotated[dict[str, object] | None, Meta(description="Your own JSON object.")] = None
+    data_base64: Annotated[
+        str | None, Meta(description="In place of `data`: bytes that are not JSON, in base64.")
+    ] = None
 
 
 class CloudEvent(Struct, frozen=True, kw_only=True):

@@ -13,8 +13,9 @@ from dispatcher.domain.variables import lookup
 MAX_TEXT = 1 << 20
 """Characters that all values in one request or message may have together: a template can repeat each of them."""
 
-# The data of a plain event has these fields; the publisher's own stands in the last of them.
+# The data of a plain event has these fields; the publisher's own stands in the last of them, or beside it in base64.
 _PLAIN_FIELDS = frozenset({"event", "status", "message", "job", "data"})
+_PLAIN_WITH_BYTES = _PLAIN_FIELDS | {"data_base64"}
 _FAILURES = TERMINAL - {"FINISHED"} | {"ARCHIVING_FAILED"}
 
 
@@ -62,7 +63,7 @@ def data_text(data: object, path: Sequence[str]) -> str:
 
 
 def _is_plain(data: Mapping[str, object]) -> bool:
-    return data.keys() == _PLAIN_FIELDS
+    return data.keys() in (_PLAIN_FIELDS, _PLAIN_WITH_BYTES)
 
 
 def _job_field(*names: str) -> Callable[[Event], str | None]:

@@ -5,8 +5,6 @@ Sources: CloudEvents 1.0.2, sections "Context Attributes" and "Type System", and
 
 from __future__ import annotations
 
-import base64
-import binascii
 import re
 from collections.abc import Mapping
 from contextlib import suppress
@@ -207,8 +205,8 @@ def _check_data(members: dict[str, Raw], context: DecodeContext) -> None:
     if "data" in members:
         raise context.refusal("data_base64", "expected either data or data_base64, got both")
     try:
-        base64.b64decode(msgspec.json.decode(encoded, type=str), validate=True)
-    except (*UNREADABLE, binascii.Error, ValueError):
+        context.check_base64("data_base64", msgspec.json.decode(encoded, type=str))
+    except UNREADABLE:
         raise context.refusal("data_base64", "expected a text in base64 (RFC 4648, section 4)") from None
 
 

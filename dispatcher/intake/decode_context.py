@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -109,6 +110,13 @@ class DecodeContext(Struct, frozen=True):
                 field, f"{name[:80]!r} is an event about Dispatcher itself: expected one of a job"
             )
         return name
+
+    def check_base64(self, field: str, value: str) -> None:
+        """Refuse a text that is no base64."""
+        try:
+            base64.b64decode(value, validate=True)
+        except ValueError:
+            raise self.refusal(field, "expected a text in base64 (RFC 4648, section 4)") from None
 
     def time(self, field: str, value: str | float) -> datetime:
         """The value as a time in UTC."""

@@ -21,7 +21,7 @@ _NOTHING = (None, "")
 
 
 class _Plain(Struct, forbid_unknown_fields=True):
-    """What the publisher writes. `job` and `data` pass through as they are."""
+    """What the publisher writes. `job`, `data` and `data_base64` pass through as they are."""
 
     event: str | None = None
     job_id: str | int | None = None
@@ -33,6 +33,7 @@ class _Plain(Struct, forbid_unknown_fields=True):
     message: object = None
     job: Raw = _EMPTY
     data: Raw = _EMPTY
+    data_base64: str | None = None
 
 
 class _Job(Struct):
@@ -73,6 +74,7 @@ class _Data(Struct):
     message: str | None
     job: Raw
     data: Raw
+    data_base64: str | UnsetType
 
 
 _check_keys = KeyCheck(_Plain.__struct_fields__)
@@ -147,8 +149,25 @@ def _document(plain: _Plain, key: str, context: DecodeContext) -> EventDocument[
         tenant=context.tenant(plain.tenant),
         owner=_first("owner", plain.owner, job.owner, context) or context.publisher or UNSET,
         dispatcherhops=context.hops() or UNSET,
-        data=_Data(event, status, _message(plain), job_raw, _object("data", plain.data, context)),
+        data=_Data(
+            event,
+            status,
+            _message(plain),
+            job_raw,
+            _object("data", plain.data, context),
+            _bytes(plain, context),
+        ),
     )
+
+
+def _bytes(plain: _Plain, context: DecodeContext) -> str | UnsetType:
+    """Data that is not JSON, in base64, as a CloudEvent may have it in place of data."""
+    if not plain.data_base64:
+        return UNSET
+    if plain.data is not _EMPTY:
+        raise context.refusal("data_base64", "expected either data or data_base64, got both")
+    context.check_base64("data_base64", plain.data_base64)
+    return plain.data_base64
 
 
 def _object(field: str, raw: Raw, context: DecodeContext) -> Raw:

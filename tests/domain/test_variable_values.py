@@ -43,6 +43,11 @@ def value(event: Event, name: str) -> str:
     return EventValues(event).get(name)
 
 
+def test_a_plain_event_with_bytes_is_one_too() -> None:
+    event = plain("RENDERED", status="RUNNING", data_base64="AP8=")
+    assert (value(event, "JOB_STATUS"), value(event, "data.data_base64")) == ("RUNNING", "AP8=")
+
+
 @pytest.mark.parametrize(
     ("name", "expected"),
     [

@@ -257,6 +257,20 @@ def test_an_event_may_name_a_tenant_only_where_its_sender_may_choose_one() -> No
     assert "'blue'" in refused.problem
 
 
+@pytest.mark.parametrize(
+    ("fields", "problem"),
+    [
+        ({"data_base64": "AP8=", "data": {"a": 1}}, "expected either data or data_base64, got both"),
+        ({"data_base64": "not base64"}, "expected a text in base64 (RFC 4648, section 4)"),
+    ],
+)
+def test_bytes_stand_in_base64_in_place_of_data(fields: dict[str, object], problem: str) -> None:
+    assert msgspec.json.decode(read(plain(data_base64="AP8=")).document)["data"]["data_base64"] == "AP8="
+    assert "data_base64" not in msgspec.json.decode(read(plain(data_base64="")).document)["data"]
+    refused = refusal(plain(**fields))
+    assert (refused.field, refused.problem) == ("data_base64", problem)
+
+
 def test_an_event_without_an_id_has_the_same_one_when_its_amqp_message_comes_again() -> None:
     first, again = (read(plain(), message_id="m-1") for _ in range(2))
     assert first.id == again.id

@@ -9,6 +9,7 @@ import msgspec
 import pytest
 from cloudevents.core.bindings.http import HTTPMessage, from_http_event
 from cloudevents.core.formats.json import JSONFormat
+from cloudevents.v1.http import from_http
 from standardwebhooks import Webhook
 
 from dispatcher.domain.errors import InvalidInput
@@ -76,6 +77,13 @@ def _text(value: object) -> str:
     return str(value)
 
 
+def test_of_the_python_package_only_the_newer_api_decodes_headers() -> None:
+    """As the table in docs/cloudevents.md says."""
+    headers = {f"ce-{name}": str(value) for name, value in cloudevent(owner="Zo%C3%AB").items()}
+    newer = from_http_event(HTTPMessage(headers, b""), JSONFormat()).get_attributes()
+    assert (newer["owner"], from_http(headers, b"")["owner"]) == ("Zoë", "Zo%C3%AB")
+
+
 async def test_in_binary_form_the_data_goes_out_byte_for_byte(egress: Egress, receiver: Receiver) -> None:
     body = (
         b'{"id":"e-1","specversion":"1.0","source":"/s","type":"FINISHED","subject":"j",'
@@ -100,6 +108,7 @@ async def test_a_header_value_is_encoded_as_the_binding_says(egress: Egress, rec
     [
         plain(id="1", owner="alice", message="done", job=JOB, data={"x": [1]}),
         plain(id="1", time="2026-01-02T03:04:05Z", source="/cluster", tenant="blue"),
+        plain(id="1", job=JOB, data_base64="AP8="),
     ],
 )
 async def test_a_plain_event_goes_out_as_it_may_come_in(
@@ -119,6 +128,18 @@ async def test_a_cloudevent_in_plain_form_has_all_its_data(egress: Egress, recei
     assert (arrived.event["event"], arrived.event["job_id"]) == ("FINISHED", "job-1")
     assert (arrived.event["data"], arrived.event["message"]) == ({"exit_code": 0, "message": "bye"}, "bye")
     assert "job" not in arrived.event
+
+
+async def test_a_cloudevent_in_plain_form_has_its_bytes_and_may_be_published_again(
+    egress: Egress, receiver: Receiver
+) -> None:
+    event = read(cloudevent(data_base64="AP8=", datacontenttype="application/octet-stream"))
+    arrived = await sent(egress, receiver, event, "plain")
+
+    assert arrived.event["data_base64"] == "AP8="
+    assert "data" not in arrived.event
+    again = await sent(egress, receiver, read(arrived.body), "plain")
+    assert again.event["data_base64"] == "AP8="
 
 
 @pytest.mark.parametrize("form", ["cloudevents", "binary", "plain"])

@@ -27,10 +27,12 @@ class _Plain(Struct, kw_only=True):
     message: str | UnsetType
     job: Raw | UnsetType
     data: Raw | UnsetType
+    data_base64: Raw | UnsetType
 
 
 class _Document(Struct):
     data: Raw | UnsetType = UNSET
+    data_base64: Raw | UnsetType = UNSET
 
 
 _document = msgspec.json.Decoder(_Document).decode
@@ -47,12 +49,16 @@ FORMAT = Format(prepare, "the event as it may be published")
 
 
 def _render(event: Event, _: str, __: int) -> Content:
-    data = _document(event.document).data
+    document = _document(event.document)
+    data, in_base64 = document.data, document.data_base64
     job: Raw | UnsetType = UNSET
     if data is not UNSET and bytes(data).startswith(b"{"):
         members = _members(data)
-        if members.keys() == _FIELDS:
+        if members.keys() - {"data_base64"} == _FIELDS:
             job, data = members["job"], members["data"]
+            in_base64 = members.get("data_base64", UNSET)
+            if in_base64 is not UNSET:
+                data = UNSET
     written = _Plain(
         event=event.event,
         job_id=event.job_id,
@@ -64,5 +70,6 @@ def _render(event: Event, _: str, __: int) -> Content:
         message=UNSET if event.message is None else event.message,
         job=job,
         data=data,
+        data_base64=in_base64,
     )
     return Content(_HEADERS, _encode(written))
