@@ -74,10 +74,16 @@ Filters = Annotated[
     tuple[dict[str, object], ...],
     Meta(
         max_length=64,
-        description="Filters of the CloudEvents Subscriptions API, all of which must match: each an object "
-        "with one of `exact`, `prefix`, `suffix`, `all`, `any`, `not`. They see the attributes of the "
-        "CloudEvent and `event`, `job_id`, `owner`, `tenant`.",
-        examples=[[{"prefix": {"job_id": "nightly-"}}], [{"not": {"exact": {"source": "/tests"}}}]],
+        description="Filters, all of which must pass: each an object with one of `exact`, `prefix`, `suffix`, `all`, "
+        "`any`, `not` (CloudEvents Subscriptions API), `sql` (CESQL 1.0) or `data` (paths into the event's data with "
+        "`eq`, `ne`, `lt`, `le`, `gt`, `ge`, `in`, `prefix`, `suffix`, `exists`). All but `data` see the attributes of "
+        "the CloudEvent and `event`, `job_id`, `owner`, `tenant`. A filter that no event can pass is refused.",
+        examples=[
+            [{"prefix": {"job_id": "nightly-"}}],
+            [{"not": {"exact": {"source": "/tests"}}}],
+            [{"data": {"exit_code": {"gt": 0}, "job.name": {"prefix": "align"}}}],
+            [{"sql": "event IN ('FAILED', 'KILLED') AND subject LIKE 'nightly-%'"}],
+        ],
     ),
 ]
 Owner = Annotated[

@@ -8,21 +8,26 @@ from datetime import datetime
 import msgspec
 from msgspec import Struct
 
+from dispatcher.api.access import only_owner
 from dispatcher.domain.destinations import RateLimit
 from dispatcher.domain.errors import Forbidden, InvalidInput
 from dispatcher.domain.event_names import check_patterns
 from dispatcher.domain.events import utc_now
-from dispatcher.domain.filters import compile_filters
+from dispatcher.domain.filter_checks import check_attributes, check_selection, doubtful_names
 from dispatcher.domain.keys import ApiKey
 from dispatcher.domain.subscriptions import EVERY_OWNER, Subscription
 from dispatcher.domain.targets import DigestKind, TargetKind
 from dispatcher.domain.times import parse_time
+from dispatcher.store.filters import EventFilter, Window
 from dispatcher.store.store import Store
 
 Kinds = Mapping[str, TargetKind]
 
 MAX_DOCUMENT = 16 * 1024
 """Bytes of JSON that metadata and filters may have."""
+
+LATEST_EVENTS = 100
+"""Events in which an attribute is looked for that may be a slip."""
 
 MAX_TARGET = 128 * 1024
 """Bytes of JSON that a target may have."""
@@ -40,11 +45,27 @@ def checked_events(patterns: Sequence[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(patterns))
 
 
-def checked_filters(filters: Sequence[Mapping[str, object]]) -> tuple[Mapping[str, object], ...]:
+async def checked_filters(
+    caller: ApiKey, filters: Sequence[Mapping[str, object]], store: Store
+) -> tuple[Mapping[str, object], ...]:
     """The filters. Raises InvalidInput."""
-    compile_filters(filters)
     check_document("filters", filters, MAX_DOCUMENT)
+    doubtful = doubtful_names(filters)
+    check_attributes(filters, await _seen(doubtful, caller, store) if doubtful else ())
     return tuple(filters)
+
+
+async def _seen(names: set[str], caller: ApiKey, store: Store) -> set[str]:
+    """Those of these attributes that the latest events have which the caller may see."""
+    which = EventFilter(tenant=caller.tenant, visible_to=only_owner(caller))
+    page = await store.events.page(which, Window(LATEST_EVENTS))
+    return {name for event in page.items for name in names if name in event.attributes}
+
+
+def check_passable(subscription: Subscription) -> Subscription:
+    """The subscription itself. Raises InvalidInput when no event can be of those that it means and pass its filters."""
+    check_selection(subscription)
+    return subscription
 
 
 def checked_metadata(metadata: Mapping[str, object]) -> Mapping[str, object]:

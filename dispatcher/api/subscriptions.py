@@ -68,6 +68,8 @@ async def change_subscription(call: Call[NoQuery, SubscriptionChange]) -> Subscr
     change, caller = call.body, call.caller
     if change.job_id is not UNSET:
         await rules.check_job(caller, change.job_id, call.services.store)
+    if change.filters is not UNSET:
+        await rules.checked_filters(caller, change.filters, call.services.store)
     changed = await _save(call, lambda current: _changed(current, change, call))
     if change.target is not UNSET:
         invite(changed, call.services)
@@ -127,7 +129,7 @@ async def new_subscription(call: Call[NoQuery, NewSubscription]) -> Subscription
         events=rules.checked_events(new.events),
         job_id=new.job_id,
         owner=owner,
-        filters=rules.checked_filters(new.filters),
+        filters=await rules.checked_filters(caller, new.filters, call.services.store),
         target=target,
         destination=destination,
         retry=new.retry,
@@ -145,12 +147,14 @@ async def new_subscription(call: Call[NoQuery, NewSubscription]) -> Subscription
         digest=new.digest,
     )
     check_recipients(subscription, call.services)
-    return rules.check_digest(subscription, call.services.kinds)
+    return rules.check_passable(rules.check_digest(subscription, call.services.kinds))
 
+
+_SELECTING = frozenset({"events", "filters", "job_id", "owner"})
+"""The fields that say which events are meant."""
 
 _CHECKS: Mapping[str, Callable[[Any], object]] = {
     "events": rules.checked_events,
-    "filters": rules.checked_filters,
     "expires_at": rules.checked_end,
     "metadata": rules.checked_metadata,
     "rate_limit": rules.checked_rate_limit,
@@ -170,6 +174,8 @@ def _changed(
             given["target"], current, call.services.kinds
         )
     changed = replace(current, **fields) if fields else current
+    if not _SELECTING.isdisjoint(given):
+        rules.check_passable(changed)
     check_recipients(changed, call.services)
     return rules.check_digest(changed, call.services.kinds)
 

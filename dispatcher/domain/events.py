@@ -35,6 +35,9 @@ _LIMITS = {
     "event": 64,
 }
 
+_OWN = frozenset({"event", "job_id", "owner", "tenant"})
+"""What filters see beside the document's attributes, or in their place."""
+
 _SHORT = min(_LIMITS.values())
 _MAX_BITS = 3400
 """Of a number that has some thousand digits. Python refuses to write more than 4300."""
@@ -100,11 +103,21 @@ class Event(Struct, frozen=True, kw_only=True, dict=True):
     @cached_property
     def attributes(self) -> dict[str, str]:
         """The CloudEvents attributes as text, with `event`, `job_id`, `owner` and `tenant`: what filters look at."""
-        found = {name: str(value) for name, value in self.decoded.items() if _is_attribute(name, value)}
+        found = {name: _text(value) for name, value in self.decoded.items() if _is_attribute(name, value)}
         found |= {"event": self.event, "job_id": self.job_id, "tenant": self.tenant}
         if self.owner is not None:
             found["owner"] = self.owner
         return found
+
+    def attribute(self, name: str, /) -> str | int | bool | None:
+        """One of the attributes with the type that it came with; None when the event does not have it."""
+        text = self.attributes.get(name)
+        if text is None or name in _OWN:
+            return text
+        value = self.decoded.get(name)
+        return (
+            value if isinstance(value, bool) or (type(value) is int and -(2**31) <= value < 2**31) else text
+        )
 
     @property
     def data(self) -> object:
@@ -137,6 +150,11 @@ class _CachedEvent(Event, frozen=True, kw_only=True, dict=True):
     @property
     def decoded(self) -> Mapping[str, object]:
         return self._kept()
+
+
+def _text(value: object) -> str:
+    """An attribute's value in its canonical form as a text (CloudEvents 1.0, section Type System)."""
+    return ("true" if value else "false") if isinstance(value, bool) else str(value)
 
 
 def _is_attribute(name: str, value: object) -> bool:

@@ -13,7 +13,8 @@ from dispatcher.domain.destinations import RateLimit, Scopes, owner_key
 from dispatcher.domain.digests import DigestPolicy
 from dispatcher.domain.event_names import event_matcher
 from dispatcher.domain.events import Event
-from dispatcher.domain.filters import Predicate, compile_filters
+from dispatcher.domain.filter_conditions import Predicate
+from dispatcher.domain.filters import compile_filters
 from dispatcher.domain.retry import RetryPolicy
 
 EVERY_OWNER = "*"
@@ -87,7 +88,7 @@ class Subscription(Struct, frozen=True, kw_only=True, dict=True):
 
     @cached_property
     def passes_filters(self) -> Predicate | None:
-        """A test of an event's attributes, None when there are no filters."""
+        """A test of events, None when there are no filters."""
         return compile_filters(self.filters)
 
     @cached_property
@@ -111,7 +112,7 @@ class Subscription(Struct, frozen=True, kw_only=True, dict=True):
         """Whether its event names and filters select this event; whose job it is, is not looked at."""
         if not self.wants_event(event.event):
             return False
-        return self.passes_filters is None or self.passes_filters(event.attributes)
+        return self.passes_filters is None or self.passes_filters(event)
 
 
 def match_key(tenant: str, selector: str) -> str:

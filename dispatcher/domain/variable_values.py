@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 
+from dispatcher.domain.data_paths import is_plain
 from dispatcher.domain.event_names import TERMINAL, document_status, status_of
 from dispatcher.domain.events import Event, text_in
 from dispatcher.domain.templates import RenderError
@@ -13,9 +14,6 @@ from dispatcher.domain.variables import lookup
 MAX_TEXT = 1 << 20
 """Characters that all values in one request or message may have together: a template can repeat each of them."""
 
-# The data of a plain event has these fields; the publisher's own stands in the last of them, or beside it in base64.
-_PLAIN_FIELDS = frozenset({"event", "status", "message", "job", "data"})
-_PLAIN_WITH_BYTES = _PLAIN_FIELDS | {"data_base64"}
 _FAILURES = TERMINAL - {"FINISHED"} | {"ARCHIVING_FAILED"}
 
 
@@ -57,13 +55,9 @@ class EventValues:
 def data_text(data: object, path: Sequence[str]) -> str:
     """The text of what stands at a path in an event's data, or else in the publisher's own; empty when nothing does."""
     found = lookup(data, path)
-    if not found and isinstance(data, dict) and _is_plain(data):
+    if not found and isinstance(data, dict) and is_plain(data):
         return lookup(data.get("data"), path)
     return found
-
-
-def _is_plain(data: Mapping[str, object]) -> bool:
-    return data.keys() in (_PLAIN_FIELDS, _PLAIN_WITH_BYTES)
 
 
 def _job_field(*names: str) -> Callable[[Event], str | None]:
@@ -95,7 +89,7 @@ def _job_link(name: str) -> Callable[[Event], str | None]:
 
 def _status(event: Event) -> str | None:
     data = event.data
-    if isinstance(data, dict) and _is_plain(data) and (status := text_in(data, "status")):
+    if isinstance(data, dict) and is_plain(data) and (status := text_in(data, "status")):
         return status
     # An event that names a status is right about it; the document beside it may be from a moment before.
     return status_of(event.event) or document_status(event.job.get("status"))

@@ -13,6 +13,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import NamedTuple, Protocol
 
+from dispatcher.domain.data_paths import value_at
+
 # The table of a job monitoring guide, from JOB_OWNER on our own, and from OWNER on what else its job service knows.
 VARIABLES: Mapping[str, str] = MappingProxyType(
     {
@@ -141,18 +143,8 @@ def lookup(data: object, path: Sequence[str]) -> str:
     Each step is an object's key or a list's index, counted from 0. A string comes as it is, everything else
     as JSON: `true`, `1.5`, `{"a":[1]}`.
     """
-    for step in path:
-        data = _child(data, step)
-    if isinstance(data, str):
-        return data
+    found = value_at(data, path)
+    if isinstance(found, str):
+        return found
     # Not msgspec: this one takes a lone surrogate inside an object, and the templates replace it.
-    return "" if data is None else json.dumps(data, ensure_ascii=False, separators=(",", ":"))
-
-
-def _child(node: object, step: str) -> object:
-    if isinstance(node, dict):
-        return node.get(step)
-    # Nine digits are more than any list has, and keep int() cheap.
-    if isinstance(node, list) and len(step) <= 9 and step.isascii() and step.isdigit():
-        return node[int(step)] if int(step) < len(node) else None
-    return None
+    return "" if found is None else json.dumps(found, ensure_ascii=False, separators=(",", ":"))

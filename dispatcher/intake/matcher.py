@@ -202,6 +202,8 @@ class _Page:
     def places(self, event: Event, keys: Sequence[str]) -> list[int]:
         """The places of those who want an event, no matter who may see it."""
         found: list[int] = []
+        if self._filtered:
+            event = event.with_cached_document()
         for key in keys:
             if key in self._plain:
                 found += self._named.get((key, event.event)) or self._of_name(event, key)

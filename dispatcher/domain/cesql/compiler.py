@@ -138,7 +138,7 @@ def _call(node: Call) -> Expression:
         return missing
     arguments = [compiled(one) for one in node.arguments]
     further = function.further or str
-    kinds = [*function.parameters, *[further] * (len(arguments) - len(function.parameters))]
+    kinds: list[type] = [*function.parameters, *[further] * (len(arguments) - len(function.parameters))]
     call, zero = function.call, ZERO[function.result]
 
     def result(run: Evaluation) -> Operand:

@@ -20,12 +20,12 @@ _WHITE_SPACE = (
 
 
 class Function(Struct, frozen=True):
-    """A function: its parameters' types, None for any; those after them, if it takes more; and its result's type.
+    """A function: its parameters' types, `further` for those after them if it takes more, and its result's type.
 
     `call` gets the evaluation, for errors, and the arguments, cast.
     """
 
-    parameters: tuple[type | None, ...]
+    parameters: tuple[type, ...]
     result: type
     call: Callable[..., Value]
     further: type | None = None

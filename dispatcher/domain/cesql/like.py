@@ -15,7 +15,7 @@ _PARTS = re.compile(r"\\([%_])|(%)|(_)|([^%_\\]+|\\)", re.DOTALL)
 class _Piece:
     """A part of a pattern between two `%`: `_` stands for one character, the others for themselves."""
 
-    __slots__ = ("length", "look", "literal")
+    __slots__ = ("length", "literal", "look")
 
     def __init__(self, parts: list[tuple[str, bool]]) -> None:
         self.length = sum(len(text) for text, _ in parts)

@@ -1,7 +1,7 @@
 """The parser of expressions: recursive descent, with bounds on length and nesting.
 
-Source: CloudEvents SQL Expression Language 1.0, sections 2 and 3.6. Unary operators bind tightest, then LIKE, EXISTS and
-IN, then `* / %`, `+ -`, comparisons; AND, OR and XOR are of one level, from left to right.
+Source: CloudEvents SQL Expression Language 1.0, sections 2 and 3.6. Unary operators bind tightest, then LIKE, EXISTS
+and IN, then `* / %`, `+ -`, comparisons; AND, OR and XOR are of one level, from left to right.
 """
 
 from __future__ import annotations
@@ -129,7 +129,7 @@ class _Parser:
         return Constant(number, start, self._end)
 
     def _attribute(self, token: Token) -> Attribute:
-        # Names of attributes are in small letters, keywords are not told from capitals.
+        # Names of attributes are in small letters, keywords are taken in any case.
         name = token.value.lower()
         if not name.isalnum():
             advice = "; the job's id is subject" if name == "job_id" else ""

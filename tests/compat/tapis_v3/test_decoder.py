@@ -148,7 +148,7 @@ TYPES = (
 def test_each_part_of_a_type_filter_is_a_name_or_every_name(type_filter: str, wanted: set[str]) -> None:
     passes = compile_filters(filters_of(type_filter))
     assert passes is not None
-    assert {one for one in TYPES if passes(read(type=one).attributes)} == wanted
+    assert {one for one in TYPES if passes(read(type=one))} == wanted
 
 
 def test_events_that_came_in_another_form_are_selected_as_what_they_would_be() -> None:
@@ -160,7 +160,7 @@ def test_events_that_came_in_another_form_are_selected_as_what_they_would_be() -
 
     def wants(type_filter: str, name: str) -> bool:
         passes = compile_filters(filters_of(type_filter))
-        return passes is not None and passes(native(name).attributes)
+        return passes is not None and passes(native(name))
 
     assert wants("jobs.JOB_NEW_STATUS.FINISHED", "FINISHED")
     assert not wants("jobs.JOB_NEW_STATUS.FINISHED", "FAILED")
