@@ -10,6 +10,8 @@ from msgspec import Raw
 from msgspec.structs import asdict
 
 from dispatcher.api.access import check_publisher, event_for, only_owner, speaks_for, subscription_for
+from dispatcher.api.match_models import TriedSubscription
+from dispatcher.api.matches import tried_subscriptions
 from dispatcher.api.problems import Refusal
 from dispatcher.api.query_models import EventsQuery
 from dispatcher.api.request_models import Replay
@@ -38,10 +40,11 @@ from dispatcher.intake.decode import Message, decode_in_slices
 from dispatcher.intake.grouping import grouped
 from dispatcher.intake.job_access import Match, owner_fits
 from dispatcher.intake.matcher import Matcher
-from dispatcher.store.filters import DeliveryFilter, EventFilter, Window
+from dispatcher.store.filters import DeliveryFilter, EventFilter, SubscriptionFilter, Window
 from dispatcher.telemetry.metrics import EVENTS
 
 MAX_SHOWN_DELIVERIES = 100
+MAX_SHOWN_SUBSCRIPTIONS = 100
 
 _WITHOUT_BODY = frozenset({"reply", "return=minimal"})
 """Preferences (RFC 7240) of those who want none, or only one that is an event."""
@@ -89,7 +92,7 @@ async def list_events(call: Call[EventsQuery, None]) -> EventList:
 
 
 async def get_event(call: Call[NoQuery, None]) -> EventDetail:
-    """One event: its CloudEvent, the deliveries that it caused, and why.
+    """One event: its CloudEvent, the deliveries that it caused, and why; and what kept other subscriptions from it.
 
     Texts in fields whose names end in `token`, `password` or `secret` are shown as `***`.
 
@@ -106,6 +109,7 @@ async def get_event(call: Call[NoQuery, None]) -> EventDetail:
         outcome=_outcome(event, len(page.items), page.next is not None, remaining, call.caller),
         expanding=Expanding(remaining) if remaining else None,
         deliveries=[await _explained(event, delivery, call.services) for delivery in page.items],
+        subscriptions=await _tried(event, call),
     )
 
 
@@ -200,6 +204,13 @@ async def _explained(event: Event, delivery: Delivery, services: Services) -> Ev
         subscription_name=None if subscription is None else subscription.name,
         why=_why(event, subscription),
     )
+
+
+async def _tried(event: Event, call: Call[NoQuery, None]) -> list[TriedSubscription]:
+    """What the caller's newest subscriptions make of the event now."""
+    which = SubscriptionFilter(tenant=event.tenant, subscriber=only_owner(call.caller))
+    page = await call.services.store.subscriptions.page(which, Window(MAX_SHOWN_SUBSCRIPTIONS))
+    return await tried_subscriptions(event, page.items, call.services.store)
 
 
 def _why(event: Event, subscription: Subscription | None) -> list[str]:

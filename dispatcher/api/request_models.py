@@ -70,6 +70,29 @@ class SubscriptionChange(Struct, frozen=True, kw_only=True, forbid_unknown_field
     digest: DigestOf | UnsetType | None = UNSET
 
 
+class MatchRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A subscription to try, stored or not, and the events to try it with: a stored one, a given one, or the latest.
+
+    With `subscription_id` the other fields take the place of the stored ones; without it, `events` is `*` by default.
+    """
+
+    subscription_id: SubscriptionId | None = None
+    events: Patterns | UnsetType = UNSET
+    job_id: JobId | UnsetType | None = UNSET
+    owner: Owner | UnsetType | None = UNSET
+    filters: Filters | UnsetType = UNSET
+    event_id: EventId | None = None
+    event: Annotated[
+        dict[str, object] | None,
+        Meta(
+            description="An event as it is published: plain, or a CloudEvent in structured form. It is not stored."
+        ),
+    ] = None
+    limit: Annotated[
+        int, Meta(ge=1, le=100, description="How many of the latest events, if none is named.")
+    ] = 20
+
+
 class NamedRecipient(Struct, frozen=True, forbid_unknown_fields=True):
     """A recipient of a subscription."""
 

@@ -8,6 +8,7 @@ from typing import Annotated, Literal, TypeAlias
 
 from msgspec import Meta, Raw, Struct
 
+from dispatcher.api.match_models import TriedSubscription
 from dispatcher.domain.deliveries import State
 from dispatcher.domain.destinations import BreakerState, RateLimit
 from dispatcher.domain.digests import DigestPolicy
@@ -73,6 +74,10 @@ class EventDetail(EventView, frozen=True, kw_only=True):
     expanding: Annotated[
         Expanding | None,
         Meta(description="What is still to be made of its deliveries; null when nothing is."),
+    ]
+    subscriptions: Annotated[
+        list[TriedSubscription],
+        Meta(description="Your 100 newest subscriptions as they are now, and what keeps each from matching."),
     ]
 
 

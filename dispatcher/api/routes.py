@@ -27,6 +27,8 @@ from dispatcher.api.events import get_event, list_events, publish_events, replay
 from dispatcher.api.health import live, metrics, ready
 from dispatcher.api.jobs import get_job, get_job_history, get_job_status, list_jobs
 from dispatcher.api.keys import create_key, delete_key, list_keys
+from dispatcher.api.match_models import MatchList
+from dispatcher.api.matches import try_subscription
 from dispatcher.api.query_models import (
     DeliveriesQuery,
     DestinationsQuery,
@@ -42,6 +44,7 @@ from dispatcher.api.recipients import restore_recipient
 from dispatcher.api.request_models import (
     CloudEvent,
     DestinationChange,
+    MatchRequest,
     NamedRecipient,
     NewKey,
     NewSubscription,
@@ -179,6 +182,7 @@ def _subscription_routes(kinds: Mapping[str, TargetKind]) -> list[AnyRoute]:
             location=one,
         ),
         _shown(collection, list_subscriptions, SubscriptionList, SubscriptionsQuery),
+        Route("POST", f"{collection}/matches", try_subscription, "subscribe", MatchList, body=MatchRequest),
         _shown(one, get_subscription, SubscriptionView),
         Route(
             "PATCH",

@@ -15,6 +15,7 @@ from dispatcher.domain.event_names import check_patterns
 from dispatcher.domain.events import utc_now
 from dispatcher.domain.filter_checks import check_attributes, check_selection, doubtful_names
 from dispatcher.domain.keys import ApiKey
+from dispatcher.domain.selections import Selection
 from dispatcher.domain.subscriptions import EVERY_OWNER, Subscription
 from dispatcher.domain.targets import DigestKind, TargetKind
 from dispatcher.domain.times import parse_time
@@ -64,7 +65,7 @@ async def _seen(names: set[str], caller: ApiKey, store: Store) -> set[str]:
 
 def check_passable(subscription: Subscription) -> Subscription:
     """The subscription itself. Raises InvalidInput when no event can be of those that it means and pass its filters."""
-    check_selection(subscription)
+    check_selection(Selection.of(subscription))
     return subscription
 
 

@@ -9,6 +9,7 @@ import typer
 
 from dispatcher.cli.connection import connected
 from dispatcher.cli.files import read_file
+from dispatcher.cli.matches import try_subscription
 from dispatcher.cli.options import AsJson, Key, Limit, Server, Tenant
 from dispatcher.cli.output import print_fields, print_items, print_json, say
 from dispatcher.client.fields import NewSubscription
@@ -226,6 +227,9 @@ def try_target(id: Id, as_json: AsJson = False, server: Server = None, key: Key 
     print_json(result) if as_json else print_fields(result)
     if not result.delivered:
         raise typer.Exit(1)
+
+
+app.command("try")(try_subscription)
 
 
 def _given(document: Document) -> Document:

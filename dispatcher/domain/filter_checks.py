@@ -15,7 +15,8 @@ from dispatcher.domain.filter_contradictions import check_possible
 from dispatcher.domain.filter_names import check_names, doubtful, leaves
 from dispatcher.domain.filter_sql import check_expression
 from dispatcher.domain.filters import parse_filters
-from dispatcher.domain.subscriptions import EVERY_OWNER, Subscription
+from dispatcher.domain.selections import Selection
+from dispatcher.domain.subscriptions import EVERY_OWNER
 
 # RFC 3339, section 5.6.
 _TIME = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)")
@@ -40,23 +41,22 @@ def check_attributes(filters: Collection[object], seen: Collection[str] = ()) ->
             _check_value(one)
 
 
-def check_selection(subscription: Subscription) -> None:
-    """Raise InvalidInput when no event can be of what the subscription means and pass its filters too."""
-    condition = parse_filters(subscription.filters)
-    if condition is not None:
-        check_possible([*_fixed(subscription), condition])
+def check_selection(selection: Selection) -> None:
+    """Raise InvalidInput when no event can be of what a subscription means and pass its filters too."""
+    if selection.condition is not None:
+        check_possible([*_fixed(selection), selection.condition])
 
 
-def _fixed(subscription: Subscription) -> Iterator[Condition]:
+def _fixed(selection: Selection) -> Iterator[Condition]:
     """What is true of every event that reaches its filters."""
-    yield ValueTest("tenant", "tenant", (), "eq", subscription.tenant)
-    if subscription.job_id is not None:
-        yield ValueTest("job_id", "job_id", (), "eq", subscription.job_id)
-    elif subscription.owner != EVERY_OWNER:
+    yield ValueTest("tenant", "tenant", (), "eq", selection.tenant)
+    if selection.job_id is not None:
+        yield ValueTest("job_id", "job_id", (), "eq", selection.job_id)
+    elif selection.owner != EVERY_OWNER:
         # Events of a job may be of somebody else who granted it.
-        yield ValueTest("owner", "owner", (), "eq", subscription.owner)
-    if "*" not in subscription.events:
-        names, prefixes = selected_names(subscription.events)
+        yield ValueTest("owner", "owner", (), "eq", selection.owner)
+    if "*" not in selection.events:
+        names, prefixes = selected_names(selection.events)
         tests: list[Condition] = [ValueTest("events", "event", (), "prefix", prefix) for prefix in prefixes]
         if names:
             tests.append(ValueTest("events", "event", (), "in", tuple(sorted(names))))

@@ -9,7 +9,7 @@ from tests.cli.conftest import Run
 
 COMMANDS = {
     "": ["demo", "serve", "migrate", "publish", "wait", "listen", "sink", "doctor", "signature", "config"],
-    "subscriptions": ["add", "list", "show", "remove", "pause", "resume", "restore", "test"],
+    "subscriptions": ["add", "list", "show", "remove", "pause", "resume", "restore", "test", "try"],
     "deliveries": ["list", "show", "retry", "cancel"],
     "events": ["list", "show", "replay"],
     "jobs": ["list", "show", "history"],

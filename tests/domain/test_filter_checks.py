@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from dispatcher.domain.errors import InvalidInput
 from dispatcher.domain.filter_checks import check_attributes, check_selection, doubtful_names
 from dispatcher.domain.filters import compile_filters
+from dispatcher.domain.selections import Selection
 from tests.factories import make_event, make_subscription
 
 
@@ -75,7 +76,7 @@ def test_a_value_that_no_event_has_is_refused(filters: list[Any], problem: str) 
 
 
 def _selection(filters: list[Any], **fields: Any) -> None:
-    check_selection(make_subscription(filters=tuple(filters), **fields))
+    check_selection(Selection.of(make_subscription(filters=tuple(filters), **fields)))
 
 
 @pytest.mark.parametrize(

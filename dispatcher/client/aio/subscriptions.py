@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from types import NoneType
 from typing import Unpack
 
@@ -9,7 +10,7 @@ from dispatcher.client.aio.pages import PAGE_SIZE, AsyncPages
 from dispatcher.client.aio.resource import AsyncResource
 from dispatcher.client.exchange import segment
 from dispatcher.client.fields import NewSubscription, SubscriptionFields
-from dispatcher.client.models import Recipient, Subscription, SubscriptionWithSecret, TestResult
+from dispatcher.client.models import MatchList, Recipient, Subscription, SubscriptionWithSecret, TestResult
 
 PATH = "/v1/subscriptions"
 
@@ -51,6 +52,35 @@ class AsyncSubscriptions(AsyncResource):
     async def test(self, id: str) -> TestResult:
         """Send a sample event to the target once, and say what it answered."""
         return await self._change("POST", f"{_path(id)}/test", TestResult)
+
+    async def matches(
+        self,
+        id: str | None = None,
+        *,
+        events: Sequence[str] | None = None,
+        job_id: str | None = None,
+        owner: str | None = None,
+        filters: Sequence[Mapping[str, object]] | None = None,
+        event_id: str | None = None,
+        event: Mapping[str, object] | None = None,
+        limit: int | None = None,
+    ) -> MatchList:
+        """Try which events a subscription matches, and what keeps the others from matching. Nothing is sent.
+
+        A stored subscription, the fields of a new one, or both; against a stored event, a given one, or the latest.
+        """
+        given = {
+            "subscription_id": id,
+            "events": events,
+            "job_id": job_id,
+            "owner": owner,
+            "filters": filters,
+            "event_id": event_id,
+            "event": event,
+            "limit": limit,
+        }
+        document = {name: value for name, value in given.items() if value is not None}
+        return await self._change("POST", f"{PATH}/matches", MatchList, document, repeatable=True)
 
     async def pause(self, id: str) -> Subscription:
         """Pause a subscription. Its deliveries wait until it is resumed."""

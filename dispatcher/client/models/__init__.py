@@ -35,6 +35,8 @@ from dispatcher.client.models.service import (
 )
 from dispatcher.client.models.subscriptions import (
     DigestPolicy,
+    FailedCondition,
+    MatchList,
     RateLimit,
     Recipient,
     RetryPolicy,
@@ -42,6 +44,8 @@ from dispatcher.client.models.subscriptions import (
     Subscription,
     SubscriptionWithSecret,
     TestResult,
+    TriedEvent,
+    TriedSubscription,
 )
 
 __all__ = [
@@ -56,6 +60,7 @@ __all__ = [
     "EventDelivery",
     "EventDetail",
     "Expanding",
+    "FailedCondition",
     "Health",
     "HistoryItem",
     "Job",
@@ -64,6 +69,7 @@ __all__ = [
     "KeyWithText",
     "Lane",
     "ListedEvent",
+    "MatchList",
     "Page",
     "Quota",
     "RateLimit",
@@ -74,4 +80,6 @@ __all__ = [
     "Subscription",
     "SubscriptionWithSecret",
     "TestResult",
+    "TriedEvent",
+    "TriedSubscription",
 ]

@@ -7,6 +7,8 @@ from typing import Any, Generic, TypeVar
 
 from msgspec import Struct
 
+from dispatcher.client.models.subscriptions import TriedSubscription
+
 T = TypeVar("T")
 
 
@@ -67,12 +69,13 @@ class Expanding(Struct, frozen=True):
 
 
 class EventDetail(Event, frozen=True, kw_only=True):
-    """An event with its CloudEvent, a summary of its deliveries, and the latest 100 of them."""
+    """An event with its CloudEvent, a summary of its deliveries, the latest 100 of them, and what else was tried."""
 
     document: dict[str, Any]
     outcome: str = ""
     deliveries: list[EventDelivery] = []
     expanding: Expanding | None = None
+    subscriptions: list[TriedSubscription] = []
 
 
 class Replayed(Struct, frozen=True):

@@ -92,6 +92,41 @@ class SubscriptionWithSecret(Subscription, frozen=True, kw_only=True):
         return [("id", self.id)]
 
 
+class FailedCondition(Struct, frozen=True):
+    """What keeps an event from matching: the field of the subscription, and what is wrong there."""
+
+    field: str
+    problem: str
+
+
+class TriedEvent(Struct, frozen=True, kw_only=True):
+    """An event, and whether a subscription matches it. `id` is None if the event was given and not stored."""
+
+    id: str | None = None
+    event: str
+    job_id: str
+    owner: str | None = None
+    time: datetime
+    matches: bool
+    failed: list[FailedCondition] = []
+
+
+class MatchList(Struct, frozen=True):
+    """The events that were tried, newest first, and how many of them match."""
+
+    items: list[TriedEvent]
+    matched: int
+
+
+class TriedSubscription(Struct, frozen=True, kw_only=True):
+    """A subscription, and whether it matches an event as it is now."""
+
+    id: str
+    name: str = ""
+    matches: bool
+    failed: list[FailedCondition] = []
+
+
 class TestResult(Struct, frozen=True, kw_only=True):
     """Result of an attempt with a sample event. `duration` is in seconds; `error` is None on success."""
 

@@ -3,12 +3,13 @@
 # Made by scripts/sync_client.py from its namesake in dispatcher/client/aio: change that one.
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from types import NoneType
 from typing import Unpack
 
 from dispatcher.client.exchange import segment
 from dispatcher.client.fields import NewSubscription, SubscriptionFields
-from dispatcher.client.models import Recipient, Subscription, SubscriptionWithSecret, TestResult
+from dispatcher.client.models import MatchList, Recipient, Subscription, SubscriptionWithSecret, TestResult
 from dispatcher.client.sync.pages import PAGE_SIZE, Pages
 from dispatcher.client.sync.resource import Resource
 
@@ -52,6 +53,35 @@ class Subscriptions(Resource):
     def test(self, id: str) -> TestResult:
         """Send a sample event to the target once, and say what it answered."""
         return self._change("POST", f"{_path(id)}/test", TestResult)
+
+    def matches(
+        self,
+        id: str | None = None,
+        *,
+        events: Sequence[str] | None = None,
+        job_id: str | None = None,
+        owner: str | None = None,
+        filters: Sequence[Mapping[str, object]] | None = None,
+        event_id: str | None = None,
+        event: Mapping[str, object] | None = None,
+        limit: int | None = None,
+    ) -> MatchList:
+        """Try which events a subscription matches, and what keeps the others from matching. Nothing is sent.
+
+        A stored subscription, the fields of a new one, or both; against a stored event, a given one, or the latest.
+        """
+        given = {
+            "subscription_id": id,
+            "events": events,
+            "job_id": job_id,
+            "owner": owner,
+            "filters": filters,
+            "event_id": event_id,
+            "event": event,
+            "limit": limit,
+        }
+        document = {name: value for name, value in given.items() if value is not None}
+        return self._change("POST", f"{PATH}/matches", MatchList, document, repeatable=True)
 
     def pause(self, id: str) -> Subscription:
         """Pause a subscription. Its deliveries wait until it is resumed."""

@@ -31,7 +31,7 @@ class _Missing(Enum):
 
 
 MISSING = _Missing.MISSING
-"""The value of an attribute that an event does not have. What is done with it gives the zero value of that operation."""
+"""The value of an attribute that an event does not have. Every operation on it gives the zero value of its type."""
 
 Value: TypeAlias = str | int | bool
 Operand: TypeAlias = Value | Literal[_Missing.MISSING]
