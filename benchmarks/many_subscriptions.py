@@ -27,6 +27,15 @@ class Place(Struct, frozen=True):
     database: str
     service: Service
 
+    @classmethod
+    async def started(cls, machine: Machine, stack: AsyncExitStack, size: int, **fields: object) -> Place:
+        """One with a first subscription, which copies are to be made of; it ends with the stack."""
+        amqp = await machine.rabbitmq.create_vhost()
+        database = await machine.postgresql.create_database()
+        service = await stack.enter_async_context(Service(amqp_url=amqp, database_url=database))
+        await service.subscribe(machine.sink, **fields)
+        return cls(size, amqp, database, service)
+
 
 async def not_matching(machine: Machine) -> Outcome:
     """P5: a service for each size, all running, and events for each in turn. No event has a delivery."""
@@ -35,11 +44,11 @@ async def not_matching(machine: Machine) -> Outcome:
     async with AsyncExitStack() as stack:
         places = [await _place(machine, stack, size) for size in sizes]
         for place in places:
-            await _cost(machine, place)
+            await cost_of_event(machine, place)
             machine.done()
         for _ in range(machine.amount.rounds):
             for place in places:
-                costs[place.size].append(await _cost(machine, place))
+                costs[place.size].append(await cost_of_event(machine, place))
             places.reverse()  # no size is always the first
             machine.done()
     # Whatever else the machine does only adds: the least round is nearest to the truth.
@@ -73,12 +82,9 @@ async def not_matching(machine: Machine) -> Outcome:
 
 
 async def _place(machine: Machine, stack: AsyncExitStack, size: int) -> Place:
-    amqp = await machine.rabbitmq.create_vhost()
-    database = await machine.postgresql.create_database()
-    service = await stack.enter_async_context(Service(amqp_url=amqp, database_url=database))
-    await service.subscribe(machine.sink, job_id="0001-somebody-elses")
-    await _fill(database, size)
-    return Place(size, amqp, database, service)
+    place = await Place.started(machine, stack, size, job_id="0001-somebody-elses")
+    await _fill(place.database, size)
+    return place
 
 
 async def _fill(database: str, size: int) -> None:
@@ -91,7 +97,7 @@ async def _fill(database: str, size: int) -> None:
         await settle(connection, [subscriptions])
 
 
-async def _cost(machine: Machine, place: Place) -> dict[str, float]:
+async def cost_of_event(machine: Machine, place: Place) -> dict[str, float]:
     """µs of CPU of service and database for one event."""
     events = machine.amount.count(EVENTS, 3000)
     async with connected(place.database) as connection:

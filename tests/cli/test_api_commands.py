@@ -189,6 +189,27 @@ async def test_a_recipient_gets_mail_again(cli: Cli, job_id: str) -> None:
     assert "has no recipient 'bob@example.org'" in unknown.err
 
 
+async def test_a_subscription_is_tried_on_events(cli: Cli, job_id: str) -> None:
+    for code in ("0", "3"):
+        published = await cli(
+            "publish", "--event", "FAILED", "--job-id", job_id, "--data", f'{{"code": {code}}}'
+        )
+        assert published.code == 0, published.err
+    of_job = ("subscriptions", "try", "--job-id", job_id)
+    found = await cli(*of_job, "--filter", '{"data": {"code": {"gt": 0}}}')
+    assert found.code == 0, found.err
+    assert [line.split()[2] for line in found.out.splitlines()[2:]] == ["yes", "no"]
+    assert "code is 0, expected more than 0" in found.out
+    none = await cli(*of_job, "--events", "FINISHED", "--json")
+    assert (none.code, none.json["matched"], len(none.json["items"])) == (1, 0, 2)
+    given = await cli(
+        *of_job, "--event", "-", stdin=json.dumps({"event": "FAILED", "job_id": job_id}).encode()
+    )
+    assert given.code == 0, given.err
+    wrong = await cli(*of_job, "--filter", "event=FAILED")
+    assert (wrong.code, "expected a JSON object" in wrong.err) == (2, True)
+
+
 async def test_a_target_is_tried(cli: Cli, receiver: Receiver, job_id: str) -> None:
     id = (await subscribe(cli, receiver.url, "--job-id", job_id))["id"]
     tried = await cli("subscriptions", "test", id)
