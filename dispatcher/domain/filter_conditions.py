@@ -31,6 +31,8 @@ Scalar: TypeAlias = str | int | float | bool
 
 MAX_SHOWN = 80
 """Characters of a value that a problem shows."""
+MAX_LISTED = 10
+"""Values of a list that it shows."""
 
 
 class Failure(Struct, frozen=True):
@@ -91,7 +93,12 @@ def shown(value: object) -> str:
     """A value as a problem shows it."""
     if value is ABSENT:
         return "absent"
-    text = json.dumps(value, ensure_ascii=False)
+    if isinstance(value, (dict, list)):
+        return "an object" if isinstance(value, dict) else "an array"
+    if isinstance(value, tuple):
+        some = ", ".join(map(shown, value[:MAX_LISTED]))
+        return f"[{some}, …]" if len(value) > MAX_LISTED else f"[{some}]"
+    text = json.dumps(value[: MAX_SHOWN + 1] if isinstance(value, str) else value, ensure_ascii=False)
     return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}…"
 
 

@@ -66,9 +66,10 @@ class Matcher:
             [
                 (event, subscription)
                 for event, group in zip(events, keys, strict=True)
+                for looked_at in (event.with_cached_document(),)
                 for key in group
                 for subscription in by_key.get(key, ())
-                if _wants(event, subscription)
+                if _wants(looked_at, subscription)
             ],
             events,
         )

@@ -12,8 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dispatcher.domain.errors import InvalidInput
+from dispatcher.domain.events import Event
 from dispatcher.domain.filter_checks import check_attributes, check_selection, doubtful_names
-from dispatcher.domain.filters import compile_filters
+from dispatcher.domain.filters import compile_filters, parse_filters
 from dispatcher.domain.selections import Selection
 from tests.factories import make_event, make_subscription
 
@@ -231,6 +232,14 @@ def test_whatever_some_event_passes_is_possible(filters: list[Any]) -> None:
     assert test is not None
     if any(test(event) for event in EVENTS):
         _selection(filters)
+
+
+@given(st.lists(FILTER, min_size=1, max_size=3), st.sampled_from(EVENTS))
+def test_an_event_passes_exactly_when_no_condition_is_said_to_fail(filters: list[Any], event: Event) -> None:
+    test, condition = compile_filters(filters), parse_filters(filters)
+    assert test is not None
+    assert condition is not None
+    assert test(event) is (condition.failures(event) == [])
 
 
 def test_the_check_of_the_longest_filters_takes_milliseconds() -> None:

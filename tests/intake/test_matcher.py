@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from dispatcher.domain import events
 from dispatcher.domain.events import Event, utc_now
 from dispatcher.domain.subscriptions import Subscription
 from dispatcher.intake.matcher import Matcher
@@ -114,3 +115,25 @@ async def test_one_whose_filters_cannot_be_read_hides_no_event_from_the_others(s
     before = INTERNAL_ERRORS.labels("match")._value.get()
     assert await matched(store, make_event(), unknown, make_subscription(name="it")) == ["it"]
     assert INTERNAL_ERRORS.labels("match")._value.get() == before + 1
+
+
+async def test_a_long_document_is_decoded_once_for_all_filters(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decoded = 0
+    decode = events._decode_document
+
+    def counted(document: bytes) -> dict[str, object]:
+        nonlocal decoded
+        decoded += 1
+        return decode(document)
+
+    for number in range(20):
+        filters: Any = ({"data": {f"x{number}": {"exists": False}}}, {"sql": "NOT EXISTS lab AND hop < 3"})
+        await store.subscriptions.add(make_subscription(filters=filters))
+    event = make_event(data={"x": "a" * events.LONG_DOCUMENT})
+    monkeypatch.setattr(events, "_decode_document", counted)
+    await Matcher(store).match([event])
+    assert decoded == 1
+    await Matcher(store).select([[event]])
+    assert decoded == 2

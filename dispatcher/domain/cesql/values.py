@@ -19,8 +19,8 @@ ErrorKind = Literal[
 
 LOWEST, HIGHEST = -(2**31), 2**31 - 1
 
-MAX_COST = 100_000
-"""Characters that one evaluation may look at: a hostile expression costs each event a millisecond at most."""
+MAX_COST = 20_000
+"""Characters that one evaluation may look at: a hostile expression costs each event some tenth of a millisecond."""
 
 _INTEGER = re.compile(r"[+-]?[0-9]{1,10}", re.ASCII)
 _LEADING_ZEROS = re.compile(r"(?<![0-9])0+(?=[0-9])")
