@@ -65,8 +65,10 @@ def _fixed(selection: Selection) -> Iterator[Condition]:
 
 def _check_value(test: ValueTest) -> None:
     if test.name == "event" and known_as(test.wanted) != test.wanted:
-        raise InvalidInput(test.field, f"no event can pass: this event is called {known_as(test.wanted)}")
+        raise InvalidInput(test.field, f"no event has this name; did you mean {known_as(test.wanted)}?")
     if test.name == "specversion" and test.wanted != "1.0":
-        raise InvalidInput(test.field, 'no event can pass: specversion is always "1.0"')
+        raise InvalidInput(test.field, 'no event has this value: specversion is always "1.0"')
     if test.name == "time" and not _TIME.fullmatch(test.wanted):
-        raise InvalidInput(test.field, "no event can pass: expected a time such as 2026-05-04T12:00:00Z")
+        raise InvalidInput(
+            test.field, "no event has this value: expected a time such as 2026-05-04T12:00:00Z"
+        )

@@ -60,7 +60,7 @@ def test_a_name_that_looks_like_a_slip_is_allowed_once_events_have_it() -> None:
 @pytest.mark.parametrize(
     ("filters", "problem"),
     [
-        ([{"exact": {"event": "finished"}}], "this event is called FINISHED"),
+        ([{"exact": {"event": "finished"}}], "did you mean FINISHED"),
         ([{"exact": {"time": "yesterday"}}], "expected a time"),
         ([{"exact": {"specversion": "0.3"}}], 'always "1.0"'),
         ([{"sql": "LENGTH(subject)"}], "its value is an integer"),
