@@ -6,12 +6,14 @@ from collections.abc import Sequence
 
 import msgspec
 from msgspec import UNSET
+from msgspec.structs import replace
 
 from dispatcher.api import subscription_rules as rules
 from dispatcher.api.access import event_for, only_owner, speaks_for, subscription_for
 from dispatcher.api.match_models import FailedCondition, MatchList, TriedEvent, TriedSubscription
 from dispatcher.api.request_models import MatchRequest
 from dispatcher.api.routing import Call, NoQuery
+from dispatcher.api.secret_fields import hide_in_document
 from dispatcher.domain.errors import InvalidInput
 from dispatcher.domain.events import Event, utc_now
 from dispatcher.domain.filter_checks import check_selection
@@ -94,7 +96,7 @@ async def _selection(call: _Call) -> Selection:
         changes["filters"] = await rules.checked_filters(caller, body.filters, store)
     if not changes:
         return base
-    changed = msgspec.structs.replace(base, **changes)
+    changed = replace(base, **changes)
     check_selection(changed)
     return changed
 
@@ -148,11 +150,21 @@ def _permit(event: Event, selection: Selection) -> tuple[str, str, str, str] | N
 
 
 def _failures(event: Event, selection: Selection, granted: set[tuple[str, str, str, str]]) -> list[Failure]:
-    found = selection.failures(event)
+    found = _without_secrets(selection.failures(event), event, selection)
     if selection.job_id != event.job_id or selection.is_owners(event) or _permit(event, selection) in granted:
         return found
     owner = event.owner or "the job's owner"
     return [Failure("owner", f"{owner} has not granted the job to {selection.owner}"), *found]
+
+
+def _without_secrets(failures: list[Failure], event: Event, selection: Selection) -> list[Failure]:
+    """What fails, in words that show no secret of the event: its document is shown to readers without them too."""
+    shown = hide_in_document(event.document) if failures else event.document
+    if shown == event.document:
+        return failures
+    hidden = {one.field: one for one in selection.failures(replace(event, document=shown))}
+    fields = dict.fromkeys(one.field for one in failures)
+    return [hidden.get(field, Failure(field, "it is a value that is not shown")) for field in fields]
 
 
 def _understood(event: Event, selection: Selection, granted: set[tuple[str, str, str, str]]) -> list[Failure]:

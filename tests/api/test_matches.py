@@ -115,6 +115,31 @@ async def test_a_job_that_was_granted_matches_until_the_grant_is_revoked(alice: 
     assert (await bob.ask("POST", MATCHES, body)).status == 404
 
 
+async def test_no_condition_that_failed_shows_a_secret_of_the_event(alice: Caller) -> None:
+    data = {"api_token": "s3cret", "url": "https://me:s3cret@example.org/", "x": 1}
+    event = await alice.publish(data=data)
+    filters: list[dict[str, Any]] = [
+        {"data": {"api_token": {"eq": "other"}}},
+        {"data": {"api_token": {"prefix": "***"}}},
+        {"not": {"data": {"api_token": {"prefix": "s3"}}}},
+        {"data": {"url": {"suffix": ".com"}}},
+        {"data": {"x": {"eq": 2}}},
+    ]
+    reply = await alice.ask("POST", MATCHES, {"filters": filters})
+    [tried] = reply.json["items"]
+    assert b"s3cret" not in reply.body
+    assert [failed["field"] for failed in tried["failed"]] == [
+        "filters[0].data.api_token.eq",
+        "filters[1].data.api_token.prefix",
+        "filters[2].not",
+        "filters[3].data.url.suffix",
+        "filters[4].data.x.eq",
+    ]
+    assert tried["failed"][1]["problem"] == "it is a value that is not shown"
+    await alice.subscribe(filters=filters[:1])
+    assert b"s3cret" not in (await alice.ask("GET", f"/v1/events/{event}")).body
+
+
 async def test_a_hundred_conditions_show_twenty(alice: Caller) -> None:
     await alice.publish()
     filters = [{"data": {f"x{number}": {"eq": 1} for number in range(60)}}]
