@@ -272,7 +272,7 @@ def test_the_deepest_expression_is_evaluated() -> None:
     assert evaluate(deep, EVENT).errors == ()
 
 
-@pytest.mark.parametrize("pattern", ["%a" * 60 + "b", "%" + "_a" * 100 + "b%", "%aab" * 40 + "%", "_%" * 60])
+@pytest.mark.parametrize("pattern", ["%a" * 60 + "b", "%" + "_a" * 20 + "b%", "%aab" * 40 + "%", "_%" * 60])
 def test_a_pattern_never_goes_back_over_a_text(pattern: str) -> None:
     matches = like(pattern)
     began = time.process_time()
