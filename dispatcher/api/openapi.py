@@ -179,7 +179,7 @@ def _refusals(route: AnyRoute) -> Iterator[tuple[HTTPStatus, str]]:
     if route.scope is not None:
         yield HTTPStatus.UNAUTHORIZED, "There is no key, or it is not known."
         yield HTTPStatus.FORBIDDEN, "The key may not do this; `detail` says what it would need."
-    if "{" in route.path:
+    if "{" in route.path or route.names_in_body:
         yield HTTPStatus.NOT_FOUND, "There is no such thing, or it is not for this key."
     if route.method != "GET" and "{" in route.path:
         yield HTTPStatus.CONFLICT, "Its state does not allow this; `detail` names the state."

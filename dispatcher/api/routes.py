@@ -182,7 +182,15 @@ def _subscription_routes(kinds: Mapping[str, TargetKind]) -> list[AnyRoute]:
             location=one,
         ),
         _shown(collection, list_subscriptions, SubscriptionList, SubscriptionsQuery),
-        Route("POST", f"{collection}/matches", try_subscription, "subscribe", MatchList, body=MatchRequest),
+        Route(
+            "POST",
+            f"{collection}/matches",
+            try_subscription,
+            "subscribe",
+            MatchList,
+            body=MatchRequest,
+            names_in_body=True,
+        ),
         _shown(one, get_subscription, SubscriptionView),
         Route(
             "PATCH",

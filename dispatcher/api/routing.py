@@ -65,6 +65,7 @@ class Route(Struct, Generic[Q, B, A], frozen=True):
     `body` is a type, or the forms that the handler decodes itself. `location` is the path of what was made,
     with fields of the answer in braces. One that `waits` ends when its caller has gone. Operators may ask
     for what other tenants have where it is `of_tenants`.
+    With `names_in_body` the body has ids of things that may not be there.
     """
 
     method: Literal["GET", "POST", "PUT", "PATCH", "DELETE"]
@@ -79,6 +80,7 @@ class Route(Struct, Generic[Q, B, A], frozen=True):
     location: str | None = None
     waits: bool = False
     of_tenants: bool = False
+    names_in_body: bool = False
 
 
 # Any: a table holds routes of all types; each was checked when it was made.

@@ -23,7 +23,7 @@ PRINTED = {
         "0001-007 alice FINISHED",
         "0",
     ],
-    "Subscribe": ["whsec_"],
+    "Subscribe": ["whsec_", "0 []"],
     "Wait for a job": ["FINISHED", "job 0001-009 did not reach terminal in 0.1 s: it is None"],
     "Errors": ["400 /docs/errors#invalid-request", "events expected", "not found"],
     "Retries": ["ok"],
