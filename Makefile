@@ -60,7 +60,7 @@ dist: .venv/.dev ## Build wheel and sdist, and try the wheel in bare environment
 
 .PHONY: bench
 bench: .venv/.dev ## Measure everything against its floor (ten minutes)
-	@scripts/servers.sh nginx
+	@scripts/servers.sh
 	$(BIN)/python -m benchmarks $(ARGS)
 
 .PHONY: soak

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Sees to it that the servers and programs are there which the tests (`servers.sh`, the long ones too: `servers.sh all`)
-# and the benchmarks (`servers.sh nginx`) start for themselves. It installs what is missing where it can, and leaves no service of the
+# and the benchmarks start for themselves. It installs what is missing where it can, and leaves no service of the
 # system's own running.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -50,7 +50,7 @@ need chromium /usr/bin/chromium
 command -v node >/dev/null || packages+=(nodejs)
 [ "${1:-}" != all ] || command -v go >/dev/null || packages+=(golang-go)
 [ "${1:-}" != all ] || command -v npm >/dev/null || packages+=(npm)
-[ "${1:-}" != nginx ] || need nginx-light /usr/sbin/nginx
+need nginx-light /usr/sbin/nginx
 [ ${#packages[@]} -gt 0 ] || exit 0
 
 can_install || fail \

@@ -137,6 +137,9 @@ class SubscriptionView(Struct, frozen=True, kw_only=True):
         str | None,
         Meta(description="Public key that verifies `v1a` signatures.", examples=["whpk_…"]),
     ] = None
+    certificate_expires_at: Annotated[
+        Time | None, Meta(description="When the client certificate in `target.tls` expires.")
+    ] = None
 
 
 class Trial(Struct, frozen=True, kw_only=True):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from msgspec import UNSET
@@ -24,6 +24,7 @@ from dispatcher.domain.events import utc_now
 from dispatcher.domain.ids import new_id
 from dispatcher.domain.subscriptions import Subscription
 from dispatcher.store.filters import SubscriptionFilter
+from dispatcher.targets.http.tls import expires_at
 from dispatcher.targets.signing import new_secret, public_key
 
 ROTATION = timedelta(hours=24)
@@ -247,11 +248,27 @@ async def _shown(subscription: Subscription, call: Call[Any, Any]) -> Subscripti
 def _view(
     subscription: Subscription, call: Call[Any, Any], recipients: list[RecipientView] | None
 ) -> SubscriptionView:
-    names = set(SubscriptionView.__struct_fields__) - {"target", "recipients", "public_key"}
+    names = set(SubscriptionView.__struct_fields__) - {
+        "target",
+        "recipients",
+        "public_key",
+        "certificate_expires_at",
+    }
     shown = {name: getattr(subscription, name) for name in names}
     target = rules.shown_target(subscription.target, call.services.kinds)
     key = public_key(subscription.secrets[0]) if target.get("signature") == "v1a" else None
-    return SubscriptionView(**shown, target=target, recipients=recipients, public_key=key)
+    return SubscriptionView(
+        **shown,
+        target=target,
+        recipients=recipients,
+        public_key=key,
+        certificate_expires_at=_certificate_end(target.get("tls")),
+    )
+
+
+def _certificate_end(tls: object) -> datetime | None:
+    certificate = tls.get("certificate") if isinstance(tls, Mapping) else None
+    return expires_at(certificate) if isinstance(certificate, str) else None
 
 
 async def _with_secret(subscription: Subscription, call: Call[Any, Any]) -> SubscriptionWithSecret:

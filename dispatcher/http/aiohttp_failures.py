@@ -15,6 +15,7 @@ from msgspec import Struct
 from dispatcher.http.addresses import BlockedAddress
 from dispatcher.http.bounded_protocol import HeadBrokenOff, HeadTooLong
 from dispatcher.http.messages import MAX_HEAD, Origin, TransportError
+from dispatcher.http.tls_alerts import words
 
 
 class Failures(Struct, frozen=True):
@@ -109,7 +110,7 @@ def _status(status: int) -> str:
 def _detail(error: BaseException) -> str:
     """What the system says of an error; only the type of one that is not the system's."""
     if isinstance(error, ssl.SSLError):
-        return (error.reason or type(error).__name__).replace("_", " ").lower()
+        return words(error)
     if isinstance(error, OSError) and error.errno and error.errno > 0:
         return os.strerror(error.errno)
     if isinstance(error, OSError) and not isinstance(error, aiohttp.ClientError):

@@ -16,6 +16,7 @@ from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 
 from dispatcher.http.lenient import Head, is_unfinished, lenient_parser, read_head
 from dispatcher.http.messages import MAX_HEAD, MAX_READ, Headers, Origin, Response, TransportError
+from dispatcher.http.tls_alerts import words
 
 _TOO_LONG = f"its head is longer than {MAX_HEAD // 1024} KiB"
 _SWITCHING = 101
@@ -275,9 +276,15 @@ class Connection(asyncio.Protocol):
 
 def _lost(error: Exception | None, begun: bool) -> TransportError:
     if error is not None:
-        number = error.errno if isinstance(error, OSError) and not isinstance(error, ssl.SSLError) else None
-        detail = os.strerror(number) if number else type(error).__name__
-        return TransportError(f"the connection was lost before an answer came: {detail}", early=not begun)
+        lost = f"the connection was lost before an answer came: {_detail(error)}"
+        return TransportError(lost, early=not begun)
     if begun:
         return TransportError("the receiver closed the connection in the middle of its answer's headers")
     return TransportError("the receiver closed the connection before it answered", early=True)
+
+
+def _detail(error: Exception) -> str:
+    if isinstance(error, ssl.SSLError):
+        return words(error)
+    number = error.errno if isinstance(error, OSError) else None
+    return os.strerror(number) if number else type(error).__name__

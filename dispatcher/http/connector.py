@@ -20,6 +20,7 @@ from cachetools import TTLCache
 from dispatcher.http.addresses import AddressPolicy, BlockedAddress, GuardedResolver, open_socket
 from dispatcher.http.connection import Connection
 from dispatcher.http.messages import Origin, TransportError
+from dispatcher.http.tls_alerts import HUNG_UP, words
 
 _CACHE_SECONDS = 10.0
 _MAX_CACHED_HOSTS = 1000
@@ -135,8 +136,9 @@ def _problem(error: Exception, origin: Origin) -> str:
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"the certificate of {origin.place} is not accepted: {error.verify_message}"
     if isinstance(error, ssl.SSLError):
-        reason = error.reason.replace("_", " ").lower() if error.reason else type(error).__name__
-        return f"no TLS connection to {origin.place}: {reason}"
+        return f"no TLS connection to {origin.place}: {words(error)}"
+    if isinstance(error, ConnectionError) and not error.errno:  # the handshake has no other error for it
+        return f"no TLS connection to {origin.place}: {HUNG_UP}"
     if isinstance(error, OSError) and error.errno:
         return f"no connection to {origin.place}: {os.strerror(error.errno)}"
     return f"no connection to {origin.place}: {error}"

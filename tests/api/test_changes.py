@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from dispatcher.store.store import Store
 from dispatcher.store.subscriptions import SubscriptionRepository
 from tests.api.conftest import HOOK, Api, Caller, serving
 from tests.factories import make_subscription
+from tests.http.servers import Authority
 from tests.receiver import Arrived, Receiver
 from tests.targets.http.token_server import TokenServer
 
@@ -115,6 +117,20 @@ async def test_a_client_secret_does_not_follow_to_another_token_endpoint(
     narrower = made["target"] | {"auth": made["target"]["auth"] | {"scope": "jobs:read"}}
     await admin.patch(path, {"target": narrower})
     assert (await stored(api, made["id"])).target["auth"] == auth | {"scope": "jobs:read", "audience": None}
+
+
+async def test_a_client_certificate_shows_its_end_and_keeps_its_key(
+    api: Api, alice: Caller, tmp_path: Path
+) -> None:
+    certificate, key = Authority(tmp_path).issue("dispatcher", days=30)
+    tls = {"ca": None, "certificate": certificate, "key": key}
+    made = await alice.subscribe(target={"kind": "webhook", "url": "https://127.0.0.1/", "tls": tls})
+    assert made["target"]["tls"] == tls | {"key": "***"}
+    ends = datetime.fromisoformat(made["certificate_expires_at"])
+    assert timedelta(days=29) < ends - datetime.now(UTC) < timedelta(days=31)
+    slower = made["target"] | {"timeout": 2}
+    await alice.patch(f"/v1/subscriptions/{made['id']}", {"target": slower})
+    assert (await stored(api, made["id"])).target["tls"] == tls
 
 
 async def test_a_target_without_credentials_may_go_elsewhere(alice: Caller) -> None:

@@ -9,6 +9,7 @@ import struct
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
 from pathlib import Path
 
 from cryptography import x509
@@ -114,16 +115,32 @@ class Authority:
         builder = builder.add_extension(x509.SubjectAlternativeName([x509.DNSName(host)]), critical=False)
         return self._server_context(host, key, builder.sign(self._key, hashes.SHA256()))
 
+    def issue(self, name: str, days: int = 7) -> tuple[str, str]:
+        """A certificate for `name` and 127.0.0.1, valid for so many days from now, and its key, in PEM form."""
+        key = ec.generate_private_key(ec.SECP256R1())
+        builder = _certificate(_name(name), self._name, key.public_key(), datetime.now(UTC), days)
+        places = [x509.DNSName(name), x509.IPAddress(ip_address("127.0.0.1"))]
+        builder = builder.add_extension(x509.SubjectAlternativeName(places), critical=False)
+        certificate = builder.sign(self._key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+        return certificate.decode(), private_pem(key).decode()
+
     def _server_context(
         self, host: str, key: ec.EllipticCurvePrivateKey, certificate: x509.Certificate
     ) -> ssl.SSLContext:
         path = self._folder / f"{host}.pem"
         pem = serialization.Encoding.PEM
-        private = key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-        path.write_bytes(private + certificate.public_bytes(pem))
+        path.write_bytes(private_pem(key) + certificate.public_bytes(pem))
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(path)
         return context
+
+
+def private_pem(key: ec.EllipticCurvePrivateKey, passphrase: bytes | None = None) -> bytes:
+    """A key in PEM form, encrypted if there is a passphrase."""
+    encryption: serialization.KeySerializationEncryption = serialization.NoEncryption()
+    if passphrase is not None:
+        encryption = serialization.BestAvailableEncryption(passphrase)
+    return key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, encryption)
 
 
 def _name(text: str) -> x509.Name:
@@ -131,7 +148,7 @@ def _name(text: str) -> x509.Name:
 
 
 def _certificate(
-    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicKey, start: datetime
+    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicKey, start: datetime, days: int = 7
 ) -> x509.CertificateBuilder:
     return (
         x509.CertificateBuilder()
@@ -139,6 +156,6 @@ def _certificate(
         .issuer_name(issuer)
         .public_key(key)
         .serial_number(x509.random_serial_number())
-        .not_valid_before(start - timedelta(days=1))
-        .not_valid_after(start + timedelta(days=7))
+        .not_valid_before(start + timedelta(days=min(days, 0) - 1))
+        .not_valid_after(start + timedelta(days=days))
     )

@@ -22,7 +22,7 @@ http {{
     uwsgi_temp_path {directory}/uwsgi;
     scgi_temp_path {directory}/scgi;
     server {{
-        listen 127.0.0.1:{port} backlog=4096;
+        listen 127.0.0.1:{port} backlog=4096 {options};
         location / {{ return 204; }}
         location = /requests {{ stub_status; }}
     }}
@@ -33,13 +33,16 @@ http {{
 class Nginx(ServerProcess):
     """A private nginx that answers 204 to every request."""
 
-    def __init__(self, log: Path | None = None) -> None:
+    def __init__(self, log: Path | None = None, options: str = "") -> None:
+        """`options` are further parameters of its `listen`, and what follows it."""
         self._nginx = find_program("nginx", "/usr/sbin/nginx")
         super().__init__("nginx", log)
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self._configuration = self.directory / "nginx.conf"
-        self._configuration.write_text(CONFIGURATION.format(directory=self.directory, port=self.port))
+        self._configuration.write_text(
+            CONFIGURATION.format(directory=self.directory, port=self.port, options=options)
+        )
 
     def prepare(self) -> None:
         """Nothing: the configuration is there."""

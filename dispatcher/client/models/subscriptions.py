@@ -77,6 +77,7 @@ class Subscription(Struct, frozen=True, kw_only=True):
     updated_at: datetime
     recipients: list[Recipient] | None = None
     public_key: str | None = None
+    certificate_expires_at: datetime | None = None
 
 
 class SubscriptionWithSecret(Subscription, frozen=True, kw_only=True):

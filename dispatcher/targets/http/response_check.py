@@ -21,6 +21,12 @@ MAX_KEPT = 4 * 1024
 """Bytes of a response's body that are kept."""
 
 _MAX_LOCATION = 200
+_CERTIFICATE_STATUSES = (400, 403, 495, 496)
+_ABOUT_CERTIFICATES = {
+    b"No required SSL certificate was sent": "the receiver wants a client certificate (target.tls)",
+    b"The SSL certificate error": "the receiver refused the client certificate (target.tls)",
+}
+"""What nginx says where a server with less patience ends the connection."""
 _ASKS_TO_WAIT = (429, 503)
 
 _Status = Annotated[int, Meta(ge=200, le=599)]
@@ -80,6 +86,9 @@ def _status_problem(response: Response) -> str:
     answered = f"answered {response.status} {_phrase(response.status)}".rstrip()
     if response.status == HTTPStatus.GONE:
         return f"{answered}: the receiver wants nothing more from this subscription"
+    for said, meaning in _ABOUT_CERTIFICATES.items():
+        if response.status in _CERTIFICATE_STATUSES and said in response.body:
+            return f"{answered}: {meaning}"
     location = response.headers.get("Location")
     if 300 <= response.status < 400 and location is not None:
         shown = location if len(location) <= _MAX_LOCATION else location[:_MAX_LOCATION] + "…"

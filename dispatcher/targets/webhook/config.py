@@ -25,6 +25,7 @@ from dispatcher.targets.http.auth import (
     refuse_hidden,
 )
 from dispatcher.targets.http.response_check import Success
+from dispatcher.targets.http.tls import TlsOptions, check_tls
 from dispatcher.targets.signing import ID_HEADER, SIGNATURE_HEADER, TIMESTAMP_HEADER
 from dispatcher.targets.webhook.body_signature import Signature
 from dispatcher.targets.webhook.body_signature import header_name as signature_header
@@ -95,6 +96,7 @@ class WebhookTarget(Struct, frozen=True, forbid_unknown_fields=True, tag_field="
     auth: Credentials | None = None
     success: Success | None = None
     timeout: Annotated[int, Meta(ge=1, le=MAX_TIMEOUT)] | None = None
+    tls: TlsOptions | None = None
 
     def __repr__(self) -> str:
         return f"WebhookTarget({self.method} {hide_in_url(self.url)})"
@@ -121,6 +123,8 @@ def check_target(target: WebhookTarget, formats: Mapping[str, Format]) -> str:
     url = _compiled("target.url", UrlTemplate.compile, target.url)
     check_url(target.url, "target.url")
     _check_headers(target)
+    if target.tls is not None:
+        check_tls(target.tls, url.origin, "target.tls")
     if target.method in WITHOUT_BODY and target.body is not None:
         raise InvalidInput("target.body", f"expected none, because {target.method} carries no body")
     _compiled("target.body", body_template, target)

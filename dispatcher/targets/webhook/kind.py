@@ -22,6 +22,7 @@ from dispatcher.targets.http.auth import (
 from dispatcher.targets.http.base_url import check_endpoint
 from dispatcher.targets.http.egress import Egress
 from dispatcher.targets.http.oauth2 import OAuth2
+from dispatcher.targets.http.tls import TlsClients, hide_in_tls
 from dispatcher.targets.registry import Resources
 from dispatcher.targets.ssrf_guard import BlockedAddress
 from dispatcher.targets.webhook.config import WITHOUT_BODY, WebhookTarget, check_target, with_formats
@@ -41,6 +42,7 @@ class WebhookKind:
         self.spec = with_formats(formats)
         self._egress = egress
         self._oauth2 = OAuth2(egress, tokens)
+        self._tls_clients = TlsClients(egress)
         self._formats = formats
 
     def check(self, target: Struct) -> str:
@@ -75,19 +77,21 @@ class WebhookKind:
         shown["url"] = hide_in_url(webhook.url)
         shown["headers"] = hide_in_headers(webhook.headers)
         shown["auth"] = None if webhook.auth is None else hide_in_auth(webhook.auth)
+        shown["tls"] = None if webhook.tls is None else hide_in_tls(webhook.tls)
         return shown
 
     def sender(self, subscription: Subscription) -> WebhookSender:
         """The sender of a subscription whose target was checked."""
         target = msgspec.convert(subscription.target, WebhookTarget)
         form = None if target.format == "cloudevents" else self._formats[target.format].prepare(subscription)
-        return WebhookSender(
-            self._egress, target, subscription, auth_of(target.auth, self._oauth2.auth), form
-        )
+        auth = auth_of(target.auth, self._oauth2.auth)
+        exchange = None if target.tls is None else self._tls_clients.within(target.timeout, target.tls)
+        return WebhookSender(self._egress, target, subscription, auth, form, exchange=exchange)
 
     async def close(self) -> None:
         """Close connections."""
         await self._oauth2.close()
+        await self._tls_clients.close()
         await self._egress.close()
 
 

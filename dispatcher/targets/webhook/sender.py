@@ -18,7 +18,7 @@ from dispatcher.domain.subscriptions import Subscription
 from dispatcher.domain.targets import AttemptResult
 from dispatcher.domain.templates import RenderError
 from dispatcher.domain.variable_values import EventValues
-from dispatcher.http import Request, TransportError, UnsendableHeader, header_lines
+from dispatcher.http import Exchange, Request, TransportError, UnsendableHeader, header_lines
 from dispatcher.targets.formats import Render
 from dispatcher.targets.http.auth import (
     Auth,
@@ -49,8 +49,10 @@ class WebhookSender:
         subscription: Subscription,
         auth: Auth | None,
         form: Render | None = None,
+        *,
+        exchange: Exchange | None = None,
     ) -> None:
-        self._exchange = egress.within(target.timeout)
+        self._exchange = exchange or egress.within(target.timeout)
         self._max_timeout = egress.max_timeout
         self._success = target.success
         self._credentials = secrets_in(target.url, target.headers, target.auth)

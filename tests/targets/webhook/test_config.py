@@ -52,6 +52,7 @@ def test_a_redacted_target_shows_no_credentials() -> None:
         "auth": {"type": "basic", "user": "ann", "password": "***"},
         "success": {"status": (200,), "json": {"ok": True}},
         "timeout": None,
+        "tls": None,
     }
     assert "hunter" not in repr(secret)
     assert "hunter" not in repr(secret.auth)
