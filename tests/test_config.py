@@ -145,6 +145,7 @@ def test_every_setting_has_a_variable() -> None:
         "DISPATCHER_SMTP_CONFIRMATIONS_PER_ADDRESS": "1",
         "DISPATCHER_AUTH_ADMIN_KEY": KEY,
         "DISPATCHER_TAPIS_KEYS": "tapis.jwks",
+        "DISPATCHER_TAPIS_ADMINS": "root@dev, ops@prod",
         "DISPATCHER_TAPIS_ISSUERS": "https://a.example/v3/tokens, https://b.example/v3/tokens",
         "DISPATCHER_TETHYS_ALLOW": "loopback",
         "DISPATCHER_SECRETS_KEY": f"{KEY}, {KEY[::-1]}",
