@@ -27,7 +27,7 @@ MIN_AGE = 10.0
 """Seconds: a younger token that a receiver refuses is not renewed, because another one would not help."""
 
 RETRY_INTERVAL = 5.0
-"""Seconds between two attempts to renew a token that is still valid."""
+"""Seconds between two attempts to renew a token that is still valid; less where it is valid for a short time."""
 
 POLL_INTERVAL = 0.2
 """Seconds between two looks at whether another process has got a token."""
@@ -112,7 +112,7 @@ class ClientCredentials:
         if token is None or now >= token.expires_at:
             token = await self._next_token()
         elif now >= token.renew_at and now >= self._next_renewal:
-            self._next_renewal = now + RETRY_INTERVAL
+            self._next_renewal = now + min(RETRY_INTERVAL, (token.expires_at - token.renew_at) / 4)
             self._renewal()
         return token.headers
 

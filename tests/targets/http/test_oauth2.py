@@ -338,6 +338,37 @@ async def test_while_one_process_renews_a_token_the_others_use_the_old_one_and_s
     assert looks == 1
 
 
+async def test_a_token_of_a_short_life_is_looked_for_again_while_the_old_one_is_valid(
+    store: Store, resource: Resource, server: TokenServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.lifetime = 10
+    tokens = Counting(store.oauth_tokens)
+    first, second = webhooks(store.oauth_tokens), webhooks(tokens)
+    senders = [sender(kind, resource.url, server) for kind in (first, second)]
+    for one in senders:
+        await attempt(one)
+    server.replace = held = Held(server)
+    began = time.time()
+    monkeypatch.setattr("time.time", lambda: began + 8.1)
+    await attempt(senders[0])
+    await held.reached.wait()
+    await attempt(senders[1])
+    await tokens.refused.wait()
+    held.released.set()
+    async with asyncio.timeout(10):
+        while resource.tokens[-1] != "token-2":
+            await attempt(senders[0])
+        monkeypatch.setattr("time.time", lambda: began + 8.7)
+        resource.arrived.clear()
+        await attempt(senders[1])
+        while resource.tokens[-1] != "token-2":
+            await attempt(senders[1])
+    for kind in (first, second):
+        await kind.close()
+
+    assert server.issued == ["token-1", "token-2"]
+
+
 class Counting:
     """Counts how often a process looks into the store."""
 

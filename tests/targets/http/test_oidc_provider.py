@@ -28,7 +28,7 @@ pytestmark = [pytest.mark.long, pytest.mark.timeout(120)]
 SECRET = "a s3cret: with+what/has=to&be%encoded"
 BASIC, POST, CHECKER = "registered for basic", "registered-for-post", "the-receiver"
 PERSON = "for-people-only"
-LIFETIME = 6
+LIFETIME = 10
 
 
 def _client(client_id: str, method: str) -> dict[str, object]:
@@ -45,7 +45,7 @@ def _client(client_id: str, method: str) -> dict[str, object]:
 
 @pytest.fixture(scope="module")
 def provider() -> Iterator[OidcProvider]:
-    """Yield an authorization server whose tokens are valid for six seconds."""
+    """Yield an authorization server whose tokens are valid for ten seconds."""
     clients = [
         _client(BASIC, "client_secret_basic"),
         _client(POST, "client_secret_post"),
