@@ -50,7 +50,7 @@ class Tolerance(Struct, frozen=True):
 
 TOLERANCES: Mapping[str, Tolerance] = {
     "memory": Tolerance(1.15, 16 * MIB),
-    "files": Tolerance(1.3, 100),
+    "files": Tolerance(1.3, 150),
     "tasks": Tolerance(1.2, 50),
     "lag": Tolerance(2.0, 0.02),
     "size": Tolerance(1.3, 4 * MIB),

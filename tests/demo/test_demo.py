@@ -91,7 +91,7 @@ def playing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[subproce
     )
     yield process, folder
     process.kill()
-    process.wait()
+    process.communicate()  # which closes its output too
 
 
 @pytest.fixture(scope="module", autouse=True)
