@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from functools import cached_property
 
@@ -10,6 +10,7 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import asdict
 
+from dispatcher.domain.data_paths import value_in_data
 from dispatcher.domain.errors import InvalidInput
 from dispatcher.domain.names import is_name
 
@@ -37,6 +38,8 @@ _LIMITS = {
 
 _OWN = frozenset({"event", "job_id", "owner", "tenant"})
 """What filters see beside the document's attributes, or in their place."""
+
+_KEPT_PATHS = 64
 
 _SHORT = min(_LIMITS.values())
 _MAX_BITS = 3400
@@ -111,13 +114,36 @@ class Event(Struct, frozen=True, kw_only=True, dict=True):
 
     def attribute(self, name: str, /) -> str | int | bool | None:
         """One of the attributes with the type that it came with; None when the event does not have it."""
-        text = self.attributes.get(name)
-        if text is None or name in _OWN:
-            return text
-        value = self.decoded.get(name)
-        return (
-            value if isinstance(value, bool) or (type(value) is int and -(2**31) <= value < 2**31) else text
-        )
+        return self._typed.get(name)
+
+    @cached_property
+    def _typed(self) -> dict[str, str | int | bool]:
+        document = self.decoded
+        return {
+            name: text if name in _OWN else _with_type(document.get(name), text)
+            for name, text in self.attributes.items()
+        }
+
+    def data_at(self, path: str, steps: Sequence[str]) -> object:
+        """What stands at a path in the data, or in the publisher's own; None when nothing does.
+
+        What the paths that come first lead to is kept where the decoded document is: many filters have the same ones.
+        """
+        found: dict[str, object] | None = self.__dict__.get("_found")
+        if found is None:
+            found = {}
+            if self._keeps_decoded:
+                self.__dict__["_found"] = found
+        elif path in found:
+            return found[path]
+        value = value_in_data(self.data, steps)
+        if len(found) < _KEPT_PATHS:
+            found[path] = value
+        return value
+
+    @property
+    def _keeps_decoded(self) -> bool:
+        return len(self.document) <= LONG_DOCUMENT
 
     @property
     def data(self) -> object:
@@ -151,10 +177,19 @@ class _CachedEvent(Event, frozen=True, kw_only=True, dict=True):
     def decoded(self) -> Mapping[str, object]:
         return self._kept()
 
+    @property
+    def _keeps_decoded(self) -> bool:
+        return True
+
 
 def _text(value: object) -> str:
     """An attribute's value in its canonical form as a text (CloudEvents 1.0, section Type System)."""
     return ("true" if value else "false") if isinstance(value, bool) else str(value)
+
+
+def _with_type(value: object, text: str) -> str | int | bool:
+    """An attribute's value as it is if CloudEvents has its type, and as a text otherwise."""
+    return value if isinstance(value, bool) or (type(value) is int and -(2**31) <= value < 2**31) else text
 
 
 def _is_attribute(name: str, value: object) -> bool:

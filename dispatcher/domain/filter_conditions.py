@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from enum import Enum
 from typing import Any, Literal, Protocol, TypeAlias
 
@@ -11,7 +11,6 @@ from msgspec import Struct
 
 from dispatcher.domain.cesql.expression import predicate, why_not
 from dispatcher.domain.cesql.nodes import Node
-from dispatcher.domain.data_paths import value_in_data
 
 
 class Filtered(Protocol):
@@ -20,10 +19,9 @@ class Filtered(Protocol):
     @property
     def attributes(self) -> Mapping[str, str]: ...
 
-    @property
-    def data(self) -> object: ...
-
     def attribute(self, name: str, /) -> str | int | bool | None: ...
+
+    def data_at(self, path: str, steps: Sequence[str]) -> object: ...
 
 
 Predicate: TypeAlias = Callable[[Filtered], bool]
@@ -120,7 +118,7 @@ class ValueTest(Struct, frozen=True):
     def find(self, event: Filtered) -> Found:
         """The value of an event, or ABSENT."""
         if self.path:
-            found = value_in_data(event.data, self.path)
+            found = event.data_at(self.name, self.path)
             return ABSENT if found is None else found
         return event.attributes.get(self.name, ABSENT)
 
@@ -135,12 +133,10 @@ class ValueTest(Struct, frozen=True):
         """A test of events."""
         name, path, wanted = self.name, self.path, self.wanted
         if path and self.operator == "exists":
-            return lambda event: (value_in_data(event.data, path) is not None) is wanted
+            return lambda event: (event.data_at(name, path) is not None) is wanted
         if path:
             test = OPERATORS[self.operator]
-            return lambda event: (
-                (value := value_in_data(event.data, path)) is not None and test(value, wanted)
-            )
+            return lambda event: (value := event.data_at(name, path)) is not None and test(value, wanted)
         if self.operator == "eq":
             return lambda event: event.attributes.get(name) == wanted
         test = OPERATORS[self.operator]
@@ -232,8 +228,20 @@ Condition: TypeAlias = ValueTest | SqlTest | Group | Not
 
 
 def _all(tests: list[Predicate]) -> Predicate:
-    return lambda event: all(test(event) for test in tests)
+    def passes(event: Filtered) -> bool:
+        for test in tests:  # noqa: SIM110 - a generator costs as much as a test
+            if not test(event):
+                return False
+        return True
+
+    return passes
 
 
 def _any(tests: list[Predicate]) -> Predicate:
-    return lambda event: any(test(event) for test in tests)
+    def passes(event: Filtered) -> bool:
+        for test in tests:  # noqa: SIM110 - the same
+            if test(event):
+                return True
+        return False
+
+    return passes

@@ -24,6 +24,8 @@ def read(event: Event) -> None:
     permission_of(event)
     assert event.attributes["job_id"] == "job-1"
     assert EventValues(event).get("data.x.7") == "[]"
+    assert event.data_at("x", ("x",)) == MANY
+    assert event.attribute("subject") == "job-1"
 
 
 def test_a_long_document_is_not_kept_decoded() -> None:
@@ -43,6 +45,22 @@ def test_a_short_document_is_decoded_once() -> None:
     event = make_event(data={"x": 1})
 
     assert event.decoded is event.decoded
+
+
+def test_a_path_into_a_short_document_is_walked_once() -> None:
+    event = make_event(data={"x": {"y": [1]}})
+    found = event.data_at("x.y", ("x", "y"))
+    event.decoded["data"].clear()  # type: ignore[attr-defined]
+    assert event.data_at("x.y", ("x", "y")) is found
+    event.drop_cached_document()
+    assert event.data_at("x.y", ("x", "y")) is not found
+
+
+def test_more_paths_than_are_kept_are_found_all_the_same() -> None:
+    event = make_event(data={f"x{number}": number for number in range(1, 300)})
+    for _ in range(2):
+        assert [event.data_at(f"x{n}", (f"x{n}",)) for n in range(300)] == [None, *range(1, 300)]
+    assert len(event.__dict__["_found"]) < 100
 
 
 def test_the_values_of_one_request_decode_a_long_document_once() -> None:

@@ -105,7 +105,7 @@ def _like(node: Like) -> Expression:
         value = operand(run)
         if value is MISSING:
             return False
-        return matches(str(cast(value, str, run)), run) is wanted
+        return matches(value if isinstance(value, str) else str(cast(value, str, run)), run) is wanted
 
     return test
 
@@ -177,7 +177,7 @@ def _short_circuit(left: Expression, right: Expression, *, stops_at: bool) -> Ex
         value = left(run)
         if value is MISSING:
             return False
-        if cast(value, bool, run) is stops_at:
+        if value is stops_at or cast(value, bool, run) is stops_at:
             return stops_at
         other = right(run)
         return False if other is MISSING else cast(other, bool, run)
@@ -211,7 +211,7 @@ def _equality(left: Expression, right: Expression, *, equal: bool) -> Expression
         x, y = left(run), right(run)
         if x is MISSING or y is MISSING:
             return False
-        same = cast(x, type(y), run) == y
+        same = (x if type(x) is type(y) else cast(x, type(y), run)) == y
         return False if len(run.errors) > failed else same is equal
 
     return test
