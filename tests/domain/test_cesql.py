@@ -238,16 +238,19 @@ def _as_json(value: Any) -> Any:
     return value.isoformat() if isinstance(value, datetime) else value
 
 
-@pytest.mark.parametrize("test", _published())
-def test_the_published_conformance_tests_pass(test: dict[str, Any]) -> None:
-    test = _as_json(test)
-    whole = {"specversion": "1.0", "id": "id", "source": "/source", "type": "type"}
-    # A literal without quotes is a value of YAML.
-    expression = test["expression"] if isinstance(test["expression"], str) else str(test["expression"])
-    outcome = evaluate(expression, _Event(test.get("event", whole | test.get("eventOverrides", {}))))
-    assert [error.kind for error in outcome.errors] == [test[name] for name in ("error",) if name in test]
-    if "result" in test:
-        assert (type(outcome.value), outcome.value) == (type(test["result"]), test["result"])
+# Without them there is nothing to run, and a test without cases would be skipped.
+if PUBLISHED := _published():
+
+    @pytest.mark.parametrize("test", PUBLISHED)
+    def test_the_published_conformance_tests_pass(test: dict[str, Any]) -> None:
+        test = _as_json(test)
+        whole = {"specversion": "1.0", "id": "id", "source": "/source", "type": "type"}
+        # A literal without quotes is a value of YAML.
+        expression = test["expression"] if isinstance(test["expression"], str) else str(test["expression"])
+        outcome = evaluate(expression, _Event(test.get("event", whole | test.get("eventOverrides", {}))))
+        assert [error.kind for error in outcome.errors] == [test[name] for name in ("error",) if name in test]
+        if "result" in test:
+            assert (type(outcome.value), outcome.value) == (type(test["result"]), test["result"])
 
 
 @pytest.mark.parametrize(
