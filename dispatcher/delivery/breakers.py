@@ -120,16 +120,21 @@ class Breakers:
         self._note_arrival(scopes)
         return closed
 
-    def failed(self, scopes: Scopes, reason: str, *, down: bool = False) -> None:
-        """Note that a delivery did not arrive although it may be sent again."""
+    def failed(self, scopes: Scopes, reason: str, *, down: bool = False, shared: bool = True) -> None:
+        """Note that a delivery did not arrive although it may be sent again.
+
+        Unless the fault may be `shared` by others, only the subscription's breaker is concerned.
+        """
         opened = self._open.of(scopes)
         if opened:
+            if not shared:
+                opened = [breaker for breaker in opened if breaker.key == scopes.subscription]
             # Those that began before one was open count no more.
             for breaker in opened:
                 if self._may_probe(breaker.key, utc_now()):
                     self._reopen(breaker, reason)
             return
-        key = self._failures.failed(scopes, FAILURES, down=down)
+        key = self._failures.failed(scopes, FAILURES, down=down, shared=shared)
         if key is not None:
             self._failures.forget(key)
             self._reopen(self._closed_one(key, scopes), reason)

@@ -34,10 +34,15 @@ class Failures:
     def __init__(self) -> None:
         self._runs: LRUCache[str, _Run] = LRUCache(30_000)
 
-    def failed(self, scopes: Scopes, most: int, *, down: bool) -> str | None:
-        """Count a failure. The key of the widest scope that is to blame, if there are `most` in a row now."""
+    def failed(self, scopes: Scopes, most: int, *, down: bool, shared: bool = True) -> str | None:
+        """Count a failure. The key of the widest scope that is to blame, if there are `most` in a row now.
+
+        One that is not `shared` counts for the subscription alone.
+        """
         one, owner, all_ = (self._run(key) for key in scopes)
         one.count += 1
+        if not shared:
+            return scopes.subscription if one.count >= most else None
         for run, part in ((owner, scopes.subscription), (all_, scopes.owner)):
             run.count += 1
             run.by[part] += 1

@@ -34,7 +34,7 @@ def learn(
         breakers.asked_to_wait(scopes, result.retry_after, reason)
     elif result.is_destination_failure:
         lane.on_failure(key, began, now, all_=result.destination_down)
-        breakers.failed(scopes, reason, down=result.destination_down)
+        breakers.failed(scopes, reason, down=result.destination_down, shared=not result.concerns_subscription)
     else:
         if result.status == TOO_MANY or result.overloaded:
             lane.on_failure(key, began, now, all_=result.overloaded)

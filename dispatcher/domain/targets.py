@@ -40,6 +40,8 @@ class AttemptResult(Struct, frozen=True, kw_only=True):
     """Other subscriptions fare no better there: it could not be reached, or its error is not about one of them."""
     not_sent: bool = False
     """The attempt failed before the destination was asked: it says nothing about the destination."""
+    concerns_subscription: bool = False
+    """What failed is the subscription's, such as its token endpoint or a time limit: others may fare better there."""
     overloaded: bool = False
     """The destination works, and wants fewer attempts at once."""
     healthy: bool = False

@@ -69,6 +69,30 @@ async def test_ten_failures_in_a_row_open_it_and_the_rest_waits_without_attempts
     assert sum(delivery.attempts for delivery in waiting) == FAILURES
 
 
+async def test_subscriptions_that_get_no_token_open_their_own_breakers_and_no_other(
+    store: Store, kind: ScriptedKind
+) -> None:
+    async def without_token(sent: Sent) -> AttemptResult:
+        if sent.subscription.subscriber == "alice":
+            return GOOD
+        return replace(BAD, status=None, concerns_subscription=True)
+
+    kind.answer = without_token
+    hostile = [
+        make_subscription(destination=A, retry=NEVER, owner="*", subscriber=name)
+        for name in ("mallory", "trudy")
+    ]
+    for one in hostile:
+        await store.subscriptions.add(one)
+    async with running(store, kind, Limits(concurrency=1)) as process:
+        await process.accept(*(new_event() for _ in range(2 * FAILURES)))
+        await process.has(lambda: not any(process.engine.may_go(one) for one in hostile))
+        assert not process.engine.blocks(A)
+        await store.subscriptions.add(make_subscription(destination=A, retry=NEVER))
+        await process.accept(new_event())
+        await process.has(lambda: any(sent.subscription.subscriber == "alice" for sent in kind.sent))
+
+
 async def test_the_reason_is_what_all_may_know(store: Store, kind: ScriptedKind) -> None:
     async def with_two_errors(_: Sent) -> AttemptResult:
         return replace(

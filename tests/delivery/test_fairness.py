@@ -347,6 +347,15 @@ def test_a_success_of_one_says_nothing_of_another_subscription() -> None:
     assert failures.failed(scopes("mallory", "m"), FAILURES, down=False) == "m"
 
 
+def test_a_fault_of_subscriptions_alone_is_never_held_against_what_they_share() -> None:
+    failures = Failures()
+    for _ in range(FAILURES - 1):
+        for owner, subscription in (("mallory", "m"), ("mallory", "m2"), ("trudy", "t")):
+            assert failures.failed(scopes(owner, subscription), FAILURES, down=False, shared=False) is None
+    assert failures.failed(scopes("alice", "a"), FAILURES, down=False) is None
+    assert failures.failed(scopes("mallory", "m"), FAILURES, down=False, shared=False) == "m"
+
+
 def queue(owner: str, subscription: str, due: int) -> Queue:
     return Queue(destination=A, subscription_id=subscription, tenant="default", owner=owner, due=due)
 

@@ -54,6 +54,8 @@ class WebhookSender:
     ) -> None:
         self._exchange = exchange or egress.within(target.timeout)
         self._max_timeout = egress.max_timeout
+        # What fails on terms that others do not have says nothing about what they would meet there.
+        self._has_own_terms = target.timeout is not None or target.tls is not None
         self._success = target.success
         self._credentials = secrets_in(target.url, target.headers, target.auth)
         fixed = {} if auth is None else auth.fixed
@@ -99,12 +101,12 @@ class WebhookSender:
             async with asyncio.timeout(self._max_timeout):
                 return await self._authenticated(self._renewed_auth, request, fields, body, delivery_id)
         except AuthFailed as error:
-            return AttemptResult(request_line=request.shown, error=str(error))
+            return _without_token(request, str(error))
         except UnsendableHeader as error:
             return AttemptResult(request_line=request.shown, error=str(error), not_sent=True)
         except TimeoutError:
             problem = f"no answer within {self._max_timeout:g} s, with the time for an access token"
-            return AttemptResult(request_line=request.shown, error=problem)
+            return _without_token(request, problem)
 
     async def _authenticated(
         self, auth: Auth, request: RenderedRequest, fields: bytes, body: bytes, delivery_id: str
@@ -152,6 +154,7 @@ class WebhookSender:
                 error=str(error),
                 retry_early=error.early,
                 destination_down=error.down,
+                concerns_subscription=self._has_own_terms and not error.down,
             )
         return evaluate_response(response, request.shown, self._success, secrets)
 
@@ -179,6 +182,16 @@ class WebhookSender:
             name: value for name, value in content.headers.items() if name.lower() not in self._own_headers
         }
         return request.fields + header_lines(headers), content.body
+
+
+def _without_token(request: RenderedRequest, error: str) -> AttemptResult:
+    """The result when the credentials of a target got no token; others do not see its endpoint."""
+    return AttemptResult(
+        request_line=request.shown,
+        error=error,
+        destination_error="a subscription gets no access token",
+        concerns_subscription=True,
+    )
 
 
 @lru_cache(16)

@@ -261,6 +261,18 @@ async def test_a_token_that_was_just_issued_is_not_renewed_after_401(
     assert server.issued == ["token-1"]
 
 
+async def test_without_a_token_it_is_the_subscriptions_fault_and_others_do_not_see_its_endpoint(
+    kind: WebhookKind, resource: Resource, server: TokenServer
+) -> None:
+    server.replace = answers(lambda: refusal(400, "unauthorized_client"))
+    result = await attempt(sender(kind, resource.url, server))
+
+    assert result.concerns_subscription
+    assert server.token_url in (result.error or "")
+    assert server.token_url not in (result.destination_error or server.token_url)
+    assert resource.arrived == []
+
+
 @pytest.mark.usefixtures("at_any_age")
 async def test_401_stands_when_there_is_no_newer_token(
     kind: WebhookKind, resource: Resource, server: TokenServer

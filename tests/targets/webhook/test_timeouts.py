@@ -62,6 +62,14 @@ async def test_a_target_may_ask_for_less_time() -> None:
     assert time.monotonic() - began < 5
 
 
+async def test_a_time_of_the_targets_choice_says_nothing_of_the_receiver_to_others(kind: WebhookKind) -> None:
+    async with raw_server(answering(then=hang)) as url:
+        assert (await attempt(kind, url, timeout=1)).concerns_subscription
+        assert not (await attempt(kind, url)).concerns_subscription
+    # That nothing listens there is the same for all.
+    assert not (await attempt(kind, url, timeout=1)).concerns_subscription
+
+
 async def test_more_than_the_operator_allows_by_now_is_cut() -> None:
     """As when the lease was shortened after the target was made."""
     kind = WebhookKind(Egress(Guard(LOOPBACK), timeout=0.2, max_timeout=0.4))
