@@ -127,3 +127,18 @@ def own_postgresql(_mortal_postgresql: PostgreSQL) -> PostgreSQL:
     if not _mortal_postgresql.running:
         _mortal_postgresql.start()
     return _mortal_postgresql
+
+
+@pytest.fixture
+def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The seconds of each pause from now on; none of them is waited for."""
+    found: list[float] = []
+    sleep = asyncio.sleep
+
+    async def pause(seconds: float) -> None:
+        if seconds:
+            found.append(seconds)
+        await sleep(0)
+
+    monkeypatch.setattr(asyncio, "sleep", pause)
+    return found

@@ -246,21 +246,6 @@ async def test_a_batch_that_is_stored_in_parts_is_stored_as_one_is_that_is_not(
     )
 
 
-@pytest.fixture
-def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """The seconds of each pause from now on; none of them is waited for."""
-    found: list[float] = []
-    sleep = asyncio.sleep
-
-    async def pause(seconds: float) -> None:
-        if seconds:
-            found.append(seconds)
-        await sleep(0)
-
-    monkeypatch.setattr(asyncio, "sleep", pause)
-    return found
-
-
 async def test_a_large_batch_pauses_after_each_part_while_others_store_something(
     open_postgres: OpenAnother, pauses: list[float]
 ) -> None:

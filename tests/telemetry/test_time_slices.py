@@ -11,21 +11,6 @@ from dispatcher.telemetry import time_slices
 from dispatcher.telemetry.time_slices import LONG, PAUSE, TimeSlices
 
 
-@pytest.fixture
-def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """The seconds of each pause."""
-    found: list[float] = []
-    sleep = asyncio.sleep
-
-    async def pause(seconds: float) -> None:
-        if seconds:
-            found.append(seconds)
-        await sleep(0)
-
-    monkeypatch.setattr(asyncio, "sleep", pause)
-    return found
-
-
 async def _work(slices: TimeSlices, count: int) -> None:
     for _ in range(count):
         await slices.others()
