@@ -22,6 +22,10 @@ _SLIP = 0.84
 """How near a name must be to a known one to be taken for a slip."""
 
 
+MAX_EXPRESSIONS = 10
+"""Expressions of CESQL in the filters of one subscription: each costs some microseconds for each event."""
+
+
 def check_names(condition: Condition, seen: Collection[str] = ()) -> None:
     """Raise InvalidInput for a name that no event has, or that is nearly a known one's and not among the `seen`."""
     for field, name in names(condition):
@@ -35,7 +39,12 @@ def check_names(condition: Condition, seen: Collection[str] = ()) -> None:
                 f"{name} is no known attribute; did you mean {known}? "
                 "(An extension of this name is taken once an event has it.)",
             )
-    for test in _sql_tests(condition):
+    expressions = list(_sql_tests(condition))
+    if len(expressions) > MAX_EXPRESSIONS:
+        raise InvalidInput(
+            "filters", f"expected at most {MAX_EXPRESSIONS} expressions of CESQL, got {len(expressions)}"
+        )
+    for test in expressions:
         _check_not(test)
 
 

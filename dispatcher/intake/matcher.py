@@ -200,16 +200,29 @@ class _Page:
         for place, one in enumerate(subscriptions):
             (self._filtered if one.filters else self._plain)[one.match_key].append(place)
 
-    def places(self, event: Event, keys: Sequence[str]) -> list[int]:
-        """The places of those who want an event, no matter who may see it."""
+    @property
+    def has_filters(self) -> bool:
+        """Whether there are subscriptions with filters."""
+        return bool(self._filtered)
+
+    def plain_places(self, event: Event, keys: Sequence[str]) -> list[int]:
+        """The places of those without filters who want an event, no matter who may see it."""
         found: list[int] = []
-        if self._filtered:
-            event = event.with_cached_document()
         for key in keys:
             if key in self._plain:
                 found += self._named.get((key, event.event)) or self._of_name(event, key)
-            if key in self._filtered:
-                found += [place for place in self._filtered[key] if _wants(event, self.subscriptions[place])]
+        return found
+
+    async def filtered_places(self, event: Event, keys: Sequence[str], slices: TimeSlices) -> list[int]:
+        """The places of those with filters. These may cost some, so others have their turns in between."""
+        found: list[int] = []
+        event = event.with_cached_document()
+        for key in keys:
+            for place in self._filtered.get(key, ()):
+                if _wants(event, self.subscriptions[place]):
+                    found.append(place)
+                if slices.over:
+                    await slices.others()
         return found
 
     def of(self, places: Sequence[int]) -> list[Subscription]:
@@ -247,7 +260,9 @@ async def _of_page(
     found: list[tuple[int, list[int]]] = []
     doubtful: list[Match] = []
     for number, event in enumerate(events):
-        places = page.places(event, keys[number])
+        places = page.plain_places(event, keys[number])
+        if page.has_filters:
+            places += await page.filtered_places(event, keys[number], slices)
         if places:
             found.append((number, places))
             if page.of_jobs:

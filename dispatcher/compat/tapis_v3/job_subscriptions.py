@@ -55,7 +55,7 @@ async def delete_subscriptions(request: V3Request) -> CompatResponse:
     named = None if key is None else await request.repository.by_id(tenant, key)
     owner = _owner(request)
     mine = [named] if named is not None and owner in (None, named.owner) else []
-    found = mine or await _of_job(request, _job_id(request))
+    found = mine or await request.repository.listed(tenant, request.caller.key.owner, _job_id(request))
     removed = sum([await request.repository.remove(one) for one in found])
     return CompatResponse(message=f"{removed} subscriptions were removed", result={"changes": removed})
 

@@ -19,6 +19,9 @@ ErrorKind = Literal[
 
 LOWEST, HIGHEST = -(2**31), 2**31 - 1
 
+MAX_INTEGER = 64
+"""Characters of a text that may be an integer."""
+
 MAX_COST = 20_000
 """Characters that one evaluation may look at: a hostile expression costs each event some tenth of a millisecond."""
 
@@ -106,8 +109,9 @@ def in_range(number: int, run: Evaluation) -> int:
 
 
 def _integer(text: str, run: Evaluation) -> int:
-    short = text if len(text) <= 11 else _LEADING_ZEROS.sub("", text[:4096])
-    if _INTEGER.fullmatch(short) and LOWEST <= int(short) <= HIGHEST:
+    # A longer text is no integer of 32 bits, unless it has more leading zeros than anyone writes.
+    short = text if len(text) <= 11 else _LEADING_ZEROS.sub("", text[:MAX_INTEGER])
+    if len(text) <= MAX_INTEGER and _INTEGER.fullmatch(short) and LOWEST <= int(short) <= HIGHEST:
         return int(short)
     run.fail("cast", f"{text[:60]!r} is no 32 bit integer")
     return 0

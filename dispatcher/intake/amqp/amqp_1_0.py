@@ -43,16 +43,23 @@ def body_of(raw: bytes) -> bytes:
     """What these sections hold: a text or bytes as they are, anything else as JSON. Raises InvalidInput."""
     reader, at = _Reader(raw, "body"), 0
     values: list[object] = []
+    data: list[bytes] = []
+    sequences = 0
     try:
         while at < len(raw):
             descriptor, found, at = reader.section(at)
             if descriptor == _SEQUENCE and isinstance(found, list):
+                sequences += 1
                 values += found
-            elif descriptor in (_VALUE, _DATA):
+            elif descriptor == _DATA and isinstance(found, bytes):
+                data.append(found)
+            elif descriptor == _VALUE:
                 return _as_body(found)
     except (layout_error, IndexError) as error:
         raise InvalidInput("body", f"expected a value of AMQP 1.0: {error}") from None
-    return _as_body(values)
+    if not data and not sequences:
+        raise InvalidInput("body", "expected a section of AMQP 1.0 with data, a sequence or a value")
+    return b"".join(data) if data else _as_body(values)
 
 
 def _as_body(value: object) -> bytes:
@@ -140,6 +147,7 @@ class _Reader:
         found: list[object] = []
         for _ in range(count):
             value, at = self._value(at)
+            self._check_end(at, end)
             found.append(value)
         return self._map(found) if is_map else found, end
 
@@ -164,9 +172,15 @@ class _Reader:
         found: list[object] = []
         for _ in range(count):
             value, at = self._read(code, at)
+            self._check_end(at, end)
             found.append(value)
         self._depth -= 1
         return found, end
+
+    def _check_end(self, at: int, end: int) -> None:
+        """Values that overlap what follows their list would be read again and again."""
+        if at > end:
+            raise IndexError("a value is longer than the list that it is in")
 
     def _refuse(self, problem: str) -> NoReturn:
         raise InvalidInput(self._field, problem)

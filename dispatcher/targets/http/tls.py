@@ -17,6 +17,7 @@ from typing import Annotated
 from cachetools import LRUCache
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
 from msgspec import Meta, Struct
@@ -29,6 +30,8 @@ from dispatcher.targets.tls import context
 
 MAX_CLIENTS = 128
 """Clients with their own trust that are kept; each needs up to a megabyte for certificates of authorities."""
+
+MAX_RSA_BITS = 8192
 
 _Pem = Annotated[str, Meta(min_length=1, max_length=65536)]
 
@@ -138,12 +141,15 @@ def _check_pair(certificate: str, key: str, field: str) -> None:
         expected = "expected a certificate in PEM form: -----BEGIN CERTIFICATE-----…"
         raise InvalidInput(f"{field}.certificate", expected) from None
     try:
-        private = load_pem_private_key(key.encode(), None)
+        # Without it a key of 8,000 bits whose factors are checked stops the process for seconds.
+        private = load_pem_private_key(key.encode(), None, unsafe_skip_rsa_key_validation=True)
     except TypeError:
         raise InvalidInput(f"{field}.key", "it is encrypted: expected one without a passphrase") from None
     except (ValueError, UnsupportedAlgorithm):
         expected = "expected a private key in PEM form: -----BEGIN PRIVATE KEY-----…"
         raise InvalidInput(f"{field}.key", expected) from None
+    if isinstance(private, RSAPrivateKey) and private.key_size > MAX_RSA_BITS:
+        raise InvalidInput(f"{field}.key", f"expected an RSA key of at most {MAX_RSA_BITS} bits")
     if _bytes(private.public_key()) != shown:
         raise InvalidInput(f"{field}.key", "expected the key of the first certificate in tls.certificate")
     if found.not_valid_after_utc < datetime.now(UTC):

@@ -27,7 +27,7 @@ class HmacSignature(Struct, frozen=True, forbid_unknown_fields=True, tag_field="
     header: Annotated[str, Meta(min_length=1, max_length=128)]
     algorithm: Literal["sha256", "sha512", "sha1"] = "sha256"
     encoding: Literal["hex", "base64"] = "hex"
-    prefix: Annotated[str, Meta(max_length=32, pattern="^([!-~][ -~]*)?$")] = ""
+    prefix: Annotated[str, Meta(max_length=32, pattern=r"^([!-~][ -~]*)?$(?!\n)")] = ""
 
 
 Signature: TypeAlias = GithubSignature | HmacSignature

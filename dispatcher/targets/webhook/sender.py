@@ -55,7 +55,8 @@ class WebhookSender:
         self._exchange = exchange or egress.within(target.timeout)
         self._max_timeout = egress.max_timeout
         # What fails on terms that others do not have says nothing about what they would meet there.
-        self._has_own_terms = target.timeout is not None or target.tls is not None
+        self._has_own_time = target.timeout is not None
+        self._has_own_terms = self._has_own_time or target.tls is not None
         self._success = target.success
         self._credentials = secrets_in(target.url, target.headers, target.auth)
         fixed = {} if auth is None else auth.fixed
@@ -149,12 +150,13 @@ class WebhookSender:
                 Request(self._template.origin, request.line, fields + signature, body)
             )
         except TransportError as error:
+            down = error.down and not self._has_own_time
             return AttemptResult(
                 request_line=request.shown,
                 error=str(error),
                 retry_early=error.early,
-                destination_down=error.down,
-                concerns_subscription=self._has_own_terms and not error.down,
+                destination_down=down,
+                concerns_subscription=self._has_own_terms and not down,
             )
         return evaluate_response(response, request.shown, self._success, secrets)
 

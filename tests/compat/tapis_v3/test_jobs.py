@@ -195,7 +195,9 @@ async def test_subscriptions_to_a_job_are_deleted_one_by_one_and_together(site: 
     assert await alice.delete(f"{JOBS}/subscribe/{one}") == {"changes": 1}
     assert await alice.delete(f"{JOBS}/subscribe/job-1") == {"changes": 2}
     assert await alice.delete(f"{JOBS}/subscribe/job-1") == {"changes": 0}
-    assert len(await site.user("boss").get(f"{JOBS}/subscribe/job-1")) == 1
+    boss = site.user("boss")
+    assert len(await boss.get(f"{JOBS}/subscribe/job-1")) == 1
+    assert await boss.delete(f"{JOBS}/subscribe/job-1") == {"changes": 0}, "it is bob's"
 
 
 @pytest.mark.parametrize(

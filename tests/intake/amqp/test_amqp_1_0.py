@@ -206,6 +206,18 @@ def test_values_are_not_nested_without_end(code: int) -> None:
     assert "nested at most 20 deep" in refusal(b"\x00Sw" + body)
 
 
+def test_values_do_not_reach_beyond_the_list_that_they_are_in() -> None:
+    # Each of these small lists would be as large as the whole body.
+    inner = b"\xc0\x06\x01\xb0" + (2_000).to_bytes(4)
+    body = b"\x00Sw" + wide(0xD0, 50, 50 * inner) + bytes(2_000)
+    assert "a value is longer than the list that it is in" in refusal(body)
+
+
+def test_a_body_without_a_known_section_is_refused_and_one_in_parts_is_whole() -> None:
+    assert "expected a section of AMQP 1.0" in refusal(b"\x00\xa3\x10amqp:data:binary\xa0\x02{}")
+    assert body_of(b"\x00Su\xa0\x03ab{\x00Su\xa0\x01}") == b"ab{}"
+
+
 @given(
     raw=st.binary(max_size=60),
     start=st.sampled_from([b"", b"\x00Sw", b"\x00Sw\xd1\x00\x00\x00", b"\x00Sw\xf0"]),

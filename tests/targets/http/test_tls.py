@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
+import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
@@ -13,13 +14,14 @@ from threading import Thread
 
 import msgspec
 import pytest
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from dispatcher.domain.errors import InvalidInput
 from dispatcher.domain.ids import new_id
 from dispatcher.domain.targets import AttemptResult
 from dispatcher.targets.http.egress import Egress
-from dispatcher.targets.http.tls import MAX_CLIENTS, TlsClients, TlsOptions, expires_at
+from dispatcher.targets.http.tls import MAX_CLIENTS, TlsClients, TlsOptions, check_tls, expires_at
 from dispatcher.targets.ssrf_guard import Guard
 from dispatcher.targets.webhook.kind import WebhookKind, WebhookTarget
 from tests.factories import make_event, make_subscription
@@ -206,6 +208,21 @@ async def test_a_server_that_hangs_up_because_of_the_certificate_is_understood(
 
 
 # Trust
+
+
+def test_a_key_whose_check_would_take_seconds_is_refused_at_once(authority: Authority) -> None:
+    # The factors are Mersenne primes: to see that they are prime takes six seconds.
+    p, q, e = 2**4423 - 1, 2**4253 - 1, 65537
+    d = pow(e, -1, (p - 1) * (q - 1))
+    public = rsa.RSAPublicNumbers(e, p * q)
+    numbers = rsa.RSAPrivateNumbers(p, q, d, d % (p - 1), d % (q - 1), pow(q, -1, p), public)
+    private = numbers.private_key(unsafe_skip_rsa_key_validation=True)
+    key = private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
+    tls = TlsOptions(certificate=authority.issue("client")[0], key=key)
+    began = time.monotonic()
+    with pytest.raises(InvalidInput, match="expected an RSA key of at most 8192 bits"):
+        check_tls(tls, "https://example.org:443", "target.tls")
+    assert time.monotonic() - began < 2
 
 
 async def test_a_private_authority_is_trusted_by_its_own_target_alone(
