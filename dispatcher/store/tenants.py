@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, Select, func, select, union_all
 
 from dispatcher.store.schema import api_keys, jobs, subscriptions, unclaimed_jobs
 from dispatcher.store.session import Repository
@@ -30,12 +30,13 @@ def _names(connection: Connection, limit: int) -> list[str]:
 
 def _following(connection: Connection, name: str) -> str | None:
     """The tenant after this one by name: a look at the beginning of an index of each table, however large it is."""
-    first: list[str] = []
+    firsts: list[Select[str | None]] = []
     for table in _TABLES:
-        these = select(func.min(table.c.tenant)).where(table.c.tenant > name)
+        these = select(func.min(table.c.tenant).label("tenant")).where(table.c.tenant > name)
         if table is subscriptions:  # as its index is made
             these = these.where(table.c.removed_at.is_(None))
-        found = connection.execute(these).scalar()
-        if found is not None:
-            first.append(found)
-    return min(first, default=None)
+        firsts.append(these)
+    # The database compares: its collation may have another order than Python's.
+    first = union_all(*firsts).subquery()
+    found: str | None = connection.execute(select(func.min(first.c.tenant))).scalar()
+    return found

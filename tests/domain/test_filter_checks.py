@@ -19,6 +19,13 @@ from dispatcher.domain.selections import Selection
 from tests.factories import make_event, make_subscription
 
 
+def test_a_subscription_has_ten_expressions_at_most_however_they_are_nested() -> None:
+    ten = [{"any": [{"sql": "hop = 1"}] * 5}, {"not": {"all": [{"sql": "hop = 1"}] * 5}}]
+    check_attributes(ten)
+    with pytest.raises(InvalidInput, match="at most 10 expressions of CESQL, got 11"):
+        check_attributes([*ten, {"sql": "hop = 1"}])
+
+
 @pytest.mark.parametrize(
     ("filters", "problem"),
     [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
@@ -11,12 +12,14 @@ import pytest
 
 from dispatcher.domain import events
 from dispatcher.domain.events import Event, utc_now
-from dispatcher.domain.subscriptions import Subscription
-from dispatcher.intake.matcher import Matcher
+from dispatcher.domain.subscriptions import Subscription, event_match_keys
+from dispatcher.intake.matcher import Matcher, _Page
 from dispatcher.store.encryption import Sealer
 from dispatcher.store.factory import open_store
 from dispatcher.store.store import Store
+from dispatcher.telemetry import time_slices
 from dispatcher.telemetry.metrics import INTERNAL_ERRORS
+from dispatcher.telemetry.time_slices import TimeSlices
 from tests.factories import make_event, make_subscription
 
 
@@ -101,6 +104,28 @@ async def test_what_follows_a_revocation_in_the_same_batch_is_not_seen(store: St
     matches = await Matcher(store).match([before, other, revoke, after, grant, again])
 
     assert [event for event, _ in matches] == [before, other, revoke, again]
+
+
+async def test_others_have_turns_between_the_filters_of_one_event(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    turns = 0
+    monkeypatch.setattr(time_slices, "SLICE", 0.0)
+
+    async def count_turns() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    for _ in range(20):
+        await store.subscriptions.add(make_subscription(filters=({"sql": "source = '/jobs'"},)))
+    event = make_event()
+    page = _Page(await store.subscriptions.find_matching(event_match_keys(event)))
+    others = asyncio.create_task(count_turns())
+    assert len(await page.filtered_places(event, event_match_keys(event), TimeSlices())) == 20
+    others.cancel()
+    assert turns >= 20
 
 
 async def test_a_batch_keeps_the_order_of_its_events(store: Store) -> None:

@@ -139,7 +139,7 @@ class BrokerTransport(TransportFactory):
         return self._held is not None
 
     def pause(self) -> None:
-        """Read nothing more until `go_on`: what comes waits at the broker, and on the wire."""
+        """Read nothing more until `resume`: what comes waits at the broker, and on the wire."""
         if self._held is None:
             self._transport.pause_reading()
             self._fake_heartbeats()
