@@ -46,7 +46,7 @@ class Throttle:
 class Pauses:
     """The pauses of one transaction in so many parts, each `factor` times as long as the part before it took.
 
-    What is more than a transaction may pause, shared evenly by its parts, follows after its commit.
+    What is more than a transaction may pause, shared evenly by its parts, is for `finish` after its commit.
     """
 
     def __init__(self, throttle: Throttle, factor: float, parts: int) -> None:
